@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// localSubnets is the word for the networks this machine has an address in.
+const localSubnets = "local-subnets"
+
+// Sources is the value of "allow" or "deny": networks, and perhaps those the
+// machine itself is in. The latter stay a flag and not a list, because they
+// change with the machine's addresses while the configuration does not.
+type Sources struct {
+	Prefixes     []netip.Prefix // masked, never IPv4-mapped IPv6
+	LocalSubnets bool
+}
+
+// Empty reports whether nothing was listed.
+func (s Sources) Empty() bool { return len(s.Prefixes) == 0 && !s.LocalSubnets }
+
+// match returns the length of the longest prefix that holds addr, or -1.
+func (s Sources) match(addr netip.Addr, subnets []netip.Prefix) int {
+	best := -1
+	for _, p := range s.Prefixes {
+		if p.Contains(addr) {
+			best = max(best, p.Bits())
+		}
+	}
+	if s.LocalSubnets {
+		for _, p := range subnets {
+			if p.Contains(addr) {
+				best = max(best, p.Bits())
+			}
+		}
+	}
+	return best
+}
+
+// Admits reports whether a client at addr may use s over TCP. The longest
+// prefix of allow and deny that holds addr decides, deny if both are equally
+// long. An address in neither is admitted unless there is an allow list.
+// subnets are the networks that local-subnets stands for at this moment;
+// IPv4-mapped addresses, which a dual-stack listener reports, count as IPv4.
+func (s *Service) Admits(addr netip.Addr, subnets []netip.Prefix) bool {
+	addr = addr.Unmap().WithZone("") // a Prefix never contains a zoned address
+	allow, deny := s.Allow.match(addr, subnets), s.Deny.match(addr, subnets)
+	if allow < 0 && deny < 0 {
+		return s.Allow.Empty()
+	}
+	return allow > deny
+}
+
+// AdmitsUID reports whether a process of uid may use s over a Unix socket.
+func (s *Service) AdmitsUID(uid uint32) bool {
+	return s.AllowUID == nil || slices.Contains(s.AllowUID, uid)
+}
+
+// parsePrefix takes an address or a network. Bits beyond the length are an
+// error and not cut off: 10.1.2.3/8 is more often a slip than a wish.
+func parsePrefix(s string) (netip.Prefix, error) {
+	if addr, err := netip.ParseAddr(s); err == nil && addr.Zone() == "" {
+		addr = addr.Unmap()
+		return netip.PrefixFrom(addr, addr.BitLen()), nil
+	}
+	p, err := netip.ParsePrefix(s)
+	if err != nil {
+		return netip.Prefix{}, fmt.Errorf("%q is not an address or network such as 192.0.2.0/24", s)
+	}
+	if p.Addr().Is4In6() && p.Bits() >= 96 {
+		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+	}
+	if m := p.Masked(); m != p {
+		return netip.Prefix{}, fmt.Errorf("%q has bits set beyond its length, write %s", s, m)
+	}
+	return p, nil
+}
+
+// parseSources turns the strings of "allow" or "deny" into Sources.
+func parseSources(v any) (Sources, error) {
+	var out Sources
+	list, err := texts(v)
+	for _, s := range list {
+		if s == localSubnets {
+			out.LocalSubnets = true
+			continue
+		}
+		p, err := parsePrefix(s)
+		if err != nil {
+			return out, fmt.Errorf("%w, or %q", err, localSubnets)
+		}
+		out.Prefixes = append(out.Prefixes, p)
+	}
+	return out, err
+}
+
+// unitWords are the names IPAddressAllow= and IPAddressDeny= know beside
+// networks (systemd.resource-control(5)).
+var unitWords = []string{"any", "localhost", "link-local", "multicast"}
+
+// parseUnitSources takes the values of ip_allow and ip_deny and returns them
+// in canonical form.
+func parseUnitSources(v any) ([]string, error) {
+	list, err := texts(v)
+	for i, s := range list {
+		if slices.Contains(unitWords, s) {
+			continue
+		}
+		p, err := parsePrefix(s)
+		if err != nil {
+			return nil, fmt.Errorf("%w, or %s", err, strings.Join(unitWords, ", "))
+		}
+		list[i] = p.String()
+	}
+	return list, err
+}

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"path"
+	"strconv"
+	"strings"
+)
+
+// An Address is one value of "listen", in the syntax of ListenStream= in
+// systemd.socket(5), so that a line can be copied between the two:
+//
+//	"7000"               port on all addresses, IPv6 and IPv4: [::]:7000
+//	"192.0.2.1:7000"     IPv4
+//	"[2001:db8::1]:7000" IPv6
+//	"[fe80::1]:7000%eth0" with an interface, after the port as systemd has it
+//	"/run/x.sock"        Unix
+//	"@x"                 Unix, abstract
+//
+// Text is parsed and written again rather than kept: it ends up in a socket
+// unit, where a stray newline would be a line of its own, and it is compared
+// with what getsockname(2) says about an inherited socket. Addresses are
+// comparable with ==.
+type Address struct {
+	Text     string         // canonical, as systemctl prints it
+	Network  string         // "tcp" or "unix"
+	AddrPort netip.AddrPort // of "tcp"; the zone is in the address
+	Path     string         // of "unix"; starts with / or @
+}
+
+// String returns the canonical text.
+func (a Address) String() string { return a.Text }
+
+// maxUnixPath is sun_path of unix(7) without the final zero byte.
+const maxUnixPath = 107
+
+// ParseAddress parses one value of "listen". What it accepts, systemd accepts
+// with the same meaning.
+func ParseAddress(s string) (Address, error) {
+	switch {
+	case s == "":
+		return Address{}, errors.New("is empty")
+	case s[0] == '/' || s[0] == '@':
+		return parseUnix(s)
+	case strings.HasPrefix(s, "vsock:"):
+		return Address{}, fmt.Errorf("%q: AF_VSOCK is not supported", s)
+	}
+	ap, err := parseTCP(s)
+	if err != nil {
+		return Address{}, fmt.Errorf("%q: %w", s, err)
+	}
+	return Address{Text: textTCP(ap), Network: "tcp", AddrPort: ap}, nil
+}
+
+// parseUnix checks s against sockaddr_un and against the syntax of unit
+// files, where a line ends at a newline, a trailing backslash continues it and
+// blanks around a value are lost.
+func parseUnix(s string) (Address, error) {
+	if s[0] == '/' {
+		if strings.HasSuffix(s, "/") {
+			return Address{}, fmt.Errorf("%q: is a directory", s)
+		}
+		s = path.Clean(s)
+	}
+	switch {
+	case len(s) == 1:
+		return Address{}, fmt.Errorf("%q: has no name", s)
+	case len(s) > maxUnixPath:
+		return Address{}, fmt.Errorf("%q: is longer than %d bytes, the most a Unix socket can have", s, maxUnixPath)
+	case strings.ContainsFunc(s, isControl):
+		return Address{}, fmt.Errorf("%q: holds a control character", s)
+	case strings.TrimSpace(s) != s || strings.HasSuffix(s, `\`):
+		return Address{}, fmt.Errorf("%q: ends in a blank or a backslash, which no unit file can say", s)
+	}
+	return Address{Text: s, Network: "unix", Path: s}, nil
+}
+
+// isControl reports what must not come near a unit file or a terminal.
+func isControl(r rune) bool { return r < ' ' || r == 0x7f }
+
+func parseTCP(s string) (netip.AddrPort, error) {
+	if strings.Trim(s, "0123456789") == "" {
+		port, err := parsePort(s)
+		return netip.AddrPortFrom(netip.IPv6Unspecified(), port), err
+	}
+	host, rest, bracketed := s, "", false
+	if s[0] == '[' {
+		host, rest, bracketed = strings.Cut(s[1:], "]:")
+	} else {
+		host, rest, _ = strings.Cut(s, ":")
+	}
+	if rest == "" || s[0] == '[' && !bracketed {
+		return netip.AddrPort{}, errors.New(`want PORT, IPv4:PORT, [IPv6]:PORT, /path or @name`)
+	}
+	addr, err := parseHost(host, bracketed)
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	if bracketed {
+		var zone string
+		var zoned bool
+		rest, zone, zoned = strings.Cut(rest, "%")
+		if zoned {
+			if err := checkInterface(zone); err != nil {
+				return netip.AddrPort{}, err
+			}
+			addr = addr.WithZone(zone)
+		}
+	}
+	port, err := parsePort(rest)
+	return netip.AddrPortFrom(addr, port), err
+}
+
+func parseHost(host string, bracketed bool) (netip.Addr, error) {
+	if bracketed && strings.Contains(host, "%") {
+		return netip.Addr{}, errors.New("write the interface after the port, [fe80::1]:7000%eth0, as systemd does")
+	}
+	addr, err := netip.ParseAddr(host)
+	if err != nil {
+		return netip.Addr{}, fmt.Errorf("%q is not an address (names are not looked up)", host)
+	}
+	if addr.Is6() != bracketed {
+		return netip.Addr{}, errors.New("IPv6 goes in brackets, IPv4 does not")
+	}
+	return addr, nil
+}
+
+// parsePort takes decimal digits without a leading zero: systemd would read
+// 010 as octal, so the same text would mean two ports.
+func parsePort(s string) (uint16, error) {
+	n, err := strconv.ParseUint(s, 10, 16)
+	if err != nil || s[0] == '0' {
+		return 0, fmt.Errorf("%q is not a port, 1 to 65535", s)
+	}
+	return uint16(n), nil
+}
+
+// checkInterface takes what dev_valid_name() of the kernel and systemd both
+// take: at most 15 bytes, no slash, colon, percent sign, blank or quote.
+func checkInterface(s string) error {
+	bad := func(r rune) bool { return r <= ' ' || r >= 0x7f || strings.ContainsRune(`/:%"'\`, r) }
+	if s == "" || s == "." || s == ".." || len(s) > 15 || strings.ContainsFunc(s, bad) {
+		return fmt.Errorf("%q is not the name of a network interface", s)
+	}
+	return nil
+}
+
+func textTCP(ap netip.AddrPort) string {
+	zone := ap.Addr().Zone()
+	text := netip.AddrPortFrom(ap.Addr().WithZone(""), ap.Port()).String()
+	if zone != "" {
+		text += "%" + zone
+	}
+	return text
+}
+
+// Overlaps reports whether the two cannot be opened side by side: they are
+// equal, or one is the wildcard that covers the other. [::] covers IPv4 as
+// well, because sockets are dual-stack unless net.ipv6.bindv6only is set
+// (ipv6(7)).
+func (a Address) Overlaps(b Address) bool {
+	if a.Network != b.Network || a.Network == "unix" {
+		return a.Network == b.Network && a.Path == b.Path
+	}
+	if a.AddrPort.Port() != b.AddrPort.Port() {
+		return false
+	}
+	x, y := a.AddrPort.Addr(), b.AddrPort.Addr()
+	return x.Unmap() == y.Unmap() || covers(x, y) || covers(y, x)
+}
+
+func covers(wild, addr netip.Addr) bool {
+	return wild == netip.IPv6Unspecified() || wild == netip.IPv4Unspecified() && addr.Unmap().Is4()
+}

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"io/fs"
+	"log/slog"
+	"time"
+)
+
+// A Config is what the files said, checked and completed with defaults.
+//
+// It is plain data: nobody writes to it after Load or Parse returned it, so
+// any goroutine may read it. Two configurations can be compared service by
+// service (reflect.DeepEqual), which is how a reload finds out what changed.
+type Config struct {
+	Limits   Limits
+	Log      Log
+	Services []*Service // sorted by name
+	Files    []string   // what was read, in this order, tables and quotes included
+}
+
+// Limits hold for all services together.
+type Limits struct {
+	Connections int   // open at once, 1 or more
+	PerSource   int   // default of Service.PerSource; 0 is no limit
+	Memory      int64 // bytes queued for all clients together
+}
+
+// Log says what is written to the log, and how much of a peer's address.
+type Log struct {
+	Level slog.Level
+	Peers Peers
+}
+
+// Peers is how much of a peer's address the log may hold.
+type Peers string
+
+// The values of log.peers.
+const (
+	PeersFull   Peers = "full"   // address and port
+	PeersSubnet Peers = "subnet" // the /24 or /48 it is in, no port
+	PeersNone   Peers = "none"   // nothing
+)
+
+// A Kind is what a service does with its connections.
+type Kind string
+
+// The kinds, as the key "kind" spells them.
+const (
+	KindLookup  Kind = "lookup"
+	KindEcho    Kind = "echo"
+	KindTicker  Kind = "ticker"
+	KindHandler Kind = "handler"
+	KindRoom    Kind = "room"
+	KindDiscard Kind = "discard"
+	KindDaytime Kind = "daytime"
+	KindTime    Kind = "time"
+	KindChargen Kind = "chargen"
+	KindQOTD    Kind = "qotd"
+)
+
+// Overflow is what happens to a client when its queue is full.
+type Overflow string
+
+// The policies; which kind takes which is in overflow.go.
+const (
+	Pause      Overflow = "pause"       // stop reading what this client sends
+	DropOldest Overflow = "drop-oldest" // whole messages, the longest waiting first
+	DropNewest Overflow = "drop-newest" // the message that does not fit
+	Disconnect Overflow = "disconnect"
+)
+
+// A Service is one [service.NAME] table. Every field has its effective value:
+// what the files left out holds the default of the kind.
+type Service struct {
+	Name   string // [a-z][a-z0-9_-]{0,31}, FileDescriptorName= of its socket
+	Kind   Kind
+	Listen []Address // at least one
+
+	Allow    Sources  // who may connect; empty is everybody
+	Deny     Sources  // who may not; see Admits
+	AllowUID []uint32 // on Unix sockets, by SO_PEERCRED; nil is everybody
+
+	MaxConnections int           // 0: only Limits.Connections
+	PerSource      int           // 0 is no limit
+	IdleTimeout    time.Duration // without a byte from the client; 0 is never
+	StallTimeout   time.Duration // output waiting and none taken; 0 is never
+	DrainTimeout   time.Duration // for queued output at the end; 0 is not at all
+	MaxLine        int           // bytes of one message, delimiter not counted
+	Queue          int           // bytes waiting for one client
+	Overflow       Overflow
+
+	// The rest of the common keys describes the listening socket. Who opens
+	// it applies them: the generated unit, or the daemon itself.
+
+	Backlog     int         // listen(2)
+	SocketMode  fs.FileMode // Unix sockets
+	SocketUser  string      // Unix sockets; "" leaves the owner alone
+	SocketGroup string      // Unix sockets; "" leaves the group alone
+	BindDevice  string      // SO_BINDTODEVICE; "" is any
+	IPAllow     []string    // IPAddressAllow= of systemd.resource-control(5)
+	IPDeny      []string    // IPAddressDeny=
+
+	// The keys of a kind; nil unless the service is of that kind.
+
+	Lookup  *Lookup
+	Ticker  *Ticker
+	Handler *Handler
+	Room    *Room
+	QOTD    *QOTD
+}
+
+// Lookup answers questions from a table.
+type Lookup struct {
+	Delimiter string // ends a question, never empty
+	// Answers by question. Questions are stored as they are looked up:
+	// without the delimiter, without white space around them, and in lower
+	// case (strings.ToLower) when FoldCase is set.
+	Answers  map[string]string
+	Default  string // to any other question; "" is silence
+	FoldCase bool
+	File     string // the table Answers was completed from; "" is none
+}
+
+// Ticker sends a payload at every interval.
+type Ticker struct {
+	Payload  string
+	Interval time.Duration
+	LogInput bool // lengths and a bounded prefix of what clients send
+}
+
+// Handler passes messages to one program shared by all clients.
+type Handler struct {
+	Command   []string // Command[0] is an absolute path
+	Delimiter string   // ends a message; "" makes what has arrived one message
+	Events    bool     // tell the program about open and close as well
+	Error     string   // to each pending client when the program dies
+}
+
+// Room is a chat room. The templates have the preset's texts where the file
+// gave none; each goes out as one line, the newline is not part of it, and ""
+// says nothing. They hold the placeholders {name} {peer} {line} {count}.
+type Room struct {
+	Preset       Preset
+	Welcome      string // to the client that came
+	Message      string // a line somebody sent
+	Join, Leave  string // to the others
+	History      int    // lines kept for newcomers
+	EchoToSender bool
+}
+
+// A Preset is a chat server of a tutorial whose clients a room serves.
+type Preset string
+
+// The presets.
+const (
+	PresetNone       Preset = ""
+	PresetTwisted    Preset = "twisted"     // lines end in CRLF only
+	PresetSelectChat Preset = "select-chat" // NAME: line first
+)
+
+// QOTD sends one of the quotes and closes (RFC 865).
+type QOTD struct {
+	File   string   // "" is the built-in collection
+	Quotes []string // at least one, each of at most 512 bytes
+}

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package config reads penstock.toml(5) and its drop-ins into a [Config] that
+// is complete and consistent, or says everything that is wrong with them.
+//
+// A file passes through three stages:
+//
+//	text --toml--> entries --keys.go--> *Service --check.go--> Config
+//	      load.go  (file, line,         (types, ranges,        (what keys mean
+//	               path, value)          kinds)                 together)
+//
+// Nothing stops at the first mistake: each stage adds to one list of [Mistake]
+// values, so that a file can be put right in one edit. What a key is called,
+// what it may hold and which kinds have it stands in one table (keys.go); the
+// tests hold reference.toml and the manual page against that table.
+//
+// The obvious alternative, decoding into tagged structs, was tried first and
+// rejected: the decoder stops at the first wrong type, matches names without
+// regard to case, and cannot tell which of several files a value came from.
+package config

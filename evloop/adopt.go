@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package evloop
+
+import (
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// Add adopts a connected socket, a tty, a FIFO or a pipe end that somebody
+// else opened, calls h.Open and owns fd from success on. The direction of a
+// pipe end is its open mode. O_NONBLOCK is set, on the open file description.
+// Errors: unix.EPERM for regular files and other descriptors that cannot be
+// polled, unix.ESOCKTNOSUPPORT for datagram sockets, those of fstat(2),
+// fcntl(2) and epoll_ctl(2). Loop only, or before Run.
+func (l *Loop) Add(fd int, h Handler, state any) (*Conn, error) {
+	c, err := l.adopt(fd, h, state)
+	if err != nil {
+		return nil, fmt.Errorf("evloop: add fd %d: %w", fd, err)
+	}
+	if err := l.be.add(c); err != nil {
+		l.conns.remove(c.slot)
+		return nil, fmt.Errorf("evloop: add fd %d: %w", fd, err)
+	}
+	l.enter()
+	h.Open(c)
+	l.leave()
+	return c, nil
+}
+
+func (l *Loop) adopt(fd int, h Handler, state any) (*Conn, error) {
+	if l.be.k.sim != nil {
+		return l.newConn(fd, bothWays|kindSocket|kindTCP, h, state), nil
+	}
+	kind, err := classify(fd)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.SetNonblock(fd, true); err != nil {
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	if kind&kindTCP != 0 {
+		unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) // as in admit
+	}
+	return l.newConn(fd, kind, h, state), nil
+}
+
+// A Watch reports the readiness of a descriptor that is no stream: a pidfd, a
+// timerfd, an inotify queue, a pressure file.
+type Watch struct {
+	loop      *Loop
+	h         WatchHandler
+	fd        int
+	slot, gen uint32
+	closed    bool
+}
+
+// Watch begins to report events (EPOLLIN, EPOLLPRI, …; edge-triggered) of fd,
+// which stays the caller's and must be open until Close. Errors are those of
+// epoll_ctl(2). Loop only, or before Run.
+func (l *Loop) Watch(fd int, events uint32, h WatchHandler) (*Watch, error) {
+	w := &Watch{loop: l, h: h, fd: fd}
+	w.slot, w.gen = l.watches.insert(w)
+	if err := l.be.k.epollAdd(fd, events|edge, newToken(kindWatch, w.slot, w.gen)); err != nil {
+		l.watches.remove(w.slot)
+		return nil, fmt.Errorf("evloop: watch fd %d: %w", fd, err)
+	}
+	return w, nil
+}
+
+// FD returns the watched descriptor.
+func (w *Watch) FD() int { return w.fd }
+
+// Close ends the watch and leaves the descriptor open. It may be called in
+// Ready, and more than once.
+func (w *Watch) Close() {
+	if w.closed {
+		return
+	}
+	w.closed = true
+	w.loop.watches.remove(w.slot)
+	unix.EpollCtl(w.loop.be.k.epfd, unix.EPOLL_CTL_DEL, w.fd, nil)
+}

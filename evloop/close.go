@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package evloop
+
+import "time"
+
+// How a connection ends. A close(2) while input lies unread makes TCP answer
+// with RST, and that RST destroys a reply which is still on its way. So an
+// orderly end sends FIN first and lingers: it reads and discards until the
+// peer's FIN, for a bounded time. SO_LINGER cannot do this: it makes close
+// block, even on a non-blocking socket (socket(7)).
+
+// lingerTime is the longest wait for the peer's FIN. The reply is the
+// kernel's by then; the wait only keeps the descriptor from being closed under
+// a peer that is still sending. A second covers a slow radio link and is
+// short enough for a restart.
+const lingerTime = time.Second
+
+// CloseAfterFlush ends the connection in order: no further Data and EOF, what
+// is queued goes out, then FIN. Closed gets reason; if that is nil and the peer has not
+// taken everything after timeout, ErrFlushTimeout. It does nothing when the end has begun already.
+func (c *Conn) CloseAfterFlush(timeout time.Duration, reason error) {
+	if c.state != stateOpen {
+		return
+	}
+	c.state = stateFlushing
+	if reason != nil || c.flags&flagBroken == 0 {
+		c.reason = reason
+	}
+	c.until = c.loop.now.Add(max(0, timeout))
+	c.makeDirty()
+	c.watchDeadline()
+}
+
+// Abort ends the connection at once: what is queued is dropped, and a TCP
+// peer gets RST, so that it cannot take the cut for an orderly end. Closed
+// gets reason, or ErrAborted for nil, when the outermost callback has returned.
+func (c *Conn) Abort(reason error) {
+	if reason == nil {
+		reason = ErrAborted
+	}
+	c.flags |= flagReset
+	c.fail(reason)
+}
+
+// flushError is what Closed reports when flushing did not come to its end.
+func (c *Conn) flushError() error {
+	if c.reason != nil {
+		return c.reason
+	}
+	return ErrFlushTimeout
+}
+
+// fail ends the connection with err, whatever its state. Bytes that are
+// thrown away by it make the close a reset. They are released here and not in
+// bury, because the loop may be looking for memory right now.
+func (c *Conn) fail(err error) {
+	if c.state >= stateDead {
+		return
+	}
+	if c.Queued() > 0 {
+		c.flags |= flagReset
+	}
+	c.state = stateDead
+	c.reason = err
+	l := c.loop
+	if l.gather.c == c {
+		l.gather.reset()
+	}
+	l.clearQueue(c)
+	l.releaseInput(c)
+	l.dead = append(l.dead, c)
+}
+
+// flushed goes on with the end when the last queued byte was taken.
+func (c *Conn) flushed() {
+	l := c.loop
+	if c.flags&flagEOF != 0 || !c.kind.halfCloses() || c.flags&flagBroken != 0 {
+		c.fail(c.reason)
+		return
+	}
+	if err := l.be.k.shutdown(int(c.fd)); err != nil { // the peer has gone: there is nobody to wait for
+		c.fail(c.reason)
+		return
+	}
+	c.state = stateLingering
+	c.until = min(c.until, l.now.Add(lingerTime))
+	l.releaseInput(c)
+	if c.until <= l.now {
+		c.fail(c.reason)
+		return
+	}
+	l.deadlines.set(c.slot, c.until)
+	if c.flags&flagReadable != 0 {
+		c.makeReady()
+	}
+}
+
+// bury releases what a dead connection holds and calls Closed.
+func (l *Loop) bury(c *Conn) {
+	if c.state == stateBuried {
+		return
+	}
+	c.state = stateBuried
+	l.cancelTimers(c)
+	c.reportDrops()
+	if c.flags&flagDetached == 0 {
+		l.be.remove(c)
+	}
+	c.fd = -1
+	l.conns.remove(c.slot)
+	c.h.Closed(c, c.reason)
+	l.kick() // a descriptor is free again
+}

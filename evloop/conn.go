@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package evloop
+
+// A ConnID names a connection for its whole life and never another one. It is
+// the only handle that may leave the loop's goroutine. The zero value names
+// nothing.
+type ConnID struct {
+	loop      *Loop
+	slot, gen uint32
+}
+
+// A Conn is a stream of bytes: TCP, a Unix stream or seqpacket socket, a tty,
+// a FIFO or a pipe end. All methods are for the loop's goroutine.
+//
+//	          CloseAfterFlush            sent, FIN            peer's FIN, timeout
+//	 open ─────────────────► flushing ──────────► lingering ──────────┐
+//	  │                          │                    │               ▼
+//	  └──────────────────────────┴────────────────────┴──────────►  dead ─► Closed
+//	     Abort, overflow, error, EOF with nothing to send
+type Conn struct {
+	// State is the handler's. For an accepted connection it starts as what
+	// Acceptor.Accept returned, for an adopted one as what Add was given.
+	State any
+
+	loop *Loop
+	h    Handler
+	opts *Options
+
+	fd        int32
+	slot, gen uint32
+	timers    uint32 // head of the chain of its Timers, plus one
+	flags     connFlags
+	state     connState
+	kind      fdKind
+
+	in []byte // kept input, from the pool; nil when there is none
+
+	out     queue
+	reason  error // what Closed will report
+	lastIn  Time  // when something was received, or reading went on
+	lastOut Time  // when output last made progress, or began to wait
+
+	bytesIn, bytesOut uint64
+	dropped, unsaid   uint32 // messages dropped, and of these not yet reported
+	unsaidBytes       uint32
+	until             Time // deadline of flushing and lingering
+}
+
+type connState uint8
+
+const (
+	stateOpen connState = iota
+	stateFlushing
+	stateLingering
+	stateDead   // on the dead list, Closed is due
+	stateBuried // Closed was called
+)
+
+type connFlags uint16
+
+const (
+	flagPaused   connFlags = 1 << iota // by the handler
+	flagFull                           // the queue reached the high-water mark
+	flagDrained                        // Drained is due
+	flagReplay                         // kept input is to be shown again
+	flagReady                          // on the ready list
+	flagDirty                          // on the dirty list
+	flagSaid                           // on the list of drops to report
+	flagReadable                       // the descriptor was not yet read to EAGAIN
+	flagHup                            // the kernel reported HUP or ERR
+	flagMark                           // a short read does not mean drained
+	flagEOF                            // the peer's FIN was read
+	flagArmed                          // EPOLLOUT is armed
+	flagBroken                         // output failed; reason says why
+	flagReset                          // close by RST
+	flagDetached                       // the descriptor belongs to the caller of Detach
+)
+
+// ID returns the connection's name.
+func (c *Conn) ID() ConnID { return ConnID{c.loop, c.slot, c.gen} }
+
+// FD returns the descriptor, which stays the loop's, or -1 after the end.
+func (c *Conn) FD() int { return int(c.fd) }
+
+// Loop returns the loop that serves the connection.
+func (c *Conn) Loop() *Loop { return c.loop }
+
+// BytesIn returns how many bytes were received.
+func (c *Conn) BytesIn() uint64 { return c.bytesIn }
+
+// BytesOut returns how many bytes the kernel has taken.
+func (c *Conn) BytesOut() uint64 { return c.bytesOut }
+
+// Dropped returns how many messages the overflow policy has dropped.
+func (c *Conn) Dropped() uint64 { return uint64(c.dropped) }
+
+// Input returns the bytes that Data has left unconsumed. They are the loop's.
+func (c *Conn) Input() []byte { return c.in }
+
+// Queued returns how many bytes wait to be sent.
+func (c *Conn) Queued() int {
+	n := int(c.out.bytes)
+	if c.loop.gather.c == c {
+		n += c.loop.gather.bytes
+	}
+	return n
+}
+
+// Full reports whether Options.Queue bytes wait to be sent. A handler that
+// answers many questions of one Data call stops at a full queue and returns
+// what it consumed; the loop shows it the rest when the queue has drained.
+func (c *Conn) Full() bool { return c.flags&flagFull != 0 }
+
+// Closing reports whether the end has begun: Write returns false, and Data
+// and EOF are not called any more.
+func (c *Conn) Closing() bool { return c.state != stateOpen }
+
+// SetOptions sets the bounds of the connection. o is shared, not copied, and
+// must not change afterwards; nil means the defaults.
+func (c *Conn) SetOptions(o *Options) {
+	if o == nil {
+		o = defaultOptions
+	}
+	c.opts = o.filled()
+	c.lastIn, c.lastOut = c.loop.now, c.loop.now
+	c.watchDeadline()
+}
+
+// Pause stops Data and EOF until Resume.
+func (c *Conn) Pause() { c.flags |= flagPaused }
+
+// Resume ends a Pause. Data that was held back comes in a later turn.
+func (c *Conn) Resume() {
+	if c.flags&flagPaused == 0 {
+		return
+	}
+	c.flags &^= flagPaused
+	c.reading()
+}
+
+// reading makes sure that a connection whose reading may go on is served.
+func (c *Conn) reading() {
+	if !c.mayRead() {
+		return
+	}
+	c.lastIn = c.loop.now
+	if len(c.in) > 0 {
+		c.flags |= flagReplay
+	}
+	c.watchDeadline()
+	c.makeReady()
+}
+
+// mayRead reports whether Data and EOF may be called.
+func (c *Conn) mayRead() bool {
+	if c.state != stateOpen || c.flags&flagPaused != 0 {
+		return false
+	}
+	return c.flags&flagFull == 0 || c.opts.Overflow != Pause
+}
+
+// makeReady puts c on the ready list once.
+func (c *Conn) makeReady() {
+	if c.flags&flagReady == 0 && c.state < stateDead {
+		c.flags |= flagReady
+		c.loop.makeReady(newToken(kindConn, c.slot, c.gen))
+	}
+}
+
+// makeDirty has c settled when the outermost callback returns.
+func (c *Conn) makeDirty() {
+	if c.flags&flagDirty == 0 {
+		c.flags |= flagDirty
+		c.loop.dirty = append(c.loop.dirty, c)
+	}
+}
+
+// watchDeadline brings the connection's one deadline forward to the earliest
+// that applies. It is never moved back: activity only leaves its mark, and
+// overdue looks at the marks when the old deadline comes. So a busy
+// connection does not touch the heap.
+func (c *Conn) watchDeadline() {
+	at, ok := c.deadline()
+	if !ok {
+		return
+	}
+	if old, has := c.loop.deadlines.when(c.slot); !has || at < old {
+		c.loop.deadlines.set(c.slot, at)
+	}
+}
+
+// deadline returns when the connection will be overdue, as things stand.
+func (c *Conn) deadline() (at Time, ok bool) {
+	if c.state == stateFlushing || c.state == stateLingering {
+		return c.until, true
+	}
+	if d := c.opts.IdleTimeout; d > 0 && c.mayRead() {
+		at, ok = c.lastIn.Add(d), true
+	}
+	if d := c.opts.StallTimeout; d > 0 && c.out.bytes > 0 {
+		if s := c.lastOut.Add(d); !ok || s < at {
+			at, ok = s, true
+		}
+	}
+	return at, ok
+}
+
+// overdue is called when the deadline came: it ends the connection if that is
+// still true, and looks again later if it is not.
+func (c *Conn) overdue() {
+	at, ok := c.deadline()
+	switch {
+	case !ok:
+		return
+	case at > c.loop.now:
+		c.loop.deadlines.set(c.slot, at)
+		return
+	}
+	switch {
+	case c.state == stateLingering:
+		c.fail(c.reason)
+	case c.state == stateFlushing:
+		c.flags |= flagReset
+		c.fail(c.flushError())
+	case c.out.bytes > 0 && c.opts.StallTimeout > 0 && c.lastOut.Add(c.opts.StallTimeout) <= c.loop.now:
+		c.flags |= flagReset
+		c.fail(ErrStalled)
+	default:
+		c.fail(ErrIdle)
+	}
+}

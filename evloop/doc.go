@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package evloop is an event loop for Linux that serves many streams of bytes
+// on one goroutine: it adopts descriptors that it did not open, bounds every
+// queue, and lets no connection delay another.
+//
+// # Bytes, not readiness
+//
+// A [Handler] is given bytes that came and hands over bytes that must go. It
+// never sees EAGAIN, a short write or an event mask: the back end (epoll(7),
+// edge-triggered) keeps those to itself.
+//
+//   - Input is read into one buffer of the loop. What the handler does not
+//     consume is kept, bounded, and shown again in front of further bytes.
+//   - Output of a callback is gathered and sent once, when the outermost
+//     callback returns. What the kernel does not take waits in the connection's
+//     queue of messages, and only then EPOLLOUT is armed.
+//   - A queue is bounded by [Options]. What happens at the bound is the
+//     connection's [Overflow] policy; it acts on whole messages, and one that
+//     has begun to go out is never cut. A bound over all connections
+//     ([Config].Memory) is paid for by whoever owes the most.
+//   - An idle connection holds no buffer, and the path of a message does not
+//     allocate.
+//
+// # Ownership and goroutines
+//
+// One loop is one goroutine: the one that calls [Loop.Run]. Everything on a
+// [Conn], [Listener], [Watch] or [Timer] is called there, that is inside a
+// callback, or before Run. From elsewhere only [Loop.Post] and [Loop.Stop] may
+// be called, and the only handle to keep elsewhere is a [ConnID]:
+//
+//	id := c.ID()
+//	go func() {
+//		answer := slow()
+//		l.Post(func() {
+//			if c := l.Conn(id); c != nil {
+//				c.Write(answer)
+//			}
+//		})
+//	}()
+//
+// A descriptor given to [Loop.Add] or [Loop.Listen] is the loop's from then
+// on. The slice given to Data is the loop's and valid during the call; the
+// slice given to Write is the caller's again when Write returns.
+//
+// # Order of callbacks
+//
+// Open comes first and Closed last, exactly once each. In between come Data,
+// Drained and at most one EOF, never while the handler has the connection
+// paused (Drained excepted), never after CloseAfterFlush or Abort. Callbacks
+// are not nested: what one of them does to any connection takes effect on the
+// wire, and leads to further callbacks, after the outermost has returned. The
+// bytes that came before a reset are delivered before its error.
+//
+// A panic of a handler is not recovered: state that it left half-changed
+// would be served on. Under a service manager the sockets outlive the process.
+//
+// # What it is not
+//
+// It has no TLS (crypto/tls wants a net.Conn), no datagrams, no dialing: a
+// connected descriptor is adopted by [Loop.Add]. It runs on Linux only.
+package evloop

@@ -1,0 +1,318 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package evloop
+
+import (
+	"os"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+)
+
+// The epoll back end. Everything about readiness stays in this file: the rest
+// of the package speaks of bytes that came and bytes that must go.
+//
+// A connection is registered once, for IN, RDHUP and ET. The edge is
+// remembered as flagReadable until a read finds nothing more, so stopping
+// early (budget, pause) loses no event. OUT is added only when the kernel
+// took less than it was offered and removed when the queue is empty; a MOD
+// reports a condition that already holds, so room that appeared in between is
+// not missed. Level-triggered, a paused connection would need two MODs and a
+// hung-up one would spin; OUT registered for good would come with every IN.
+//
+//	           short send: MOD +OUT
+//	disarmed ───────────────────────► armed
+//	    ▲                               │ OUT: send until EAGAIN or empty
+//	    └───────────────────────────────┘
+//	           queue empty: MOD −OUT
+type epoll struct {
+	k      kernel
+	l      *Loop
+	events [256]unix.EpollEvent
+	pieces [maxVectors][]byte
+}
+
+const (
+	edge         = unix.EPOLLET & 0xffffffff // negative in x/sys on some architectures
+	interestRead = unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLPRI | edge
+	hangup       = unix.EPOLLHUP | unix.EPOLLERR
+	// marks are events after which a short read does not mean drained: behind
+	// the bytes stands a FIN, or urgent data, at whose mark recv stops.
+	marks = unix.EPOLLRDHUP | unix.EPOLLPRI | hangup
+)
+
+func newEpoll(l *Loop, sim *simulation) (*epoll, error) {
+	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, os.NewSyscallError("epoll_create1", err)
+	}
+	return &epoll{k: kernel{epfd: fd, sim: sim}, l: l}, nil
+}
+
+func (e *epoll) close() { unix.Close(e.k.epfd) }
+
+// interest returns the mask of c as it should stand. A write-only end has
+// nothing to read; the kernel reports its ERR unasked.
+func interest(c *Conn) uint32 {
+	mask := uint32(edge)
+	if c.kind.reads() {
+		mask = interestRead
+	}
+	if c.flags&flagArmed != 0 {
+		mask |= unix.EPOLLOUT
+	}
+	return mask
+}
+
+// add registers c. ADD reports at once what is there already.
+func (e *epoll) add(c *Conn) error {
+	return e.k.epollAdd(int(c.fd), interest(c), newToken(kindConn, c.slot, c.gen))
+}
+
+// remove closes c's descriptor.
+func (e *epoll) remove(c *Conn) {
+	e.k.close(int(c.fd), c.flags&flagReset != 0 && c.kind&kindTCP != 0)
+}
+
+// arm sets whether c waits for room.
+func (e *epoll) arm(c *Conn, on bool) {
+	if on == (c.flags&flagArmed != 0) {
+		return
+	}
+	c.flags ^= flagArmed
+	if err := e.k.epollMod(int(c.fd), interest(c), newToken(kindConn, c.slot, c.gen)); err != nil {
+		c.fail(err)
+	}
+}
+
+// wait gathers events, for at most timeout (negative: for ever), and serves
+// them. It asks without sleeping first, by a raw call: a busy loop never pays
+// for the scheduler. Only then it lets other goroutines run, and sleeps in a
+// call that the scheduler knows of. Sleeping in a raw call would be cheaper
+// still and would stop the world at the first garbage collection.
+func (e *epoll) wait(timeout Time) error {
+	n, errno := e.k.epollWait(e.events[:], 0)
+	if n == 0 && errno == 0 && timeout != 0 {
+		runtime.Gosched()
+		n, errno = e.k.epollWait(e.events[:], timeout)
+	}
+	e.l.now = e.k.now()
+	switch {
+	case errno == unix.EINTR: // the next turn computes its timeout afresh
+		return nil
+	case errno != 0:
+		return os.NewSyscallError("epoll_pwait", errno)
+	}
+	for i := range e.events[:n] {
+		ev := &e.events[i]
+		e.dispatch(tokenOf(ev), ev.Events)
+	}
+	return nil
+}
+
+func (e *epoll) dispatch(t token, events uint32) {
+	l := e.l
+	switch t.kind() {
+	case kindConn:
+		if c := l.conns.get(t.slot(), t.gen()); c != nil {
+			e.ready(c, events)
+			return
+		}
+	case kindListener:
+		if ln := l.listeners.get(t.slot(), t.gen()); ln != nil {
+			ln.backlog = true
+			e.accept(ln)
+			return
+		}
+	case kindWatch:
+		if w := l.watches.get(t.slot(), t.gen()); w != nil {
+			l.enter()
+			w.h.Ready(w, events)
+			l.leave()
+			return
+		}
+	case kindWake:
+		return // the list is looked at in every turn
+	}
+	l.stats.StaleEvents++
+}
+
+// ready serves one event of c: output first, because it frees memory.
+func (e *epoll) ready(c *Conn, events uint32) {
+	if c.state >= stateDead {
+		return
+	}
+	if events&hangup != 0 {
+		c.flags |= flagHup
+	}
+	if events&(unix.EPOLLOUT|hangup) != 0 && c.flags&flagArmed != 0 {
+		e.l.enter()
+		e.flushArmed(c)
+		e.l.leave()
+	}
+	if events&(unix.EPOLLIN|marks) == 0 || c.state >= stateDead {
+		return
+	}
+	c.flags |= flagReadable
+	if events&marks != 0 {
+		c.flags |= flagMark
+	}
+	switch {
+	case c.mayRead() || c.state == stateLingering:
+		e.receive(c)
+	case c.state == stateFlushing && events&hangup != 0:
+		e.hungUp(c) // nobody is left to flush to
+	}
+}
+
+// flushArmed goes on with a queue that the kernel had no room for.
+func (e *epoll) flushArmed(c *Conn) {
+	e.send(c)
+	if c.state < stateDead {
+		e.l.settled(c)
+	}
+}
+
+// receive reads from c until there is nothing more, its budget for this turn
+// is used up or the handler wants no more.
+func (e *epoll) receive(c *Conn) {
+	l := e.l
+	if !c.kind.reads() || c.flags&flagEOF != 0 {
+		if c.flags&flagHup != 0 {
+			e.hungUp(c)
+		}
+		return
+	}
+	for budget := l.readBudget; c.flags&flagReadable != 0 && (c.mayRead() || c.state == stateLingering); {
+		if c.flags&(flagReplay|flagDrained) != 0 {
+			return // on the ready list: what was kept comes before new bytes
+		}
+		if budget <= 0 {
+			c.makeReady()
+			return
+		}
+		keep := copy(l.rbuf, c.in)
+		room := l.rbuf[keep : keep+readSize]
+		n, mark, errno := e.k.recv(c, room)
+		if mark {
+			c.flags |= flagMark
+		}
+		budget -= max(n, 1)
+		if !e.read(c, n, errno, len(room)) {
+			return
+		}
+	}
+}
+
+// read follows one system call that asked for size bytes and reports whether
+// there may be more.
+func (e *epoll) read(c *Conn, n int, errno unix.Errno, size int) bool {
+	l := e.l
+	switch {
+	case errno == unix.EINTR:
+		return true
+	case errno == unix.EAGAIN:
+		c.flags &^= flagReadable
+		if c.flags&flagBroken != 0 {
+			l.broken(c, c.reason) // all that came before the failure is delivered
+		} else if c.flags&flagHup != 0 {
+			e.hungUp(c)
+		}
+		return false
+	case errno == unix.EIO && c.kind&kindTerminal != 0:
+		l.ended(c, true) // the other side of the terminal is gone
+		return false
+	case errno != 0:
+		l.broken(c, os.NewSyscallError("recv", errno))
+		return false
+	case n == 0 && !c.kind.isStream() && c.flags&flagHup == 0:
+		return true // an empty packet; a peer that closed shows as HUP
+	case n == 0:
+		l.ended(c, c.flags&flagHup != 0 || !c.kind.writes())
+		return false
+	case n > size:
+		l.broken(c, ErrTruncated)
+		return false
+	}
+	if n < size && c.kind.shortMeansDrained() && c.flags&flagMark == 0 {
+		c.flags &^= flagReadable // before the handler runs: its reply may bring the next edge
+	}
+	if c.state != stateLingering { // then bytes are discarded
+		l.received(c, n)
+	}
+	return true
+}
+
+// hungUp ends a connection of which the kernel reports HUP or ERR and from
+// which nothing is left to read.
+func (e *epoll) hungUp(c *Conn) {
+	err := c.lost()
+	if c.kind.isSocket() {
+		if errno := e.k.socketErr(int(c.fd)); errno != 0 {
+			err = os.NewSyscallError("recv", errno)
+		}
+	} else if !c.kind.reads() {
+		err = os.NewSyscallError("write", unix.EPIPE) // a pipe without readers
+	}
+	e.l.broken(c, err)
+}
+
+// send offers the kernel what c has to send until it is all gone or the
+// kernel takes no more; then OUT is armed.
+func (e *epoll) send(c *Conn) {
+	for c.Queued() > 0 {
+		pieces, total := e.collect(c)
+		n, errno := e.k.send(c, pieces)
+		switch {
+		case errno == unix.EINTR:
+			continue
+		case errno == unix.EAGAIN:
+			e.arm(c, true)
+			return
+		case errno != 0:
+			e.l.sendFailed(c, os.NewSyscallError("send", errno))
+			return
+		}
+		e.l.sent(c, n)
+		if n < total {
+			e.arm(c, true)
+			return
+		}
+	}
+	e.arm(c, false)
+}
+
+// collect returns the next pieces to send and their length.
+func (e *epoll) collect(c *Conn) (pieces [][]byte, total int) {
+	l := e.l
+	if l.gather.c == c {
+		return l.gather.pieces, l.gather.bytes
+	}
+	k := 0
+	for i, off := c.out.head, c.out.off; i != 0 && k < maxVectors; off = 0 {
+		n := &l.nodes.nodes[i-1]
+		e.pieces[k] = n.m.buf[off:]
+		total += len(e.pieces[k])
+		k++
+		i = n.next
+		if !c.kind.isStream() {
+			break // a packet is one send
+		}
+	}
+	return e.pieces[:k], total
+}
+
+// accept takes a batch of connections from ln.
+func (e *epoll) accept(ln *Listener) {
+	if !ln.mayAccept() {
+		return
+	}
+	e.k.keepNonblock(ln.fd)
+	for range acceptBatch {
+		fd, peer, errno := e.k.accept(ln.fd)
+		if !e.l.accepted(ln, fd, peer, errno) || !ln.mayAccept() {
+			return
+		}
+	}
+	ln.makeReady()
+}

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package evloop
+
+import "errors"
+
+// What Closed reports when the loop itself ended a connection. A peer's
+// reset or another failure of the system arrives as an *os.SyscallError that
+// unwraps to a unix.Errno; an orderly end is nil.
+var (
+	// ErrAborted is the reason of Abort(nil).
+	ErrAborted = errors.New("evloop: aborted")
+	// ErrDetached ends a connection whose descriptor was taken out by Detach.
+	ErrDetached = errors.New("evloop: detached")
+	// ErrFlushTimeout means that CloseAfterFlush could not send everything in time.
+	ErrFlushTimeout = errors.New("evloop: output not flushed in time")
+	// ErrIdle means that nothing was received for Options.IdleTimeout.
+	ErrIdle = errors.New("evloop: idle for too long")
+	// ErrInputFull means that the handler left more than Options.MaxInput unconsumed.
+	ErrInputFull = errors.New("evloop: too much unconsumed input")
+	// ErrLoopClosed ends every connection that is left when the Loop is closed.
+	ErrLoopClosed = errors.New("evloop: loop closed")
+	// ErrMemory means that the whole loop was at Config.Memory and this
+	// connection owed the most.
+	ErrMemory = errors.New("evloop: memory bound of the loop reached")
+	// ErrOverflow means that Options.Queue was reached under Disconnect.
+	ErrOverflow = errors.New("evloop: output queue full")
+	// ErrStalled means that queued output made no progress for Options.StallTimeout.
+	ErrStalled = errors.New("evloop: peer does not read")
+	// ErrTruncated means that a seqpacket message was larger than the read buffer.
+	ErrTruncated = errors.New("evloop: message larger than the read buffer")
+)

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package evloop
+
+import "net/netip"
+
+// A Handler serves all connections of one service; what one connection
+// remembers is in its State. The loop calls the methods on its own goroutine,
+// never two at once, and never one inside another of the same connection.
+//
+//	Open ─► Data … ─► EOF ─► Closed
+//	          ▲ └── Drained whenever a full queue has emptied
+//
+// Any method may write to, pause, close or abort its own or any other
+// connection of the loop.
+type Handler interface {
+	// Open is the first call. For an accepted connection State is what
+	// Accept returned.
+	Open(c *Conn)
+
+	// Data hands over bytes that came and returns how many it consumed. The
+	// loop keeps the rest, at most Options.MaxInput bytes, and shows it again
+	// in front of further bytes, or alone after Resume or after a full queue
+	// has drained. p is the loop's and valid only during the call.
+	Data(c *Conn, p []byte) (n int)
+
+	// EOF says that the peer has shut its side (FIN, HUP of a pipe). Output
+	// still flows; the handler ends the connection with CloseAfterFlush when
+	// it has no more to say. Input that will now never be complete is
+	// c.Input(). EOF is not called while paused.
+	EOF(c *Conn)
+
+	// Drained says that the queue had reached Options.Queue and has fallen to
+	// Options.LowWater. It comes in a turn of its own, never inside Write.
+	Drained(c *Conn)
+
+	// Closed is the last call, exactly one for each Open or Restored. The
+	// descriptor is closed already. err is nil for an orderly end, the reason
+	// given to CloseAfterFlush or Abort, one of the package's errors, or a
+	// system error.
+	Closed(c *Conn, err error)
+}
+
+// A Dropper is a Handler that wants to know what the overflow policy threw
+// away. Dropped reports whole messages since the last call, once the
+// outermost callback has returned, so that nothing is lost in silence.
+type Dropper interface {
+	Dropped(c *Conn, messages, bytes int)
+}
+
+// A Restorer is a Handler whose connections remember something that must
+// survive Detach and Restore.
+type Restorer interface {
+	// Saved returns c.State as bytes.
+	Saved(c *Conn) ([]byte, error)
+	// Restored takes the place of Open; state is what Saved returned. An
+	// error makes Restore fail; the descriptor then still belongs to the
+	// caller, and Closed is not called.
+	Restored(c *Conn, state []byte) error
+}
+
+// An Acceptor decides about each new connection of a Listener.
+type Acceptor interface {
+	// Accept returns the handler that serves the connection and its first
+	// State, or a nil handler to refuse: the loop then closes fd. peer is
+	// zero for Unix sockets; SO_PEERCRED on fd tells who that is
+	// (unix(7)). fd stays the loop's.
+	Accept(ln *Listener, fd int, peer netip.AddrPort) (h Handler, state any)
+
+	// Failed reports an error of accept4(2) that is not about one client.
+	// Short of descriptors or memory the loop waits and tries again by itself,
+	// and Failed is called once for such a spell. Otherwise ln.Dead() is true
+	// and the listener will not be read again.
+	Failed(ln *Listener, err error)
+}
+
+// A WatchHandler is told when a watched descriptor becomes ready.
+type WatchHandler interface {
+	// Ready passes the EPOLL* bits that were reported (epoll_ctl(2)). Events
+	// are edge-triggered: consume until EAGAIN.
+	Ready(w *Watch, events uint32)
+}
+
+// A TimerHandler is told when a Timer has expired.
+type TimerHandler interface {
+	// Expired is called once, at or after t.Deadline. For a timer with a Conn
+	// l.Conn(t.Conn) is never nil.
+	Expired(l *Loop, t Timer)
+}

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package evloop
+
+import (
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// Input is read into the loop's one buffer, behind a copy of what the
+// handler left the last time, so that it always sees one contiguous run and
+// an idle connection holds no buffer. The price is a copy of the kept part
+// for each read; it is bounded by the longest line a service admits.
+
+// received passes n bytes that were read behind the kept input.
+func (l *Loop) received(c *Conn, n int) {
+	c.bytesIn += uint64(n)
+	c.lastIn = l.now
+	l.deliver(c, l.rbuf[:len(c.in)+n])
+}
+
+// replay shows kept input again, without new bytes.
+func (l *Loop) replay(c *Conn) {
+	if len(c.in) > 0 {
+		l.deliver(c, l.rbuf[:copy(l.rbuf, c.in)])
+	}
+}
+
+// deliver calls Data and keeps what it did not consume.
+func (l *Loop) deliver(c *Conn, p []byte) {
+	l.enter()
+	n := c.h.Data(c, p)
+	if uint(n) > uint(len(p)) {
+		panic(fmt.Sprintf("evloop: Data consumed %d of %d bytes", n, len(p)))
+	}
+	l.keep(c, p[n:])
+	l.leave()
+}
+
+// keep stores the rest of the input, in front of which the next read goes.
+func (l *Loop) keep(c *Conn, rest []byte) {
+	if len(rest) == 0 || c.state != stateOpen {
+		l.releaseInput(c)
+		return
+	}
+	if len(rest) > c.opts.MaxInput && c.mayRead() {
+		c.fail(ErrInputFull)
+		return
+	}
+	if cap(c.in) < len(rest) || cap(c.in) > 4*max(len(rest), poolMin) {
+		l.releaseInput(c)
+		c.in = l.pool.get(len(rest))
+		l.queued += int64(cap(c.in))
+	}
+	c.in = append(c.in[:0], rest...)
+	l.weigh(c)
+	l.collectDebt()
+}
+
+// releaseInput gives the kept input's buffer back.
+func (l *Loop) releaseInput(c *Conn) {
+	if c.in == nil {
+		return
+	}
+	l.queued -= int64(cap(c.in))
+	l.pool.put(c.in)
+	c.in = nil
+	l.weigh(c)
+}
+
+// ended passes the peer's FIN, after all its bytes. hungUp says that the
+// kernel reported both directions closed: then nothing can be sent either,
+// and a handler that does not end the connection has it ended.
+func (l *Loop) ended(c *Conn, hungUp bool) {
+	c.flags |= flagEOF
+	c.flags &^= flagReadable
+	switch c.state {
+	case stateOpen:
+		l.enter()
+		c.h.EOF(c)
+		if hungUp || c.flags&flagBroken != 0 {
+			c.fail(c.lost())
+		}
+		l.leave()
+	case stateLingering:
+		l.enter()
+		c.fail(c.reason)
+		l.leave()
+	}
+}
+
+// lost is the reason of a connection that ends with its peer gone: unsent
+// output makes it an error even where the handler saw an orderly end.
+func (c *Conn) lost() error {
+	if c.reason == nil && c.Queued() > 0 {
+		return os.NewSyscallError("send", unix.EPIPE)
+	}
+	return c.reason
+}
+
+// broken ends a connection whose input failed with err; the bytes that came
+// before it were delivered.
+func (l *Loop) broken(c *Conn, err error) {
+	if c.state == stateLingering || c.reason != nil {
+		err = c.reason
+	}
+	l.enter()
+	c.fail(err)
+	l.leave()
+}
+
+// serve goes on with a connection of the ready list.
+func (l *Loop) serve(c *Conn) {
+	if c.state == stateOpen && c.flags&flagDrained != 0 {
+		c.flags &^= flagDrained
+		l.enter()
+		c.h.Drained(c)
+		l.leave()
+	}
+	if c.mayRead() && c.flags&flagReplay != 0 {
+		c.flags &^= flagReplay
+		l.replay(c)
+	}
+	if c.mayRead() || c.state == stateLingering {
+		l.be.receive(c)
+	}
+}

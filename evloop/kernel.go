@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package evloop
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"os"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// kernel is the seam between the epoll back end and the system: every call
+// that the back end makes while it serves goes through one of these methods.
+// sim is nil in production, so each is a compare, a branch that is never
+// taken and a direct call. An interface in its place would make every system
+// call an indirect one and keep the arguments on the heap.
+//
+// Calls on a socket with MSG_DONTWAIT cannot block and use RawSyscall, which
+// skips the scheduler's bookkeeping: a quarter of the CPU of an echo. What
+// could block if another process cleared O_NONBLOCK on the shared
+// description (accept, ttys, pipes) goes through the scheduler, so that the
+// other goroutines live on.
+type kernel struct {
+	sim *simulation
+
+	epfd int
+	msg  unix.Msghdr
+	iov  [maxVectors]unix.Iovec
+	addr unix.RawSockaddrAny
+	alen uint32
+}
+
+// A simulation takes the place of the kernel in tests.
+type simulation struct {
+	now        func() Time
+	epollCtl   func(op, fd int, events uint32, data token) error
+	epollWait  func(evs []unix.EpollEvent, timeout Time) (int, unix.Errno)
+	recv       func(fd int, p []byte) (int, unix.Errno)
+	send       func(fd int, pieces [][]byte) (int, unix.Errno)
+	accept     func(fd int) (int, netip.AddrPort, unix.Errno)
+	shutdown   func(fd int) error
+	socketErr  func(fd int) unix.Errno
+	closeReset func(fd int, reset bool)
+}
+
+func (k *kernel) now() Time {
+	if k.sim != nil {
+		return k.sim.now()
+	}
+	return monotonic()
+}
+
+func (k *kernel) epollAdd(fd int, events uint32, t token) error {
+	return k.epollCtl(unix.EPOLL_CTL_ADD, fd, events, t)
+}
+
+func (k *kernel) epollMod(fd int, events uint32, t token) error {
+	return k.epollCtl(unix.EPOLL_CTL_MOD, fd, events, t)
+}
+
+func (k *kernel) epollCtl(op, fd int, events uint32, t token) error {
+	if k.sim != nil {
+		return k.sim.epollCtl(op, fd, events, t)
+	}
+	// Both words of epoll_data are written: x/sys calls them Fd and Pad on
+	// every architecture, and the kernel hands back all 64 bits.
+	ev := unix.EpollEvent{Events: events, Fd: int32(uint32(t)), Pad: int32(uint32(t >> 32))}
+	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(k.epfd, op, fd, &ev))
+}
+
+func tokenOf(ev *unix.EpollEvent) token {
+	return token(uint32(ev.Pad))<<32 | token(uint32(ev.Fd))
+}
+
+// epollWait returns at once for a zero timeout, and then as a raw call.
+func (k *kernel) epollWait(evs []unix.EpollEvent, timeout Time) (int, unix.Errno) {
+	if k.sim != nil {
+		return k.sim.epollWait(evs, timeout)
+	}
+	// epoll_pwait: arm64 and riscv64 have no epoll_wait.
+	p, n := uintptr(unsafe.Pointer(&evs[0])), uintptr(len(evs))
+	var r uintptr
+	var errno unix.Errno
+	if timeout == 0 {
+		r, _, errno = unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(k.epfd), p, n, 0, 0, 0)
+	} else {
+		ms := millis(timeout.Sub(0))
+		r, _, errno = unix.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(k.epfd), p, n, uintptr(ms), 0, 0)
+	}
+	return int(r), errno
+}
+
+// recv reads from a connection. mark says that a short read does not mean
+// drained. Passed descriptors (SCM_RIGHTS) are never asked for, so the kernel
+// closes them; but a Unix stream ends a read behind the bytes that carried
+// them. recvmsg without room for control data reports that as MSG_CTRUNC.
+func (k *kernel) recv(c *Conn, p []byte) (n int, mark bool, errno unix.Errno) {
+	if k.sim != nil {
+		n, errno = k.sim.recv(int(c.fd), p)
+		return n, false, errno
+	}
+	fd, at, size := uintptr(c.fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p))
+	var r uintptr
+	switch {
+	case c.kind&kindTCP != 0:
+		r, _, errno = unix.RawSyscall6(unix.SYS_RECVFROM, fd, at, size, unix.MSG_DONTWAIT, 0, 0)
+	case c.kind.isSocket():
+		// MSG_TRUNC makes a packet that did not fit return its true length
+		// (recv(2)); a stream ignores it.
+		k.iov[0].Base = &p[0]
+		k.iov[0].SetLen(len(p))
+		k.msg.Iov = &k.iov[0]
+		k.msg.SetIovlen(1)
+		r, _, errno = unix.RawSyscall(unix.SYS_RECVMSG, fd, uintptr(unsafe.Pointer(&k.msg)), unix.MSG_DONTWAIT|unix.MSG_TRUNC)
+		mark = k.msg.Flags&unix.MSG_CTRUNC != 0
+		k.msg.Flags = 0
+	default:
+		r, _, errno = unix.Syscall(unix.SYS_READ, fd, at, size)
+	}
+	return int(r), mark, errno
+}
+
+// send writes pieces, of which there are at least one and at most maxVectors.
+func (k *kernel) send(c *Conn, pieces [][]byte) (int, unix.Errno) {
+	if k.sim != nil {
+		return k.sim.send(int(c.fd), pieces)
+	}
+	const flags = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL
+	fd := uintptr(c.fd)
+	var r uintptr
+	var errno unix.Errno
+	if p := pieces[0]; len(pieces) == 1 {
+		at, n := uintptr(unsafe.Pointer(&p[0])), uintptr(len(p))
+		if c.kind.isSocket() {
+			r, _, errno = unix.RawSyscall6(unix.SYS_SENDTO, fd, at, n, flags, 0, 0)
+		} else {
+			r, _, errno = unix.Syscall(unix.SYS_WRITE, fd, at, n)
+		}
+		return int(r), errno
+	}
+	for i, p := range pieces {
+		k.iov[i].Base = &p[0]
+		k.iov[i].SetLen(len(p))
+	}
+	if c.kind.isSocket() {
+		k.msg.Iov = &k.iov[0]
+		k.msg.SetIovlen(len(pieces))
+		r, _, errno = unix.RawSyscall(unix.SYS_SENDMSG, fd, uintptr(unsafe.Pointer(&k.msg)), flags)
+	} else {
+		r, _, errno = unix.Syscall(unix.SYS_WRITEV, fd, uintptr(unsafe.Pointer(&k.iov[0])), uintptr(len(pieces)))
+	}
+	clear(k.iov[:len(pieces)]) // they would keep the messages alive
+	return int(r), errno
+}
+
+// accept takes one connection, non-blocking and close-on-exec: neither is
+// inherited from the listener.
+func (k *kernel) accept(fd int) (int, netip.AddrPort, unix.Errno) {
+	if k.sim != nil {
+		return k.sim.accept(fd)
+	}
+	k.alen = uint32(unsafe.Sizeof(k.addr))
+	r, _, errno := unix.Syscall6(unix.SYS_ACCEPT4, uintptr(fd), uintptr(unsafe.Pointer(&k.addr)),
+		uintptr(unsafe.Pointer(&k.alen)), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
+	if errno != 0 {
+		return -1, netip.AddrPort{}, errno
+	}
+	return int(r), peerOf(&k.addr), 0
+}
+
+// peerOf converts what accept4 filled in. Unix peers have no address worth
+// the name. IPv4 peers of a dual-stack socket are shown as IPv4.
+func peerOf(sa *unix.RawSockaddrAny) netip.AddrPort {
+	port := func(p *uint16) uint16 {
+		return binary.BigEndian.Uint16((*[2]byte)(unsafe.Pointer(p))[:])
+	}
+	switch sa.Addr.Family {
+	case unix.AF_INET:
+		in := (*unix.RawSockaddrInet4)(unsafe.Pointer(sa))
+		return netip.AddrPortFrom(netip.AddrFrom4(in.Addr), port(&in.Port))
+	case unix.AF_INET6:
+		in := (*unix.RawSockaddrInet6)(unsafe.Pointer(sa))
+		return netip.AddrPortFrom(netip.AddrFrom16(in.Addr).Unmap(), port(&in.Port))
+	}
+	return netip.AddrPort{}
+}
+
+// keepNonblock restores O_NONBLOCK on a listener: the flag lives on the open
+// file description, and any process that shares it can clear it.
+func (k *kernel) keepNonblock(fd int) {
+	if k.sim != nil {
+		return
+	}
+	flags, _, errno := unix.RawSyscall(unix.SYS_FCNTL, uintptr(fd), unix.F_GETFL, 0)
+	if errno == 0 && flags&unix.O_NONBLOCK == 0 {
+		unix.RawSyscall(unix.SYS_FCNTL, uintptr(fd), unix.F_SETFL, flags|unix.O_NONBLOCK)
+	}
+}
+
+// shutdown sends FIN; input goes on.
+func (k *kernel) shutdown(fd int) error {
+	if k.sim != nil {
+		return k.sim.shutdown(fd)
+	}
+	return os.NewSyscallError("shutdown", unix.Shutdown(fd, unix.SHUT_WR))
+}
+
+// socketErr returns and clears the pending error of a socket (SO_ERROR).
+func (k *kernel) socketErr(fd int) unix.Errno {
+	if k.sim != nil {
+		return k.sim.socketErr(fd)
+	}
+	v, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
+	if err != nil {
+		return 0
+	}
+	return unix.Errno(v)
+}
+
+// close takes fd out of epoll and closes it. The removal is not left to
+// close(2): epoll follows the open file description, and one that another
+// process holds too would go on reporting a number that is ours no longer.
+func (k *kernel) close(fd int, reset bool) {
+	if k.sim != nil {
+		k.sim.closeReset(fd, reset)
+		return
+	}
+	unix.EpollCtl(k.epfd, unix.EPOLL_CTL_DEL, fd, nil)
+	if reset {
+		// A zero linger time is the one that does not block: close sends RST.
+		unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+	}
+	unix.Close(fd) // Linux has freed the number even when it reports EINTR (close(2))
+}

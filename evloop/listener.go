@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package evloop
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A Listener accepts connections from a descriptor that somebody else opened.
+// The open file description may be shared, with the service manager for one,
+// so it is never shut down, its socket node is never unlinked, and closing it
+// here leaves the backlog to whoever holds it next. All methods are for the
+// loop's goroutine.
+//
+// An edge is spent when accept stops for any reason but EAGAIN; backlog then
+// stays set, and the loop comes back by itself:
+//
+//	batch used up            next turn, from the ready list
+//	connection limit         when a connection closes
+//	EMFILE, ENFILE,          when a connection closes, and after 5 ms, 10 ms,
+//	ENOBUFS, ENOMEM          … 1 s at the latest
+//
+// Clients wait in the backlog meanwhile. The trick of closing a spare
+// descriptor to accept and shed one client is not used: in a process with
+// other goroutines anybody may take the free number first, and a client that
+// waits is better served than one that is refused.
+type Listener struct {
+	loop      *Loop
+	a         Acceptor
+	fd        int
+	slot, gen uint32
+	kind      fdKind
+	delay     time.Duration // of the present back-off; 0: none
+	retry     TimerID
+	noDelay   bool // set TCP_NODELAY on what is accepted
+	backlog   bool // the edge was seen and EAGAIN was not
+	ready     bool // on the ready list
+	paused    bool
+	dead      bool
+	closed    bool
+}
+
+const (
+	// acceptBatch bounds what a burst of clients costs the others (Redis
+	// takes 10, HAProxy some hundred).
+	acceptBatch = 64
+	retryFirst  = 5 * time.Millisecond
+	retryMost   = time.Second
+)
+
+// Listen begins to accept connections from fd, a listening stream or
+// seqpacket socket, and owns it from success on. O_NONBLOCK is set. Errors:
+// fd is no socket of that kind (unix.ESOCKTNOSUPPORT), not listening
+// (unix.EINVAL), or epoll_ctl(2) refused it.
+func (l *Loop) Listen(fd int, a Acceptor) (*Listener, error) {
+	kind, err := classifySocket(fd)
+	if err != nil {
+		return nil, fmt.Errorf("evloop: listen on fd %d: %w", fd, err)
+	}
+	if on, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err != nil || on == 0 {
+		return nil, fmt.Errorf("evloop: listen on fd %d: %w", fd, os.NewSyscallError("socket is not listening", unix.EINVAL))
+	}
+	ln := &Listener{loop: l, a: a, fd: fd, kind: kind}
+	if kind&kindTCP != 0 {
+		// Accepted sockets inherit the option (Linux); one call here may save
+		// one for each client. Output is gathered, so Nagle could only delay.
+		on, err := unix.GetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY)
+		ln.noDelay = err == nil && on == 0
+	}
+	if err := unix.SetNonblock(fd, true); err != nil {
+		return nil, fmt.Errorf("evloop: listen on fd %d: %w", fd, os.NewSyscallError("fcntl", err))
+	}
+	return ln, l.addListener(ln)
+}
+
+func (l *Loop) addListener(ln *Listener) error {
+	ln.slot, ln.gen = l.listeners.insert(ln)
+	if err := l.be.k.epollAdd(ln.fd, unix.EPOLLIN|edge, ln.token()); err != nil {
+		l.listeners.remove(ln.slot)
+		return fmt.Errorf("evloop: listen on fd %d: %w", ln.fd, err)
+	}
+	return nil
+}
+
+func (ln *Listener) token() token { return newToken(kindListener, ln.slot, ln.gen) }
+
+// FD returns the descriptor, which stays the loop's.
+func (ln *Listener) FD() int { return ln.fd }
+
+// Dead reports whether accept failed for good, for example because another
+// holder has called shutdown(2). The listener is still to be closed.
+func (ln *Listener) Dead() bool { return ln.dead }
+
+// Pause stops accepting; clients wait in the backlog.
+func (ln *Listener) Pause() { ln.paused = true }
+
+// Resume ends a Pause.
+func (ln *Listener) Resume() {
+	ln.paused = false
+	ln.makeReady()
+}
+
+// Close stops accepting and closes the descriptor. Connections live on. It
+// may be called more than once.
+func (ln *Listener) Close() error {
+	if ln.closed {
+		return nil
+	}
+	ln.closed = true
+	ln.loop.Cancel(ln.retry)
+	ln.loop.listeners.remove(ln.slot)
+	ln.loop.be.k.close(ln.fd, false)
+	return nil
+}
+
+// makeReady puts ln on the ready list if there may be somebody to accept.
+func (ln *Listener) makeReady() {
+	if ln.backlog && !ln.ready && !ln.closed && !ln.dead {
+		ln.ready = true
+		ln.loop.makeReady(ln.token())
+	}
+}
+
+// mayAccept reports whether to call accept now.
+func (ln *Listener) mayAccept() bool {
+	if ln.paused || ln.dead || ln.closed || ln.retry != 0 {
+		return false
+	}
+	if l := ln.loop; l.conns.used >= l.limit {
+		l.waiting = true
+		return false
+	}
+	return true
+}
+
+// kick has the listeners that wait for a descriptor or a place try again.
+func (l *Loop) kick() {
+	if !l.waiting {
+		return
+	}
+	l.waiting = false
+	for ln := range l.listeners.all {
+		if ln.retry != 0 {
+			l.Cancel(ln.retry)
+			ln.retry = 0
+		}
+		ln.makeReady()
+	}
+}
+
+// accepted follows one accept and reports whether to go on with the batch.
+func (l *Loop) accepted(ln *Listener, fd int, peer netip.AddrPort, errno unix.Errno) bool {
+	switch errno {
+	case 0:
+		ln.delay = 0
+		l.stats.Accepted++
+		l.enter()
+		l.admit(ln, fd, peer)
+		l.leave()
+		return true
+	case unix.EAGAIN:
+		ln.backlog = false
+		return false
+	case unix.EINTR:
+		return true
+	case unix.ECONNABORTED, unix.EPROTO, unix.ENETDOWN, unix.ENOPROTOOPT, unix.EHOSTDOWN,
+		unix.ENONET, unix.EHOSTUNREACH, unix.EOPNOTSUPP, unix.ENETUNREACH, unix.EPERM, unix.ETIMEDOUT:
+		// Errors of one client that was still in the backlog, which accept(2)
+		// says to treat like EAGAIN; EPERM is a firewall's.
+		l.stats.AcceptErrors++
+		return true
+	case unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM:
+		ln.backOff(os.NewSyscallError("accept4", errno))
+		return false
+	}
+	ln.dead = true
+	l.stats.AcceptErrors++
+	l.enter()
+	ln.a.Failed(ln, os.NewSyscallError("accept4", errno))
+	l.leave()
+	return false
+}
+
+// backOff stops accepting until a connection closes or the delay has passed.
+func (ln *Listener) backOff(err error) {
+	l := ln.loop
+	l.stats.AcceptErrors++
+	l.waiting = true
+	first := ln.delay == 0
+	ln.delay = min(max(2*ln.delay, retryFirst), retryMost)
+	ln.retry = l.Schedule(Timer{Deadline: l.now.Add(ln.delay), Handler: (*acceptRetry)(ln)})
+	if first {
+		l.enter()
+		ln.a.Failed(ln, err)
+		l.leave()
+	}
+}
+
+// acceptRetry is the Listener as a TimerHandler, kept out of its public API.
+type acceptRetry Listener
+
+func (r *acceptRetry) Expired(*Loop, Timer) {
+	ln := (*Listener)(r)
+	ln.retry = 0
+	ln.makeReady()
+}
+
+// admit asks the acceptor about a new connection and opens it.
+func (l *Loop) admit(ln *Listener, fd int, peer netip.AddrPort) {
+	h, state := ln.a.Accept(ln, fd, peer)
+	if h == nil {
+		l.be.k.close(fd, false)
+		return
+	}
+	if ln.noDelay {
+		// MPTCP refuses some options of TCP; a delayed reply is no reason to
+		// refuse the client.
+		unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+	}
+	c := l.newConn(fd, ln.kind, h, state)
+	if err := l.be.add(c); err != nil {
+		l.conns.remove(c.slot)
+		l.be.k.close(fd, true)
+		ln.backOff(err) // of memory or of watches (ENOSPC): the system is short of something
+		return
+	}
+	h.Open(c)
+}
+
+// newConn makes the connection known to the loop, not yet to the kernel.
+func (l *Loop) newConn(fd int, kind fdKind, h Handler, state any) *Conn {
+	c := &Conn{State: state, loop: l, h: h, opts: defaultOptions, fd: int32(fd), kind: kind, lastIn: l.now, lastOut: l.now}
+	c.slot, c.gen = l.conns.insert(c)
+	return c
+}

@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package evloop
+
+import (
+	"errors"
+	"fmt"
+	"iter"
+	"os"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+)
+
+// A Loop serves connections on one goroutine, the one that calls Run. See the
+// package comment for what may be called from where.
+//
+// One turn:
+//
+//	wait ─► events ─► expired timers ─► posted functions ─► ready list ─┐
+//	 ▲ (no timeout while the ready list is not empty)                   │
+//	 └──────────────────────────────────────────────────────────────────┘
+//
+// The ready list holds what the kernel will not report again, because its
+// edge was spent: connections that used up their read budget or were resumed,
+// listeners that used up their batch.
+type Loop struct {
+	be        *epoll
+	wake      waker
+	conns     table[Conn]
+	listeners table[Listener]
+	watches   table[Watch]
+	timers    timers
+	deadlines minHeap // of connections, by slot
+
+	now   Time
+	depth int // callbacks in progress
+
+	ready, serving []token // next turn's and this turn's list
+	dirty          []*Conn // with output or a close to settle after the callback
+	dead           []*Conn // waiting for their Closed
+	dropped        []*Conn // with drops to report
+
+	gather gather
+	rbuf   []byte // [kept input | bytes just read]
+	pool   pool
+	nodes  nodeSlab
+	owing  owing
+
+	readBudget int
+	limit      int   // connections
+	memory     int64 // bound of queued; 0: none
+	queued     int64 // bytes queued and kept
+	stats      Stats
+	waiting    bool // a listener waits for a descriptor or a place
+	stopped    atomic.Bool
+	closed     bool
+}
+
+// Config bounds a Loop. The zero value is usable.
+type Config struct {
+	// Connections is the most connections at once; further clients wait in
+	// the backlog. Zero means what RLIMIT_NOFILE allows, less a headroom of
+	// 32 descriptors for everything else.
+	Connections int
+	// Memory bounds the bytes queued for and kept from all connections
+	// together. At the bound the longest queue pays by its own policy. Zero
+	// means no bound.
+	Memory int64
+	// ReadBudget is the most bytes read from a connection in a turn. Zero
+	// means 64 KiB, the size of the read buffer: on a small board copying a
+	// megabyte would keep the others waiting for some ten milliseconds.
+	ReadBudget int
+}
+
+// Stats is a snapshot of counters.
+type Stats struct {
+	Conns, Listeners, Timers int
+	Queued                   int64  // bytes queued and kept now
+	Accepted                 uint64 // connections taken since New
+	AcceptErrors             uint64 // failed accepts, by cause of one client or of the system
+	StaleEvents              uint64 // events for a former holder of a slot
+	DroppedMessages          uint64
+	Turns                    uint64
+}
+
+const (
+	readSize = 64 << 10
+	// headroom is kept free under RLIMIT_NOFILE (Redis keeps as many): the
+	// journal, a configuration file and a program's pipes must still open
+	// when clients have taken the rest.
+	headroom = 32
+)
+
+// New makes a loop with the epoll back end (epoll(7)). The errors are those of
+// epoll_create1(2), eventfd(2) and getrlimit(2), as *os.SyscallError.
+func New(cfg Config) (*Loop, error) { return newLoop(cfg, nil) }
+
+// newLoop is New with the seam for simulated system calls.
+func newLoop(cfg Config, sim *simulation) (*Loop, error) {
+	l := &Loop{readBudget: cfg.ReadBudget, memory: cfg.Memory, limit: cfg.Connections}
+	if l.readBudget <= 0 {
+		l.readBudget = readSize
+	}
+	if l.limit <= 0 {
+		var r unix.Rlimit
+		if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &r); err != nil {
+			return nil, fmt.Errorf("evloop: %w", os.NewSyscallError("getrlimit", err))
+		}
+		l.limit = int(min(max(r.Cur, headroom+1)-headroom, 1<<30))
+	}
+	l.rbuf = make([]byte, DefaultMaxInput+readSize)
+	ep, err := newEpoll(l, sim)
+	if err != nil {
+		return nil, fmt.Errorf("evloop: %w", err)
+	}
+	l.be = ep
+	if err := l.wake.open(ep); err != nil {
+		ep.close()
+		return nil, fmt.Errorf("evloop: %w", err)
+	}
+	l.now = ep.k.now()
+	return l, nil
+}
+
+// Run serves until Stop. The calling goroutine becomes the loop's. The error
+// is that of the wait itself (an *os.SyscallError), which no caller can mend.
+// After Run has returned, Close releases what is left.
+func (l *Loop) Run() error {
+	if l.closed {
+		return ErrLoopClosed
+	}
+	l.enter() // what was written before Run goes out now
+	l.leave()
+	for !l.stopped.Load() {
+		if err := l.turn(true); err != nil {
+			return fmt.Errorf("evloop: %w", err)
+		}
+	}
+	return nil
+}
+
+// turn does one round; it does not sleep unless block is set.
+func (l *Loop) turn(block bool) error {
+	l.stats.Turns++
+	timeout := Time(0)
+	if block && len(l.ready) == 0 {
+		timeout = -1
+		if at, ok := l.nextDeadline(); ok {
+			timeout = max(0, at-l.be.k.now())
+		}
+	}
+	if err := l.be.wait(timeout); err != nil {
+		return err
+	}
+	l.expire()
+	l.runPosted()
+	l.serveReady()
+	return nil
+}
+
+// Stop makes Run return after the present turn. It may be called from any
+// goroutine, also before Run, and more than once.
+func (l *Loop) Stop() {
+	l.stopped.Store(true)
+	l.wake.now()
+}
+
+// Close ends every connection with ErrLoopClosed, closes the listeners and
+// releases the loop. It must not be called while Run is running; on the
+// goroutine that ran it, or another that has synchronised with its end.
+func (l *Loop) Close() error {
+	if l.closed {
+		return nil
+	}
+	l.closed = true
+	l.enter()
+	for c := range l.conns.all {
+		c.fail(ErrLoopClosed)
+	}
+	l.leave()
+	var errs []error
+	for ln := range l.listeners.all {
+		errs = append(errs, ln.Close())
+	}
+	for w := range l.watches.all {
+		w.Close()
+	}
+	l.wake.close()
+	l.be.close()
+	return errors.Join(errs...)
+}
+
+// Now returns the moment at which the present turn began to be served. It is
+// read once a turn, so it may lag by what the turn has taken so far. Loop only.
+func (l *Loop) Now() Time { return l.now }
+
+// Conn returns the connection with that id, or nil when it is gone. Loop only.
+func (l *Loop) Conn(id ConnID) *Conn {
+	if id.loop != l {
+		return nil
+	}
+	return l.conns.get(id.slot, id.gen)
+}
+
+// Conns yields the connections that have not been closed. The body may close
+// any of them. Loop only.
+func (l *Loop) Conns() iter.Seq[*Conn] {
+	return func(yield func(*Conn) bool) {
+		for c := range l.conns.all {
+			if c.state < stateDead && !yield(c) {
+				return
+			}
+		}
+	}
+}
+
+// SetLimits replaces Config.Connections and Config.Memory. Connections over a
+// lowered limit stay; the zero values mean what they mean in Config. Loop only.
+func (l *Loop) SetLimits(connections int, memory int64) {
+	if connections > 0 {
+		l.limit = connections
+	}
+	l.memory = memory
+	l.kick()
+}
+
+// Stats returns the present counters. Loop only.
+func (l *Loop) Stats() Stats {
+	s := l.stats
+	s.Conns, s.Listeners, s.Timers = l.conns.used, l.listeners.used, l.timers.heap.len()
+	s.Queued = l.queued
+	return s
+}
+
+// enter and leave bracket every callback. What callbacks write and close is
+// settled when the outermost one has returned: one send for all replies of
+// one read, and no handler finds its connection freed under it.
+func (l *Loop) enter() { l.depth++ }
+
+func (l *Loop) leave() {
+	if l.depth == 1 {
+		l.settle()
+	}
+	l.depth--
+}
+
+// settle sends what was written, reports what was dropped and frees what was
+// closed, until the callbacks made on the way leave nothing more to do.
+func (l *Loop) settle() {
+	for len(l.dirty)+len(l.dropped)+len(l.dead) > 0 {
+		for i := 0; i < len(l.dirty); i++ {
+			c := l.dirty[i]
+			c.flags &^= flagDirty
+			l.flush(c)
+		}
+		clear(l.dirty)
+		l.dirty = l.dirty[:0]
+		for i := 0; i < len(l.dropped); i++ {
+			l.dropped[i].reportDrops()
+		}
+		clear(l.dropped)
+		l.dropped = l.dropped[:0]
+		for i := 0; i < len(l.dead); i++ {
+			l.bury(l.dead[i])
+		}
+		clear(l.dead)
+		l.dead = l.dead[:0]
+	}
+}
+
+// makeReady puts a token on the next turn's list.
+func (l *Loop) makeReady(t token) { l.ready = append(l.ready, t) }
+
+// serveReady serves what was ready when it was called; what becomes ready
+// meanwhile waits until the kernel was asked for events of others.
+func (l *Loop) serveReady() {
+	l.serving, l.ready = l.ready, l.serving[:0]
+	for _, t := range l.serving {
+		switch t.kind() {
+		case kindConn:
+			if c := l.conns.get(t.slot(), t.gen()); c != nil {
+				c.flags &^= flagReady
+				l.serve(c)
+			}
+		case kindListener:
+			if ln := l.listeners.get(t.slot(), t.gen()); ln != nil {
+				ln.ready = false
+				l.be.accept(ln)
+			}
+		}
+	}
+}
+
+// runPosted runs the functions that other goroutines posted before now.
+func (l *Loop) runPosted() {
+	for _, f := range l.wake.take() {
+		l.enter()
+		f()
+		l.leave()
+	}
+}

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package evloop
+
+import "time"
+
+// Overflow says what happens to a connection whose output queue is full.
+type Overflow uint8
+
+const (
+	// Pause stops reading from the connection until its queue has fallen to
+	// the low-water mark. Nothing is lost; a peer that does not read stops
+	// only itself. For services that answer their own peer.
+	Pause Overflow = iota
+	// DropOldest drops the oldest whole messages that have not begun to go out.
+	DropOldest
+	// DropNewest drops the message that does not fit.
+	DropNewest
+	// Disconnect closes the connection with ErrOverflow.
+	Disconnect
+)
+
+var overflowNames = [...]string{"pause", "drop-oldest", "drop-newest", "disconnect"}
+
+// String returns the policy's name, such as "drop-oldest".
+func (o Overflow) String() string { return overflowNames[o] }
+
+// Defaults of Options.
+const (
+	DefaultMaxInput = 64 << 10
+	DefaultQueue    = 64 << 10
+)
+
+// Options are the bounds of a connection. One value is meant to be shared by
+// all connections of a service (a connection holds a pointer of eight bytes)
+// and must not change once it was given to SetOptions.
+type Options struct {
+	// MaxInput bounds, in bytes, the input that the handler left unconsumed.
+	// More ends the connection with ErrInputFull, except while it is paused:
+	// then the loop just does not read. Zero means DefaultMaxInput, which is
+	// also the most.
+	MaxInput int
+
+	// Queue is the high-water mark of the output queue in bytes, LowWater the
+	// mark at which a full queue counts as drained. Zero means DefaultQueue
+	// and half of Queue.
+	Queue, LowWater int
+
+	// Overflow is what happens at Queue. A single message is accepted by an
+	// empty queue whatever its size.
+	Overflow Overflow
+
+	// IdleTimeout ends a connection with ErrIdle on which nothing was received
+	// for that long; time during which reading is paused does not count. Zero
+	// means never.
+	IdleTimeout time.Duration
+
+	// StallTimeout ends a connection with ErrStalled whose queued output made
+	// no progress for that long. Zero means never.
+	StallTimeout time.Duration
+
+	// Farewell is a last message for a client that is closed with ErrOverflow
+	// or ErrMemory. It follows the message that has begun to go out, if the
+	// client reads within FarewellTimeout. Empty, or a zero timeout, means
+	// that such a client is reset at once.
+	Farewell        []byte
+	FarewellTimeout time.Duration
+}
+
+// defaultOptions serve connections on which SetOptions was not called.
+var defaultOptions = (&Options{}).filled()
+
+// filled returns o itself when no field needs a default, else a completed
+// copy, so that the hot path reads the marks without a comparison.
+func (o *Options) filled() *Options {
+	f := *o
+	if f.MaxInput <= 0 || f.MaxInput > DefaultMaxInput {
+		f.MaxInput = DefaultMaxInput
+	}
+	if f.Queue <= 0 {
+		f.Queue = DefaultQueue
+	}
+	if f.LowWater <= 0 || f.LowWater >= f.Queue {
+		f.LowWater = f.Queue / 2
+	}
+	if f.MaxInput == o.MaxInput && f.Queue == o.Queue && f.LowWater == o.LowWater {
+		return o
+	}
+	return &f
+}

@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package evloop
+
+// Output takes one of two ways. While nothing is queued, what a callback
+// writes to the first connection it writes to is gathered in the loop's own
+// scratch buffer, sent from there when the callback returns, and forgotten:
+// an echo never touches the queue. Everything else, and what the kernel did
+// not take, waits in the connection's queue of messages.
+//
+// A buffer for each connection would make this one way instead of two, at the
+// price of 4 KiB for every idle connection; a write for each Write call costs
+// twelve times the CPU when a client pipelines sixteen questions.
+
+const (
+	// maxVectors bounds a gathered write. IOV_MAX is 1024; beyond some tens
+	// of pieces the copy inside the kernel outweighs the saved calls.
+	maxVectors  = 64
+	scratchSize = 64 << 10
+)
+
+// gather is the output of the present callback to one connection.
+type gather struct {
+	c       *Conn
+	pieces  [][]byte // in scratch, or memory that stays unchanged until the callback returns
+	scratch []byte
+	bytes   int
+	copied  bool // the last piece ends where scratch ends, and may grow
+}
+
+func (g *gather) reset() {
+	clear(g.pieces)
+	g.c, g.pieces, g.scratch, g.bytes, g.copied = nil, g.pieces[:0], g.scratch[:0], 0, false
+}
+
+// add takes p and reports whether it had room.
+func (g *gather) add(p []byte, static bool) bool {
+	if static {
+		if len(g.pieces) == maxVectors {
+			return false
+		}
+		g.pieces, g.copied = append(g.pieces, p), false
+		g.bytes += len(p)
+		return true
+	}
+	if g.scratch == nil {
+		g.scratch = make([]byte, 0, scratchSize)
+	}
+	start := len(g.scratch)
+	if start+len(p) > scratchSize || (!g.copied && len(g.pieces) == maxVectors) {
+		return false
+	}
+	g.scratch = append(g.scratch, p...)
+	if g.copied {
+		last := &g.pieces[len(g.pieces)-1]
+		*last = (*last)[:len(*last)+len(p)]
+	} else {
+		g.pieces, g.copied = append(g.pieces, g.scratch[start:]), true
+	}
+	g.bytes += len(p)
+	return true
+}
+
+// advance forgets n bytes that were sent.
+func (g *gather) advance(n int) {
+	g.bytes -= n
+	i := 0
+	for n > 0 && n >= len(g.pieces[i]) {
+		n -= len(g.pieces[i])
+		i++
+	}
+	if i > 0 {
+		g.pieces = append(g.pieces[:0], g.pieces[i:]...)
+	}
+	if n > 0 {
+		g.pieces[0] = g.pieces[0][n:]
+	}
+}
+
+// Write queues a copy of p as one message: the overflow policy keeps or drops
+// it whole. It is sent, together with what else the callback writes, when the
+// outermost callback returns. The result is false when the message was
+// dropped or the connection is closing; p may be reused either way.
+func (c *Conn) Write(p []byte) bool { return c.write(p, false) }
+
+// WriteStatic is Write for bytes that stay unchanged until the outermost
+// callback returns, such as the input of Data or a constant. They are copied
+// only if the kernel does not take them at once.
+func (c *Conn) WriteStatic(p []byte) bool { return c.write(p, true) }
+
+func (c *Conn) write(p []byte, static bool) bool {
+	if !c.mayWrite() {
+		return false
+	}
+	if len(p) == 0 {
+		return true
+	}
+	if !c.room(len(p)) {
+		return false
+	}
+	l := c.loop
+	if g := &l.gather; c.out.bytes == 0 && (g.c == c || g.c == nil) && c.kind.isStream() {
+		if g.c == nil {
+			g.c = c
+			c.makeDirty()
+		}
+		if g.add(p, static) {
+			c.checkFull()
+			return true
+		}
+		l.flush(c) // out of room: send what is there, then try once more
+		if !c.mayWrite() {
+			return false
+		}
+		if c.out.bytes == 0 && g.add(p, static) {
+			g.c = c
+			c.makeDirty()
+			c.checkFull()
+			return true
+		}
+	}
+	l.enqueueCopy(c, p)
+	return c.queuedSome()
+}
+
+// mayWrite reports whether output can still reach the peer.
+func (c *Conn) mayWrite() bool {
+	return c.state == stateOpen && c.flags&flagBroken == 0 && c.kind.writes()
+}
+
+// Send queues m, which is shared and not copied, as one message. The result
+// is false when it was dropped or the connection is closing.
+func (c *Conn) Send(m *Message) bool {
+	if !c.mayWrite() {
+		return false
+	}
+	if len(m.buf) == 0 {
+		return true
+	}
+	if !c.room(len(m.buf)) {
+		return false
+	}
+	c.loop.spill(c) // keep the order
+	c.loop.enqueue(c, m)
+	return c.queuedSome()
+}
+
+// queuedSome does what every new message in a queue calls for.
+func (c *Conn) queuedSome() bool {
+	c.checkFull()
+	c.makeDirty()
+	c.loop.collectDebt()
+	return c.state == stateOpen
+}
+
+func (c *Conn) checkFull() {
+	if c.Queued() >= c.opts.Queue {
+		c.flags |= flagFull
+	}
+}
+
+// spill moves what was gathered for c into its queue.
+func (l *Loop) spill(c *Conn) {
+	if l.gather.c != c {
+		return
+	}
+	for _, p := range l.gather.pieces {
+		l.enqueueCopy(c, p)
+	}
+	l.gather.reset()
+}
+
+// flush sends what it can of c's output and does what follows from the
+// result. While EPOLLOUT is armed the kernel is known to be full, so there is
+// no system call. It makes no callbacks.
+func (l *Loop) flush(c *Conn) {
+	if c.state >= stateDead {
+		return
+	}
+	if c.flags&(flagArmed|flagBroken) == 0 && c.Queued() > 0 {
+		l.be.send(c)
+	}
+	if c.state >= stateDead {
+		return
+	}
+	l.spill(c)
+	l.settled(c)
+}
+
+// settled follows a change of what is queued.
+func (l *Loop) settled(c *Conn) {
+	left := int(c.out.bytes)
+	if c.flags&flagFull != 0 && left <= c.opts.LowWater {
+		c.flags &^= flagFull
+		c.flags |= flagDrained
+		c.makeReady()
+		c.reading()
+	}
+	switch {
+	case left > 0:
+		c.watchDeadline()
+	case c.state == stateFlushing:
+		c.flushed()
+	}
+}
+
+// sent forgets n bytes that the kernel has taken.
+func (l *Loop) sent(c *Conn, n int) {
+	c.bytesOut += uint64(n)
+	c.lastOut = l.now
+	if l.gather.c == c {
+		l.gather.advance(n)
+		if l.gather.bytes == 0 {
+			l.gather.reset()
+		}
+		return
+	}
+	l.advance(c, n)
+}
+
+// sendFailed notes that the kernel takes no more output from c. Input that
+// came before the failure is still to be read (after a reset the kernel keeps
+// it readable), so a connection that can be read ends when that is done.
+func (l *Loop) sendFailed(c *Conn, err error) {
+	if l.gather.c == c {
+		l.gather.reset()
+	}
+	if c.state != stateOpen || c.flags&flagEOF != 0 || !c.kind.reads() {
+		c.fail(err)
+		return
+	}
+	c.flags |= flagBroken | flagReset
+	c.reason = err
+	l.clearQueue(c)
+	c.flags |= flagReadable
+	c.makeReady()
+}

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package evloop
+
+import (
+	"os"
+	"sync"
+	"sync/atomic"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// A waker is the only way into the loop from other goroutines: a list of
+// functions and an eventfd(2). Any number of posts between two turns cost one
+// write, because only the first finds the flag clear. The loop clears the
+// flag before it takes the list: the other order would lose the wake-up of a
+// post that came between. The eventfd is registered edge-triggered and never
+// read; every write is an edge, and its counter has room for centuries.
+type waker struct {
+	fd      int
+	pending atomic.Bool
+
+	mu     sync.Mutex // guards the following
+	posted []func()
+	spare  []func()
+	closed bool
+}
+
+func (w *waker) open(e *epoll) error {
+	fd, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
+	if err != nil {
+		return os.NewSyscallError("eventfd", err)
+	}
+	if err := e.k.epollAdd(fd, unix.EPOLLIN|unix.EPOLLET, newToken(kindWake, 0, 0)); err != nil {
+		unix.Close(fd)
+		return err
+	}
+	w.fd = fd
+	return nil
+}
+
+func (w *waker) close() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.closed = true
+	w.posted = nil
+	unix.Close(w.fd)
+}
+
+// now makes the present or the next wait return at once.
+func (w *waker) now() {
+	w.mu.Lock() // the descriptor must not be closed, and reused, under the write
+	defer w.mu.Unlock()
+	if w.closed || !w.pending.CompareAndSwap(false, true) {
+		return
+	}
+	one := uint64(1)
+	// EAGAIN would mean a full counter, which is awake enough.
+	unix.RawSyscall(unix.SYS_WRITE, uintptr(w.fd), uintptr(unsafe.Pointer(&one)), unsafe.Sizeof(one))
+}
+
+// Post runs f on the loop's goroutine in one of its next turns, in the order
+// of the calls. It may be called from any goroutine, also before Run and on
+// the loop itself. It returns false, and f will not run, after Close. A
+// function that is posted and not yet run when the loop stops is not run.
+func (l *Loop) Post(f func()) bool {
+	w := &l.wake
+	w.mu.Lock()
+	if w.closed {
+		w.mu.Unlock()
+		return false
+	}
+	w.posted = append(w.posted, f)
+	w.mu.Unlock()
+	w.now()
+	return true
+}
+
+// take returns what was posted; the slice is the caller's until the next take.
+func (w *waker) take() []func() {
+	if !w.pending.Load() {
+		return nil
+	}
+	w.pending.Store(false)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	fs := w.posted
+	clear(w.spare)
+	w.posted, w.spare = w.spare[:0], fs
+	return fs
+}

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package evloop
+
+// A table maps slots to values and tells a slot's present holder from its
+// former ones by a generation. The kernel keeps only the two numbers
+// (epoll_data), never a pointer: a pointer there is hidden from the garbage
+// collector, and the descriptor alone would let an event that was queued for
+// a closed connection reach the one that got its number next.
+//
+// The generation starts at 1 and skips 0, so that a zero ConnID or TimerID
+// names nothing.
+type table[T any] struct {
+	slots []slot[T]
+	free  uint32 // first free slot plus one; 0: none
+	used  int
+}
+
+type slot[T any] struct {
+	val  *T
+	gen  uint32
+	next uint32 // next free slot plus one, while free
+}
+
+// insert stores v and returns where.
+func (t *table[T]) insert(v *T) (index, gen uint32) {
+	t.used++
+	if t.free == 0 {
+		t.slots = append(t.slots, slot[T]{val: v, gen: 1})
+		return uint32(len(t.slots) - 1), 1
+	}
+	index = t.free - 1
+	s := &t.slots[index]
+	t.free = s.next
+	s.val, s.next = v, 0
+	return index, s.gen
+}
+
+// get returns the value, or nil when that generation of the slot is over.
+func (t *table[T]) get(index, gen uint32) *T {
+	if int(index) >= len(t.slots) {
+		return nil
+	}
+	s := &t.slots[index]
+	if s.gen != gen {
+		return nil
+	}
+	return s.val
+}
+
+// remove frees the slot and ends its generation.
+func (t *table[T]) remove(index uint32) {
+	s := &t.slots[index]
+	s.val = nil
+	s.gen++
+	if s.gen == 0 {
+		s.gen = 1
+	}
+	s.next = t.free
+	t.free = index + 1
+	t.used--
+}
+
+// all yields the values. The body may insert and remove.
+func (t *table[T]) all(yield func(*T) bool) {
+	for i := 0; i < len(t.slots); i++ {
+		if v := t.slots[i].val; v != nil && !yield(v) {
+			return
+		}
+	}
+}
+
+// What a token names. The kind stands beside the slot so that one event
+// queue serves three tables.
+type tokenKind uint32
+
+const (
+	kindConn tokenKind = iota
+	kindListener
+	kindWatch
+	kindWake
+)
+
+// A token is what the kernel carries in epoll_data and what the ready list
+// holds:
+//
+//	 63  62 61                    32 31                     0
+//	┌──────┬───────────────────────┬────────────────────────┐
+//	│ kind │         slot          │       generation       │
+//	└──────┴───────────────────────┴────────────────────────┘
+type token uint64
+
+func newToken(k tokenKind, index, gen uint32) token {
+	return token(k)<<62 | token(index)<<32 | token(gen)
+}
+
+func (t token) kind() tokenKind { return tokenKind(t >> 62) }
+func (t token) slot() uint32    { return uint32(t>>32) & (1<<30 - 1) }
+func (t token) gen() uint32     { return uint32(t) }

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package evloop
+
+// Timers are data, not closures, and sleep in two four-ary heaps: one for the
+// timers of users, one for the single deadline (idle, stall, flush) of each
+// connection. The wait ends at the earlier of the two tops; there is no tick,
+// so a loop without timers never wakes. A wheel would be cheaper for a
+// million timers and would wake for empty slots.
+
+// A Timer is what Schedule takes and Expired gets back.
+type Timer struct {
+	// Deadline is the moment from which on Expired is called.
+	Deadline Time
+	// Kind tells a handler's timers apart; the loop does not look at it.
+	Kind int
+	// Conn is the connection that the timer belongs to; it is cancelled when
+	// that closes. Zero means none.
+	Conn ConnID
+	// Handler is called. It must not be nil.
+	Handler TimerHandler
+}
+
+// A TimerID names a scheduled timer. Zero names none.
+type TimerID uint64
+
+// timerSlot is a timer at rest; free slots are chained through next.
+type timerSlot struct {
+	Timer
+	gen  uint32
+	next uint32 // next timer of the same connection, or next free slot; plus one
+}
+
+type timers struct {
+	heap  minHeap
+	slots []timerSlot
+	free  uint32 // plus one
+}
+
+// Schedule arms t. Only the loop's goroutine may call it. A timer for a
+// connection that is already closed is not armed: zero is returned.
+func (l *Loop) Schedule(t Timer) TimerID {
+	var owner *Conn
+	if t.Conn != (ConnID{}) {
+		if owner = l.Conn(t.Conn); owner == nil {
+			return 0
+		}
+	}
+	ts := &l.timers
+	var i uint32
+	if ts.free != 0 {
+		i = ts.free - 1
+		ts.free = ts.slots[i].next
+	} else {
+		i = uint32(len(ts.slots))
+		ts.slots = append(ts.slots, timerSlot{gen: 1})
+	}
+	s := &ts.slots[i]
+	s.Timer, s.next = t, 0
+	if owner != nil {
+		s.next, owner.timers = owner.timers, i+1
+	}
+	ts.heap.set(i, t.Deadline)
+	return TimerID(i)<<32 | TimerID(s.gen)
+}
+
+// Cancel disarms a timer and reports whether it was still armed. Only the
+// loop's goroutine may call it.
+func (l *Loop) Cancel(id TimerID) bool {
+	ts := &l.timers
+	i, gen := uint32(id>>32), uint32(id)
+	if gen == 0 || int(i) >= len(ts.slots) || ts.slots[i].gen != gen || !ts.heap.has(i) {
+		return false
+	}
+	l.retire(i)
+	return true
+}
+
+// retire takes timer i off the heap and its connection's chain and returns it.
+func (l *Loop) retire(i uint32) Timer {
+	ts := &l.timers
+	ts.heap.remove(i)
+	s := &ts.slots[i]
+	t := s.Timer
+	if t.Conn != (ConnID{}) {
+		if c := l.Conn(t.Conn); c != nil {
+			at := &c.timers
+			for *at != i+1 {
+				at = &ts.slots[*at-1].next
+			}
+			*at = s.next
+		}
+	}
+	s.Timer = Timer{}
+	s.gen++
+	if s.gen == 0 {
+		s.gen = 1
+	}
+	s.next, ts.free = ts.free, i+1
+	return t
+}
+
+// cancelTimers disarms everything that belongs to c.
+func (l *Loop) cancelTimers(c *Conn) {
+	for c.timers != 0 {
+		l.retire(c.timers - 1)
+	}
+	l.deadlines.remove(c.slot)
+}
+
+// expire calls what is due. A timer armed with a past deadline by one of the
+// handlers waits for the next turn, or two such could hold the loop for ever.
+func (l *Loop) expire() {
+	for range l.timers.heap.len() {
+		i, at := l.timers.heap.min()
+		if at > l.now || l.timers.heap.len() == 0 {
+			break
+		}
+		t := l.retire(i)
+		l.enter()
+		t.Handler.Expired(l, t)
+		l.leave()
+	}
+	for range l.deadlines.len() {
+		i, at := l.deadlines.min()
+		if at > l.now || l.deadlines.len() == 0 {
+			break
+		}
+		l.deadlines.remove(i)
+		if c := l.conns.slots[i].val; c != nil {
+			l.enter()
+			c.overdue()
+			l.leave()
+		}
+	}
+}
+
+// nextDeadline returns the earliest moment at which expire has work.
+func (l *Loop) nextDeadline() (at Time, ok bool) {
+	if l.timers.heap.len() > 0 {
+		_, at = l.timers.heap.min()
+		ok = true
+	}
+	if l.deadlines.len() > 0 {
+		if _, d := l.deadlines.min(); !ok || d < at {
+			at, ok = d, true
+		}
+	}
+	return at, ok
+}

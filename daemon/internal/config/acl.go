@@ -4,8 +4,11 @@ package config
 
 import (
 	"fmt"
+	"math"
 	"net/netip"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -57,7 +60,7 @@ func (s *Service) Admits(addr netip.Addr, subnets []netip.Prefix) bool {
 
 // AdmitsUID reports whether a process of uid may use s over a Unix socket.
 func (s *Service) AdmitsUID(uid uint32) bool {
-	return s.AllowUID == nil || slices.Contains(s.AllowUID, uid)
+	return len(s.AllowUID) == 0 || slices.Contains(s.AllowUID, uid)
 }
 
 // parsePrefix takes an address or a network. Bits beyond the length are an
@@ -117,4 +120,55 @@ func parseUnitSources(v any) ([]string, error) {
 		list[i] = p.String()
 	}
 	return list, err
+}
+
+// passwd is where the names of allow_uid are looked up. The name service
+// switch is not asked: it needs a C library, and may need the network.
+const passwd = "/etc/passwd"
+
+// parseUIDs takes user ids, as numbers or as names.
+func parseUIDs(v any) ([]uint32, error) {
+	list, ok := v.([]any)
+	if !ok {
+		return nil, wrongType(v, "an array of user names or numbers")
+	}
+	var out []uint32
+	for _, e := range list {
+		switch e := e.(type) {
+		case int64:
+			if e < 0 || e >= math.MaxUint32 {
+				return nil, fmt.Errorf("%d is not a user id", e)
+			}
+			out = append(out, uint32(e))
+		case string:
+			uid, err := lookupUID(e)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, uid)
+		default:
+			return nil, wrongType(e, "a user name or number")
+		}
+	}
+	return out, nil
+}
+
+// lookupUID finds a name in passwd(5).
+func lookupUID(name string) (uint32, error) {
+	data, err := os.ReadFile(passwd)
+	if err != nil {
+		return 0, fmt.Errorf("look up user %q: %w", name, err)
+	}
+	for line := range strings.Lines(string(data)) {
+		field := strings.Split(line, ":")
+		if len(field) < 3 || field[0] != name || name == "" {
+			continue
+		}
+		uid, err := strconv.ParseUint(field[2], 10, 32)
+		if err != nil {
+			return 0, fmt.Errorf("look up user %q: %w", name, err)
+		}
+		return uint32(uid), nil
+	}
+	return 0, fmt.Errorf("there is no user %q in %s", name, passwd)
 }

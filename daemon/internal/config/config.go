@@ -80,7 +80,7 @@ type Service struct {
 
 	Allow    Sources  // who may connect; empty is everybody
 	Deny     Sources  // who may not; see Admits
-	AllowUID []uint32 // on Unix sockets, by SO_PEERCRED; nil is everybody
+	AllowUID []uint32 // on Unix sockets, by SO_PEERCRED; empty is everybody
 
 	MaxConnections int           // 0: only Limits.Connections
 	PerSource      int           // 0 is no limit

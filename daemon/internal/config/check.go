@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// The rules here join several keys; what one key may hold by itself is said in
+// keys.go. A rule refuses what can only be a slip: a setting that would have
+// no effect although somebody relies on it, or one that no client could ever
+// see at work.
+
+// check reports what the keys of one service mean together.
+func (b *builder) check(d described, limits Limits) {
+	if _, ok := d.at["kind"]; !ok {
+		b.wrong(d.where("kind"), fmt.Errorf("missing, want one of %s", quoted(kinds)))
+	}
+	if _, ok := d.at["listen"]; !ok {
+		b.wrong(d.where("listen"), errors.New(`missing, want an array such as ["127.0.0.1:7000"]`))
+	}
+	if err := checkOverflow(d.Kind, d.Overflow); err != nil {
+		b.wrong(d.where("overflow"), err)
+	}
+	if _, ok := d.at["queue"]; ok && int64(d.Queue) > limits.Memory {
+		b.wrong(d.where("queue"), fmt.Errorf("%s for one client is more than limits.memory, %s for all",
+			formatSize(int64(d.Queue)), formatSize(limits.Memory)))
+	}
+	// Who restricts users on a socket that cannot tell them believes to be
+	// safer than he is.
+	unix := slices.ContainsFunc(d.Listen, func(a Address) bool { return a.Network == "unix" })
+	if len(d.AllowUID) > 0 && len(d.Listen) > 0 && !unix {
+		b.wrong(d.where("allow_uid"), errors.New("has no effect: no address in listen is a Unix socket"))
+	}
+	switch {
+	case d.Lookup != nil:
+		b.checkLookup(d)
+	case d.Ticker != nil:
+		b.fits(d, "payload", d.Ticker.Payload)
+	case d.Handler != nil:
+		b.checkHandler(d)
+	case d.QOTD != nil:
+		b.checkQuotes(d)
+	}
+}
+
+// fits refuses a fixed text that is larger than the queue: it would overflow
+// at every client, however fast it reads.
+func (b *builder) fits(d described, key, s string) {
+	if len(s) > d.Queue {
+		b.wrong(d.where(key), fmt.Errorf("has %d bytes, more than queue (%s) takes", len(s), formatSize(int64(d.Queue))))
+	}
+}
+
+func (b *builder) checkHandler(d described) {
+	if _, ok := d.at["command"]; !ok {
+		b.wrong(d.where("command"), errors.New(`missing, want an array such as ["/usr/local/bin/program"]`))
+	}
+	b.fits(d, "error", d.Handler.Error)
+}
+
+// checkOverlaps finds addresses that two services, or one twice, would open.
+// The second bind(2) would fail at start; here it can be said which two.
+func (b *builder) checkOverlaps(all []described) {
+	type opened struct {
+		described
+		Address
+	}
+	var before []opened
+	for _, d := range all {
+		for _, a := range d.Listen {
+			for _, o := range before {
+				apart := d.BindDevice != "" && o.BindDevice != "" && d.BindDevice != o.BindDevice
+				if !apart && a.Overlaps(o.Address) {
+					b.wrong(d.where("listen"), overlap(d.Name, a, o.Name, o.Address))
+				}
+			}
+			before = append(before, opened{d, a})
+		}
+	}
+}
+
+func overlap(name string, a Address, other string, o Address) error {
+	whose := "service." + other
+	if name == other {
+		whose = "this service"
+	}
+	if a == o {
+		return fmt.Errorf("%s is opened twice, here and by %s", a, whose)
+	}
+	return fmt.Errorf("%s cannot be opened beside %s of %s, one covers the other", a, o, whose)
+}

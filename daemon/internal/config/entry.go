@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/BurntSushi/toml"
+)
+
+// A text becomes a flat list of entries, one for each key that has a value,
+// with the line it stands on. The TOML library knows the lines but has no
+// function for them; it puts them into its errors, however. So each value is
+// decoded a second time into a type that always fails, and the line is taken
+// from the failure. Finding the lines with a scanner of our own was the
+// alternative: a second reading of the grammar that would differ somewhere.
+
+// An entry is one key of one file and its undecoded value.
+type entry struct {
+	file    string
+	line    int
+	section string // limits, log or service
+	service string // its name, in section service
+	key     string // "" is the header of a service
+	value   any
+}
+
+// String returns the path of the key, for mistakes.
+func (e entry) String() string {
+	path := toml.Key{e.section}
+	if e.service != "" {
+		path = append(path, e.service)
+	}
+	if e.key != "" {
+		path = append(path, e.key)
+	}
+	return path.String()
+}
+
+// errProbe never leaves lineOf.
+var errProbe = errors.New("probe")
+
+// A probe fails to decode anything.
+type probe struct{}
+
+func (*probe) UnmarshalTOML(any) error { return errProbe }
+
+// lineOf returns the line of a key, or 0 for one that is only implied, such
+// as service in [service.x].
+func lineOf(md *toml.MetaData, p toml.Primitive) int {
+	pe, _ := errors.AsType[toml.ParseError](md.PrimitiveDecode(p, &probe{}))
+	return pe.Position.Line
+}
+
+// parse adds the entries of one text.
+func (b *builder) parse(file string, text []byte) {
+	b.files = append(b.files, file)
+	var tree map[string]toml.Primitive
+	md, ok := b.decode(file, bytes.Clone(text), &tree) // decode may blank out lines
+	if !ok {
+		return
+	}
+	start := len(b.entries)
+	for section, p := range tree {
+		e := entry{file: file, section: section, line: lineOf(&md, p)}
+		switch section {
+		case "limits":
+			b.keys(&md, p, e, names(limitKeys))
+		case "log":
+			b.keys(&md, p, e, names(logKeys))
+		case "service":
+			b.services(&md, p, e)
+		default:
+			b.wrong(e, fmt.Errorf("unknown, want one of limits, log, service%s", suggest(section, []string{"limits", "log", "service"})))
+		}
+	}
+	// Maps have no order; files do, and the last entry of a key wins.
+	slices.SortStableFunc(b.entries[start:], func(x, y entry) int {
+		return cmp.Or(cmp.Compare(x.line, y.line), cmp.Compare(x.String(), y.String()))
+	})
+}
+
+// serviceName keeps a name usable as part of a unit's name and as the
+// FileDescriptorName= of its socket.
+var serviceName = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,31}$`)
+
+// reserved would be taken for a unit of the package: penstock-NAME.
+var reserved = []string{"config-error", "generator"}
+
+// services adds the entries below "service".
+func (b *builder) services(md *toml.MetaData, p toml.Primitive, e entry) {
+	var tables map[string]toml.Primitive
+	if md.PrimitiveDecode(p, &tables) != nil {
+		b.wrong(e, wrongType(value(md, p), "tables such as [service.NAME]"))
+		return
+	}
+	for name, p := range tables {
+		e := e
+		e.service, e.line = name, lineOf(md, p)
+		switch {
+		case !serviceName.MatchString(name):
+			b.wrong(e, errors.New("is not a name: want a lower-case letter, then up to 31 of a-z 0-9 _ -"))
+		case slices.Contains(reserved, name):
+			b.wrong(e, errors.New("is a name that a unit of the package has"))
+		}
+		b.keys(md, p, e, names(serviceKeys))
+	}
+}
+
+// keys adds an entry for each key of the table p, and one for its header.
+func (b *builder) keys(md *toml.MetaData, p toml.Primitive, e entry, known []string) {
+	var leaves map[string]toml.Primitive
+	if md.PrimitiveDecode(p, &leaves) != nil {
+		b.wrong(e, wrongType(value(md, p), "a table"))
+		return
+	}
+	b.entries = append(b.entries, e)
+	for name, p := range leaves {
+		e := e
+		e.key, e.value = name, value(md, p)
+		e.line = cmp.Or(lineOf(md, p), e.line)
+		b.entries = append(b.entries, e)
+		if !slices.Contains(known, name) {
+			b.wrong(e, errors.New("unknown key"+suggest(name, known)))
+		}
+	}
+}
+
+// value returns what p holds. Decoding into any cannot fail.
+func value(md *toml.MetaData, p toml.Primitive) (v any) {
+	_ = md.PrimitiveDecode(p, &v)
+	return v
+}
+
+func names[T any](keys []key[T]) []string {
+	out := make([]string, len(keys))
+	for i, k := range keys {
+		out[i] = k.name
+	}
+	return out
+}
+
+// maxDuplicates ends the search for more; a file with as many keys given
+// twice was concatenated by accident.
+const maxDuplicates = 50
+
+// decode parses TOML. The parser stops at the first error. That is right for
+// a syntax error, after which everything is guesswork, but a key given twice
+// leaves the rest readable: it is blanked out and the text parsed again, which
+// finds the other mistakes as well.
+func (b *builder) decode(file string, text []byte, tree *map[string]toml.Primitive) (toml.MetaData, bool) {
+	for range maxDuplicates {
+		*tree = nil
+		md, err := toml.Decode(string(text), tree)
+		if err == nil {
+			return md, true
+		}
+		pe, ok := errors.AsType[toml.ParseError](err)
+		if !ok {
+			b.mistake(Mistake{File: file, Problem: err.Error()})
+			return md, false
+		}
+		m := Mistake{File: file, Line: pe.Position.Line, Problem: "is not TOML: " + strings.TrimPrefix(pe.Message, "toml: ")}
+		duplicate := strings.HasSuffix(pe.Message, "has already been defined.")
+		if duplicate {
+			_, quotedKey, _ := strings.Cut(pe.Message, "'")
+			m.Key, m.Problem = strings.TrimSuffix(quotedKey, "' has already been defined."), "given twice in one file"
+		}
+		b.mistake(m)
+		b.spoil(m.Key)
+		if !duplicate || !blank(text, pe.Position.Line) {
+			return md, false
+		}
+	}
+	return toml.MetaData{}, false
+}
+
+// spoil marks the service a key belongs to as broken.
+func (b *builder) spoil(path string) {
+	part := strings.SplitN(path, ".", 3)
+	if len(part) > 1 && part[0] == "service" {
+		b.broken[part[1]] = true
+	}
+}
+
+// blank overwrites the given line with spaces, for a header also what is below it
+// up to the next one. It reports false when the line is no statement by
+// itself, that is, part of a value over several lines.
+func blank(text []byte, line int) bool {
+	lines := bytes.SplitAfter(text, []byte("\n"))
+	if line < 1 || line > len(lines) || len(bytes.TrimSpace(lines[line-1])) == 0 ||
+		toml.Unmarshal(lines[line-1], &map[string]any{}) != nil {
+		return false
+	}
+	header := func(l []byte) bool { return bytes.HasPrefix(bytes.TrimLeft(l, " \t"), []byte("[")) }
+	body := header(lines[line-1])
+	for i := line - 1; i == line-1 || body && i < len(lines) && !header(lines[i]); i++ {
+		for j, c := range lines[i] {
+			if c != '\n' {
+				lines[i][j] = ' '
+			}
+		}
+	}
+	return true
+}
+
+// suggest returns `, did you mean "X"?` for the closest of words, if any is
+// close: one or two letters wrong, and not most of a short word.
+func suggest(s string, words []string) string {
+	best, at := 3, ""
+	for _, w := range words {
+		if d := distance(s, w); d < best && d*2 < len(w) {
+			best, at = d, w
+		}
+	}
+	if at == "" {
+		return ""
+	}
+	return fmt.Sprintf(", did you mean %q?", at)
+}
+
+// distance counts the letters to insert, delete or replace between a and b
+// (Levenshtein), row by row.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		corner := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := corner
+			if a[i] != b[j] {
+				cost++
+			}
+			corner = row[j+1]
+			row[j+1] = min(cost, row[j]+1, corner+1)
+		}
+	}
+	return row[len(b)]
+}

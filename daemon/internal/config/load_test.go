@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// write puts files, given as name and text, below dir.
+func write(t *testing.T, dir string, files map[string]string) {
+	t.Helper()
+	for name, text := range files {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// mistakes returns what Parse says about text, a line each.
+func mistakes(t *testing.T, text string) []string {
+	t.Helper()
+	_, err := Parse("x.toml", []byte(text))
+	if err == nil {
+		return nil
+	}
+	if _, ok := errors.AsType[Errors](err); !ok {
+		t.Fatalf("Parse: %T, want Errors", err)
+	}
+	return strings.Split(err.Error(), "\n")
+}
+
+func service(t *testing.T, c *Config, name string) *Service {
+	t.Helper()
+	for _, s := range c.Services {
+		if s.Name == name {
+			return s
+		}
+	}
+	t.Fatalf("no service %q", name)
+	return nil
+}
+
+func TestBuiltin(t *testing.T) {
+	c := Builtin()
+	got := map[string]string{}
+	for _, s := range c.Services {
+		got[s.Name] = string(s.Kind) + " " + s.Listen[0].Text
+		if !s.Listen[0].AddrPort.Addr().IsLoopback() || s.Listen[0].AddrPort.Port() < 1024 {
+			t.Errorf("%s listens on %v, want loopback and no privilege", s.Name, s.Listen[0])
+		}
+	}
+	want := map[string]string{
+		"lancelot": "lookup 127.0.0.1:1060", "echo": "echo 127.0.0.1:9999", "ticker": "ticker 127.0.0.1:10001",
+		"handler": "handler 127.0.0.1:5000", "chat": "room 127.0.0.1:51423", "select-chat": "room 127.0.0.1:3490",
+		"discard": "discard 127.0.0.1:10009", "daytime": "daytime 127.0.0.1:10013", "qotd": "qotd 127.0.0.1:10017",
+		"chargen": "chargen 127.0.0.1:10019", "time": "time 127.0.0.1:10037",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	// The questions lose the delimiter, so that they match what was cut at it.
+	answers := map[string]string{
+		"What is your name":           "My name is Sir Lancelot of Camelot.",
+		"What is your quest":          "To seek the Holy Grail.",
+		"What is your favorite color": "Blue.",
+	}
+	if diff := cmp.Diff(answers, service(t, c, "lancelot").Lookup.Answers); diff != "" {
+		t.Errorf("answers, -want +got:\n%s", diff)
+	}
+}
+
+func TestLoadDropIns(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, map[string]string{
+		"penstock.toml": `
+[limits]
+per_source = 5
+[service.a]
+kind = "echo"
+listen = ["127.0.0.1:7001"]
+queue = "1KiB"
+max_line = 10
+[service.b]
+kind = "echo"
+listen = ["127.0.0.1:7002"]
+`,
+		"conf.d/20-late.toml":     "[service.a]\nqueue = \"3KiB\"\n",
+		"conf.d/10-early.toml":    "[service.a]\nqueue = \"2KiB\"\n[service.c]\nkind = \"echo\"\nlisten = [\"127.0.0.1:7003\"]\n[limits]\nconnections = 7\n",
+		"conf.d/.#30-editor.toml": "not TOML",
+		"conf.d/40-notes.txt":     "not TOML",
+	})
+	c, err := Load(filepath.Join(dir, "penstock.toml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := []string{"penstock.toml", "conf.d/10-early.toml", "conf.d/20-late.toml"}
+	for i, f := range files {
+		files[i] = filepath.Join(dir, f)
+	}
+	if diff := cmp.Diff(files, c.Files); diff != "" {
+		t.Errorf("files read, -want +got:\n%s", diff)
+	}
+	if len(c.Services) != 3 || c.Services[0].Name != "a" || c.Services[2].Name != "c" {
+		t.Fatalf("services %v, want a b c in this order", c.Services)
+	}
+	a := c.Services[0]
+	if a.Queue != 3*kib || a.MaxLine != 10 || a.PerSource != 5 || c.Limits.Connections != 7 {
+		t.Errorf("queue %d max_line %d per_source %d connections %d, want 3072 10 5 7: the last file wins, key by key",
+			a.Queue, a.MaxLine, a.PerSource, c.Limits.Connections)
+	}
+}
+
+func TestLoadMissing(t *testing.T) {
+	c, err := Load(filepath.Join(t.TempDir(), "none.toml"))
+	if c != nil || !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("Load of no file = %v, %v, want nil and fs.ErrNotExist", c, err)
+	}
+}
+
+// A bad drop-in, an unreadable one included, costs only what it describes.
+func TestLoadKeepsTheRest(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, map[string]string{
+		"p.toml":               "[service.good]\nkind = \"echo\"\nlisten = [\"7001\"]\n[service.bad]\nkind = \"echo\"\nlisten = [\"nowhere\"]\n",
+		"conf.d/a.toml":        "[service.x}\n",
+		"conf.d/b.toml/inside": "a folder is no file",
+	})
+	c, err := Load(filepath.Join(dir, "p.toml"))
+	if _, ok := errors.AsType[Errors](err); !ok || c == nil {
+		t.Fatalf("Load = %v, %v, want a Config and Errors", c, err)
+	}
+	if len(c.Services) != 1 || c.Services[0].Name != "good" {
+		t.Errorf("services %v, want the good one alone", c.Services)
+	}
+	for i, want := range []string{"p.toml:6: service.bad.listen: ", "a.toml:1: is not TOML", "b.toml: is a directory"} {
+		if lines := strings.Split(err.Error(), "\n"); i >= len(lines) || !strings.Contains(lines[i], want) {
+			t.Errorf("line %d of %q lacks %q", i, err, want)
+		}
+	}
+}
+
+func TestLoadFiles(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, map[string]string{
+		"etc/p.toml": `
+[service.l]
+kind = "lookup"
+listen = ["/run/l.sock"]
+delimiter = "?"
+fold_case = true
+file = "zen.toml"
+answers = { "SIMPLE is better than?" = "nearer" }
+[service.q]
+kind = "qotd"
+listen = ["7002"]
+file = "` + filepath.Join(dir, "quotes") + `"
+`,
+		"etc/zen.toml": "\"Beautiful is better than?\" = \"Ugly.\"\n\"Simple is better than\" = \"Complex.\"\n",
+		"quotes":       "one\r\ntwo\r\n%\n\n%\nthree\n",
+	})
+	c, err := Load(filepath.Join(dir, "etc/p.toml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{"beautiful is better than": "Ugly.", "simple is better than": "nearer"}
+	if diff := cmp.Diff(want, c.Services[0].Lookup.Answers); diff != "" {
+		t.Errorf("answers, -want +got:\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"one\ntwo", "three"}, c.Services[1].QOTD.Quotes); diff != "" {
+		t.Errorf("quotes, -want +got:\n%s", diff)
+	}
+	if len(c.Files) != 3 {
+		t.Errorf("files %v, want the table and the quotes among them", c.Files)
+	}
+}
+
+func TestFilesMistakes(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, map[string]string{
+		"p.toml": "[service.l]\nkind = \"lookup\"\nlisten = [\"7001\"]\nfile = \"t.toml\"\n" +
+			"[service.m]\nkind = \"lookup\"\nlisten = [\"7002\"]\nfile = \"none.toml\"\n" +
+			"[service.q]\nkind = \"qotd\"\nlisten = [\"7003\"]\nfile = \"q\"\n" +
+			"[service.r]\nkind = \"qotd\"\nlisten = [\"7004\"]\nfile = \"empty\"\n",
+		"t.toml": "a = \"1\"\nb = 2\n[c]\nd = \"3\"\n",
+		"q":      "short\n%\n" + strings.Repeat("x", 512) + "\n",
+		"empty":  "%\n%\n",
+	})
+	c, err := Load(filepath.Join(dir, "p.toml"))
+	if err == nil || len(c.Services) != 0 {
+		t.Fatalf("Load = %v, %v, want no service left", c.Services, err)
+	}
+	want := []string{
+		"p.toml:8: service.m.file: read none.toml: no such file or directory",
+		"p.toml:16: service.r.file: holds no quote",
+		"t.toml:2: b: is an integer, want a string: the file is one table of questions and answers",
+		"t.toml:3: c: is a table, want a string: the file is one table of questions and answers",
+		"q:3: quote has 512 bytes, more than 511",
+	}
+	got := strings.Split(strings.ReplaceAll(err.Error(), dir+"/", ""), "\n")
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+// The default of a key may depend on another one, wherever that stands.
+func TestDefaultsFollow(t *testing.T) {
+	c, err := Parse("x.toml", []byte(`
+[service.r]
+welcome = "hello"
+preset = "select-chat"
+listen = ["7001"]
+kind = "room"
+[service.t]
+listen = ["7002"]
+kind = "ticker"
+stall_timeout = "0s"
+[limits]
+memory = "64KiB"
+per_source = 9
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := c.Services[0]
+	want := presets[PresetSelectChat]
+	want.Welcome = "hello"
+	if diff := cmp.Diff(&want, r.Room); diff != "" {
+		t.Errorf("room, -want +got:\n%s", diff)
+	}
+	if r.Overflow != Disconnect || r.PerSource != 9 || r.IdleTimeout != 0 {
+		t.Errorf("overflow %s per_source %d idle %v, want disconnect 9 0s", r.Overflow, r.PerSource, r.IdleTimeout)
+	}
+	if s := c.Services[1]; s.Overflow != DropOldest || s.StallTimeout != 0 || s.DrainTimeout != 10*time.Second {
+		t.Errorf("overflow %s stall %v drain %v, want drop-oldest 0s 10s", s.Overflow, s.StallTimeout, s.DrainTimeout)
+	}
+}

@@ -57,7 +57,7 @@ const (
 	stateBuried // Closed was called
 )
 
-type connFlags uint16
+type connFlags uint32
 
 const (
 	flagPaused   connFlags = 1 << iota // by the handler
@@ -75,6 +75,7 @@ const (
 	flagBroken                         // output failed; reason says why
 	flagReset                          // close by RST
 	flagDetached                       // the descriptor belongs to the caller of Detach
+	flagInData                         // inside Data
 )
 
 // ID returns the connection's name.

@@ -31,7 +31,9 @@ func (l *Loop) replay(c *Conn) {
 // deliver calls Data and keeps what it did not consume.
 func (l *Loop) deliver(c *Conn, p []byte) {
 	l.enter()
+	c.flags |= flagInData
 	n := c.h.Data(c, p)
+	c.flags &^= flagInData
 	if uint(n) > uint(len(p)) {
 		panic(fmt.Sprintf("evloop: Data consumed %d of %d bytes", n, len(p)))
 	}

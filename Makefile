@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# Every target that a person or CI needs; `make help` lists them. Only Go and
+# make are needed for build, run and test. A target that needs more says so.
+
+GO      ?= go
+PREFIX  ?= /usr
+DESTDIR ?=
+
+# One source for the version: the topmost release in the changelog, so that a
+# tree without .git (a release tarball) builds the same binary as a clone.
+VERSION ?= $(shell sed -n 's/^\#\# \([0-9][0-9A-Za-z.~+-]*\).*/\1/p' CHANGELOG.md | head -n 1)
+
+# CGO_ENABLED=0 gives one static binary; -trimpath and -buildvcs=false keep the
+# folder and the checkout out of it, so that two builds are bit-identical.
+GOBUILD := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)'
+
+# Tools are pinned by version and run from the module cache: nothing of their
+# dependencies enters our go.sum.
+STATICCHECK := $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.1
+GOFUMPT     := $(GO) run mvdan.cc/gofumpt@v0.12.0
+
+PACKAGES := ./...
+BENCH    := evloop/bench
+FUZZTIME ?= 20s
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build bin/penstock, static and stripped
+	$(GOBUILD) -o bin/penstock ./daemon/cmd/penstock
+
+.PHONY: run
+run: build ## build, then serve the built-in example on loopback
+	bin/penstock run
+
+.PHONY: test
+test: ## all tests; no root, no systemd, under 5 minutes
+	$(GO) test $(PACKAGES)
+
+.PHONY: race
+race: ## the tests under the race detector (needs a C compiler)
+	CGO_ENABLED=1 $(GO) test -race $(PACKAGES)
+
+.PHONY: lint
+lint: fmt vet staticcheck man ## every check that reads but does not run the code
+	@if command -v golangci-lint >/dev/null; then golangci-lint run; \
+	else echo "golangci-lint is not installed: .golangci.yml was not applied"; fi
+
+.PHONY: fmt
+fmt: ## fail and list the files that are not in gofumpt's form
+	@bad=$$($(GOFUMPT) -l daemon evloop systemd) || exit 1; \
+	if [ -n "$$bad" ]; then printf 'not formatted by gofumpt:\n%s\n' "$$bad"; exit 1; fi
+
+.PHONY: vet
+vet: ## go vet, the bench module included
+	$(GO) vet $(PACKAGES)
+	cd $(BENCH) && $(GO) vet ./...
+
+.PHONY: staticcheck
+staticcheck: ## staticcheck, pinned
+	$(STATICCHECK) $(PACKAGES)
+
+.PHONY: fuzz
+fuzz: ## every fuzz target in turn, FUZZTIME each (20s)
+	@for dir in $$($(GO) list -f '{{.Dir}}' $(PACKAGES)); do \
+	  for name in $$(grep -hoE '^func Fuzz[A-Za-z0-9_]+' "$$dir"/*_test.go 2>/dev/null | cut -c6-); do \
+	    echo "$$dir $$name"; \
+	    (cd "$$dir" && $(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) .) || exit 1; \
+	  done; \
+	done
+
+.PHONY: gobench
+gobench: ## Go benchmarks of the parts, ten runs each, benchstat-ready
+	$(GO) test -run '^$$' -bench . -benchmem -count 10 $(PACKAGES)
+
+.PHONY: bench
+bench: build ## compare with C and Go peers on this machine (long; needs a quiet machine)
+	cd $(BENCH) && $(GO) run . -penstock ../../bin/penstock
+
+.PHONY: bench-quick
+bench-quick: build ## the main rows of the comparison in 3 minutes
+	cd $(BENCH) && $(GO) run . -quick -penstock ../../bin/penstock
+
+.PHONY: cover
+cover: ## test coverage by function, total last
+	$(GO) test -coverprofile=cover.out $(PACKAGES)
+	$(GO) tool cover -func=cover.out
+
+.PHONY: man
+man: ## check the manual pages (needs mandoc)
+	@if command -v mandoc >/dev/null; then \
+	  for page in daemon/man/*.[1-8]; do mandoc -T lint -W warning "$$page" || exit 1; done; \
+	else echo "mandoc is not installed: the manual pages were not checked"; fi
+
+.PHONY: cross
+cross: ## build for every line of cross/targets
+	cross/cross.sh build
+
+.PHONY: cross-test
+cross-test: ## unit tests of evloop and systemd on emulated CPUs (needs qemu-user)
+	cross/cross.sh test
+
+.PHONY: check
+check: lint test race cross ## what CI runs, without the emulated tests
+
+.PHONY: install
+install: build ## install under $(DESTDIR)$(PREFIX)
+	install -D -m 0755 bin/penstock $(DESTDIR)$(PREFIX)/bin/penstock
+	for page in daemon/man/*.[1-8]; do \
+	  install -D -m 0644 "$$page" "$(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/}" || exit 1; \
+	done
+
+.PHONY: clean
+clean: ## remove what the targets above made
+	rm -rf bin cover.out $(BENCH)/out

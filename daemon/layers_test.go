@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Rules of the repository that a compiler does not hold. They are tests and
+// not a linter's configuration, so that `go test ./...` alone finds a breach.
+package daemon_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const (
+	module    = "penstock"
+	sysPkg    = "golang.org/x/sys"
+	goSystemd = "github.com/coreos/go-systemd"
+)
+
+// goList returns the fields of each line that `go list args` prints at the
+// root of the module.
+func goList(t *testing.T, args ...string) [][]string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", append([]string{"list"}, args...)...)
+	cmd.Dir = ".."
+	// The rules are about what runs on Linux, whatever the developer's machine.
+	cmd.Env = append(os.Environ(), "GOOS=linux")
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list %v: %v\n%s", args, err, stderr.String())
+	}
+	var rows [][]string
+	for line := range strings.Lines(string(out)) {
+		if f := strings.Fields(line); len(f) > 0 {
+			rows = append(rows, f)
+		}
+	}
+	return rows
+}
+
+// within reports whether pkg is root or below it.
+func within(pkg, root string) bool {
+	return pkg == root || strings.HasPrefix(pkg, root+"/")
+}
+
+// TestLayers keeps the import graph a tree: evloop and systemd know neither
+// each other nor the daemon. It lists what each may know, not what it must not,
+// so that a new dependency is a decision and not an accident.
+func TestLayers(t *testing.T) {
+	tests := []struct {
+		pkg     string
+		allowed []string
+		denied  []string // of the standard library: what the layer must not pull in
+	}{
+		{"evloop", []string{sysPkg, module + "/evloop"}, []string{"net/http", "crypto/tls"}},
+		{"systemd", []string{sysPkg, module + "/systemd", goSystemd}, []string{"net/http", "crypto/tls"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.pkg, func(t *testing.T) {
+			for _, row := range goList(t, "-deps", "-f", "{{.ImportPath}} {{.Standard}}", "./"+tt.pkg+"/...") {
+				dep, standard := row[0], row[1] == "true"
+				if standard && !slices.Contains(tt.denied, dep) {
+					continue
+				}
+				if standard || !slices.ContainsFunc(tt.allowed, func(a string) bool { return within(dep, a) }) {
+					t.Errorf("%s must not depend on %s", tt.pkg, dep)
+				}
+			}
+		})
+	}
+}
+
+// TestGoSystemdHasOneImporter: go-systemd has traps (dropped errors, finalizers
+// on descriptors) that package systemd hides; nobody may go around it.
+func TestGoSystemdHasOneImporter(t *testing.T) {
+	const format = `{{.ImportPath}} {{join .Imports " "}} {{join .TestImports " "}} {{join .XTestImports " "}}`
+	for _, row := range goList(t, "-f", format, "./...") {
+		if within(row[0], module+"/systemd") {
+			continue
+		}
+		for _, imp := range row[1:] {
+			if strings.HasPrefix(imp, goSystemd) {
+				t.Errorf("%s imports %s; only package systemd may", row[0], imp)
+			}
+		}
+	}
+}
+
+// TestPackagesAreDocumented: a package without a comment has no stated purpose.
+func TestPackagesAreDocumented(t *testing.T) {
+	for _, row := range goList(t, "-f", `{{if .GoFiles}}{{.ImportPath}} {{.Name}} {{if .Doc}}doc{{end}}{{end}}`, "./...") {
+		if len(row) < 3 {
+			t.Errorf("package %s has no package comment", row[0])
+		}
+		switch row[1] {
+		case "util", "utils", "common", "helpers", "misc", "types":
+			t.Errorf("package %s: the name says nothing about its content", row[0])
+		}
+	}
+}
+
+// Limits of size. A file of more lines holds two subjects; an interface of more
+// methods is a type in disguise.
+const (
+	maxFileLines = 420
+	maxFuncLines = 60
+	maxMethods   = 5
+)
+
+// TestSourceFiles walks every Go file of the repository, the bench module and
+// the tests included.
+func TestSourceFiles(t *testing.T) {
+	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && (d.Name() == ".git" || d.Name() == "bin" || d.Name() == "out") {
+			return filepath.SkipDir
+		}
+		if d.IsDir() || !strings.HasSuffix(path, ".go") {
+			return nil
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		checkFile(t, path, string(text))
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func checkFile(t *testing.T, path, text string) {
+	t.Helper()
+	if !strings.HasPrefix(text, "// SPDX-License-Identifier: Apache-2.0\n\n") {
+		t.Errorf("%s: the licence line and a blank line must come first", path)
+	}
+	if n := strings.Count(text, "\n"); n > maxFileLines {
+		t.Errorf("%s: %d lines, the limit is %d", path, n, maxFileLines)
+	}
+	files := token.NewFileSet()
+	file, err := parser.ParseFile(files, path, text, parser.SkipObjectResolution)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	lines := func(n ast.Node) int { return files.Position(n.End()).Line - files.Position(n.Pos()).Line + 1 }
+	ast.Inspect(file, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.FuncDecl:
+			// A table test may be as long as its table.
+			if got := lines(n); got > maxFuncLines && !strings.HasSuffix(path, "_test.go") {
+				t.Errorf("%s: func %s has %d lines, the limit is %d", path, n.Name.Name, got, maxFuncLines)
+			}
+		case *ast.InterfaceType:
+			if got := n.Methods.NumFields(); got > maxMethods {
+				t.Errorf("%s: an interface has %d methods, the limit is %d", files.Position(n.Pos()), got, maxMethods)
+			}
+		}
+		return true
+	})
+}

@@ -123,7 +123,7 @@ func (c *Conn) SetOptions(o *Options) {
 	if o == nil {
 		o = defaultOptions
 	}
-	c.opts = o.filled()
+	c.opts = o
 	c.lastIn, c.lastOut = c.loop.now, c.loop.now
 	c.watchDeadline()
 }

@@ -47,7 +47,7 @@ func (l *Loop) keep(c *Conn, rest []byte) {
 		l.releaseInput(c)
 		return
 	}
-	if len(rest) > c.opts.MaxInput && c.mayRead() {
+	if len(rest) > c.opts.maxInput() && c.mayRead() {
 		c.fail(ErrInputFull)
 		return
 	}

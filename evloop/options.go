@@ -68,23 +68,28 @@ type Options struct {
 }
 
 // defaultOptions serve connections on which SetOptions was not called.
-var defaultOptions = (&Options{}).filled()
+var defaultOptions = &Options{}
 
-// filled returns o itself when no field needs a default, else a completed
-// copy, so that the hot path reads the marks without a comparison.
-func (o *Options) filled() *Options {
-	f := *o
-	if f.MaxInput <= 0 || f.MaxInput > DefaultMaxInput {
-		f.MaxInput = DefaultMaxInput
+// The marks as they count. Filling the defaults in once would need a copy for
+// each connection, or a shared value that changes under its owner.
+
+func (o *Options) maxInput() int {
+	if o.MaxInput <= 0 || o.MaxInput > DefaultMaxInput {
+		return DefaultMaxInput
 	}
-	if f.Queue <= 0 {
-		f.Queue = DefaultQueue
+	return o.MaxInput
+}
+
+func (o *Options) queue() int {
+	if o.Queue <= 0 {
+		return DefaultQueue
 	}
-	if f.LowWater <= 0 || f.LowWater >= f.Queue {
-		f.LowWater = f.Queue / 2
+	return o.Queue
+}
+
+func (o *Options) lowWater() int {
+	if q := o.queue(); o.LowWater <= 0 || o.LowWater >= q {
+		return q / 2
 	}
-	if f.MaxInput == o.MaxInput && f.Queue == o.Queue && f.LowWater == o.LowWater {
-		return o
-	}
-	return &f
+	return o.LowWater
 }

@@ -154,7 +154,7 @@ func (c *Conn) queuedSome() bool {
 }
 
 func (c *Conn) checkFull() {
-	if c.Queued() >= c.opts.Queue {
+	if c.Queued() >= c.opts.queue() {
 		c.flags |= flagFull
 	}
 }
@@ -190,7 +190,10 @@ func (l *Loop) flush(c *Conn) {
 // settled follows a change of what is queued.
 func (l *Loop) settled(c *Conn) {
 	left := int(c.out.bytes)
-	if c.flags&flagFull != 0 && left <= c.opts.LowWater {
+	if left == 0 && c.flags&(flagArmed|flagBroken) == flagArmed {
+		l.be.arm(c, false) // the last messages were dropped, not sent
+	}
+	if c.flags&flagFull != 0 && left <= c.opts.lowWater() {
 		c.flags &^= flagFull
 		c.flags |= flagDrained
 		c.makeReady()

@@ -8,7 +8,7 @@ import "math/bits"
 // reports whether the message may be queued. An empty queue takes any
 // message, so that none is too large to be sent ever.
 func (c *Conn) room(n int) bool {
-	l, q := c.loop, c.opts.Queue
+	l, q := c.loop, c.opts.queue()
 	if have := c.Queued(); c.opts.Overflow == Pause || have == 0 || have+n <= q {
 		return true
 	}

@@ -197,4 +197,5 @@ func (l *Loop) unlink(c *Conn, before, i uint32) {
 	c.countDrop(int(n.count), len(n.m.buf))
 	l.release(i)
 	l.weigh(c)
+	c.makeDirty() // the queue may have emptied, or fallen to the low-water mark
 }

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package systemd
+
+import (
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Barrier waits until the service manager has read everything sent before, at
+// most for timeout. Use it before an exit that must not outrun STOPPING=1.
+// When time is up the error matches os.ErrDeadlineExceeded.
+//
+// The protocol is a pipe: its write end travels alone with BARRIER=1, and the
+// service manager closes it when it gets there, which we see as a hang-up. In
+// one datagram with anything else it would be ignored.
+//
+// Source: sd_notify_barrier(3), v246.
+func (n *Notifier) Barrier(timeout time.Duration) error {
+	if n == nil {
+		return nil
+	}
+	deadline := time.Now().Add(timeout)
+	var p [2]int
+	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
+		return fmt.Errorf("systemd: barrier: %w", os.NewSyscallError("pipe2", err))
+	}
+	defer unix.Close(p[0])
+	err := n.sendBarrier(p[1], deadline)
+	// Our copy has to go first, or the pipe would never hang up.
+	unix.Close(p[1])
+	if err != nil {
+		return err
+	}
+	done, err := pollUntil(p[0], 0, deadline) // POLLHUP is reported unasked
+	if err != nil {
+		return fmt.Errorf("systemd: barrier: %w", err)
+	}
+	if !done {
+		return fmt.Errorf("systemd: barrier: %w", os.ErrDeadlineExceeded)
+	}
+	return nil
+}
+
+// sendBarrier passes fd, waiting for room until deadline.
+func (n *Notifier) sendBarrier(fd int, deadline time.Time) error {
+	n.buf = append(n.buf[:0], "BARRIER=1"...)
+	rights := unix.UnixRights(fd)
+	for {
+		err := n.send(rights)
+		if !isFull(err) {
+			return err
+		}
+		ok, err := pollUntil(n.fd, unix.POLLOUT, deadline)
+		if err != nil {
+			return fmt.Errorf("systemd: barrier: %w", err)
+		}
+		if !ok {
+			return fmt.Errorf("systemd: barrier: %w", os.ErrDeadlineExceeded)
+		}
+	}
+}
+
+// pollUntil waits for events or a hang-up on fd and reports whether they came
+// before the deadline.
+func pollUntil(fd int, events int16, deadline time.Time) (bool, error) {
+	fds := []unix.PollFd{{Fd: int32(fd), Events: events}}
+	for {
+		left := max(time.Until(deadline), 0)
+		// Rounded up: a poll of 0 ms in the last millisecond would spin.
+		ms := int((left + time.Millisecond - 1) / time.Millisecond)
+		n, err := unix.Poll(fds, ms)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return false, os.NewSyscallError("poll", err)
+		}
+		if n > 0 || left == 0 {
+			return n > 0, nil
+		}
+	}
+}

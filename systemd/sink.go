@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package systemd
+
+import (
+	"errors"
+	"io"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A Sink delivers records without ever waiting for the reader. What does not
+// go out at once waits in a bounded queue, and is tried again with the next
+// record and by Flush. When the queue is full the newest record is dropped,
+// since the first ones of an incident hold its cause, and a record with the
+// count takes the place of those that are missing:
+//
+//	    write                        send ok
+//	------------> queue empty? --yes--------> out
+//	                   | no, or no room
+//	                   v
+//	              queue: r1 r2 r3 [3 dropped] r7   --Flush--> out
+//
+// Waiting for POLLOUT was rejected: on an unconnected datagram socket each
+// failed send raises it again, which costs a whole CPU while journald stands
+// still; and a thread for the log would put its records out of order with the
+// end of the process.
+type Sink struct {
+	form    form
+	waiting func()
+
+	mu sync.Mutex
+	// mu guards the following. It is held over system calls, all of which
+	// are non-blocking.
+	out    transport
+	queue  queue
+	lost   uint64 // since the last notice
+	closed bool
+}
+
+// A form knows how records look.
+type form interface {
+	notice(lost uint64) []byte
+	late(p []byte, made time.Time) []byte
+}
+
+// A transport carries encoded records. The Sink calls it from one goroutine
+// at a time.
+type transport interface {
+	// send takes a record without blocking. It returns how many bytes it
+	// took; less than all only from a stream. errors.Is(err, errLater) means
+	// that the same record may go later; any other error that it never will.
+	send(p []byte) (int, error)
+
+	// wait returns true when send is worth another try, false at the deadline
+	// or when there is nothing to wait for.
+	wait(deadline time.Time) bool
+
+	close() error
+}
+
+// errLater marks failures that pass.
+var errLater = errors.New("no room now")
+
+// Bounds of the queue. A record of the daemon has about 300 bytes.
+const (
+	maxQueueBytes   = 256 << 10
+	maxQueueRecords = 1024
+)
+
+// write sends p, which the caller keeps, or lets a copy wait.
+func (s *Sink) write(p []byte, made time.Time) {
+	if s.deliver(p, made) && s.waiting != nil {
+		s.waiting()
+	}
+}
+
+// deliver reports whether records have begun to wait.
+func (s *Sink) deliver(p []byte, made time.Time) (began bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	before := s.pending()
+	s.drain()
+	if s.pending() > 0 {
+		s.enqueue(p, made)
+		return before == 0
+	}
+	n, err := s.out.send(p)
+	switch {
+	case n > 0 && n < len(p):
+		s.queue.push(slices.Clone(p[n:])) // the rest of a line, whatever the bound
+	case errors.Is(err, errLater):
+		s.enqueue(p, made)
+	case err != nil:
+		s.lost++
+	}
+	return before == 0 && s.pending() > 0
+}
+
+// enqueue lets a copy of p wait, or counts it. After a loss records are taken
+// again when half of the queue is free: otherwise a reader that takes one
+// record at a time would leave an alternation of records and notices.
+func (s *Sink) enqueue(p []byte, made time.Time) {
+	if s.lost > 0 {
+		if s.queue.bytes > maxQueueBytes/2 || s.queue.len() > maxQueueRecords/2 {
+			s.lost++
+			return
+		}
+		s.queue.push(s.form.notice(s.lost))
+		s.lost = 0
+	}
+	if s.queue.bytes+len(p) > maxQueueBytes || s.queue.len() >= maxQueueRecords {
+		s.lost++
+		return
+	}
+	s.queue.push(s.form.late(slices.Clone(p), made))
+}
+
+// drain sends what waits until there is no room.
+func (s *Sink) drain() {
+	for {
+		if s.queue.len() == 0 {
+			if s.lost == 0 {
+				return
+			}
+			s.queue.push(s.form.notice(s.lost))
+			s.lost = 0
+		}
+		p := s.queue.front()
+		n, err := s.out.send(p)
+		switch {
+		case errors.Is(err, errLater):
+			s.queue.trim(n)
+			return
+		case err != nil:
+			// This one will never go. The notice for it comes with the next
+			// call: if that cannot go either, a loop here would not end.
+			s.queue.trim(len(p))
+			s.lost++
+			return
+		default:
+			s.queue.trim(n)
+		}
+	}
+}
+
+// pending counts the records that wait, the notice of a loss included.
+func (s *Sink) pending() int {
+	if s.lost > 0 {
+		return s.queue.len() + 1
+	}
+	return s.queue.len()
+}
+
+// Flush tries to send what waits and returns how many records still do. It
+// never blocks and may be called from any goroutine; a daemon calls it from a
+// timer while the result is not 0, and after [Options.Waiting].
+func (s *Sink) Flush() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closed {
+		s.drain()
+	}
+	return s.pending()
+}
+
+// Close waits until everything is delivered, but not longer than timeout, and
+// closes the Sink. It returns how many records were not delivered. Records
+// logged later are discarded. Call it last, and not on the loop's way.
+func (s *Sink) Close(timeout time.Duration) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return 0
+	}
+	deadline := time.Now().Add(timeout)
+	for {
+		s.drain()
+		if s.pending() == 0 || !s.out.wait(deadline) {
+			break
+		}
+	}
+	s.closed = true
+	s.out.close()
+	return s.queue.len() + int(s.lost)
+}
+
+// A queue is a first-in first-out list of records. Its memory is given back
+// when it runs empty, which is nearly always.
+type queue struct {
+	list  [][]byte
+	head  int
+	bytes int
+}
+
+func (q *queue) len() int      { return len(q.list) - q.head }
+func (q *queue) front() []byte { return q.list[q.head] }
+
+func (q *queue) push(p []byte) {
+	q.list = append(q.list, p)
+	q.bytes += len(p)
+}
+
+// trim removes n bytes at the front, and the record with its last one.
+func (q *queue) trim(n int) {
+	p := q.list[q.head][n:]
+	q.list[q.head] = p
+	q.bytes -= n
+	if len(p) > 0 {
+		return
+	}
+	q.list[q.head] = nil
+	q.head++
+	switch {
+	case q.head == len(q.list):
+		q.list, q.head = nil, 0
+	case q.head >= maxQueueRecords: // never empty, never idle: do not grow
+		q.list, q.head = slices.Clone(q.list[q.head:]), 0
+	}
+}
+
+// A writer is the transport for an io.Writer.
+type writer struct{ w io.Writer }
+
+func (w writer) send(p []byte) (int, error) { return w.w.Write(p) }
+func (w writer) wait(time.Time) bool        { return false }
+func (w writer) close() error               { return nil }
+
+// later wraps the errors of a send that may succeed another time.
+func later(err error) error {
+	switch err {
+	case unix.EAGAIN, unix.ENOBUFS, unix.ENOMEM, unix.EMFILE, unix.ENFILE,
+		// the reader is being restarted
+		unix.ECONNREFUSED, unix.ECONNRESET, unix.ENOTCONN, unix.ENOENT:
+		return errors.Join(errLater, err)
+	}
+	return err
+}

@@ -184,7 +184,7 @@ func (e *epoll) receive(c *Conn) {
 		return
 	}
 	for budget := l.readBudget; c.flags&flagReadable != 0 && (c.mayRead() || c.state == stateLingering); {
-		if c.flags&(flagReplay|flagDrained) != 0 {
+		if c.state == stateOpen && c.flags&(flagReplay|flagDrained) != 0 {
 			return // on the ready list: what was kept comes before new bytes
 		}
 		if budget <= 0 {

@@ -26,11 +26,13 @@ type gather struct {
 	scratch []byte
 	bytes   int
 	copied  bool // the last piece ends where scratch ends, and may grow
+	begun   bool // the first piece is the rest of one that has begun to go out
 }
 
 func (g *gather) reset() {
 	clear(g.pieces)
-	g.c, g.pieces, g.scratch, g.bytes, g.copied = nil, g.pieces[:0], g.scratch[:0], 0, false
+	g.c, g.pieces, g.scratch, g.bytes = nil, g.pieces[:0], g.scratch[:0], 0
+	g.copied, g.begun = false, false
 }
 
 // add takes p and reports whether it had room.
@@ -75,6 +77,7 @@ func (g *gather) advance(n int) {
 	if n > 0 {
 		g.pieces[0] = g.pieces[0][n:]
 	}
+	g.begun = n > 0
 }
 
 // Write queues a copy of p as one message: the overflow policy keeps or drops
@@ -100,27 +103,36 @@ func (c *Conn) write(p []byte, static bool) bool {
 	}
 	l := c.loop
 	if g := &l.gather; c.out.bytes == 0 && (g.c == c || g.c == nil) && c.kind.isStream() {
-		if g.c == nil {
-			g.c = c
-			c.makeDirty()
-		}
-		if g.add(p, static) {
-			c.checkFull()
+		if c.gather(p, static) {
 			return true
 		}
 		l.flush(c) // out of room: send what is there, then try once more
 		if !c.mayWrite() {
 			return false
 		}
-		if c.out.bytes == 0 && g.add(p, static) {
-			g.c = c
-			c.makeDirty()
-			c.checkFull()
+		if c.out.bytes == 0 && c.gather(p, static) {
 			return true
 		}
 	}
 	l.enqueueCopy(c, p)
 	return c.queuedSome()
+}
+
+// gather takes p for the one send at the end of the callback and reports
+// whether there was room. Where single messages may be dropped later, each
+// stays a piece of its own.
+func (c *Conn) gather(p []byte, static bool) bool {
+	g := &c.loop.gather
+	if !c.merges() {
+		g.copied = false
+	}
+	if !g.add(p, static) {
+		return false
+	}
+	g.c = c
+	c.makeDirty()
+	c.checkFull()
+	return true
 }
 
 // mayWrite reports whether output can still reach the peer.
@@ -167,6 +179,9 @@ func (l *Loop) spill(c *Conn) {
 	for _, p := range l.gather.pieces {
 		l.enqueueCopy(c, p)
 	}
+	if l.gather.begun {
+		c.out.rest = true
+	}
 	l.gather.reset()
 }
 
@@ -183,7 +198,13 @@ func (l *Loop) flush(c *Conn) {
 	if c.state >= stateDead {
 		return
 	}
-	l.spill(c)
+	if l.gather.c == c {
+		l.spill(c)
+		l.collectDebt()
+		if c.state >= stateDead {
+			return
+		}
+	}
 	l.settled(c)
 }
 

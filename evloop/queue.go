@@ -15,6 +15,7 @@ type queue struct {
 
 	prev, next uint32 // neighbours in the bucket of the loop's debtors: slots, plus one
 	bucket     uint8  // plus one; 0: owes nothing
+	rest       bool   // the head is the rest of a message that has begun, though off is 0
 }
 
 type node struct {
@@ -71,7 +72,7 @@ func (l *Loop) enqueue(c *Conn, m *Message) {
 // enqueueCopy appends a copy of p. Where the policy never drops a single
 // message, small ones share a buffer, which grows with the queue.
 func (l *Loop) enqueueCopy(c *Conn, p []byte) {
-	merges := c.kind.isStream() && (c.opts.Overflow == Pause || c.opts.Overflow == Disconnect)
+	merges := c.merges()
 	if t := c.out.tail; merges && t != 0 {
 		n := &l.nodes.nodes[t-1]
 		if n.m.private && cap(n.m.buf)-len(n.m.buf) >= len(p) {
@@ -90,6 +91,11 @@ func (l *Loop) enqueueCopy(c *Conn, p []byte) {
 	m := l.pool.message(size)
 	m.buf = append(m.buf, p...)
 	l.enqueue(c, m)
+}
+
+// merges reports whether messages may lose their boundaries on the way out.
+func (c *Conn) merges() bool {
+	return c.kind.isStream() && (c.opts.Overflow == Pause || c.opts.Overflow == Disconnect)
 }
 
 // advance forgets the first n bytes of the queue.
@@ -114,6 +120,7 @@ func (l *Loop) pop(c *Conn) {
 	q := &c.out
 	i := q.head
 	q.head = l.nodes.nodes[i-1].next
+	q.rest = false
 	if q.head == 0 {
 		q.tail = 0
 	}
@@ -145,7 +152,7 @@ func (l *Loop) clearQueue(c *Conn) {
 
 // begun returns the node that has partly gone out and must be finished, or 0.
 func (q *queue) begun() uint32 {
-	if q.off > 0 {
+	if q.off > 0 || q.rest {
 		return q.head
 	}
 	return 0

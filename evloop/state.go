@@ -31,6 +31,7 @@ const (
 	savedEOF      // the peer's FIN was read
 	savedMark     // a short read does not mean drained
 	savedFlushing // CloseAfterFlush was called
+	savedRest     // the first message is the rest of one that has begun to go out
 )
 
 // ErrState means that a saved connection could not be read back.
@@ -83,6 +84,7 @@ func (c *Conn) encode(state []byte) []byte {
 		{c.flags&flagEOF != 0, savedEOF},
 		{c.flags&flagMark != 0, savedMark},
 		{c.state == stateFlushing, savedFlushing},
+		{c.out.rest, savedRest},
 	} {
 		if f.on {
 			flags |= f.bit
@@ -222,6 +224,7 @@ func (r *record) apply(c *Conn) {
 			l.enqueue(c, NewMessage(append([]byte(nil), m...)))
 		}
 	}
+	c.out.rest = r.flags&savedRest != 0 && c.out.head != 0
 	c.out.off, c.out.bytes = uint32(r.off), c.out.bytes-uint32(r.off)
 	l.weigh(c)
 	c.lastOut = Time(r.lastOut)

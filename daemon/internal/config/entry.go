@@ -51,11 +51,21 @@ type probe struct{}
 
 func (*probe) UnmarshalTOML(any) error { return errProbe }
 
-// lineOf returns the line of a key, or 0 for one that is only implied, such
-// as service in [service.x].
+// lineOf returns the line of a key. One that is only implied, such as service
+// in [service.x], is where the first of its members is.
 func lineOf(md *toml.MetaData, p toml.Primitive) int {
 	pe, _ := errors.AsType[toml.ParseError](md.PrimitiveDecode(p, &probe{}))
-	return pe.Position.Line
+	if line := pe.Position.Line; line > 0 {
+		return line
+	}
+	first := 0
+	m, _ := members(md, p)
+	for _, p := range m {
+		if line := lineOf(md, p); first == 0 || line < first {
+			first = line
+		}
+	}
+	return first
 }
 
 // parse adds the entries of one text.
@@ -95,8 +105,8 @@ var reserved = []string{"config-error", "generator"}
 
 // services adds the entries below "service".
 func (b *builder) services(md *toml.MetaData, p toml.Primitive, e entry) {
-	var tables map[string]toml.Primitive
-	if md.PrimitiveDecode(p, &tables) != nil {
+	tables, ok := members(md, p)
+	if !ok {
 		b.wrong(e, wrongType(value(md, p), "tables such as [service.NAME]"))
 		return
 	}
@@ -115,8 +125,8 @@ func (b *builder) services(md *toml.MetaData, p toml.Primitive, e entry) {
 
 // keys adds an entry for each key of the table p, and one for its header.
 func (b *builder) keys(md *toml.MetaData, p toml.Primitive, e entry, known []string) {
-	var leaves map[string]toml.Primitive
-	if md.PrimitiveDecode(p, &leaves) != nil {
+	leaves, ok := members(md, p)
+	if !ok {
 		b.wrong(e, wrongType(value(md, p), "a table"))
 		return
 	}
@@ -130,6 +140,16 @@ func (b *builder) keys(md *toml.MetaData, p toml.Primitive, e entry, known []str
 			b.wrong(e, errors.New("unknown key"+suggest(name, known)))
 		}
 	}
+}
+
+// members returns what the table p holds, or false if p is something else. The
+// type is asked for first, because the library decodes anything that is not a
+// table into a map without a word and leaves it empty.
+func members(md *toml.MetaData, p toml.Primitive) (m map[string]toml.Primitive, ok bool) {
+	if _, ok = value(md, p).(map[string]any); !ok {
+		return nil, false
+	}
+	return m, md.PrimitiveDecode(p, &m) == nil
 }
 
 // value returns what p holds. Decoding into any cannot fail.

@@ -24,7 +24,7 @@ func (b *builder) open(d described, name string) (path string, text []byte, ok b
 	if path = name; !filepath.IsAbs(path) {
 		path = filepath.Join(filepath.Dir(at.file), path)
 	}
-	text, err := readFile(path)
+	text, err := readRegular(path)
 	if err != nil {
 		b.wrong(at, fmt.Errorf("read %s: %s", path, reason(err)))
 		return path, nil, false

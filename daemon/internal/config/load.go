@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -63,7 +64,7 @@ func Load(path string) (*Config, error) {
 		b.mistake(Mistake{File: dir, Problem: reason(err)})
 	}
 	for _, name := range names {
-		text, err := readFile(name)
+		text, err := readRegular(name)
 		if err != nil {
 			b.files = append(b.files, name)
 			b.mistake(Mistake{File: name, Problem: reason(err)})
@@ -98,6 +99,18 @@ func listDropIns(dir string) ([]string, error) {
 	return names, err
 }
 
+// readRegular reads a file that another one names. It must be a regular file:
+// to open a FIFO or a terminal may wait for ever, and a reload would with it.
+func readRegular(name string) ([]byte, error) {
+	if fi, err := os.Stat(name); err != nil {
+		return nil, err
+	} else if !fi.Mode().IsRegular() {
+		return nil, &fs.PathError{Op: "read", Path: name, Err: errors.New("is not a regular file")}
+	}
+	return readFile(name)
+}
+
+// readFile reads anything, so that a text can be checked from a pipe.
 func readFile(name string) ([]byte, error) {
 	f, err := os.Open(name)
 	if err != nil {
@@ -149,10 +162,9 @@ func (b *builder) finish() (*Config, error) {
 		}
 	}
 	var all []described
-	for name, entries := range seen {
-		all = append(all, b.service(name, entries, c.Limits))
+	for _, name := range slices.Sorted(maps.Keys(seen)) {
+		all = append(all, b.service(name, seen[name], c.Limits))
 	}
-	slices.SortFunc(all, func(x, y described) int { return cmp.Compare(x.Name, y.Name) })
 	b.checkOverlaps(all)
 	for _, d := range all {
 		if !b.broken[d.Name] {

@@ -3,9 +3,11 @@
 package config
 
 import (
+	"encoding/json"
 	"errors"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -135,7 +137,7 @@ func TestLoadKeepsTheRest(t *testing.T) {
 	write(t, dir, map[string]string{
 		"p.toml":               "[service.good]\nkind = \"echo\"\nlisten = [\"7001\"]\n[service.bad]\nkind = \"echo\"\nlisten = [\"nowhere\"]\n",
 		"conf.d/a.toml":        "[service.x}\n",
-		"conf.d/b.toml/inside": "a folder is no file",
+		"conf.d/b.toml/inside": "",
 	})
 	c, err := Load(filepath.Join(dir, "p.toml"))
 	if _, ok := errors.AsType[Errors](err); !ok || c == nil {
@@ -144,7 +146,7 @@ func TestLoadKeepsTheRest(t *testing.T) {
 	if len(c.Services) != 1 || c.Services[0].Name != "good" {
 		t.Errorf("services %v, want the good one alone", c.Services)
 	}
-	for i, want := range []string{"p.toml:6: service.bad.listen: ", "a.toml:1: is not TOML", "b.toml: is a directory"} {
+	for i, want := range []string{"p.toml:6: service.bad.listen: ", "a.toml:1: is not TOML", "b.toml: is not a regular file"} {
 		if lines := strings.Split(err.Error(), "\n"); i >= len(lines) || !strings.Contains(lines[i], want) {
 			t.Errorf("line %d of %q lacks %q", i, err, want)
 		}
@@ -244,5 +246,36 @@ per_source = 9
 	}
 	if s := c.Services[1]; s.Overflow != DropOldest || s.StallTimeout != 0 || s.DrainTimeout != 10*time.Second {
 		t.Errorf("overflow %s stall %v drain %v, want drop-oldest 0s 10s", s.Overflow, s.StallTimeout, s.DrainTimeout)
+	}
+}
+
+// The shell loop of the built-in handler passes escapes on untouched and does
+// not choke on messages without text.
+func TestBuiltinHandler(t *testing.T) {
+	argv := service(t, Builtin(), "handler").Handler.Command
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Stdin = strings.NewReader(`{"conn":7,"event":"message","service":"handler","peer":"127.0.0.1:4000","data":"a \"b\" \\n %s $HOME\n"}
+{"conn":8,"event":"message","service":"handler","peer":"127.0.0.1:4001","base64":"/w=="}
+{"conn":9,"event":"message","service":"handler","peer":"127.0.0.1:4002","data":""}
+`)
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	type reply struct {
+		Conn int
+		Data string
+	}
+	var got []reply
+	for line := range strings.Lines(string(out)) {
+		var r reply
+		if err := json.Unmarshal([]byte(line), &r); err != nil {
+			t.Fatalf("%q: %v", line, err)
+		}
+		got = append(got, r)
+	}
+	want := []reply{{7, "you said: a \"b\" \\n %s $HOME\n"}, {9, "you said: "}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
 	}
 }

@@ -62,12 +62,13 @@ func escape(s string) string {
 	return b.String()
 }
 
-// sorted returns e ordered by file, as read, and line.
+// sorted returns e ordered by file, as read, line and key.
 func (e Errors) sorted(files []string) Errors {
 	slices.SortStableFunc(e, func(a, b Mistake) int {
 		return cmp.Or(
 			cmp.Compare(slices.Index(files, a.File), slices.Index(files, b.File)),
 			cmp.Compare(a.Line, b.Line),
+			cmp.Compare(a.Key, b.Key),
 		)
 	})
 	return e

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"bytes"
+	"fmt"
+	"net/netip"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/BurntSushi/toml"
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+// What is accepted prints as something that is accepted with the same
+// meaning, and fits on one line of a unit file.
+func FuzzParseAddress(f *testing.F) {
+	for _, s := range []string{"7000", "127.0.0.1:7000", "[fe80::1]:7000%eth0", "/run/x.sock", "@x", "[::ffff:1.2.3.4]:5", "//a/../b"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		a, err := ParseAddress(s)
+		if err != nil {
+			return
+		}
+		again, err := ParseAddress(a.Text)
+		if err != nil || again != a {
+			t.Errorf("%q is %+v, but its text parses to %+v, %v", s, a, again, err)
+		}
+		if strings.ContainsAny(a.Text, "\n\r\x00") || strings.TrimSpace(a.Text) != a.Text {
+			t.Errorf("%q has the text %q, which a unit file cannot hold", s, a.Text)
+		}
+	})
+}
+
+// Whatever Parse accepts can be written as TOML and parses to the same; what
+// it refuses comes with mistakes of one line each; and both are the same the
+// second time.
+func FuzzParse(f *testing.F) {
+	reference, err := os.ReadFile(referenceFile)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(reference)
+	f.Add([]byte(BuiltinText))
+	f.Add([]byte(head + "queue = 4096\nqueue = 1\n[service.x]\n[[service]]\n"))
+	f.Add([]byte("service.x.kind = \"room\"\nservice.x.listen = [\"@\\u0001\"]\n"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		if namesFile(text) {
+			return // of this machine: what is in it is not the fuzzer's input
+		}
+		c, err := Parse("x.toml", text)
+		_, errAgain := Parse("x.toml", text)
+		if fmt.Sprint(err) != fmt.Sprint(errAgain) {
+			t.Errorf("first %v, then %v", err, errAgain)
+		}
+		if err != nil {
+			for _, m := range err.(Errors) {
+				if m.Problem == "" || strings.ContainsFunc(m.String(), isControl) {
+					t.Errorf("mistake %+v is not one line of text", m)
+				}
+			}
+		}
+		written := render(t, c)
+		again, err := Parse("x.toml", written)
+		if err != nil {
+			t.Fatalf("%v\nin what was written:\n%s", err, written)
+		}
+		if diff := cmp.Diff(c, again, cmpopts.EquateEmpty(), cmpopts.EquateComparable(Address{}, netip.Prefix{})); diff != "" {
+			t.Errorf("-parsed +written and parsed:\n%s", diff)
+		}
+	})
+}
+
+// namesFile reports whether reading text may open a file. A text with a key
+// given twice is read on after that, so there the word is enough.
+func namesFile(text []byte) bool {
+	var tree struct{ Service map[string]struct{ File any } }
+	if toml.Unmarshal(text, &tree) != nil {
+		return bytes.Contains(text, []byte("file")) || bytes.Contains(text, []byte(`\`))
+	}
+	for _, s := range tree.Service {
+		if s.File != nil && s.File != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// render writes c as TOML.
+func render(t *testing.T, c *Config) []byte {
+	t.Helper()
+	services := map[string]any{}
+	for _, s := range c.Services {
+		services[s.Name] = tableOf(s)
+	}
+	var b bytes.Buffer
+	err := toml.NewEncoder(&b).Encode(map[string]any{
+		"limits":  map[string]any{"connections": c.Limits.Connections, "per_source": c.Limits.PerSource, "memory": c.Limits.Memory},
+		"log":     map[string]any{"level": strings.ToLower(c.Log.Level.String()), "peers": string(c.Log.Peers)},
+		"service": services,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func tableOf(s *Service) map[string]any {
+	listen := []string{}
+	for _, a := range s.Listen {
+		listen = append(listen, a.Text)
+	}
+	m := map[string]any{
+		"kind": string(s.Kind), "listen": listen,
+		"allow": sourceList(s.Allow), "deny": sourceList(s.Deny), "allow_uid": append([]uint32{}, s.AllowUID...),
+		"max_connections": s.MaxConnections, "per_source": s.PerSource,
+		"idle_timeout": s.IdleTimeout.String(), "stall_timeout": s.StallTimeout.String(), "drain_timeout": s.DrainTimeout.String(),
+		"max_line": formatSize(int64(s.MaxLine)), "queue": formatSize(int64(s.Queue)), "overflow": string(s.Overflow),
+		"backlog": s.Backlog, "socket_mode": fmt.Sprintf("%04o", s.SocketMode),
+		"socket_user": s.SocketUser, "socket_group": s.SocketGroup, "bind_device": s.BindDevice,
+		"ip_allow": append([]string{}, s.IPAllow...), "ip_deny": append([]string{}, s.IPDeny...),
+	}
+	switch {
+	case s.Lookup != nil:
+		m["delimiter"], m["answers"], m["default"], m["fold_case"] = s.Lookup.Delimiter, s.Lookup.Answers, s.Lookup.Default, s.Lookup.FoldCase
+	case s.Ticker != nil:
+		m["payload"], m["interval"], m["log_input"] = s.Ticker.Payload, s.Ticker.Interval.String(), s.Ticker.LogInput
+	case s.Handler != nil:
+		m["command"], m["delimiter"], m["events"], m["error"] = s.Handler.Command, s.Handler.Delimiter, s.Handler.Events, s.Handler.Error
+	case s.Room != nil:
+		m["preset"], m["welcome"], m["message"] = string(s.Room.Preset), s.Room.Welcome, s.Room.Message
+		m["join"], m["leave"] = s.Room.Join, s.Room.Leave
+		m["history"], m["echo_to_sender"] = s.Room.History, s.Room.EchoToSender
+	}
+	return m
+}
+
+func sourceList(s Sources) []string {
+	out := []string{}
+	for _, p := range s.Prefixes {
+		out = append(out, p.String())
+	}
+	if s.LocalSubnets {
+		out = append(out, localSubnets)
+	}
+	return out
+}

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// head is a service that lacks nothing, in lines 1 to 3.
+const head = "[service.x]\nkind = \"echo\"\nlisten = [\"127.0.0.1:7000\"]\n"
+
+// of is head with another kind.
+func of(k Kind) string { return strings.Replace(head, "echo", string(k), 1) }
+
+func TestMistakes(t *testing.T) {
+	tests := []struct {
+		name, text string
+		want       []string
+	}{
+		{"none", head, nil},
+		{"an empty file is no mistake", "", nil},
+		{"unknown key with a near miss", head + "que = 1\nidle_timout = \"5m\"\n", []string{
+			`x.toml:4: service.x.que: unknown key, did you mean "queue"?`,
+			`x.toml:5: service.x.idle_timout: unknown key, did you mean "idle_timeout"?`,
+		}},
+		{"names are case-sensitive", head + "Queue = 4096\n", []string{
+			`x.toml:4: service.x.Queue: unknown key, did you mean "queue"?`,
+		}},
+		{"unknown section", "[limit]\nmemory = 1\n", []string{
+			`x.toml:1: limit: unknown, want one of limits, log, service, did you mean "limits"?`,
+		}},
+		{"unknown section that only its tables name", "\n[servce.x]\nkind = 1\n", []string{
+			`x.toml:2: servce: unknown, want one of limits, log, service, did you mean "service"?`,
+		}},
+		{"service without a header", "service.x.kind = \"echo\"\n", []string{
+			`x.toml:1: service.x.listen: missing, want an array such as ["127.0.0.1:7000"]`,
+		}},
+		{"section that is no table", "limits = 3\nservice = []\n", []string{
+			`x.toml:1: limits: is an integer, want a table`,
+			`x.toml:2: service: is an array, want tables such as [service.NAME]`,
+		}},
+		{"array of tables", "[[service]]\nname = \"x\"\n", []string{
+			`x.toml:1: service: is an array of tables, want tables such as [service.NAME]`,
+		}},
+		{"service that is no table", "[service]\nx = \"echo\"\n", []string{
+			`x.toml:2: service.x: is a string, want a table`,
+		}},
+		{"everything at once, kind unknown", "[service.x]\nkind = \"ecco\"\nqueue = true\nlisten = []\nbacklog = 0\n", []string{
+			`x.toml:2: service.x.kind: "ecco" is not one of "lookup", "echo", "ticker", "handler", "room", "discard", "daytime", "time", "chargen", "qotd"`,
+			`x.toml:3: service.x.queue: is a boolean, want an integer or a string such as "64KiB"`,
+			`x.toml:4: service.x.listen: has 0 addresses, want 1 to 64`,
+			`x.toml:5: service.x.backlog: 0 is not in 1..65535`,
+		}},
+		{"missing keys are blamed on the header", "\n[service.x]\n[service.y]\nkind = \"handler\"\nlisten = [\"@y\"]", []string{
+			`x.toml:2: service.x.kind: missing, want one of "lookup", "echo", "ticker", "handler", "room", "discard", "daytime", "time", "chargen", "qotd"`,
+			`x.toml:2: service.x.listen: missing, want an array such as ["127.0.0.1:7000"]`,
+			`x.toml:3: service.y.command: missing, want an array such as ["/usr/local/bin/program"]`,
+		}},
+		{"key of other kinds", head + "delimiter = \"x\"\npreset = \"\"\n", []string{
+			`x.toml:4: service.x.delimiter: is a key of kind "lookup", "handler", and this is of kind "echo"`,
+			`x.toml:5: service.x.preset: is a key of kind "room", and this is of kind "echo"`,
+		}},
+		{"each bad address", "[service.x]\nkind = \"echo\"\nlisten = [\"x\", \"7000\", \"0\"]\n", []string{
+			`x.toml:3: service.x.listen: "x": want PORT, IPv4:PORT, [IPv6]:PORT, /path or @name`,
+			`x.toml:3: service.x.listen: "0": "0" is not a port, 1 to 65535`,
+		}},
+		{"bad names", "[service.X]\nkind=\"echo\"\nlisten=[\"7001\"]\n[service.config-error]\nkind=\"echo\"\nlisten=[\"7002\"]\n[service.\"a\\nb\"]\nkind=\"echo\"\nlisten=[\"7003\"]\n", []string{
+			`x.toml:1: service.X: is not a name: want a lower-case letter, then up to 31 of a-z 0-9 _ -`,
+			`x.toml:4: service.config-error: is a name that a unit of the package has`,
+			`x.toml:7: service."a\nb": is not a name: want a lower-case letter, then up to 31 of a-z 0-9 _ -`,
+		}},
+		{"duplicate keys do not hide the rest", head + "queue = 4096\nqueue = 1\nqueue = 2\nmax_line = 0\n", []string{
+			`x.toml:5: service.x.queue: given twice in one file`,
+			`x.toml:6: service.x.queue: given twice in one file`,
+			`x.toml:7: service.x.max_line: 0 is not in 1..1MiB`,
+		}},
+		{"a duplicate service hides only itself", head + "[service.x]\nqueue = -1\n[log]\nlevel = 1\n", []string{
+			`x.toml:4: service.x: given twice in one file`,
+			`x.toml:7: log.level: is an integer, want a string`,
+		}},
+		{"a duplicate over several lines ends the reading", head + "allow = []\nallow = [\n]\nmax_line = 0\n", []string{
+			`x.toml:5: service.x.allow: given twice in one file`,
+		}},
+		{"syntax error", head + "queue = \n", []string{
+			`x.toml:4: is not TOML: expected value but found '\n' instead`,
+		}},
+		{"duration without a unit", head + "idle_timeout = 5\nstall_timeout = \"5\"\ndrain_timeout = \"2h\"", []string{
+			`x.toml:4: service.x.idle_timeout: is an integer, want a string with a unit such as "5s"`,
+			`x.toml:5: service.x.stall_timeout: "5" is not a duration such as "90s", "5m" or "1h30m"`,
+			`x.toml:6: service.x.drain_timeout: 2h is not in 10ms..1h0m0s`,
+		}},
+		{"unit of a size", head + "queue = \"64KB\"\nmax_line = \"2MiB\"", []string{
+			`x.toml:4: service.x.queue: "64KB" is not a size such as "512", "64KiB", "16MiB" or "1GiB"`,
+			`x.toml:5: service.x.max_line: 2MiB is not in 1..1MiB`,
+		}},
+		{"mode as a number", head + "socket_mode = 660\n", []string{
+			`x.toml:4: service.x.socket_mode: is an integer, want a string such as "0660"`,
+		}},
+		{"units of systemd cannot be injected", head + "socket_user = \"a\\nExecStart=b\"\nbind_device = \"a b\"\nip_allow = [\"1.2.3.4\\nx\"]\n", []string{
+			`x.toml:4: service.x.socket_user: "a\nExecStart=b" is not the name of a user or group`,
+			`x.toml:5: service.x.bind_device: "a b" is not the name of a network interface`,
+			`x.toml:6: service.x.ip_allow: "1.2.3.4\nx" is not an address or network such as 192.0.2.0/24, or any, localhost, link-local, multicast`,
+		}},
+		{"allow_uid nobody would check", head + "allow_uid = [0]\n", []string{
+			`x.toml:4: service.x.allow_uid: has no effect: no address in listen is a Unix socket`,
+		}},
+		{"unknown user", head + "allow_uid = [\"no such user\", 1]\n", []string{
+			`x.toml:4: service.x.allow_uid: there is no user "no such user" in /etc/passwd`,
+		}},
+		{"queue above the memory for all", head + "queue = \"1MiB\"\n[limits]\nmemory = \"512KiB\"\n", []string{
+			`x.toml:4: service.x.queue: 1MiB for one client is more than limits.memory, 512KiB for all`,
+		}},
+		{"text that fits no queue", of(KindTicker) + "queue = 256\npayload = \"" + strings.Repeat("x", 257) + "\"\n", []string{
+			`x.toml:5: service.x.payload: has 257 bytes, more than queue (256) takes`,
+		}},
+		{"no interval", of(KindTicker) + "interval = \"0s\"\npayload = \"\"\n", []string{
+			`x.toml:4: service.x.interval: 0s is not in 10ms..8760h0m0s`,
+			`x.toml:5: service.x.payload: is empty`,
+		}},
+		{"command is a path", of(KindHandler) + "command = [\"cat\"]\n", []string{
+			`x.toml:4: service.x.command: "cat" is not an absolute path`,
+		}},
+		{"placeholders", of(KindRoom) + "welcome = \"{nick}\"\nmessage = \"{}{line} { name }\"\njoin = \"a\\nb\"\n", []string{
+			`x.toml:4: service.x.welcome: {nick} is not one of {name} {peer} {line} {count}`,
+			`x.toml:6: service.x.join: holds a control character; a template is one line and its newline is added`,
+		}},
+		{"questions nobody can ask", of(KindLookup) + "delimiter = \"?\"\nanswers = { \"a?\" = \"1\", a = \"2\", \"b?c\" = \"3\", \" ?\" = \"4\" }\n", []string{
+			`x.toml:5: service.x.answers: question " ?" is empty`,
+			`x.toml:5: service.x.answers: question "a?" is the same as "a"`,
+			`x.toml:5: service.x.answers: question "b?c" cannot be asked: it holds the delimiter "?"`,
+		}},
+		{"answers that are no strings", of(KindLookup) + "answers = { a = 1 }\ndelimiter = \"\"\n", []string{
+			`x.toml:4: service.x.answers: "a" is an integer, want a string`,
+			`x.toml:5: service.x.delimiter: is empty`,
+		}},
+		{"same address twice", head + "[service.y]\nkind = \"echo\"\nlisten = [\"7000\", \"@y\", \"@y\"]\n", []string{
+			`x.toml:6: service.y.listen: [::]:7000 cannot be opened beside 127.0.0.1:7000 of service.x, one covers the other`,
+			`x.toml:6: service.y.listen: @y is opened twice, here and by this service`,
+		}},
+		{"same address on two devices", "[service.x]\nkind=\"echo\"\nlisten=[\"7000\"]\nbind_device=\"a\"\n[service.y]\nkind=\"echo\"\nlisten=[\"7000\"]\nbind_device=\"b\"\n", nil},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if diff := cmp.Diff(tt.want, mistakes(t, tt.text)); diff != "" {
+				t.Errorf("Parse(%q), -want +got:\n%s", tt.text, diff)
+			}
+		})
+	}
+}
+
+// The text given to Parse belongs to the caller, also when a key given twice
+// is blanked out on the way.
+func TestParseLeavesText(t *testing.T) {
+	text := []byte("a = 1\na = 2\n")
+	if _, err := Parse("x.toml", text); err == nil || string(text) != "a = 1\na = 2\n" {
+		t.Errorf("Parse = %v, and the text is %q", err, text)
+	}
+}
+
+// The matrix as the manual page shows it: D is the default, - is refused.
+func TestOverflowMatrix(t *testing.T) {
+	columns := []Overflow{Pause, DropOldest, DropNewest, Disconnect}
+	want := map[Kind]string{
+		KindLookup: "D--+", KindEcho: "D--+", KindDiscard: "D--+", KindDaytime: "D--+",
+		KindTime: "D--+", KindChargen: "D--+", KindQOTD: "D--+",
+		KindTicker: "-D++", KindRoom: "-++D", KindHandler: "-++D",
+	}
+	for _, kind := range kinds {
+		row := ""
+		for _, o := range columns {
+			switch err := checkOverflow(kind, o); {
+			case err != nil && newService("x", kind, Limits{}).Overflow == o:
+				row += "!"
+			case err != nil:
+				row += "-"
+			case newService("x", kind, Limits{}).Overflow == o:
+				row += "D"
+			default:
+				row += "+"
+			}
+		}
+		if row != want[kind] {
+			t.Errorf("%s: %s, want %s (pause, drop-oldest, drop-newest, disconnect)", kind, row, want[kind])
+		}
+	}
+	got := mistakes(t, of(KindRoom)+"overflow = \"pause\"\n")
+	reason := `x.toml:4: service.x.overflow: "pause" is not for kind "room": not reading from a client makes no room in its queue, for others fill it; want "drop-oldest", "drop-newest", "disconnect"`
+	if diff := cmp.Diff([]string{reason}, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+func TestMistakeEscapes(t *testing.T) {
+	m := Mistake{File: "a\nb", Line: 3, Key: "k", Problem: "p\x1b[2J"}
+	if got, want := m.String(), `a\x0ab:3: k: p\x1b[2J`; got != want {
+		t.Errorf("String() = %q, want %q: one line, and safe on a terminal", got, want)
+	}
+}

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/BurntSushi/toml"
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+const (
+	referenceFile = "reference.toml"
+	manualPage    = "../../man/penstock.toml.5"
+)
+
+func readText(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// What reference.toml shows are the defaults.
+func TestReferenceDefaults(t *testing.T) {
+	c, err := Parse(referenceFile, []byte(readText(t, referenceFile)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := defaults()
+	for _, kind := range slices.Sorted(slices.Values(kinds)) {
+		s := newService(string(kind), kind, want.Limits)
+		got := service(t, c, string(kind))
+		s.Listen = got.Listen
+		switch kind { // what has no default
+		case KindHandler:
+			s.Handler.Command = got.Handler.Command
+		case KindQOTD:
+			s.QOTD.Quotes = builtinQuotes
+		}
+		want.Services = append(want.Services, s)
+	}
+	want.Files = []string{referenceFile}
+	opts := cmp.Options{cmpopts.EquateEmpty(), cmpopts.EquateComparable(Address{})}
+	if diff := cmp.Diff(want, c, opts); diff != "" {
+		t.Errorf("-defaults +reference.toml:\n%s", diff)
+	}
+}
+
+// reference.toml has every key: those of all kinds once, the others in every
+// kind that has them.
+func TestReferenceComplete(t *testing.T) {
+	var tree any
+	md, err := toml.Decode(readText(t, referenceFile), &tree)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []string
+	for _, name := range names(limitKeys) {
+		want = append(want, "limits."+name)
+	}
+	for _, name := range names(logKeys) {
+		want = append(want, "log."+name)
+	}
+	for _, k := range serviceKeys {
+		of := k.kinds
+		if of == nil {
+			of = kinds[:1]
+		}
+		for _, kind := range of {
+			want = append(want, fmt.Sprintf("service.%s.%s", kind, k.name))
+		}
+	}
+	for _, path := range want {
+		if !md.IsDefined(strings.Split(path, ".")...) {
+			t.Errorf("reference.toml lacks %s", path)
+		}
+	}
+}
+
+var manualItem = regexp.MustCompile(`(?m)^\.It Ic ([a-z_]+)(?: = (.*))?$`)
+
+// The manual page has every key and no other, and where it states a default it
+// is the one of reference.toml.
+func TestManualPage(t *testing.T) {
+	var ref map[string]map[string]any
+	if _, err := toml.DecodeFile(referenceFile, &ref); err != nil {
+		t.Fatal(err)
+	}
+	value := map[string]any{}
+	for _, kind := range kinds {
+		maps.Copy(value, ref["service"][string(kind)].(map[string]any))
+	}
+	maps.Copy(value, ref["service"][string(kinds[0])].(map[string]any)) // its common keys are the plain ones
+	maps.Copy(value, ref["limits"])
+	maps.Copy(value, ref["log"])
+
+	known := slices.Concat(names(limitKeys), names(logKeys), names(serviceKeys))
+	var got []string
+	for _, m := range manualItem.FindAllStringSubmatch(readText(t, manualPage), -1) {
+		name, text := m[1], strings.NewReplacer(`\(dq`, `"`, `\e`, `\`).Replace(m[2])
+		got = append(got, name)
+		if text == "" {
+			continue
+		}
+		var stated map[string]any
+		if _, err := toml.Decode(name+" = "+text, &stated); err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if diff := cmp.Diff(value[name], stated[name]); diff != "" && name != "per_source" {
+			t.Errorf("%s, -reference.toml +manual page:\n%s", name, diff)
+		}
+	}
+	for _, name := range known {
+		if !slices.Contains(got, name) {
+			t.Errorf("the manual page lacks %s", name)
+		}
+	}
+	for _, name := range got {
+		if !slices.Contains(known, name) {
+			t.Errorf("the manual page has %s, which is no key", name)
+		}
+	}
+}
+
+// The examples of the manual page are files that work.
+func TestManualExamples(t *testing.T) {
+	page := readText(t, manualPage)
+	blocks := regexp.MustCompile(`(?s)\.Bd -literal[^\n]*\n(.*?)\.Ed`).FindAllStringSubmatch(page, -1)
+	tried := 0
+	for _, m := range blocks {
+		text := strings.NewReplacer(`\e`, `\`, `\&`, "", `\(dq`, `"`).Replace(m[1])
+		if !strings.HasPrefix(text, "[") {
+			continue // not a configuration
+		}
+		tried++
+		if strings.HasPrefix(text, "[service") {
+			text = regexp.MustCompile(`(?m)^file .*\n`).ReplaceAllString(text, "")
+		}
+		if _, err := Parse("example", []byte(text)); err != nil {
+			t.Errorf("%v\nin:\n%s", err, text)
+		}
+	}
+	if tried < 3 {
+		t.Errorf("found %d examples, want at least 3", tried)
+	}
+}

@@ -14,7 +14,7 @@
 // what it may hold and which kinds have it stands in one table (keys.go); the
 // tests hold reference.toml and the manual page against that table.
 //
-// The obvious alternative, decoding into tagged structs, was tried first and
-// rejected: the decoder stops at the first wrong type, matches names without
-// regard to case, and cannot tell which of several files a value came from.
+// The obvious alternative, decoding into tagged structs, was rejected: the
+// decoder stops at the first wrong type, matches names without regard to case,
+// and cannot tell which of several files a value came from.
 package config

@@ -7,7 +7,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -96,12 +95,15 @@ func (b *builder) parse(file string, text []byte) {
 	})
 }
 
-// serviceName keeps a name usable as part of a unit's name and as the
-// FileDescriptorName= of its socket.
-var serviceName = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,31}$`)
+// isName keeps a name usable as part of a unit's name and as the
+// FileDescriptorName= of its socket: [a-z][a-z0-9_-]{0,31}.
+func isName(s string) bool {
+	const letters = "abcdefghijklmnopqrstuvwxyz"
+	return s != "" && len(s) <= 32 && strings.Contains(letters, s[:1]) && strings.Trim(s, letters+"0123456789_-") == ""
+}
 
 // reserved would be taken for a unit of the package: penstock-NAME.
-var reserved = []string{"config-error", "generator"}
+var reserved = []string{"config-error"}
 
 // services adds the entries below "service".
 func (b *builder) services(md *toml.MetaData, p toml.Primitive, e entry) {
@@ -114,7 +116,7 @@ func (b *builder) services(md *toml.MetaData, p toml.Primitive, e entry) {
 		e := e
 		e.service, e.line = name, lineOf(md, p)
 		switch {
-		case !serviceName.MatchString(name):
+		case !isName(name):
 			b.wrong(e, errors.New("is not a name: want a lower-case letter, then up to 31 of a-z 0-9 _ -"))
 		case slices.Contains(reserved, name):
 			b.wrong(e, errors.New("is a name that a unit of the package has"))

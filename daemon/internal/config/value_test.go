@@ -5,6 +5,7 @@ package config
 import (
 	"io/fs"
 	"math"
+	"strings"
 	"testing"
 	"time"
 )
@@ -106,6 +107,18 @@ func TestSuggest(t *testing.T) {
 	} {
 		if got := suggest(in, words); got != want {
 			t.Errorf("suggest(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
+
+func TestIsName(t *testing.T) {
+	for in, want := range map[string]bool{
+		"a": true, "lobby-2_x": true, strings.Repeat("x", 32): true,
+		"": false, strings.Repeat("x", 33): false, "1a": false, "-a": false, "_a": false,
+		"aB": false, "a.b": false, "a b": false, "a%n": false, "a\n": false, "ä": false, "aä": false, "a@b": false,
+	} {
+		if got := isName(in); got != want {
+			t.Errorf("isName(%q) = %v, want %v", in, got, want)
 		}
 	}
 }

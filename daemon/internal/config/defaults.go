@@ -10,6 +10,9 @@ import (
 // The defaults, and why they are what they are. reference.toml shows them to
 // the user; a test compares the two.
 
+// defaults are sized for the smallest board, a Pi Zero with 512 MiB: 16 MiB of
+// queued output is what it can spare, and 64 connections are more than one
+// honest client address opens.
 func defaults() *Config {
 	return &Config{
 		Limits: Limits{Connections: 4096, PerSource: 64, Memory: 16 * mib},

@@ -160,6 +160,7 @@ func value(md *toml.MetaData, p toml.Primitive) (v any) {
 	return v
 }
 
+// names returns the first column of a table of keys.
 func names[T any](keys []key[T]) []string {
 	out := make([]string, len(keys))
 	for i, k := range keys {

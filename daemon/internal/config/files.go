@@ -63,6 +63,8 @@ func (b *builder) checkLookup(d described) {
 
 // addTable reads a file of answers, a TOML table without sections.
 func (b *builder) addTable(d described, answers map[string]string, path string, text []byte) {
+	// A mistake here is the file's, not the key's that names it, so it is
+	// recorded by hand; the service is broken all the same.
 	before := len(b.mistakes)
 	var tree map[string]toml.Primitive
 	md, ok := b.decode(path, []byte(text), &tree)
@@ -95,6 +97,8 @@ func (b *builder) addTable(d described, answers map[string]string, path string, 
 // what was asked before. seen maps each question to how it was written.
 func (d described) question(q string, seen map[string]string) (string, error) {
 	l := d.Lookup
+	// "name?", "name ?" and "name" are one question for a client that sends
+	// any of them before the delimiter is cut off.
 	k := strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(q), l.Delimiter))
 	if l.FoldCase {
 		k = strings.ToLower(k)
@@ -114,6 +118,7 @@ func (d described) question(q string, seen map[string]string) (string, error) {
 	return k, nil
 }
 
+// answer refuses what is larger than the queue, for the reason that fits gives.
 func (d described) answer(q, a string) error {
 	if len(a) > d.Queue {
 		return fmt.Errorf("answer to %q has %d bytes, more than queue (%s) takes", q, len(a), formatSize(int64(d.Queue)))

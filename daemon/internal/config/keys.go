@@ -54,6 +54,7 @@ var logKeys = []key[Log]{
 	{"peers", nil, into(func(l *Log) *Peers { return &l.Peers }, choice(PeersFull, PeersSubnet, PeersNone))},
 }
 
+// level goes through choice first: slog would also take "WARN+2".
 func level(v any) (slog.Level, error) {
 	word, err := choice("debug", "info", "warn", "error")(v)
 	if err != nil {
@@ -146,6 +147,8 @@ func setDelimiter(s *Service, v any) (err error) {
 	return err
 }
 
+// setFile stores the name as written; files.go resolves it against the folder
+// of the configuration file, which a setter does not know.
 func setFile(s *Service, v any) error {
 	name, err := text(4096)(v)
 	switch {

@@ -46,10 +46,15 @@ func typeName(v any) string {
 	return "a date or time"
 }
 
+// wrongType says what is there and what should be; a type mismatch reported
+// in Go's terms would mean nothing to who wrote the file.
 func wrongType(v any, want string) error {
 	return fmt.Errorf("is %s, want %s", typeName(v), want)
 }
 
+// integer takes a whole number in lo..hi. The range is part of the type here:
+// a port or a count outside of it would wrap or be refused by the kernel much
+// later, far from the line that says it.
 func integer(lo, hi int) func(any) (int, error) {
 	return func(v any) (int, error) {
 		n, ok := v.(int64)
@@ -63,6 +68,7 @@ func integer(lo, hi int) func(any) (int, error) {
 	}
 }
 
+// flag takes true or false, and no word or number that may stand for them.
 func flag(v any) (bool, error) {
 	b, ok := v.(bool)
 	if !ok {
@@ -177,6 +183,8 @@ func size[T int | int64](lo, hi T) func(any) (T, error) {
 	}
 }
 
+// parseSize takes digits and a unit and nothing between them. The product is
+// checked before it is made, for it could wrap to a small number.
 func parseSize(s string) (int64, error) {
 	digits := strings.TrimRight(s, "KMGTiBkmgtb ")
 	n, err := strconv.ParseUint(digits, 10, 63)
@@ -187,6 +195,7 @@ func parseSize(s string) (int64, error) {
 	return int64(n * unit), nil
 }
 
+// formatSize is the inverse of parseSize: the largest unit that leaves no rest.
 func formatSize(n int64) string {
 	for _, u := range []struct {
 		unit int64

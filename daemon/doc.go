@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package daemon is the product: it joins a configuration, listening sockets
+// and services on one event loop and keeps them running until told to stop.
+//
+// # Start
+//
+// The order is fixed, and READY is the last step, because from then on the
+// service manager and its users rely on every port:
+//
+//	main      take inherited sockets, read the configuration (exit 78 if bad)
+//	New       limits, loop, services, sockets: match the inherited or bind
+//	Run       catch signals, start services, arm listeners, READY=1, loop
+//	          … SIGHUP: read and check off the loop, swap on it …
+//	          SIGTERM: STOPPING=1, close listeners, drain, exit 0
+//
+// # Who opens the sockets
+//
+// A process that was activated or started by a unit never binds: it takes the
+// sockets it was handed, by name. A service that lacks one is degraded: the
+// rest is served, an error is logged and STATUS says what to do. A process
+// started by hand binds everything itself, and a socket that cannot be opened
+// is an error at start.
+//
+// # Who calls what
+//
+// Everything runs on the goroutine that called Run, with two exceptions that
+// come back by evloop.Loop.Post: the goroutine that waits for signals and the
+// one that reads files during a reload, because a slow disk must not hold up
+// clients.
+//
+//	evloop.Acceptor  listener ── admission ──► endpoint ──► service.Service
+//	                 (socket)    (who, how many) (counts, log)  (the protocol)
+//
+// The listener points to its endpoint and can be pointed to another one, so a
+// reload replaces a service without closing its port.
+package daemon

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package daemon
+
+// The life of the process is a pure function from a state and a trigger to
+// the next state and what is to be done about it. Flags such as isReloading,
+// set here and there by signal handlers, were the alternative; they cannot be
+// tested for every order in which signals arrive, this can and is.
+
+// A phase is where the process stands in its life. The only paths are
+//
+//	starting ──► ready ◄──► reloading
+//	    └──────────┴────────────┴────► stopping
+type phase uint8
+
+const (
+	starting phase = iota
+	ready
+	reloading
+	stopping
+)
+
+var phaseNames = [...]string{"starting", "ready", "reloading", "stopping"}
+
+func (p phase) String() string { return phaseNames[p] }
+
+// A trigger is an input to the life cycle: a signal, or the end of some work.
+type trigger uint8
+
+const (
+	started   trigger = iota // every listener is armed
+	hangup                   // SIGHUP: read the configuration again
+	settled                  // the new configuration is in force, or refused
+	terminate                // SIGTERM or SIGINT
+	drained                  // the last connection has closed
+)
+
+// life is a phase and the one thing that can be owed in it: a reload that was
+// asked for while none could begin. Any number of hangups owe one reload,
+// since it reads whatever the files say by then.
+type life struct {
+	phase phase
+	owed  bool
+}
+
+// An effect is what the caller of step has to do. Effects of one step are
+// done in the order of the constants.
+type effect uint8
+
+const (
+	sayReady  effect = 1 << iota // READY=1
+	reload                       // RELOADING=1, then read the files
+	drain                        // STOPPING=1, close listeners, let clients finish
+	finish                       // leave the loop
+	noEffects effect = 0
+)
+
+// step returns the state that follows l on t. It does no I/O and reads no
+// clock.
+func step(l life, t trigger) (life, effect) {
+	switch {
+	case l.phase == stopping:
+		// A second request to stop means at once; STOPPING=1 cannot be taken
+		// back (sd_notify(3)), so a hangup has no meaning any more.
+		if t == terminate || t == drained {
+			return l, finish
+		}
+		return l, noEffects
+	case t == terminate:
+		return life{phase: stopping}, drain
+	case t == hangup && l.phase == ready:
+		return life{phase: reloading}, reload
+	case t == hangup:
+		return life{phase: l.phase, owed: true}, noEffects
+	case t == started && l.phase == starting, t == settled && l.phase == reloading:
+		if l.owed {
+			// READY=1 in between: each RELOADING=1 of Type=notify-reload has to
+			// be answered, and the owed one needs a time stamp after its signal.
+			return life{phase: reloading}, sayReady | reload
+		}
+		return life{phase: ready}, sayReady
+	}
+	return l, noEffects // drained while serving: there just is nobody
+}

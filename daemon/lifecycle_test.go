@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package daemon
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+)
+
+var triggers = []trigger{started, hangup, settled, terminate, drained}
+
+// TestStep walks every pair of state and trigger: a cell that is missing from
+// the table fails, so no order of signals is left to chance.
+func TestStep(t *testing.T) {
+	type row struct {
+		next life
+		do   effect
+	}
+	at := func(p phase) life { return life{phase: p} }
+	owing := func(p phase) life { return life{phase: p, owed: true} }
+	stays := func(l life) row { return row{l, noEffects} }
+	stop := row{at(stopping), drain}
+
+	table := map[life]map[trigger]row{
+		at(starting): {
+			started: {at(ready), sayReady}, hangup: {owing(starting), noEffects},
+			settled: stays(at(starting)), terminate: stop, drained: stays(at(starting)),
+		},
+		owing(starting): { // SIGHUP before READY waits until READY was said
+			started: {at(reloading), sayReady | reload}, hangup: stays(owing(starting)),
+			settled: stays(owing(starting)), terminate: stop, drained: stays(owing(starting)),
+		},
+		at(ready): {
+			started: stays(at(ready)), hangup: {at(reloading), reload},
+			settled: stays(at(ready)), terminate: stop, drained: stays(at(ready)),
+		},
+		at(reloading): {
+			started: stays(at(reloading)), hangup: {owing(reloading), noEffects},
+			settled: {at(ready), sayReady}, terminate: stop, drained: stays(at(reloading)),
+		},
+		owing(reloading): { // many SIGHUPs during a reload make one more
+			started: stays(owing(reloading)), hangup: stays(owing(reloading)),
+			settled: {at(reloading), sayReady | reload}, terminate: stop, drained: stays(owing(reloading)),
+		},
+		at(stopping): {
+			started: stays(at(stopping)), hangup: stays(at(stopping)), settled: stays(at(stopping)),
+			terminate: {at(stopping), finish}, drained: {at(stopping), finish},
+		},
+	}
+	for from, cells := range table {
+		for _, trig := range triggers {
+			t.Run(fmt.Sprintf("%v owed=%v trigger %d", from.phase, from.owed, trig), func(t *testing.T) {
+				want, ok := cells[trig]
+				if !ok {
+					t.Fatal("no row in the table")
+				}
+				next, do := step(from, trig)
+				if (row{next, do}) != want {
+					t.Errorf("step = %+v, effects %04b, want %+v, %04b", next, do, want.next, want.do)
+				}
+				if _, known := table[next]; !known {
+					t.Errorf("step leads to %+v, which the table does not know", next)
+				}
+			})
+		}
+	}
+}
+
+// TestStepOrders feeds random orders and checks what must hold in all: nothing
+// leads out of stopping, it is announced once, and every reload that begins
+// is answered by a READY before the next one begins.
+func TestStepOrders(t *testing.T) {
+	for seed := range uint64(2000) {
+		rng := rand.New(rand.NewPCG(seed, 0))
+		var l life
+		unanswered, drains := 0, 0
+		for range 50 {
+			was := l
+			var do effect
+			l, do = step(l, triggers[rng.IntN(len(triggers))])
+			if was.phase == stopping && l.phase != stopping {
+				t.Fatalf("seed %d: left stopping for %v", seed, l.phase)
+			}
+			if do&sayReady != 0 {
+				unanswered = 0
+			}
+			if do&reload != 0 {
+				unanswered++
+			}
+			if do&drain != 0 {
+				drains++
+			}
+			if unanswered > 1 || drains > 1 {
+				t.Fatalf("seed %d: %d reloads without READY, %d drains", seed, unanswered, drains)
+			}
+		}
+	}
+}

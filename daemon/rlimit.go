@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package daemon
+
+import (
+	"fmt"
+	"os"
+	"runtime/debug"
+
+	"golang.org/x/sys/unix"
+
+	"penstock/daemon/internal/config"
+)
+
+const (
+	// headroom is kept free of clients: standard streams, epoll, the wake
+	// descriptor, the notify and journal sockets, and files read in a reload.
+	headroom = 32
+	// perHandler is what a handler's program costs: three pipe ends and what
+	// starting and awaiting a process needs.
+	perHandler = 5
+
+	// memoryFloor is what the process needs beside queues: the runtime, the
+	// code's data, the read buffer and garbage between two collections. The
+	// daemon at rest stays below 8 MiB resident.
+	memoryFloor = 24 << 20
+	// perConnection is the daemon's own memory for a connection, rounded up.
+	perConnection = 1 << 10
+)
+
+// fitConnections makes room under RLIMIT_NOFILE (getrlimit(2)) for the
+// connections asked for, and returns how many there is room for; further
+// clients wait in the backlog. The hard limit is the administrator's word and
+// is not raised, even where CAP_SYS_RESOURCE would allow it.
+func fitConnections(cfg *config.Config) (connections int, err error) {
+	reserved := headroom
+	for _, s := range cfg.Services {
+		reserved += len(s.Listen)
+		if s.Kind == config.KindHandler {
+			reserved += perHandler
+		}
+	}
+	var r unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &r); err != nil {
+		return 0, os.NewSyscallError("getrlimit", err)
+	}
+	want := uint64(cfg.Limits.Connections + reserved)
+	if soft := min(want, uint64(r.Max)); uint64(r.Cur) < soft {
+		r.Cur = soft
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &r); err != nil {
+			return 0, os.NewSyscallError("setrlimit", err)
+		}
+	}
+	got := min(want, r.Cur)
+	if got <= uint64(reserved) {
+		return 0, fmt.Errorf("limit of open files is %d, at least %d are needed: raise LimitNOFILE= or ulimit -n",
+			r.Cur, reserved+1)
+	}
+	return int(got) - reserved, nil
+}
+
+// internalConns is how many connections of the loop are not clients: a
+// handler's two or three pipes count against the loop's limit as well.
+func internalConns(cfg *config.Config) (n int) {
+	for _, s := range cfg.Services {
+		if s.Kind == config.KindHandler {
+			n += 3
+		}
+	}
+	return n
+}
+
+// limitMemory tells the garbage collector the ceiling that follows from
+// limits.memory, so that the bound also holds on boards whose kernel has the
+// memory controller off. The environment's word comes first (GOMEMLIMIT in
+// the runtime package's documentation).
+func limitMemory(l config.Limits) {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(l.Memory + memoryFloor + int64(l.Connections)*perConnection)
+	}
+}

@@ -108,6 +108,37 @@ cross-test: ## unit tests of evloop and systemd on emulated CPUs (needs qemu-use
 .PHONY: check
 check: lint test race cross ## what CI runs, without the emulated tests
 
+# Packages and tests on a booted system: packaging/ says what they need.
+
+.PHONY: deb
+deb: ## Debian packages for every line of cross/targets, in bin/deb (needs dpkg-deb)
+	packaging/deb/build.sh
+
+.PHONY: deb-check
+deb-check: deb ## lint the packages and build them a second time, bit-identical
+	packaging/check.sh
+
+.PHONY: apt-repo
+apt-repo: deb ## a signed archive for apt of the packages, in bin/apt (needs apt-utils, gpg)
+	packaging/apt-repo.sh
+
+.PHONY: nspawn-test
+nspawn-test: ## the packages on systemd 252 and 257 in containers (needs root)
+	packaging/test/boot.sh nspawn amd64 bookworm
+	packaging/test/boot.sh nspawn amd64 trixie
+
+.PHONY: boot-test
+boot-test: nspawn-test ## also on an emulated arm64 board
+	packaging/test/boot.sh qemu arm64 bookworm
+
+.PHONY: boot-test-all
+boot-test-all: boot-test ## also armhf, the Raspberry Pi 3B and both suites in machines of their own (long)
+	packaging/test/boot.sh pi3 arm64 bookworm
+	packaging/test/boot.sh qemu armhf bookworm
+	packaging/test/boot.sh qemu arm64 trixie
+	packaging/test/boot.sh qemu amd64 bookworm
+	packaging/test/boot.sh qemu amd64 trixie
+
 .PHONY: install
 install: build ## install under $(DESTDIR)$(PREFIX)
 	install -D -m 0755 bin/penstock $(DESTDIR)$(PREFIX)/bin/penstock

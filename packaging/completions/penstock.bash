@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: Apache-2.0
+# bash completion for penstock(8)
+
+_penstock() {
+	local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
+	if ((COMP_CWORD == 1)); then
+		mapfile -t COMPREPLY < <(compgen -W 'run check units apply reload version help' -- "$current")
+	elif [[ $previous == -c ]]; then
+		mapfile -t COMPREPLY < <(compgen -f -- "$current")
+		compopt -o filenames
+	else
+		case ${COMP_WORDS[1]} in
+		run | check | units | apply) mapfile -t COMPREPLY < <(compgen -W '-c -h' -- "$current") ;;
+		reload | version) mapfile -t COMPREPLY < <(compgen -W '-h' -- "$current") ;;
+		esac
+	fi
+}
+complete -F _penstock penstock

@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: Apache-2.0
+# fish completion for penstock(8)
+
+complete -c penstock -f
+complete -c penstock -n __fish_use_subcommand -a run -d 'serve, in the foreground'
+complete -c penstock -n __fish_use_subcommand -a check -d 'report every mistake in the configuration'
+complete -c penstock -n __fish_use_subcommand -a units -d 'print the units the generator would write'
+complete -c penstock -n __fish_use_subcommand -a apply -d 'put the changed configuration in force'
+complete -c penstock -n __fish_use_subcommand -a reload -d 'have the running daemon read its files again'
+complete -c penstock -n __fish_use_subcommand -a version -d 'print the version'
+complete -c penstock -n '__fish_seen_subcommand_from run check units apply' -s c -r -F -d 'configuration file'
+complete -c penstock -n 'not __fish_use_subcommand' -s h -d usage

@@ -1,0 +1,136 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+#
+# build.sh [-v VERSION] [-s SUITE] [-o FOLDER] [NAME...]
+#
+# Builds the Debian packages of the named rows of cross/targets, or of all,
+# into FOLDER (bin/deb). Needs Go and dpkg-deb. One package fits all suites from
+# bookworm on; SUITE (this machine's) only chooses what lintian is told.
+#
+# dpkg-deb and fifty lines, not debhelper: its cross builds want a C toolchain
+# for every architecture to strip a binary that Go has stripped, and what it
+# writes into the maintainer scripts is what deb/postinst explains away.
+#
+# The same source gives the same bytes, wherever, whenever and by whomever it
+# is built: all times are those of the changelog's last entry.
+set -eu
+umask 022
+
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(dirname "$(dirname "$here")")
+out=$root/bin/deb
+version=$(sed -n 's/^## \([0-9][0-9A-Za-z.~+-]*\).*/\1/p' "$root/CHANGELOG.md" | head -n 1)
+noted=$(sed -n 's/^penstock (\([^)]*\)).*/\1/p; 1q' "$here/changelog")
+
+die() {
+	echo "build.sh: $*" >&2
+	exit 1
+}
+
+[ "$version" = "$noted" ] || die "CHANGELOG.md is at $version, packaging/deb/changelog at $noted"
+suite=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
+while getopts v:s:o: option; do
+	case $option in
+	s) suite=$OPTARG ;;
+	v) version=$OPTARG ;;
+	o) out=$OPTARG ;;
+	*) die "usage: build.sh [-v VERSION] [-s SUITE] [-o FOLDER] [NAME...]" ;;
+	esac
+done
+shift $((OPTIND - 1))
+
+SOURCE_DATE_EPOCH=$(date -d "$(sed -n 's/^ -- .*>  //p' "$here/changelog" | head -n 1)" +%s)
+# Several threads cut the compressed stream into other blocks than one.
+DPKG_DEB_THREADS_MAX=1
+# What the environment says about the target would be in the binary.
+CGO_ENABLED=0 GOFLAGS='' GOAMD64=v1 GO386=sse2 GOARM64=v8.0 GORISCV64=rva20u64 GOEXPERIMENT='' GOWORK=off
+export SOURCE_DATE_EPOCH DPKG_DEB_THREADS_MAX
+export CGO_ENABLED GOFLAGS GOAMD64 GO386 GOARM64 GORISCV64 GOEXPERIMENT GOWORK
+
+stage=$(mktemp -d)
+trap 'rm -rf "$stage"' EXIT
+
+# put MODE SOURCE TARGET installs a file of the repository.
+put() {
+	install -D -m "$1" "$root/$2" "$tree/$3"
+}
+
+# zip SOURCE TARGET installs it compressed, without name and time in it.
+zip() {
+	mkdir -p "$(dirname "$tree/$2")"
+	gzip -9n <"$root/$1" >"$tree/$2"
+}
+
+# files fills the tree with all but the binary.
+files() {
+	systemd=usr/lib/systemd
+	# The generator is the same program; it looks at its name.
+	mkdir -p "$tree/$systemd/system-generators" "$tree/etc/penstock/conf.d"
+	ln -s ../../../bin/penstock "$tree/$systemd/system-generators/penstock-generator"
+	put 644 packaging/units/penstock.service $systemd/system/penstock.service
+	put 644 packaging/units/penstock.target $systemd/system/penstock.target
+	put 644 packaging/catalog/penstock.catalog $systemd/catalog/penstock.catalog
+	put 644 packaging/sysusers.conf usr/lib/sysusers.d/penstock.conf
+	put 644 packaging/penstock.toml etc/penstock/penstock.toml
+	put 644 packaging/completions/penstock.bash usr/share/bash-completion/completions/penstock
+	put 644 packaging/completions/_penstock usr/share/zsh/vendor-completions/_penstock
+	put 644 packaging/completions/penstock.fish usr/share/fish/vendor_completions.d/penstock.fish
+	zip daemon/man/penstock.8 usr/share/man/man8/penstock.8.gz
+	zip daemon/man/penstock.toml.5 usr/share/man/man5/penstock.toml.5.gz
+	put 644 daemon/internal/config/reference.toml usr/share/doc/penstock/examples/reference.toml
+	put 644 packaging/deb/copyright usr/share/doc/penstock/copyright
+	zip packaging/deb/changelog usr/share/doc/penstock/changelog.gz
+	overrides=usr/share/lintian/overrides/penstock
+	put 644 packaging/deb/overrides $overrides
+	if [ -e "$here/overrides.$suite" ]; then cat "$here/overrides.$suite" >>"$tree/$overrides"; fi
+}
+
+# control writes the package's metadata for architecture $1.
+control() {
+	mkdir "$tree/DEBIAN"
+	for script in postinst prerm postrm; do put 755 packaging/deb/$script DEBIAN/$script; done
+	echo /etc/penstock/penstock.toml >"$tree/DEBIAN/conffiles"
+	(cd "$tree" && find usr -type f -print | LC_ALL=C sort | xargs md5sum) >"$tree/DEBIAN/md5sums"
+	cat >"$tree/DEBIAN/control" <<-END
+		Package: penstock
+		Version: $version
+		Architecture: $1
+		Maintainer: $(sed -n 's/^ -- \(.*>\)  .*/\1/p' "$here/changelog" | head -n 1)
+		Installed-Size: $(find "$tree" -type f -printf '%s\n' | awk '{ n += int(($1 + 1023) / 1024) } END { print n }')
+		Depends: systemd (>= 252)
+		Section: net
+		Priority: optional
+		Description: network services on one event loop, started by systemd sockets
+		 Answers from tables, chat rooms, tickers, a program behind a socket and the
+		 small services of inetd, each from a few lines of one TOML file. A systemd
+		 generator makes the socket units; the first client starts the daemon.
+		 .
+		 Every queue is bounded: a client that stops reading never holds up another,
+		 and what is dropped is counted and written to the journal.
+	END
+}
+
+# package NAME GOOS GOARCH GOARM QEMU DEBARCH
+package() {
+	GOOS=$2 GOARCH=$3 GOARM=$4
+	[ "$GOARM" != - ] || GOARM=
+	export GOOS GOARCH GOARM
+	tree=$stage/$1
+	mkdir "$tree"
+	(cd "$root" && go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$version" \
+		-o "$tree/usr/bin/penstock" ./daemon/cmd/penstock)
+	files
+	control "$6"
+	find "$tree" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
+	mkdir -p "$out"
+	deb=$out/penstock_${version}_$6.deb
+	dpkg-deb --root-owner-group -Zxz --build "$tree" "$deb" >/dev/null
+	echo "$deb"
+}
+
+rows=$stage/rows
+awk -v names=" $* " '!/^#/ && NF == 6 && (names == "  " || index(names, " " $1 " "))' "$root/cross/targets" >"$rows"
+[ -s "$rows" ] || die "no such row in cross/targets: $*"
+while read -r name goos goarch goarm qemu arch; do
+	package "$name" "$goos" "$goarch" "$goarm" "$qemu" "$arch"
+done <"$rows"

@@ -1,0 +1,387 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package systemd
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"penstock/systemd/sdtest"
+)
+
+// The test binary plays three processes: the test, a shim that sets LISTEN_PID
+// to its own number and executes, and the activated program.
+func TestMain(m *testing.M) {
+	switch os.Getenv("SYSTEMD_TEST_ROLE") {
+	case "shim":
+		os.Setenv("SYSTEMD_TEST_ROLE", "activated")
+		fmt.Fprintln(os.Stderr, sdtest.Exec("/proc/self/exe", nil, 3, "tcp", "chat", "pipe"))
+		os.Exit(1)
+	case "activated":
+		activated()
+	case "stderr":
+		logToStderr()
+	default:
+		os.Exit(m.Run())
+	}
+}
+
+// activated reports what a program sees that calls Inherit first.
+func activated() {
+	in, err := Inherit()
+	again, _ := Inherit()
+	report := map[string]any{
+		"in": in, "err": fmt.Sprint(err), "again": again.Activated,
+		"env": strings.Contains(strings.Join(os.Environ(), "\n"), "LISTEN_"),
+	}
+	json.NewEncoder(os.Stdout).Encode(report)
+}
+
+// block opens n descriptors in a row, as the service manager does, and returns
+// the first. open gets the number to put its descriptor at.
+func block(t *testing.T, open ...func(t *testing.T) int) int {
+	t.Helper()
+	// High numbers, so that nothing else lands in between.
+	first := 100
+	for i, o := range open {
+		fd := o(t)
+		if fd < 0 {
+			continue // a hole
+		}
+		if err := unix.Dup3(fd, first+i, 0); err != nil {
+			t.Fatal(err)
+		}
+		unix.Close(fd)
+		t.Cleanup(func() { unix.Close(first + i) })
+	}
+	return first
+}
+
+// bound opens a socket of the given kind; listen calls listen(2) as well.
+func bound(family, typ int, addr unix.Sockaddr, listen bool) func(*testing.T) int {
+	return func(t *testing.T) int {
+		t.Helper()
+		fd, err := unix.Socket(family, typ, 0)
+		if err == nil && addr != nil {
+			err = unix.Bind(fd, addr)
+		}
+		if err == nil && listen {
+			err = unix.Listen(fd, 1)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fd
+	}
+}
+
+func pipeEnd(t *testing.T) int {
+	var p [2]int
+	if err := unix.Pipe(p[:]); err != nil {
+		t.Fatal(err)
+	}
+	unix.Close(p[1])
+	return p[0]
+}
+
+func memfd(t *testing.T) int {
+	fd, err := unix.MemfdCreate("state", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fd
+}
+
+func hole(*testing.T) int { return -1 }
+
+var loopback = [4]byte{127, 0, 0, 1}
+
+func environ(pid int, kv ...string) map[string]string {
+	env := map[string]string{"LISTEN_PID": strconv.Itoa(pid)}
+	for i := 0; i < len(kv); i += 2 {
+		env[kv[i]] = kv[i+1]
+	}
+	return env
+}
+
+// TestInheritClassifies gives every kind of descriptor that a socket unit can
+// hold. Only listeners for connections are kept; nothing else may stop the
+// program, since one wrong unit would take down the services of all others.
+func TestInheritClassifies(t *testing.T) {
+	path := filepath.Join(shortDir(t), "x.sock")
+	abstract := "@penstock-test-" + strconv.Itoa(os.Getpid())
+	tests := []struct {
+		name   string
+		open   func(*testing.T) int
+		addr   string // prefix
+		reason string // prefix; "" means kept
+	}{
+		{"IPv4", bound(unix.AF_INET, unix.SOCK_STREAM, &unix.SockaddrInet4{Addr: loopback}, true), "127.0.0.1:", ""},
+		{"Unix path", bound(unix.AF_UNIX, unix.SOCK_STREAM, &unix.SockaddrUnix{Name: path}, true), path, ""},
+		{"Unix abstract", bound(unix.AF_UNIX, unix.SOCK_STREAM, &unix.SockaddrUnix{Name: abstract}, true), abstract, ""},
+		{"Unix seqpacket", bound(unix.AF_UNIX, unix.SOCK_SEQPACKET, &unix.SockaddrUnix{Name: path + "2"}, true), path + "2", ""},
+		{"datagram", bound(unix.AF_INET, unix.SOCK_DGRAM, &unix.SockaddrInet4{Addr: loopback}, false), "", "datagram socket"},
+		{"bound, not listening", bound(unix.AF_INET, unix.SOCK_STREAM, &unix.SockaddrInet4{Addr: loopback}, false), "", "socket that does not listen"},
+		{"netlink", bound(unix.AF_NETLINK, unix.SOCK_RAW, nil, false), "", "socket of address family 16"},
+		{"FIFO", pipeEnd, "", "FIFO"},
+		{"memfd", memfd, "", "regular file"},
+		{"nothing there", hole, "", "not open"},
+	}
+	opens := make([]func(*testing.T) int, len(tests))
+	names := make([]string, len(tests))
+	for i, tt := range tests {
+		opens[i], names[i] = tt.open, tt.name
+	}
+	first := block(t, opens...)
+	env := environ(7, "LISTEN_FDS", strconv.Itoa(len(tests)), "LISTEN_FDNAMES", strings.Join(names, ":"))
+	in, err := inherit(env, 7, first)
+	if err != nil || !in.Activated {
+		t.Fatalf("inherit() = %+v, %v", in, err)
+	}
+	kept, rejected := map[string]Socket{}, map[string]Rejected{}
+	for _, s := range in.Sockets {
+		kept[s.Name] = s
+	}
+	for _, r := range in.Rejected {
+		rejected[r.Name] = r
+	}
+	for i, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			fd := first + i
+			s, ok := kept[tt.name]
+			if tt.reason == "" {
+				if !ok || s.FD != fd || !strings.HasPrefix(s.Addr, tt.addr) {
+					t.Fatalf("got %+v (rejected: %+v), want fd %d at %s", s, rejected[tt.name], fd, tt.addr)
+				}
+				checkFlags(t, fd)
+				return
+			}
+			r := rejected[tt.name]
+			if ok || r.FD != fd || !strings.HasPrefix(r.Reason, tt.reason) {
+				t.Errorf("got %+v, want fd %d rejected as %q", r, fd, tt.reason)
+			}
+			if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != unix.EBADF {
+				t.Errorf("fd %d is still open", fd)
+			}
+		})
+	}
+}
+
+func checkFlags(t *testing.T, fd int) {
+	t.Helper()
+	if fl, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil || fl&unix.FD_CLOEXEC == 0 {
+		t.Errorf("fd %d: not close-on-exec (%v)", fd, err)
+	}
+	if fl, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0); err != nil || fl&unix.O_NONBLOCK == 0 {
+		t.Errorf("fd %d: not non-blocking (%v)", fd, err)
+	}
+}
+
+// TestInheritIPv6 is apart because a machine may have no IPv6.
+func TestInheritIPv6(t *testing.T) {
+	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_STREAM, 0)
+	if err == nil {
+		err = unix.Bind(fd, &unix.SockaddrInet6{Addr: [16]byte{15: 1}})
+	}
+	if errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EADDRNOTAVAIL) {
+		t.Skip("this machine has no IPv6 loopback")
+	}
+	if err == nil {
+		err = unix.Listen(fd, 1)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := block(t, func(*testing.T) int { return fd })
+	in, err := inherit(environ(7, "LISTEN_FDS", "1"), 7, first)
+	if err != nil || len(in.Sockets) != 1 {
+		t.Fatalf("inherit() = %+v, %v", in, err)
+	}
+	if s := in.Sockets[0]; !strings.HasPrefix(s.Addr, "[::1]:") || s.Name != "unknown" || s.Family != unix.AF_INET6 {
+		t.Errorf("got %+v, want [::1], named unknown because LISTEN_FDNAMES is absent", s)
+	}
+}
+
+// TestAddrText covers what cannot be bound here. The interface stands after
+// the port, where systemd wants it.
+func TestAddrText(t *testing.T) {
+	lo, err := net.InterfaceByName("lo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fd := bound(unix.AF_INET, unix.SOCK_STREAM, nil, false)(t)
+	defer unix.Close(fd)
+	linkLocal := [16]byte{0: 0xfe, 1: 0x80, 15: 1}
+	tests := []struct {
+		name string
+		in   unix.Sockaddr
+		want string
+	}{
+		{"all IPv4", &unix.SockaddrInet4{Port: 80}, "0.0.0.0:80"},
+		{"dual stack", &unix.SockaddrInet6{Port: 80}, "[::]:80"},
+		{"zone", &unix.SockaddrInet6{Port: 80, Addr: linkLocal, ZoneId: uint32(lo.Index)}, "[fe80::1]:80%lo"},
+		{"zone that is gone", &unix.SockaddrInet6{Port: 80, Addr: linkLocal, ZoneId: 1 << 30}, "[fe80::1]:80%1073741824"},
+		{"path", &unix.SockaddrUnix{Name: "/run/x.sock"}, "/run/x.sock"},
+		{"abstract", &unix.SockaddrUnix{Name: "@x"}, "@x"},
+		{"unnamed", &unix.SockaddrUnix{}, ""},
+		{"unknown family", nil, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := addrText(fd, tt.in); got != tt.want {
+				t.Errorf("addrText() = %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestInheritVariables(t *testing.T) {
+	self := os.Getpid()
+	id, hasID := pidfdID(self)
+	tests := []struct {
+		name      string
+		env       map[string]string
+		activated bool
+		err       error
+	}{
+		{"not activated", map[string]string{}, false, nil},
+		{"another's number without sockets", environ(self + 1), false, nil},
+		{"no sockets", environ(self, "LISTEN_FDS", "0"), true, nil},
+		{"no sockets, no names", environ(self, "LISTEN_FDS", "0", "LISTEN_FDNAMES", ""), true, nil},
+		{"a wrapper stands between", environ(self+1, "LISTEN_FDS", "1"), false, ErrNotForUs},
+		{"no LISTEN_PID", map[string]string{"LISTEN_FDS": "1"}, false, ErrNotForUs},
+		{"LISTEN_PID is no number", map[string]string{"LISTEN_FDS": "1", "LISTEN_PID": "x"}, false, ErrNotForUs},
+		{"fewer names", environ(self, "LISTEN_FDS", "2", "LISTEN_FDNAMES", "a"), false, ErrNameCount},
+		{"more names", environ(self, "LISTEN_FDS", "1", "LISTEN_FDNAMES", "a:b"), false, ErrNameCount},
+		{"count is no number", environ(self, "LISTEN_FDS", "x"), false, errAny},
+		{"negative count", environ(self, "LISTEN_FDS", "-1"), false, errAny},
+		{"count beyond descriptors", environ(self, "LISTEN_FDS", "2147483647"), false, errAny},
+		{"own LISTEN_PIDFDID", environ(self, "LISTEN_FDS", "0", "LISTEN_PIDFDID", strconv.FormatUint(id, 10)), true, nil},
+	}
+	if hasID { // a kernel before 6.9 cannot tell, and the number decides there
+		tests = append(tests, tests[0])
+		last := &tests[len(tests)-1]
+		last.name = "the number was used again"
+		last.env = environ(self, "LISTEN_FDS", "0", "LISTEN_PIDFDID", strconv.FormatUint(id+1, 10))
+		last.err = ErrNotForUs
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			// A descriptor that must survive every error.
+			first := block(t, bound(unix.AF_INET, unix.SOCK_DGRAM, nil, false))
+			in, err := inherit(tt.env, self, first)
+			switch {
+			case tt.err == errAny && err == nil, tt.err != errAny && !errors.Is(err, tt.err), tt.err == nil && err != nil:
+				t.Errorf("inherit() = %v, want %v", err, tt.err)
+			}
+			if in.Activated != tt.activated {
+				t.Errorf("Activated = %v, want %v", in.Activated, tt.activated)
+			}
+			if _, err := unix.FcntlInt(uintptr(first), unix.F_GETFD, 0); err != nil {
+				t.Errorf("the descriptor was touched: %v", err)
+			}
+		})
+	}
+}
+
+// errAny stands for errors without a sentinel.
+var errAny = errors.New("any error")
+
+// TestPidfdIDTellsProcessesApart is what LISTEN_PIDFDID rests on.
+func TestPidfdIDTellsProcessesApart(t *testing.T) {
+	self, ok := pidfdID(os.Getpid())
+	if !ok {
+		t.Skip("this kernel has no pidfs (before 6.9)")
+	}
+	again, _ := pidfdID(os.Getpid())
+	parent, _ := pidfdID(os.Getppid())
+	if self != again || self == parent {
+		t.Errorf("ids: self %d, again %d, parent %d", self, again, parent)
+	}
+}
+
+// TestInheritProcess goes through a real exec, where numbers start at 3 and
+// the Go runtime has its own descriptors behind them.
+func TestInheritProcess(t *testing.T) {
+	tcp, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tcp.Close()
+	path := filepath.Join(shortDir(t), "chat.sock")
+	chat, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer chat.Close()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	tcpFile, err1 := tcp.File()
+	chatFile, err2 := chat.File()
+	if err := errors.Join(err1, err2); err != nil {
+		t.Fatal(err)
+	}
+	defer tcpFile.Close()
+	defer chatFile.Close()
+
+	cmd := exec.CommandContext(t.Context(), "/proc/self/exe")
+	cmd.Env = append(os.Environ(), "SYSTEMD_TEST_ROLE=shim")
+	cmd.ExtraFiles = []*os.File{tcpFile, chatFile, r}
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got struct {
+		In         Inherited
+		Err        string
+		Again, Env bool
+	}
+	if err := json.Unmarshal(out, &got); err != nil {
+		t.Fatalf("%v in %s", err, out)
+	}
+	want := Inherited{
+		Activated: true,
+		Sockets: []Socket{
+			{FD: 3, Name: "tcp", Family: unix.AF_INET, Type: unix.SOCK_STREAM, Addr: tcp.Addr().String()},
+			{FD: 4, Name: "chat", Family: unix.AF_UNIX, Type: unix.SOCK_STREAM, Addr: path},
+		},
+		Rejected: []Rejected{{FD: 5, Name: "pipe", Reason: "FIFO"}},
+	}
+	if diff := cmp.Diff(want, got.In); diff != "" || got.Err != "<nil>" {
+		t.Errorf("error %s, (-want +got)\n%s", got.Err, diff)
+	}
+	if got.Again {
+		t.Error("a second Inherit found the sockets again")
+	}
+	if got.Env {
+		t.Error("a child would see LISTEN_ variables")
+	}
+}
+
+// shortDir is t.TempDir with a name that leaves room in sun_path, which ends
+// at 108 bytes.
+func shortDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "sd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sdtest
+
+import (
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// bind opens a datagram socket at path, which begins with '/' or '@'.
+func bind(path string) (int, error) {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return -1, os.NewSyscallError("socket", err)
+	}
+	if err := unix.Bind(fd, &unix.SockaddrUnix{Name: path}); err != nil {
+		unix.Close(fd)
+		return -1, fmt.Errorf("bind %s: %w", path, os.NewSyscallError("bind", err))
+	}
+	return fd, nil
+}
+
+// receive returns one datagram and the descriptors that came with it, which
+// the caller closes. When nothing comes in time the error matches
+// os.ErrDeadlineExceeded.
+func receive(fd int, timeout time.Duration) (p []byte, fds []int, err error) {
+	// A zero timeout would mean "for ever" to the kernel.
+	tv := unix.NsecToTimeval(max(timeout, time.Microsecond).Nanoseconds())
+	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv); err != nil {
+		return nil, nil, os.NewSyscallError("setsockopt", err)
+	}
+	p = make([]byte, 256<<10)
+	oob := make([]byte, unix.CmsgSpace(16*4))
+	for {
+		n, oobn, _, _, err := unix.Recvmsg(fd, p, oob, unix.MSG_CMSG_CLOEXEC)
+		if err == unix.EINTR {
+			continue
+		}
+		if err == unix.EAGAIN {
+			return nil, nil, fmt.Errorf("nothing received in %v: %w", timeout, os.ErrDeadlineExceeded)
+		}
+		if err != nil {
+			return nil, nil, os.NewSyscallError("recvmsg", err)
+		}
+		fds, err := rights(oob[:oobn])
+		return p[:n], fds, err
+	}
+}
+
+func rights(oob []byte) (fds []int, err error) {
+	msgs, err := unix.ParseSocketControlMessage(oob)
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range msgs {
+		got, err := unix.ParseUnixRights(&m)
+		if err != nil {
+			return fds, err
+		}
+		fds = append(fds, got...)
+	}
+	return fds, nil
+}
+
+// fill sends empty datagrams to path until its queue takes no more, and
+// returns how many went in.
+func fill(path string, payload []byte) (int, error) {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return 0, os.NewSyscallError("socket", err)
+	}
+	defer unix.Close(fd)
+	for n := 0; ; n++ {
+		err := unix.Sendto(fd, payload, 0, &unix.SockaddrUnix{Name: path})
+		if err == unix.EAGAIN {
+			return n, nil
+		}
+		if err != nil {
+			return n, os.NewSyscallError("sendto", err)
+		}
+	}
+}

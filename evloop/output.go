@@ -35,9 +35,14 @@ func (g *gather) reset() {
 	g.copied, g.begun = false, false
 }
 
+// borrowMin is the size from which bytes that stay unchanged are sent from
+// where they lie. Copying a short answer next to the one before costs less
+// than another vector.
+const borrowMin = 512
+
 // add takes p and reports whether it had room.
 func (g *gather) add(p []byte, static bool) bool {
-	if static {
+	if static && len(p) >= borrowMin {
 		if len(g.pieces) == maxVectors {
 			return false
 		}
@@ -87,8 +92,8 @@ func (g *gather) advance(n int) {
 func (c *Conn) Write(p []byte) bool { return c.write(p, false) }
 
 // WriteStatic is Write for bytes that stay unchanged until the outermost
-// callback returns, such as the input of Data or a constant. They are copied
-// only if the kernel does not take them at once.
+// callback returns, such as the input of Data or a constant. All but short
+// ones are copied only if the kernel does not take them at once.
 func (c *Conn) WriteStatic(p []byte) bool { return c.write(p, true) }
 
 func (c *Conn) write(p []byte, static bool) bool {

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package daemon
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"penstock/daemon/internal/config"
+	"penstock/daemon/internal/service"
+	"penstock/evloop"
+)
+
+func tcpPeer(s string) service.Peer { return service.Peer{Addr: netip.MustParseAddrPort(s)} }
+
+// TestSources: what counts as one source, and that the books are balanced.
+func TestSources(t *testing.T) {
+	same := [][2]service.Peer{
+		{tcpPeer("192.0.2.1:1000"), tcpPeer("192.0.2.1:2000")},                  // ports
+		{tcpPeer("[2001:db8:1:2:3::1]:1"), tcpPeer("[2001:db8:1:2:ffff::9]:1")}, // one /64 is one host
+		{tcpPeer("[fe80::1%eth0]:1"), tcpPeer("[fe80::2%eth0]:1")},              // and so with a zone
+		{service.Peer{UID: 1000, PID: 1}, service.Peer{UID: 1000, PID: 2}},      // processes of one uid
+	}
+	for _, p := range same {
+		s := newSources()
+		s.add(p[0])
+		if got := s.count(p[1]); got != 1 {
+			t.Errorf("count(%v) = %d after %v came, want 1", p[1], got, p[0])
+		}
+		s.remove(p[1])
+		if len(s.conns) != 0 {
+			t.Errorf("%v is remembered after it left", p[0])
+		}
+	}
+	different := []service.Peer{
+		tcpPeer("192.0.2.1:1"), tcpPeer("192.0.2.2:1"), tcpPeer("[2001:db8:1:2::1]:1"), tcpPeer("[2001:db8:1:3::1]:1"),
+		tcpPeer("[::1]:1"), tcpPeer("0.0.0.1:1"),
+		{UID: 0},
+		{UID: 1},
+		{UID: 65534},
+	}
+	keys := map[uint64]service.Peer{}
+	for _, p := range different {
+		if was, ok := keys[sourceOf(p)]; ok {
+			t.Errorf("%v and %v count as one source", was, p)
+		}
+		keys[sourceOf(p)] = p
+	}
+}
+
+// TestReasonOf: the words operators filter by, and who is to hear of it.
+func TestReasonOf(t *testing.T) {
+	tests := []struct {
+		err    error
+		reason string
+		level  slog.Level
+	}{
+		{nil, "end", slog.LevelDebug},
+		{os.NewSyscallError("read", unix.ECONNRESET), "reset", slog.LevelDebug},
+		{evloop.ErrIdle, "idle", slog.LevelInfo},
+		{evloop.ErrOverflow, "overflow", slog.LevelWarn},
+		{evloop.ErrStalled, "stalled", slog.LevelWarn},
+		{evloop.ErrMemory, "memory", slog.LevelWarn},
+		{evloop.ErrInputFull, "input_full", slog.LevelWarn},
+		{service.ErrLineTooLong, "line_too_long", slog.LevelWarn},
+		{fmt.Errorf("room: %w", service.ErrShutdown), "shutdown", slog.LevelDebug},
+		{errors.New("what nobody thought of"), "error", slog.LevelWarn},
+	}
+	for _, tt := range tests {
+		if reason, level := reasonOf(tt.err); reason != tt.reason || level != tt.level {
+			t.Errorf("reasonOf(%v) = %s, %v, want %s, %v", tt.err, reason, level, tt.reason, tt.level)
+		}
+	}
+}
+
+// TestLogPeers: log.peers decides how much of an address is written.
+func TestLogPeers(t *testing.T) {
+	v4, v6, local := tcpPeer("192.0.2.77:4000"), tcpPeer("[2001:db8:1:2:3:4:5:6]:4000"), service.Peer{UID: 1000, PID: 4711}
+	tests := []struct {
+		peers config.Peers
+		peer  service.Peer
+		want  string
+	}{
+		{config.PeersFull, v4, "peer=192.0.2.77:4000"},
+		{config.PeersFull, local, `peer="uid 1000 pid 4711"`},
+		{config.PeersSubnet, v4, "peer=192.0.2.0/24"},
+		{config.PeersSubnet, v6, "peer=2001:db8:1::/48"},
+		{config.PeersSubnet, local, `peer="uid 1000"`},
+		{config.PeersNone, v4, ""},
+		{config.PeersNone, local, ""},
+	}
+	for _, tt := range tests {
+		var out bytes.Buffer
+		j := &journal{peers: tt.peers}
+		slog.New(slog.NewTextHandler(&out, nil)).Info("x", j.peer(tt.peer))
+		if _, got, _ := strings.Cut(strings.TrimSpace(out.String()), "msg=x"); strings.TrimSpace(got) != tt.want {
+			t.Errorf("%s: %v is logged as %q, want %q", tt.peers, tt.peer, got, tt.want)
+		}
+	}
+}
+
+// TestTuneListener: options go onto a listener of our own; an inherited one is
+// not touched and each connection gets what it lacks.
+func TestTuneListener(t *testing.T) {
+	own, theirs := testSocket(t, unix.AF_INET), testSocket(t, unix.AF_INET)
+	if each := tuneListener(own, false); each != nil {
+		t.Errorf("own listener: %v left for each connection", each)
+	}
+	if keepAlive[0].unset(own) || userTimeout.unset(own) {
+		t.Error("own listener: options not set")
+	}
+	each := tuneListener(theirs, true)
+	if len(each) != 1+len(keepAlive) || !keepAlive[0].unset(theirs) {
+		t.Errorf("inherited listener: %d options left, want all, and none set on it", len(each))
+	}
+	keepAlive[0].set(theirs) // KeepAlive=yes in the socket unit, with its own times
+	if each := tuneListener(theirs, true); len(each) != 1 {
+		t.Errorf("with keepalive set by the unit %v is left for each connection", each)
+	}
+}

@@ -1,0 +1,343 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"time"
+
+	"penstock/daemon/internal/config"
+	"penstock/daemon/internal/service"
+	"penstock/evloop"
+	"penstock/systemd"
+)
+
+// Env is what the process was started with. The command fills it in; tests
+// fill in what they need.
+type Env struct {
+	Version string
+	Log     *slog.Logger
+	Level   *slog.LevelVar // follows log.level; nil leaves it alone
+
+	// Flush tries to deliver records that wait for the journal and returns how
+	// many still do; nil: none ever wait. See LogWaiting.
+	Flush func() int
+
+	// Load reads the configuration again for a reload. It is called on a
+	// goroutine of its own.
+	Load    func() (*config.Config, error)
+	Builtin bool // the configuration is the built-in example
+
+	// Managed is set when a unit started the process: it never binds then,
+	// and Inherited is all there is.
+	Managed   bool
+	Inherited systemd.Inherited
+	Notifier  *systemd.Notifier // nil: nobody to tell
+	Watchdog  time.Duration     // interval of WATCHDOG=1; 0: none
+
+	// Ready is called once, when every listener accepts; nil: not needed.
+	Ready func()
+}
+
+// ErrNoSockets says that a unit started the process without any socket. There
+// is nothing to serve, and a restart would change nothing: bad configuration.
+var ErrNoSockets = errors.New("started by a unit without sockets: enable penstock.target and " + hint)
+
+// A Daemon is the running process. New makes it, Run serves; both on the same
+// goroutine.
+type Daemon struct {
+	env  Env
+	cfg  *config.Config
+	loop *evloop.Loop
+	log  *journal
+	life life
+
+	endpoints map[string]*endpoint   // by name, of the present configuration
+	leaving   []*endpoint            // of former ones, until their last client is gone
+	parked    map[string][]*listener // inherited, of services that were removed
+	clients   int                    // connections of all endpoints
+	lastID    uint64                 // of a session; below 2^53 for several lifetimes
+
+	local        []netip.Prefix // what local-subnets means
+	localAt      evloop.Time    // when it was found out; 0: never
+	localUnknown bool           // it could not be, and the log knows
+
+	refusal   error // why the last reload was refused; nil: it was not
+	statusDue bool  // a STATUS= is scheduled
+	flushDue  bool  // a flush of the log is
+	cut       int   // connections that outlived the drain
+}
+
+// New prepares everything that can go wrong: limits, services, sockets. The
+// caller reports the error; ErrNoSockets is one of configuration.
+func New(cfg *config.Config, env Env) (_ *Daemon, err error) {
+	if env.Managed && len(env.Inherited.Sockets) == 0 {
+		return nil, ErrNoSockets
+	}
+	cfg = env.relevant(cfg)
+	connections, err := fitConnections(cfg)
+	if err != nil {
+		return nil, err
+	}
+	limitMemory(cfg.Limits)
+	loop, err := evloop.New(evloop.Config{
+		Connections: connections + internalConns(cfg),
+		Memory:      cfg.Limits.Memory,
+	})
+	if err != nil {
+		return nil, err
+	}
+	d := &Daemon{
+		env: env, cfg: cfg, loop: loop,
+		endpoints: make(map[string]*endpoint), parked: make(map[string][]*listener),
+	}
+	d.log = &journal{log: env.Log, peers: cfg.Log.Peers}
+	d.log.lim = newLimiter(loop, d.log.held)
+	if env.Level != nil {
+		env.Level.Set(cfg.Log.Level)
+	}
+	defer func() {
+		if err != nil {
+			d.release()
+		}
+	}()
+	if connections < cfg.Limits.Connections {
+		d.log.fewerConnections(cfg.Limits.Connections, connections)
+	}
+	for _, s := range cfg.Services {
+		if d.endpoints[s.Name], err = d.newEndpoint(s); err != nil {
+			return nil, err
+		}
+	}
+	if env.Managed {
+		d.inherit(env.Inherited)
+		return d, nil
+	}
+	return d, d.bindAll()
+}
+
+// Run serves until a signal stops it. It returns nil when that was asked for.
+func (d *Daemon) Run() error {
+	defer d.release()
+	defer d.catchSignals()()
+	for _, ep := range d.ordered() {
+		if err := ep.start(); err != nil {
+			return err
+		}
+	}
+	for _, ep := range d.ordered() {
+		d.armAll(ep)
+	}
+	d.startWatchdog()
+	d.flushLog()
+	d.trigger(started)
+	if err := d.loop.Run(); err != nil {
+		return err
+	}
+	d.cut = d.clients
+	return nil
+}
+
+// armAll begins to accept for ep and says what of it is missing.
+func (d *Daemon) armAll(ep *endpoint) {
+	for _, l := range ep.listeners {
+		if l.ln != nil {
+			continue // since an earlier configuration
+		}
+		if err := l.arm(); err != nil {
+			l.broken = true
+			d.log.listenerFailed(ep.conf.Name, l.text, err)
+			continue
+		}
+		d.log.serving(ep.conf.Name, l.text)
+	}
+	for _, a := range ep.missing() {
+		d.log.listenerMissing(ep.conf.Name, a.Text)
+	}
+}
+
+// trigger moves the life cycle on and does what that asks for.
+func (d *Daemon) trigger(t trigger) {
+	was := d.life
+	next, do := step(was, t)
+	d.life = next
+	if do&sayReady != 0 {
+		d.sayReady(was.phase == starting)
+	}
+	if do&reload != 0 {
+		d.beginReload()
+	}
+	if do&drain != 0 {
+		d.beginDrain()
+	}
+	if do&finish != 0 {
+		d.loop.Stop()
+	}
+}
+
+func (d *Daemon) sayReady(first bool) {
+	d.tell(d.env.Notifier.Ready(d.status()))
+	if !first {
+		return
+	}
+	listeners := 0
+	for _, ep := range d.endpoints {
+		listeners += len(ep.listeners)
+	}
+	d.log.ready(d.env.Version, len(d.endpoints), listeners)
+	if d.env.Ready != nil {
+		d.env.Ready()
+	}
+}
+
+// beginDrain stops accepting and lets every client finish. Closing an
+// inherited listener refuses nobody: who connects now waits in the service
+// manager's copy for the next start.
+func (d *Daemon) beginDrain() {
+	patience := time.Duration(0)
+	for _, s := range d.cfg.Services {
+		patience = max(patience, s.DrainTimeout)
+	}
+	patience += drainGrace
+	d.tell(d.env.Notifier.Stopping(fmt.Sprintf("stopping, %d connections to drain", d.clients)))
+	d.tell(d.env.Notifier.ExtendTimeout(patience))
+	d.schedule(timerGiveUp, patience)
+	for _, l := range d.listeners() {
+		l.close()
+	}
+	for _, ep := range d.ordered() {
+		ep.listeners = nil
+		d.leaving = append(d.leaving, ep)
+		delete(d.endpoints, ep.conf.Name)
+		ep.leave()
+	}
+	d.stopIfDrained()
+}
+
+// drainGrace is added to the longest drain_timeout, which every connection
+// keeps by itself: it is for a handler's program to end.
+const drainGrace = 2 * time.Second
+
+// left hears that the last client of a leaving endpoint is gone.
+func (d *Daemon) left(ep *endpoint) {
+	ep.stop()
+	d.leaving = slices.DeleteFunc(d.leaving, func(e *endpoint) bool { return e == ep })
+	d.stopIfDrained()
+}
+
+func (d *Daemon) stopIfDrained() {
+	if d.life.phase == stopping && len(d.endpoints)+len(d.leaving) == 0 {
+		d.trigger(drained)
+	}
+}
+
+// listeners returns all that are open, parked ones included.
+func (d *Daemon) listeners() (all []*listener) {
+	for _, ep := range d.ordered() {
+		all = append(all, ep.listeners...)
+	}
+	for _, parked := range d.parked {
+		all = append(all, parked...)
+	}
+	return all
+}
+
+// ordered returns the endpoints by name, so that logs and dumps are stable.
+func (d *Daemon) ordered() []*endpoint {
+	out := make([]*endpoint, 0, len(d.endpoints))
+	for _, s := range d.cfg.Services {
+		if ep := d.endpoints[s.Name]; ep != nil {
+			out = append(out, ep)
+		}
+	}
+	return out
+}
+
+// release closes what is still open when New fails or Run returns.
+func (d *Daemon) release() {
+	for _, l := range d.listeners() {
+		l.close()
+	}
+	_ = d.loop.Close() // ends the connections that are left; each is logged
+	for _, ep := range append(d.ordered(), d.leaving...) {
+		ep.stop()
+	}
+	d.log.lim.flush()
+	if d.life.phase == stopping {
+		d.log.stopped(d.cut)
+	}
+}
+
+// Kinds of the daemon's own timers.
+const (
+	timerStatus = iota
+	timerWatchdog
+	timerGiveUp
+	timerFlush
+)
+
+func (d *Daemon) schedule(kind int, after time.Duration) {
+	d.loop.Schedule(evloop.Timer{Deadline: d.loop.Now().Add(after), Kind: kind, Handler: d})
+}
+
+// Expired serves the daemon's own timers.
+func (d *Daemon) Expired(_ *evloop.Loop, t evloop.Timer) {
+	switch t.Kind {
+	case timerStatus:
+		d.statusDue = false
+		d.sendStatus()
+	case timerWatchdog:
+		// From a timer of the loop, so that a loop that hangs is seen to hang.
+		d.tell(d.env.Notifier.Watchdog())
+		d.schedule(timerWatchdog, d.env.Watchdog)
+	case timerGiveUp:
+		d.trigger(terminate)
+	case timerFlush:
+		d.flushDue = false
+		d.flushLog()
+	}
+}
+
+func (d *Daemon) startWatchdog() {
+	if d.env.Watchdog > 0 {
+		d.tell(d.env.Notifier.Watchdog())
+		d.schedule(timerWatchdog, d.env.Watchdog)
+	}
+}
+
+// flushInterval is how soon records that found the journal busy are tried
+// again when no further record does it.
+const flushInterval = time.Second
+
+// LogWaiting tells the daemon that records have begun to wait for the journal.
+// Any goroutine may call it.
+func (d *Daemon) LogWaiting() { d.loop.Post(d.flushLog) }
+
+// flushLog tries to deliver what waits and comes back while something does.
+func (d *Daemon) flushLog() {
+	if d.env.Flush != nil && d.env.Flush() > 0 && !d.flushDue {
+		d.flushDue = true
+		d.schedule(timerFlush, flushInterval)
+	}
+}
+
+// tell logs that the service manager could not be told. The daemon works
+// without it.
+func (d *Daemon) tell(err error) {
+	if err != nil {
+		d.log.notifyFailed(err)
+	}
+}
+
+// serviceEnv is what the service called name may use of the daemon.
+func (d *Daemon) serviceEnv(name string) service.Env {
+	return service.Env{
+		Loop: d.loop,
+		Log:  d.env.Log.With(slog.String(keyService, name)),
+		Now:  time.Now,
+	}
+}

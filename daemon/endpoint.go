@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package daemon
+
+import (
+	"fmt"
+	"time"
+
+	"penstock/daemon/internal/config"
+	"penstock/daemon/internal/service"
+	"penstock/evloop"
+)
+
+// An endpoint is one service at work: the loop's Handler for its connections,
+// between the loop and the protocol. It bounds, counts and logs, so that no
+// kind has to. It hands every call on with one indirect call and no
+// allocation.
+//
+// A reload that changes what a service is makes a new endpoint and points the
+// listeners to it; the old one stays until its last connection has closed.
+type endpoint struct {
+	d       *Daemon
+	conf    *config.Service
+	svc     service.Service
+	opts    *evloop.Options // of connections from now on
+	sources sources
+
+	listeners []*listener
+	conns     int
+	leaving   bool // replaced, removed or stopping: no new connections
+
+	accepted, dropped uint64
+	bytesIn, bytesOut uint64            // of connections that have closed
+	refused           map[string]uint64 // by reason
+}
+
+// newEndpoint makes the service of s. Listeners are added by the caller.
+func (d *Daemon) newEndpoint(s *config.Service) (*endpoint, error) {
+	svc, err := service.New(s, d.serviceEnv(s.Name))
+	if err != nil {
+		return nil, fmt.Errorf("service %s: %w", s.Name, err)
+	}
+	ep := &endpoint{d: d, conf: s, svc: svc, sources: newSources(), refused: make(map[string]uint64)}
+	ep.opts = connOptions(s, svc)
+	return ep, nil
+}
+
+// farewellTimeout is how long a client that was cut for not reading has to
+// take the line that says so. Short: it is holding memory.
+const farewellTimeout = 2 * time.Second
+
+var overflows = map[config.Overflow]evloop.Overflow{
+	config.Pause:      evloop.Pause,
+	config.DropOldest: evloop.DropOldest,
+	config.DropNewest: evloop.DropNewest,
+	config.Disconnect: evloop.Disconnect,
+}
+
+// connOptions translates the service's keys; one value serves all its
+// connections. Every field that has a default is set, or the loop would keep
+// a completed copy for each connection.
+func connOptions(s *config.Service, svc service.Service) *evloop.Options {
+	o := &evloop.Options{
+		MaxInput:     min(s.MaxLine+maxDelimiter, evloop.DefaultMaxInput),
+		Queue:        s.Queue,
+		LowWater:     max(1, s.Queue/2),
+		Overflow:     overflows[s.Overflow],
+		IdleTimeout:  s.IdleTimeout,
+		StallTimeout: s.StallTimeout,
+	}
+	if f, ok := svc.(service.Fareweller); ok {
+		o.Farewell, o.FarewellTimeout = f.Farewell(), farewellTimeout
+	}
+	return o
+}
+
+// maxDelimiter is room for a delimiter behind a line of max_line bytes, and
+// for the one byte more by which a service sees that the line is too long.
+const maxDelimiter = 64
+
+// start prepares the service for its first connection.
+func (ep *endpoint) start() error {
+	s, ok := ep.svc.(service.Starter)
+	if !ok {
+		return nil
+	}
+	if err := s.Start(); err != nil {
+		return fmt.Errorf("service %s: %w", ep.conf.Name, err)
+	}
+	return nil
+}
+
+// stop ends the service after its last connection.
+func (ep *endpoint) stop() {
+	if s, ok := ep.svc.(service.Stopper); ok {
+		s.Stop()
+	}
+}
+
+// Open takes a connection that Accept has let in.
+func (ep *endpoint) Open(c *evloop.Conn) {
+	s := service.SessionOf(c)
+	ep.conns++
+	ep.accepted++
+	ep.d.clients++
+	ep.sources.add(s.Peer)
+	c.SetOptions(ep.opts)
+	ep.d.log.opened(ep.conf.Name, s)
+	ep.d.statusChanged()
+	ep.svc.Open(c)
+}
+
+// Data hands bytes to the service.
+func (ep *endpoint) Data(c *evloop.Conn, p []byte) int { return ep.svc.Data(c, p) }
+
+// EOF tells the service that the client has no more to say.
+func (ep *endpoint) EOF(c *evloop.Conn) { ep.svc.EOF(c) }
+
+// Drained tells the service that there is room again.
+func (ep *endpoint) Drained(c *evloop.Conn) { ep.svc.Drained(c) }
+
+// Dropped counts and logs what the overflow policy threw away.
+func (ep *endpoint) Dropped(c *evloop.Conn, messages, bytes int) {
+	ep.dropped += uint64(messages)
+	ep.d.log.dropped(ep.conf.Name, service.SessionOf(c), messages, bytes)
+	if s, ok := ep.svc.(evloop.Dropper); ok {
+		s.Dropped(c, messages, bytes)
+	}
+}
+
+// Closed does the accounts of a connection that is over.
+func (ep *endpoint) Closed(c *evloop.Conn, err error) {
+	s := service.SessionOf(c)
+	ep.svc.Closed(c, err)
+	ep.conns--
+	ep.d.clients--
+	ep.bytesIn += c.BytesIn()
+	ep.bytesOut += c.BytesOut()
+	ep.sources.remove(s.Peer)
+	if err == nil && ep.leaving {
+		err = service.ErrShutdown
+	}
+	ep.d.log.closed(ep.conf.Name, c, s, ep.d.loop.Now(), err)
+	ep.d.statusChanged()
+	if ep.leaving && ep.conns == 0 {
+		ep.d.left(ep)
+	}
+}
+
+// leave lets no one in any more and asks every client to finish. left is
+// called when the last has.
+func (ep *endpoint) leave() {
+	ep.leaving = true
+	if ep.conns == 0 {
+		ep.d.left(ep)
+		return
+	}
+	drainer, _ := ep.svc.(service.Drainer)
+	for c := range ep.connections {
+		if drainer != nil {
+			drainer.Drain(c, ep.conf.DrainTimeout)
+			continue
+		}
+		c.CloseAfterFlush(ep.conf.DrainTimeout, nil) // nil: tell us if it could not
+	}
+}
+
+// connections yields the endpoint's connections. It walks over those of all
+// services: that happens at a reload, a stop and a dump, and a list of one's
+// own would cost every idle connection some bytes.
+func (ep *endpoint) connections(yield func(*evloop.Conn) bool) {
+	for c := range ep.d.loop.Conns() {
+		if s, ok := c.State.(*service.Session); ok && s.Owner == any(ep) && !yield(c) {
+			return
+		}
+	}
+}

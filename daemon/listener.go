@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package daemon
+
+import (
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+
+	"penstock/daemon/internal/config"
+	"penstock/daemon/internal/service"
+	"penstock/evloop"
+)
+
+// A listener is one listening socket and the way in. Whoever is refused is
+// accepted and closed at once: left in the backlog he would hold up the others
+// there, and the counters and the journal would not know of him. Only when the
+// process as a whole is full do clients wait in the backlog; the loop sees to
+// that.
+type listener struct {
+	d  *Daemon
+	ep *endpoint // who serves its clients; a reload may change it
+	ln *evloop.Listener
+
+	fd        int
+	family    int            // AF_INET, AF_INET6 or AF_UNIX
+	text      string         // what getsockname(2) said, or listen says
+	addr      config.Address // parsed; zero if listen could not say it
+	inherited bool
+	broken    bool       // the loop would not take it
+	file      socketFile // of a Unix socket that we have bound
+	tune      []sockOpt  // what accepted sockets do not inherit
+}
+
+// Accept is the admission. The session it makes is the connection's State.
+func (l *listener) Accept(_ *evloop.Listener, fd int, from netip.AddrPort) (evloop.Handler, any) {
+	peer, err := l.peer(fd, from)
+	reason := refusedPeer
+	if err == nil {
+		reason = l.admit(peer)
+	}
+	if reason != "" {
+		l.ep.refused[reason]++
+		l.d.log.refused(l.ep.conf.Name, l.text, peer, reason)
+		return nil, nil
+	}
+	for _, o := range l.tune {
+		o.set(fd)
+	}
+	l.d.lastID++
+	return l.ep, &service.Session{ID: l.d.lastID, Peer: peer, Since: l.d.loop.Now(), Owner: l.ep}
+}
+
+// Failed hears that accept4(2) failed. The loop retries by itself unless the
+// listener is dead; then the service is degraded.
+func (l *listener) Failed(ln *evloop.Listener, err error) {
+	if ln.Dead() {
+		l.d.log.listenerFailed(l.ep.conf.Name, l.text, err)
+		l.d.statusChanged()
+		return
+	}
+	l.d.log.acceptFails(l.ep.conf.Name, l.text, err)
+}
+
+// peer finds out who connected. A dual-stack listener reports IPv4 clients as
+// IPv4-mapped addresses (ipv6(7)); they are IPv4 clients to everybody here.
+func (l *listener) peer(fd int, from netip.AddrPort) (service.Peer, error) {
+	if !l.unix() {
+		return service.Peer{Addr: netip.AddrPortFrom(from.Addr().Unmap(), from.Port())}, nil
+	}
+	cred, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
+	if err != nil {
+		return service.Peer{}, err
+	}
+	return service.Peer{UID: cred.Uid, PID: cred.Pid}, nil
+}
+
+// unix reports whether clients are told apart by uid.
+func (l *listener) unix() bool { return l.family == unix.AF_UNIX }
+
+// arm lets the loop accept from now on.
+func (l *listener) arm() (err error) {
+	if !l.unix() {
+		l.tune = tuneListener(l.fd, l.inherited)
+	}
+	l.ln, err = l.d.loop.Listen(l.fd, l)
+	l.broken = err != nil
+	return err
+}
+
+// dead reports whether nothing will ever be accepted here.
+func (l *listener) dead() bool { return l.broken || l.ln != nil && l.ln.Dead() }
+
+// pause leaves clients in the backlog until resume.
+func (l *listener) pause() {
+	if l.ln != nil {
+		l.ln.Pause()
+	}
+}
+
+func (l *listener) resume() {
+	if l.ln != nil {
+		l.ln.Resume()
+	}
+}
+
+// close stops listening. A file we have bound goes too; what was inherited
+// belongs to the service manager, whose clients may be waiting in it.
+func (l *listener) close() {
+	if l.ln != nil {
+		_ = l.ln.Close()
+	} else {
+		closeFD(l.fd)
+	}
+	if l.file.path != "" {
+		l.file.remove()
+	}
+}
+
+func closeFD(fd int) { _ = unix.Close(fd) }

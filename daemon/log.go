@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package daemon
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"strconv"
+
+	"penstock/daemon/internal/config"
+	"penstock/daemon/internal/service"
+	"penstock/evloop"
+)
+
+// Every message and every key of the daemon is in this file: they are what an
+// operator greps for, what the journal indexes (upper-cased) and what tests
+// compare. Messages are constants, what varies is in the attributes.
+//
+//	error  the operator has to act
+//	warn   a client was refused or lost something
+//	info   the life of the process, and who came
+//	debug  the ordinary end of each connection
+//
+// What a peer can cause goes through the limiter. Payload is never logged.
+const (
+	keyService   = "service"
+	keyListener  = "listener"
+	keyConn      = "conn"
+	keyPeer      = "peer"
+	keyReason    = "reason"
+	keyErr       = "err"
+	keyBytesIn   = "bytes_in"
+	keyBytesOut  = "bytes_out"
+	keyElapsed   = "elapsed_us"
+	keyQueued    = "queued_bytes"
+	keyDropped   = "dropped"
+	keyConns     = "conns"
+	keyServices  = "services"
+	keyListeners = "listeners"
+	keyLimit     = "limit"
+	keyConfig    = "config"
+	keySignal    = "signal"
+	keyHint      = "hint"
+	keyEvent     = "event"
+	keyHeld      = "suppressed"
+	keyMessageID = "message_id"
+)
+
+// Catalog entries (journalctl -x) are found by these 128-bit names; see
+// MESSAGE_ID= in systemd.journal-fields(7).
+const (
+	idReady       = "339586fe9749450eab7da5bb7f4867f8"
+	idStopping    = "6ff947479a4a4f519f0167437cff4721"
+	idStopped     = "8b76b76afa824a20bdeb7b33b3dc5ad2"
+	idApplied     = "2a94423e41764e0b8d179b9930caac03"
+	idNotApplied  = "c6ba6f889b8f4dac85af732d1ca2a43d"
+	idNoListener  = "da98869d2df2434693514da8c1944e1f"
+	idStraySocket = "940bb34f95b94ebab7b67e58665acc79"
+	idRefused     = "97e8cbe119ff4244a432459954537a74"
+	idCut         = "ebb095295387405384d557a194e43899"
+	idDropped     = "0b88c406917940ac8807fbb7f2f8730d"
+	idFailed      = "dfd36d1a58924adaa952a98fb87d818e"
+	idAcceptFails = "7e18bdebf04b43f6a298221ea5baa164"
+)
+
+func messageID(id string) slog.Attr { return slog.String(keyMessageID, id) }
+
+// A journal writes the daemon's records. Loop goroutine only.
+type journal struct {
+	log   *slog.Logger
+	lim   *limiter
+	peers config.Peers
+}
+
+// LogStartFailed says why the process ends, one record for each mistake in the
+// configuration, so that every one can be found by file and key.
+func LogStartFailed(log *slog.Logger, err error) {
+	mistakes, ok := errors.AsType[config.Errors](err)
+	if !ok {
+		log.Error("daemon failed", messageID(idFailed), slog.Any(keyErr, err))
+		return
+	}
+	for _, m := range mistakes {
+		log.Error("configuration mistake", messageID(idFailed), slog.String(keyConfig, m.File),
+			slog.Int("line", m.Line), slog.String("key", m.Key), slog.String(keyErr, m.Problem))
+	}
+}
+
+func (j *journal) ready(version string, services, listeners int) {
+	j.log.Info("daemon ready", messageID(idReady), slog.String("version", version),
+		slog.Int(keyServices, services), slog.Int(keyListeners, listeners))
+}
+
+func (j *journal) stopping(signal string, conns int) {
+	j.log.Info("daemon stopping", messageID(idStopping), slog.String(keySignal, signal), slog.Int(keyConns, conns))
+}
+
+func (j *journal) stopped(cut int) {
+	j.log.Info("daemon stopped", messageID(idStopped), slog.Int("cut", cut))
+}
+
+func (j *journal) serving(name, address string) {
+	j.log.Debug("service listening", slog.String(keyService, name), slog.String(keyListener, address))
+}
+
+func (j *journal) applied(p plan) {
+	j.log.Info("configuration applied", messageID(idApplied), slog.Int("added", len(p.added)),
+		slog.Int("removed", len(p.removed)), slog.Int("replaced", len(p.replaced)),
+		slog.Int("adjusted", len(p.adjusted)), slog.Int("unchanged", p.unchanged))
+}
+
+func (j *journal) notApplied(err error) {
+	j.log.Error("configuration refused, the old one stays in force", messageID(idNotApplied), slog.Any(keyErr, err))
+}
+
+func (j *journal) needsRestart(name, key string) {
+	j.log.Warn("change takes effect at the next start", slog.String(keyService, name), slog.String("key", key))
+}
+
+func (j *journal) listenerMissing(name, address string) {
+	j.log.Error("listener missing", messageID(idNoListener), slog.String(keyService, name),
+		slog.String(keyListener, address), slog.String(keyHint, hint))
+}
+
+func (j *journal) listenerFailed(name, address string, err error) {
+	j.log.Error("listener failed", messageID(idNoListener), slog.String(keyService, name),
+		slog.String(keyListener, address), slog.Any(keyErr, err))
+}
+
+func (j *journal) unlistedSocket(name, address string) {
+	j.log.Warn("socket served that the configuration does not list", messageID(idStraySocket),
+		slog.String(keyService, name), slog.String(keyListener, address), slog.String(keyHint, hint))
+}
+
+func (j *journal) extraSocket(name, address string) {
+	j.log.Warn("socket of no service closed", messageID(idStraySocket),
+		slog.String("name", name), slog.String(keyListener, address), slog.String(keyHint, hint))
+}
+
+func (j *journal) rejectedDescriptor(name string, fd int, reason string) {
+	j.log.Warn("descriptor closed", messageID(idStraySocket),
+		slog.String("name", name), slog.Int("fd", fd), slog.String(keyReason, reason))
+}
+
+func (j *journal) fewerConnections(asked, got int) {
+	j.log.Warn("limit of connections lowered to what open files allow",
+		slog.Int(keyLimit, got), slog.Int("asked", asked))
+}
+
+func (j *journal) subnetsUnknown(name string, err error) {
+	j.log.Warn("local-subnets means this machine only", slog.String(keyService, name), slog.Any(keyErr, err))
+}
+
+func (j *journal) signalIgnored(signal string) {
+	j.log.Info("signal ignored", slog.String(keySignal, signal))
+}
+
+func (j *journal) notifyFailed(err error) {
+	j.log.Warn("service manager not told", slog.Any(keyErr, err))
+}
+
+func (j *journal) acceptFails(name, address string, err error) {
+	if !j.lim.allow(limitKey{name, "accept failed"}) {
+		return
+	}
+	j.log.Error("accept failed, clients wait", messageID(idAcceptFails), slog.String(keyService, name),
+		slog.String(keyListener, address), slog.Any(keyErr, err))
+}
+
+// held is what the limiter reports at the end of a window.
+func (j *journal) held(k limitKey, n int) {
+	j.log.Warn("messages suppressed", slog.String(keyService, k.service), slog.String(keyEvent, k.event),
+		slog.Int(keyHeld, n))
+}
+
+func (j *journal) refused(name, listener string, p service.Peer, reason string) {
+	if !j.lim.allow(limitKey{name, "refused " + reason}) {
+		return
+	}
+	j.log.Warn("connection refused", messageID(idRefused), slog.String(keyService, name),
+		slog.String(keyListener, listener), j.peer(p), slog.String(keyReason, reason))
+}
+
+func (j *journal) opened(name string, s *service.Session) {
+	if !j.lim.allow(limitKey{name, "opened"}) {
+		return
+	}
+	j.log.Info("connection opened", slog.String(keyService, name), slog.Uint64(keyConn, s.ID), j.peer(s.Peer))
+}
+
+func (j *journal) closed(name string, c *evloop.Conn, s *service.Session, now evloop.Time, err error) {
+	reason, level := reasonOf(err)
+	message, id := "connection closed", slog.Attr{}
+	if level >= slog.LevelInfo {
+		message, id = "connection cut", messageID(idCut)
+	}
+	if !j.log.Enabled(context.Background(), level) || !j.lim.allow(limitKey{name, "closed " + reason}) {
+		return
+	}
+	cause := slog.Attr{}
+	if reason == unnamedReason {
+		cause = slog.Any(keyErr, err)
+	}
+	j.log.LogAttrs(context.Background(), level, message, id, slog.String(keyService, name), slog.Uint64(keyConn, s.ID), j.peer(s.Peer),
+		slog.String(keyReason, reason), cause,
+		slog.Uint64(keyBytesIn, c.BytesIn()), slog.Uint64(keyBytesOut, c.BytesOut()),
+		slog.Uint64(keyDropped, c.Dropped()), slog.Int64(keyElapsed, now.Sub(s.Since).Microseconds()))
+}
+
+func (j *journal) dropped(name string, s *service.Session, messages, bytes int) {
+	if !j.lim.allow(limitKey{name, "dropped"}) {
+		return
+	}
+	j.log.Warn("messages dropped", messageID(idDropped), slog.String(keyService, name), slog.Uint64(keyConn, s.ID),
+		j.peer(s.Peer), slog.Int(keyDropped, messages), slog.Int("dropped_bytes", bytes))
+}
+
+// peer returns the client's address as far as log.peers lets it be known. An
+// attribute without a key is left out by slog.
+func (j *journal) peer(p service.Peer) slog.Attr {
+	addr := p.Addr.Addr()
+	switch j.peers {
+	case config.PeersNone:
+		return slog.Attr{}
+	case config.PeersFull:
+		return slog.String(keyPeer, p.String())
+	}
+	if !addr.IsValid() {
+		return slog.String(keyPeer, "uid "+strconv.FormatUint(uint64(p.UID), 10))
+	}
+	bits := 48
+	if addr.Is4() {
+		bits = 24
+	}
+	return slog.String(keyPeer, netip.PrefixFrom(addr.WithZone(""), bits).Masked().String())
+}

@@ -1,0 +1,310 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package daemon
+
+import (
+	"errors"
+	"reflect"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"penstock/daemon/internal/config"
+)
+
+// A reload is a transaction: read and validate off the loop, stage everything
+// that can fail (services, programs, sockets), and only then swap. Whatever
+// fails before that, the old configuration stays in force as if nothing had
+// been asked.
+//
+//	file ──► diff ──► stage ──► commit
+//	           │        └─ undo: close what was opened, open what was closed
+//	           └─ by service: unchanged, adjusted, replaced, added, removed
+//
+// Restarting on each change was the alternative; it would end connections of
+// services that nobody touched.
+
+// A plan is the difference between two configurations.
+type plan struct {
+	added     []*config.Service
+	removed   []*config.Service // as they were
+	replaced  []*config.Service // another kind, or another key of the kind
+	adjusted  []*config.Service // other limits, lists or sockets
+	unchanged int
+}
+
+func diff(old, next *config.Config) (p plan) {
+	before := make(map[string]*config.Service)
+	for _, s := range old.Services {
+		before[s.Name] = s
+	}
+	for _, s := range next.Services {
+		was := before[s.Name]
+		delete(before, s.Name)
+		switch {
+		case was == nil:
+			p.added = append(p.added, s)
+		case reflect.DeepEqual(was, s):
+			p.unchanged++
+		case sameService(was, s):
+			p.adjusted = append(p.adjusted, s)
+		default:
+			p.replaced = append(p.replaced, s)
+		}
+	}
+	for _, s := range old.Services {
+		if before[s.Name] != nil {
+			p.removed = append(p.removed, s)
+		}
+	}
+	return p
+}
+
+// sameService reports whether what runs for a can go on for b: all that the
+// service itself was made from is equal. Everything else is the endpoint's.
+func sameService(a, b *config.Service) bool {
+	return a.Kind == b.Kind && a.MaxLine == b.MaxLine &&
+		reflect.DeepEqual(a.Lookup, b.Lookup) && reflect.DeepEqual(a.Ticker, b.Ticker) &&
+		reflect.DeepEqual(a.Handler, b.Handler) && reflect.DeepEqual(a.Room, b.Room) &&
+		reflect.DeepEqual(a.QOTD, b.QOTD)
+}
+
+// beginReload reads the files on a goroutine of its own.
+func (d *Daemon) beginReload() {
+	d.tell(d.env.Notifier.Reloading())
+	go func() {
+		cfg, err := d.env.Load()
+		d.loop.Post(func() { d.loaded(cfg, err) })
+	}()
+}
+
+// loaded finishes the reload with what was read.
+func (d *Daemon) loaded(cfg *config.Config, err error) {
+	if d.life.phase != reloading {
+		return // told to stop meanwhile
+	}
+	if err == nil {
+		err = d.apply(d.env.relevant(cfg))
+	}
+	d.refusal = err
+	if err != nil {
+		d.log.notApplied(err)
+	}
+	d.trigger(settled)
+}
+
+// apply puts cfg in force, or changes nothing and says why.
+func (d *Daemon) apply(cfg *config.Config) error {
+	p := diff(d.cfg, cfg)
+	connections, err := fitConnections(cfg)
+	if err != nil {
+		return err
+	}
+	st := &stage{d: d, made: make(map[string]*endpoint)}
+	if err := st.prepare(p, cfg); err != nil {
+		st.undo()
+		return err
+	}
+	if connections < cfg.Limits.Connections {
+		d.log.fewerConnections(cfg.Limits.Connections, connections)
+	}
+	d.loop.SetLimits(connections+internalConns(cfg), cfg.Limits.Memory)
+	limitMemory(cfg.Limits)
+	d.log.peers = cfg.Log.Peers
+	if d.env.Level != nil {
+		d.env.Level.Set(cfg.Log.Level)
+	}
+	st.commit(p, cfg)
+	d.log.applied(p)
+	return nil
+}
+
+// A stage holds what a reload has opened and is not yet in force.
+type stage struct {
+	d       *Daemon
+	made    map[string]*endpoint // of added and replaced services
+	opened  []*listener
+	vacated []*listener // own ones, closed because a new address overlaps
+}
+
+// prepare makes the new services and, unless the service manager does that,
+// opens the addresses that nobody listens on yet.
+func (st *stage) prepare(p plan, cfg *config.Config) error {
+	for _, s := range slices.Concat(p.added, p.replaced) {
+		ep, err := st.d.newEndpoint(s)
+		if err != nil {
+			return err
+		}
+		if err := ep.start(); err != nil {
+			return err
+		}
+		st.made[s.Name] = ep
+	}
+	if st.d.env.Managed {
+		return nil
+	}
+	for _, s := range slices.Concat(p.added, p.replaced, p.adjusted) {
+		for _, a := range s.Listen {
+			if st.d.listenerAt(a) != nil {
+				continue
+			}
+			if err := st.open(s, a, cfg); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// open binds a for s. An address that overlaps one in use, as 0.0.0.0:7000
+// does 127.0.0.1:7000, can only be bound when that one is closed; this is done
+// if the new configuration has no use for it.
+func (st *stage) open(s *config.Service, a config.Address, cfg *config.Config) error {
+	ep := &endpoint{conf: s} // stands in until commit
+	l, err := st.d.openListener(ep, a)
+	if errors.Is(err, unix.EADDRINUSE) {
+		for _, old := range st.d.listeners() {
+			if !old.inherited && a.Overlaps(old.addr) && (old.dead() || !listed(cfg, old.addr)) {
+				old.close()
+				st.vacated = append(st.vacated, old)
+			}
+		}
+		if len(st.vacated) > 0 {
+			l, err = st.d.openListener(ep, a)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	st.opened = append(st.opened, l)
+	return nil
+}
+
+func listed(cfg *config.Config, a config.Address) bool {
+	return slices.ContainsFunc(cfg.Services, func(s *config.Service) bool { return slices.Contains(s.Listen, a) })
+}
+
+// undo closes what was opened and opens what was closed.
+func (st *stage) undo() {
+	for _, l := range st.opened {
+		l.close()
+	}
+	for _, ep := range st.made {
+		ep.stop()
+	}
+	for _, old := range st.vacated {
+		again, err := st.d.openListener(old.ep, old.addr)
+		if err == nil {
+			*old = *again
+			err = old.arm()
+		}
+		if err != nil {
+			old.broken = true
+			st.d.log.listenerFailed(old.ep.conf.Name, old.text, err)
+		}
+	}
+}
+
+// commit swaps. Listeners that stay open are pointed to whoever serves them
+// now, so no client finds a port closed.
+func (st *stage) commit(p plan, cfg *config.Config) {
+	d := st.d
+	open := slices.Concat(d.listeners(), st.opened)
+	open = slices.DeleteFunc(open, func(l *listener) bool { return slices.Contains(st.vacated, l) })
+	old := d.endpoints
+	d.cfg, d.endpoints, d.parked = cfg, make(map[string]*endpoint), make(map[string][]*listener)
+	for _, s := range cfg.Services {
+		ep := st.made[s.Name]
+		if ep == nil {
+			ep = old[s.Name]
+			delete(old, s.Name)
+			ep.adjust(s)
+		}
+		ep.listeners = nil
+		d.endpoints[s.Name] = ep
+	}
+	for _, l := range open {
+		d.rehome(l)
+	}
+	for _, ep := range d.ordered() {
+		d.armAll(ep)
+	}
+	for _, s := range slices.Concat(p.removed, p.replaced) {
+		ep := old[s.Name]
+		ep.listeners = nil
+		d.leaving = append(d.leaving, ep)
+		ep.leave()
+	}
+}
+
+// rehome gives an open listener to the service that wants it now. Inherited
+// ones go by name and are kept when nobody wants them, since they could not
+// be opened again: a service that a slip removed comes back with the next
+// reload.
+func (d *Daemon) rehome(l *listener) {
+	var to *endpoint
+	name := l.ep.conf.Name
+	if l.inherited {
+		to = d.endpoints[name]
+	} else {
+		to = d.wants(l.addr)
+	}
+	switch {
+	case to != nil:
+		l.ep = to
+		to.listeners = append(to.listeners, l)
+		l.resume()
+	case l.inherited:
+		l.pause()
+		d.parked[name] = append(d.parked[name], l)
+	default:
+		l.close()
+	}
+}
+
+// wants returns the endpoint whose listen holds a.
+func (d *Daemon) wants(a config.Address) *endpoint {
+	for _, ep := range d.ordered() {
+		if slices.Contains(ep.conf.Listen, a) {
+			return ep
+		}
+	}
+	return nil
+}
+
+// listenerAt returns the listener of our own that is open on a.
+func (d *Daemon) listenerAt(a config.Address) *listener {
+	for _, l := range d.listeners() {
+		if l.addr == a && !l.dead() {
+			return l
+		}
+	}
+	return nil
+}
+
+// adjust gives the endpoint new common keys. Connections that are open keep
+// the bounds they came in with.
+func (ep *endpoint) adjust(s *config.Service) {
+	was := ep.conf
+	ep.conf = s
+	ep.opts = connOptions(s, ep.svc)
+	for _, key := range ep.changedSocketKeys(was, s) {
+		ep.d.log.needsRestart(s.Name, key)
+	}
+}
+
+// changedSocketKeys names the keys of sockets that are open already and
+// cannot be changed on them.
+func (ep *endpoint) changedSocketKeys(a, b *config.Service) (keys []string) {
+	note := func(key string, changed bool) {
+		if changed {
+			keys = append(keys, key)
+		}
+	}
+	note("backlog", a.Backlog != b.Backlog)
+	note("socket_mode", a.SocketMode != b.SocketMode)
+	note("socket_user", a.SocketUser != b.SocketUser)
+	note("socket_group", a.SocketGroup != b.SocketGroup)
+	note("bind_device", a.BindDevice != b.BindDevice)
+	return keys
+}

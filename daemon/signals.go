@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package daemon
+
+import (
+	"os"
+	"os/signal"
+
+	"golang.org/x/sys/unix"
+)
+
+// caught lists the signals that are handled, see penstock(8).
+//
+// SIGPIPE is caught and dropped: a client that went away is an error of its
+// write, not of the process. It is not ignored, because that would be
+// inherited by a handler's program, and shells rely on it.
+//
+// SIGUSR2 has no meaning yet and must not kill: it is kept for handing over
+// to a successor (RestartKillSignal= in systemd.kill(5)).
+var caught = []os.Signal{unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGUSR1, unix.SIGUSR2, unix.SIGPIPE}
+
+// catchSignals has signals served by the loop until release is called. It
+// comes before READY: the Go runtime catches SIGHUP only to kill the process
+// with it.
+func (d *Daemon) catchSignals() (release func()) {
+	ch := make(chan os.Signal, 16)
+	signal.Notify(ch, caught...)
+	go func() {
+		for s := range ch {
+			if s != unix.SIGPIPE {
+				d.loop.Post(func() { d.signalled(s.(unix.Signal)) })
+			}
+		}
+	}()
+	return func() {
+		signal.Stop(ch)
+		close(ch)
+	}
+}
+
+func (d *Daemon) signalled(s unix.Signal) {
+	switch s {
+	case unix.SIGTERM, unix.SIGINT:
+		clients := d.clients
+		d.trigger(terminate)
+		d.log.stopping(unix.SignalName(s), clients)
+	case unix.SIGHUP:
+		d.trigger(hangup)
+	case unix.SIGUSR1:
+		d.dump()
+	default:
+		d.log.signalIgnored(unix.SignalName(s))
+	}
+}

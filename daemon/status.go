@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package daemon
+
+import (
+	"cmp"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"penstock/daemon/internal/service"
+	"penstock/evloop"
+)
+
+// statusDelay gathers changes into one STATUS=. It also bounds how often a
+// client can wake the service manager by connecting. Without a change there
+// is no timer.
+const statusDelay = 2 * time.Second
+
+// statusChanged has a STATUS= sent soon.
+func (d *Daemon) statusChanged() {
+	if d.env.Notifier == nil || d.statusDue || d.life.phase != ready {
+		return
+	}
+	d.statusDue = true
+	d.schedule(timerStatus, statusDelay)
+}
+
+func (d *Daemon) sendStatus() {
+	if d.life.phase == ready {
+		d.tell(d.env.Notifier.Status(d.status()))
+	}
+}
+
+// status is one line for systemctl status: what runs, and above all what does
+// not and what to do about it. What matters most comes first, since the line
+// may be cut.
+func (d *Daemon) status() string {
+	var parts []string
+	if d.refusal != nil {
+		first, _, _ := strings.Cut(d.refusal.Error(), "\n")
+		parts = append(parts, "reload refused, the old configuration stays in force: "+first)
+	}
+	if names := d.degraded(); len(names) > 0 {
+		parts = append(parts, fmt.Sprintf("degraded: %s (%s)", strings.Join(names, ", "), d.remedy()))
+	}
+	parts = append(parts, fmt.Sprintf("%d services, %d connections", len(d.endpoints), d.clients))
+	return strings.Join(parts, "; ")
+}
+
+// degraded names the services that lack a listener.
+func (d *Daemon) degraded() (names []string) {
+	for _, ep := range d.ordered() {
+		if len(ep.missing()) > 0 {
+			names = append(names, ep.conf.Name)
+		}
+	}
+	return names
+}
+
+// remedy says what to do about a degraded service.
+func (d *Daemon) remedy() string {
+	if d.env.Managed {
+		return hint
+	}
+	return "restart it"
+}
+
+// dumpConns bounds how many connections of a service SIGUSR1 writes to the
+// log: the journal is no place for thousands, and those that matter are the
+// ones with the most queued.
+const dumpConns = 20
+
+// dump writes the state to the log.
+func (d *Daemon) dump() {
+	st := d.loop.Stats()
+	d.log.log.Info("state", slog.String("phase", d.life.phase.String()),
+		slog.Int(keyServices, len(d.endpoints)), slog.Int(keyConns, d.clients),
+		slog.Int("leaving", len(d.leaving)), slog.Int("timers", st.Timers),
+		slog.Int64(keyQueued, st.Queued), slog.Uint64("accepted", st.Accepted),
+		slog.Uint64("accept_errors", st.AcceptErrors), slog.Uint64("stale_events", st.StaleEvents))
+	for _, ep := range append(d.ordered(), d.leaving...) {
+		ep.dump()
+	}
+}
+
+func (ep *endpoint) dump() {
+	in, out := ep.bytesIn, ep.bytesOut
+	var conns []*evloop.Conn
+	for c := range ep.connections {
+		in += c.BytesIn()
+		out += c.BytesOut()
+		conns = append(conns, c)
+	}
+	log := ep.d.log.log.With(slog.String(keyService, ep.conf.Name))
+	log.Info("service state", slog.String("kind", string(ep.conf.Kind)), slog.String(keyListeners, ep.addresses()),
+		slog.Int("missing", len(ep.missing())), slog.Bool("leaving", ep.leaving),
+		slog.Int(keyConns, ep.conns), slog.Uint64("accepted", ep.accepted), slog.String("refused", ep.refusals()),
+		slog.Uint64(keyDropped, ep.dropped), slog.Uint64(keyBytesIn, in), slog.Uint64(keyBytesOut, out))
+	slices.SortFunc(conns, func(a, b *evloop.Conn) int { return cmp.Compare(b.Queued(), a.Queued()) })
+	for _, c := range conns[:min(len(conns), dumpConns)] {
+		s := service.SessionOf(c)
+		log.Info("connection state", slog.Uint64(keyConn, s.ID), ep.d.log.peer(s.Peer),
+			slog.Int(keyQueued, c.Queued()), slog.Uint64(keyBytesIn, c.BytesIn()), slog.Uint64(keyBytesOut, c.BytesOut()),
+			slog.Uint64(keyDropped, c.Dropped()), slog.Int64(keyElapsed, ep.d.loop.Now().Sub(s.Since).Microseconds()))
+	}
+}
+
+func (ep *endpoint) addresses() string {
+	var texts []string
+	for _, l := range ep.listeners {
+		if !l.dead() {
+			texts = append(texts, l.text)
+		}
+	}
+	return strings.Join(texts, " ")
+}
+
+// refusals lists how many were refused for which reason, "address=3 uid=1".
+func (ep *endpoint) refusals() string {
+	var texts []string
+	for reason, n := range ep.refused {
+		texts = append(texts, fmt.Sprintf("%s=%d", reason, n))
+	}
+	slices.Sort(texts)
+	return strings.Join(texts, " ")
+}

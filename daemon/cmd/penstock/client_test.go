@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/sys/unix"
+)
+
+func freePort(ts *testscript.TestScript, _ bool, args []string) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	defer ln.Close()
+	ts.Setenv(args[0], strconv.Itoa(ln.Addr().(*net.TCPAddr).Port))
+}
+
+func expand(ts *testscript.TestScript, _ bool, args []string) {
+	for _, name := range args {
+		path := ts.MkAbs(name)
+		text, err := os.ReadFile(path)
+		ts.Check(err)
+		ts.Check(os.WriteFile(path, []byte(os.Expand(string(text), ts.Getenv)), 0o644))
+	}
+}
+
+// listen opens a socket that start passes on. Its address is in $NAME.
+func listen(ts *testscript.TestScript, _ bool, args []string) {
+	name, addr := args[0], args[1]
+	ln, err := net.Listen(network(addr), address(ts, addr))
+	ts.Check(err)
+	if u, ok := ln.(*net.UnixListener); ok {
+		u.SetUnlinkOnClose(false)
+	}
+	f, err := ln.(interface{ File() (*os.File, error) }).File()
+	ts.Check(err)
+	ts.Setenv(name, ln.Addr().String())
+	ts.Check(ln.Close()) // the duplicate in f goes on listening
+	worldOf(ts).sockets[name] = f
+}
+
+func network(addr string) string {
+	if strings.ContainsRune(addr, ':') {
+		return "tcp"
+	}
+	return "unix"
+}
+
+// address makes the path of a Unix socket absolute.
+func address(ts *testscript.TestScript, addr string) string {
+	if network(addr) == "unix" && addr[0] != '@' {
+		return ts.MkAbs(addr)
+	}
+	return addr
+}
+
+func connect(ts *testscript.TestScript, addr string) net.Conn {
+	c, err := net.DialTimeout(network(addr), address(ts, addr), patience)
+	ts.Check(err)
+	ts.Check(c.SetDeadline(time.Now().Add(patience)))
+	return c
+}
+
+func dial(ts *testscript.TestScript, neg bool, args []string) {
+	if neg {
+		if c, err := net.Dial(network(args[1]), address(ts, args[1])); err == nil {
+			_ = c.Close()
+			ts.Fatalf("something listens on %s", args[1])
+		}
+		return
+	}
+	worldOf(ts).conns[args[0]] = connect(ts, args[1])
+}
+
+// unquote reads the escapes of Go in a script's text, such as \n.
+func unquote(ts *testscript.TestScript, s string) string {
+	out, err := strconv.Unquote(`"` + strings.ReplaceAll(s, `"`, `\"`) + `"`)
+	ts.Check(err)
+	return out
+}
+
+func send(ts *testscript.TestScript, _ bool, args []string) {
+	_, err := io.WriteString(worldOf(ts).conns[args[0]], unquote(ts, args[1]))
+	ts.Check(err)
+}
+
+func recv(ts *testscript.TestScript, _ bool, args []string) {
+	want := unquote(ts, args[1])
+	b := make([]byte, len(want))
+	n, err := io.ReadFull(worldOf(ts).conns[args[0]], b)
+	if err != nil || string(b) != want {
+		ts.Fatalf("%s received %q (%v), want %q", args[0], b[:n], err, want)
+	}
+}
+
+func eof(ts *testscript.TestScript, _ bool, args []string) {
+	rest, err := io.ReadAll(worldOf(ts).conns[args[0]])
+	if len(rest) > 0 || err != nil && !errors.Is(err, unix.ECONNRESET) {
+		ts.Fatalf("%s received %q (%v), want the end", args[0], rest, err)
+	}
+}
+
+func refused(ts *testscript.TestScript, _ bool, args []string) {
+	c := connect(ts, args[0])
+	defer c.Close()
+	if n, err := c.Read(make([]byte, 1)); n > 0 || err == nil {
+		ts.Fatalf("%s lets us in", args[0])
+	}
+}
+
+func hangup(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(worldOf(ts).conns[args[0]].Close())
+	delete(worldOf(ts).conns, args[0])
+}
+
+func shut(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(worldOf(ts).conns[args[0]].(interface{ CloseWrite() error }).CloseWrite())
+}

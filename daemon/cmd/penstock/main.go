@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Command penstock serves the services of one configuration file on one event
+// loop. See penstock(8) and penstock.toml(5).
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+
+	"penstock/systemd"
+)
+
+// version is set by the linker (see the Makefile).
+var version = "unversioned"
+
+// Exit statuses, as penstock(8) lists them. 78 is EX_CONFIG of sysexits.h: a
+// restart would change nothing.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2
+	exitConfig = 78
+)
+
+// A process is what main was started with, so that commands can be tested.
+type process struct {
+	stdout, stderr io.Writer
+	inherited      systemd.Inherited
+	inheritErr     error
+}
+
+func main() {
+	// First of all: until its variables are gone from the environment, anything
+	// that starts a process would pass our sockets on.
+	inherited, err := systemd.Inherit()
+	p := process{os.Stdout, os.Stderr, inherited, err}
+	os.Exit(p.run(os.Args[1:]))
+}
+
+// run dispatches to the subcommand and returns the exit status.
+func (p process) run(args []string) int {
+	if len(args) == 0 {
+		fmt.Fprint(p.stderr, usage)
+		return exitUsage
+	}
+	switch args[0] {
+	case "help", "-h", "-help", "--help":
+		fmt.Fprint(p.stdout, usage)
+		return exitOK
+	}
+	for _, c := range commands {
+		if c.name == args[0] {
+			return c.main(p, args[1:])
+		}
+	}
+	fmt.Fprintf(p.stderr, "penstock: unknown command %q\n%s", args[0], usage)
+	return exitUsage
+}

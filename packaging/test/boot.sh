@@ -1,0 +1,88 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# boot.sh nspawn|qemu|pi3 ARCH SUITE [CASE...]
+#
+# Builds the package and its next version, boots a Debian and runs the cases in
+# it. A container costs two seconds, so in nspawn each case has its own; an
+# emulated machine costs half a minute, so there all share one, and those are
+# run that say "Boots: qemu" in their head.
+#
+# A case is cases/NAME.sh: its head says in words what must hold. With
+# cases/NAME.offline, that runs first in the tree before it boots (nspawn only).
+# JOBS (2) containers run at a time.
+set -euo pipefail
+
+kind=${1:?nspawn, qemu or pi3} arch=${2:?ARCH} suite=${3:?SUITE}
+shift 3
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(dirname "$(dirname "$here")")
+version=$(sed -n 's/^## \([0-9][0-9A-Za-z.~+-]*\).*/\1/p' "$root/CHANGELOG.md" | head -n 1)
+row=$(awk -v arch="$arch" '!/^#/ && $6 == arch { print $1 }' "$root/cross/targets")
+[ "$(id -u)" = 0 ] || {
+	echo "boot.sh: must be root to boot a machine" >&2
+	exit 1
+}
+
+work=$(mktemp -dt penstock-boot.XXXXXX)
+trap 'rm -rf --one-file-system "$work"' EXIT
+mkdir "$work/payload"
+cp -a "$here/payload/." "$here/cases" "$work/payload/"
+build=$root/packaging/deb/build.sh
+cp "$("$build" -o "$work/deb" "$row")" "$work/payload/penstock.deb"
+cp "$("$build" -o "$work/deb" -v "$version+next" "$row")" "$work/payload/penstock-next.deb"
+if command -v apt-ftparchive >/dev/null && [ "$kind" = nspawn ]; then
+	"$root/packaging/apt-repo.sh" "$work/deb" "$work/payload/apt" >"$work/log" 2>&1 || cat "$work/log"
+fi
+
+# cases prints the names to run.
+cases() {
+	if [ $# != 0 ]; then
+		printf '%s\n' "$@"
+	elif [ "$kind" = nspawn ]; then
+		basename -s .sh "$here"/cases/*.sh
+	else
+		grep -l '^# Boots:.*qemu' "$here"/cases/*.sh | xargs basename -s .sh
+	fi
+}
+
+# contain runs one case in a container and keeps what it says.
+contain() {
+	local name=$1 folder=$work/$1 start=$SECONDS status=0 timeout
+	cp -al "$work/payload" "$folder"
+	[ ! -e "$here/cases/$name.offline" ] || install -m 0755 "$here/cases/$name.offline" "$folder/offline"
+	timeout=$(sed -n 's/^# Timeout: //p' "$here/cases/$name.sh")
+	TIMEOUT=${timeout:-90} "$here/nspawn.sh" "$arch" "$suite" "$folder" "$name" >"$work/$name.log" 2>&1 || status=$?
+	rm -rf "$folder"
+	if [ $status = 0 ]; then
+		echo "pass $suite $name, $((SECONDS - start)) s"
+		[ -z "${VERBOSE:-}" ] || cat "$work/$name.log"
+	else
+		echo "FAIL $suite $name, status $status, $((SECONDS - start)) s"
+		sed 's/^/     /' "$work/$name.log"
+		return 1
+	fi
+}
+
+mapfile -t names < <(cases "$@")
+if [ "$kind" != nspawn ]; then
+	[ "$kind" = qemu ] || export BOARD=$kind
+	"$here/qemu.sh" "$arch" "$suite" "$work/payload" "${names[@]}"
+	exit
+fi
+# Once now, so that no case waits for it.
+"$here/image.sh" "$arch" "$suite" tree >/dev/null
+failed=0 running=0
+for name in "${names[@]}"; do
+	if [ $running -ge "${JOBS:-2}" ]; then
+		wait -n || failed=1
+		running=$((running - 1))
+	fi
+	contain "$name" &
+	running=$((running + 1))
+done
+while [ $running -gt 0 ]; do
+	wait -n || failed=1
+	running=$((running - 1))
+done
+exit $failed

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+#
+# assert.sh: what every case says its claims with. A failed claim does not end
+# the case: the ones after it may tell why.
+
+claims_failed=0
+# Everything takes about ten times as long where the CPU is emulated.
+if systemd-detect-virt -qc; then slow=1; else slow=10; fi
+config=/etc/penstock/penstock.toml
+
+# claim TEXT COMMAND... states that COMMAND succeeds.
+claim() {
+	local text=$1
+	shift
+	if "$@" >/run/claim 2>&1; then
+		echo "ok   $text"
+	else
+		echo "FAIL $text: $*"
+		sed 's/^/     | /' /run/claim | tail -n 12
+		claims_failed=1
+	fi
+}
+
+# denied TEXT COMMAND... states that COMMAND fails.
+denied() {
+	local text=$1
+	shift
+	claim "$text" not "$@"
+}
+not() { ! "$@"; }
+
+is() {
+	[ "$1" = "$2" ] && return
+	echo "got  '$1'"
+	echo "want '$2'"
+	return 1
+}
+
+# below A B, for whole numbers.
+below() {
+	[ "$1" -lt "$2" ] && return
+	echo "$1 is not below $2"
+	return 1
+}
+
+# eventually SECONDS COMMAND... polls until COMMAND succeeds.
+eventually() {
+	local deadline=$((SECONDS + $1 * slow))
+	shift
+	until "$@"; do
+		if [ $SECONDS -ge $deadline ]; then
+			echo "not within time"
+			return 1
+		fi
+		sleep 0.1
+	done
+}
+
+# done_claiming ends the case.
+done_claiming() {
+	if [ $claims_failed != 0 ]; then
+		echo "--- state"
+		systemctl --no-pager --plain list-units --all 'penstock*' --no-legend
+		journalctl --no-pager -n 40 -o short-monotonic -u 'penstock*' -t systemd 2>/dev/null | grep -i penstock
+	fi
+	exit $claims_failed
+}
+
+state() { systemctl show -P ActiveState "$1"; }
+state_is() { is "$(state "$1")" "$2"; }
+property() { systemctl show -P "$2" "$1"; }
+
+install_package() {
+	dpkg -i "${1:-./penstock.deb}" </dev/null >/run/dpkg 2>&1 || {
+		cat /run/dpkg
+		return 1
+	}
+}
+
+# ask PORT [QUESTION] prints what a lookup service answers, up to its full stop.
+ask() {
+	local socket answer=
+	{ exec {socket}<>"/dev/tcp/127.0.0.1/$1"; } 2>/dev/null || {
+		echo refused
+		return 1
+	}
+	printf '%s' "${2:-What is your quest?}" >&"$socket"
+	IFS= read -r -d . -t $((12 * slow)) -u "$socket" answer
+	exec {socket}>&-
+	printf '%s.\n' "$answer"
+	[ -n "$answer" ]
+}
+answers() { is "$(ask "$1")" "${2:-To seek the Holy Grail.}"; }
+
+listens() { ss -Hltn "sport = :$1" | grep -q .; }
+connects() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+
+# journal MATCH... prints what the daemon has logged, all fields as JSON lines
+# with -o json; the records written so far are certainly there.
+journal() {
+	journalctl --sync
+	journalctl --no-pager -q "$@"
+}
+logged() { journal -o cat -u "$1" | grep -F -- "$2"; }
+
+# starts counts how often systemd has started the service.
+starts() { journal -o cat _PID=1 UNIT=penstock.service JOB_TYPE=start JOB_RESULT=done MESSAGE_ID=39f53479d3a045ac8e11786248231fbf | wc -l; }
+
+# lookup NAME LISTEN adds a lookup service to the file.
+lookup() {
+	printf '\n[service.%s]\nkind = "lookup"\nlisten = [%s]\ndelimiter = "?"\ndefault = "%s."\n' \
+		"$1" "$2" "$1" >>$config
+}
+
+# load PORT... connects to the ports in turn, one client after the other and
+# each with a question, until /run/load-stop exists. What was not answered
+# goes to /run/load-bad, the count to /run/load-count.
+load() {
+	local n=0 port answer
+	rm -f /run/load-stop /run/load-bad
+	while [ ! -e /run/load-stop ]; do
+		for port; do
+			answer=$(ask "$port")
+			n=$((n + 1))
+			[[ $answer == "To seek the Holy Grail." ]] || echo "$n: port $port: $answer" >>/run/load-bad
+		done
+		echo $n >/run/load-count
+	done
+}

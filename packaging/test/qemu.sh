@@ -1,0 +1,83 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# qemu.sh ARCH SUITE FOLDER [ARGUMENT...]
+#
+# As nspawn.sh, but in an emulated machine with its own kernel, where the
+# limits of control groups hold: slower, and nothing of the host shows through.
+# TIMEOUT is 600 s. With BOARD=pi3 the machine is qemu's Raspberry Pi 3B with
+# its device tree and an SD card, ARCH arm64.
+#
+# The emulator interprets (TCG). KVM is not tried: where /dev/kvm belongs to a
+# guest without the processor's support, a stock kernel hangs in it.
+set -euo pipefail
+
+arch=${1:?ARCH} suite=${2:?SUITE} folder=${3:?FOLDER}
+shift 3
+here=$(cd "$(dirname "$0")" && pwd)
+board=${BOARD:-vm}
+image=$("$here/image.sh" "$arch" "$suite" "$board")
+
+work=$(mktemp -dt penstock-test.XXXXXX)
+trap 'rm -rf "$work"' EXIT
+mkdir -p "$work/payload/in"
+cp -a "$folder/." "$work/payload/in/"
+printf '%s\n' "$@" >"$work/payload/in/arguments"
+console=${CONSOLE:-$work/console}
+: >"$console"
+: >"$work/output"
+: >"$work/status"
+
+# shellcheck disable=SC2054 # the comma belongs to qemu
+common=(-accel tcg,thread=multi -display none -monitor none -no-reboot -serial "file:$console")
+# A panic ends the machine (-no-reboot) instead of waiting for the timeout.
+words="panic=-1 quiet loglevel=4 rw mitigations=off systemd.show_status=0"
+
+# vm: payload on a disk, report through two virtio-serial ports.
+vm() {
+	local program machine tty
+	case $arch in
+	amd64) program=qemu-system-x86_64 machine=(-M q35 -cpu max) tty=ttyS0 ;;
+	arm64) program=qemu-system-aarch64 machine=(-M virt -cpu cortex-a53) tty=ttyAMA0 ;;
+	armhf) program=qemu-system-arm machine=(-M virt -cpu cortex-a15) tty=ttyAMA0 ;;
+	esac
+	tar -C "$work/payload/in" --format=ustar -cf "$work/payload.tar" .
+	truncate -s %1M "$work/payload.tar"
+	timeout -k 5 "${TIMEOUT:-600}" $program "${machine[@]}" "${common[@]}" -m 512 -smp 2 -nodefaults -nic none \
+		-kernel "$image/vmlinuz" -initrd "$image/initrd.img" \
+		-append "console=$tty rootwait random.trust_bootloader=on $words" \
+		-drive "file=$image/rootfs.img,format=raw,if=none,id=root,snapshot=on,cache=unsafe" \
+		-device virtio-blk-pci,drive=root,serial=root \
+		-drive "file=$work/payload.tar,format=raw,if=none,id=payload,readonly=on" \
+		-device virtio-blk-pci,drive=payload,serial=payload \
+		-device virtio-rng-pci -device virtio-serial-pci \
+		-chardev "file,id=output,path=$work/output" -device virtserialport,chardev=output,name=test.out \
+		-chardev "file,id=status,path=$work/status" -device virtserialport,chardev=status,name=test.status
+}
+
+# pi3: the board has no virtio. The payload is a second archive behind the
+# initrd, compressed because a plain one would have to be aligned; the report
+# comes over the serial line. Its clock starts in the past, as on the board.
+pi3() {
+	: >"$work/payload/console"
+	(cd "$work" && find payload | cpio -o -H newc --quiet -R 0:0) | gzip -1 >"$work/payload.gz"
+	cat "$image/initrd-pi3.img" "$work/payload.gz" >"$work/initrd"
+	timeout -k 5 "${TIMEOUT:-600}" qemu-system-aarch64 -M raspi3b "${common[@]}" -serial null \
+		-kernel "$image/vmlinuz-pi3" -dtb "$image/pi3.dtb" -initrd "$work/initrd" \
+		-append "console=ttyAMA0,115200 test.root=/dev/mmcblk0 $words" \
+		-drive "file=$image/rootfs.img,format=raw,if=sd,snapshot=on"
+}
+
+status=0
+"$board" || status=$?
+if [ "$board" = pi3 ]; then
+	tr -d '\r' <"$console" | sed -n '/^TEST-BEGIN/,/^TEST-STATUS=/p' >"$work/output"
+	sed -n 's/^TEST-STATUS=//p' "$work/output" >"$work/status"
+fi
+grep -v '^TEST-' "$work/output" || true
+reported=$(tr -cd 0-9 <"$work/status")
+[ -z "$reported" ] || exit "$reported"
+echo "qemu.sh: qemu ended with status $status and no report; the console's last lines:" >&2
+tail -n 40 "$console" >&2
+case $status in 124 | 137) exit 124 ;; esac
+exit 125

@@ -31,6 +31,9 @@ func (l *Loop) Add(fd int, h Handler, state any) (*Conn, error) {
 }
 
 func (l *Loop) adopt(fd int, h Handler, state any) (*Conn, error) {
+	if l.closed {
+		return nil, ErrLoopClosed
+	}
 	if l.be.k.sim != nil {
 		return l.newConn(fd, bothWays|kindSocket|kindTCP, h, state), nil
 	}
@@ -61,6 +64,9 @@ type Watch struct {
 // which stays the caller's and must be open until Close. Errors are those of
 // epoll_ctl(2). Loop only, or before Run.
 func (l *Loop) Watch(fd int, events uint32, h WatchHandler) (*Watch, error) {
+	if l.closed {
+		return nil, fmt.Errorf("evloop: watch fd %d: %w", fd, ErrLoopClosed)
+	}
 	w := &Watch{loop: l, h: h, fd: fd}
 	w.slot, w.gen = l.watches.insert(w)
 	if err := l.be.k.epollAdd(fd, events|edge, newToken(kindWatch, w.slot, w.gen)); err != nil {

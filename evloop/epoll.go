@@ -159,7 +159,9 @@ func (e *epoll) ready(c *Conn, events uint32) {
 	}
 	switch {
 	case c.mayRead() || c.state == stateLingering:
-		e.receive(c)
+		if c.flags&flagReady == 0 { // else it is served from that list, within one budget
+			e.receive(c)
+		}
 	case c.state == stateFlushing && events&hangup != 0:
 		e.hungUp(c) // nobody is left to flush to
 	}
@@ -191,8 +193,11 @@ func (e *epoll) receive(c *Conn) {
 			c.makeReady()
 			return
 		}
-		keep := copy(l.rbuf, c.in)
-		room := l.rbuf[keep : keep+readSize]
+		keep, size := copy(l.rbuf, c.in), readSize
+		if c.kind.isStream() {
+			size = min(size, budget) // a packet must fit whatever is left
+		}
+		room := l.rbuf[keep : keep+size]
 		n, mark, errno := e.k.recv(c, room)
 		if mark {
 			c.flags |= flagMark
@@ -225,8 +230,8 @@ func (e *epoll) read(c *Conn, n int, errno unix.Errno, size int) bool {
 	case errno != 0:
 		l.broken(c, os.NewSyscallError("recv", errno))
 		return false
-	case n == 0 && !c.kind.isStream() && c.flags&flagHup == 0:
-		return true // an empty packet; a peer that closed shows as HUP
+	case n == 0 && !c.kind.isStream() && !e.k.finished(c):
+		return true // an empty packet
 	case n == 0:
 		l.ended(c, c.flags&flagHup != 0 || !c.kind.writes())
 		return false

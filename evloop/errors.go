@@ -18,7 +18,8 @@ var (
 	ErrIdle = errors.New("evloop: idle for too long")
 	// ErrInputFull means that the handler left more than Options.MaxInput unconsumed.
 	ErrInputFull = errors.New("evloop: too much unconsumed input")
-	// ErrLoopClosed ends every connection that is left when the Loop is closed.
+	// ErrLoopClosed ends every connection that is left when the Loop is closed;
+	// nothing can be added to it any more.
 	ErrLoopClosed = errors.New("evloop: loop closed")
 	// ErrMemory means that the whole loop was at Config.Memory and this
 	// connection owed the most.

@@ -219,6 +219,21 @@ func (k *kernel) socketErr(fd int) unix.Errno {
 	return unix.Errno(v)
 }
 
+// finished tells the end of a packet stream from an empty packet: recv
+// returns 0 for both. At the end the peer's side is shut, which poll(2) knows
+// at once and the last event may not, and no byte is left.
+func (k *kernel) finished(c *Conn) bool {
+	if k.sim != nil {
+		return c.flags&flagHup != 0
+	}
+	p := [...]unix.PollFd{{Fd: c.fd, Events: unix.POLLRDHUP}}
+	if n, err := unix.Poll(p[:], 0); n <= 0 || err != nil {
+		return false
+	}
+	left, err := unix.IoctlGetInt(int(c.fd), unix.TIOCINQ)
+	return err != nil || left == 0
+}
+
 // close takes fd out of epoll and closes it. The removal is not left to
 // close(2): epoll follows the open file description, and one that another
 // process holds too would go on reporting a number that is ours no longer.

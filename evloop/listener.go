@@ -75,10 +75,16 @@ func (l *Loop) Listen(fd int, a Acceptor) (*Listener, error) {
 	if err := unix.SetNonblock(fd, true); err != nil {
 		return nil, fmt.Errorf("evloop: listen on fd %d: %w", fd, os.NewSyscallError("fcntl", err))
 	}
-	return ln, l.addListener(ln)
+	if err := l.addListener(ln); err != nil {
+		return nil, err
+	}
+	return ln, nil
 }
 
 func (l *Loop) addListener(ln *Listener) error {
+	if l.closed {
+		return fmt.Errorf("evloop: listen on fd %d: %w", ln.fd, ErrLoopClosed)
+	}
 	ln.slot, ln.gen = l.listeners.insert(ln)
 	if err := l.be.k.epollAdd(ln.fd, unix.EPOLLIN|edge, ln.token()); err != nil {
 		l.listeners.remove(ln.slot)
@@ -157,7 +163,6 @@ func (l *Loop) kick() {
 func (l *Loop) accepted(ln *Listener, fd int, peer netip.AddrPort, errno unix.Errno) bool {
 	switch errno {
 	case 0:
-		ln.delay = 0
 		l.stats.Accepted++
 		l.enter()
 		l.admit(ln, fd, peer)
@@ -214,6 +219,7 @@ func (r *acceptRetry) Expired(*Loop, Timer) {
 func (l *Loop) admit(ln *Listener, fd int, peer netip.AddrPort) {
 	h, state := ln.a.Accept(ln, fd, peer)
 	if h == nil {
+		ln.delay = 0
 		l.be.k.close(fd, false)
 		return
 	}
@@ -229,6 +235,7 @@ func (l *Loop) admit(ln *Listener, fd int, peer netip.AddrPort) {
 		ln.backOff(err) // of memory or of watches (ENOSPC): the system is short of something
 		return
 	}
+	ln.delay = 0 // the spell is over, of descriptors and of watches
 	h.Open(c)
 }
 

@@ -143,8 +143,9 @@ func (l *Loop) Run() error {
 // turn does one round; it does not sleep unless block is set.
 func (l *Loop) turn(block bool) error {
 	l.stats.Turns++
+	l.serving, l.ready = l.ready, l.serving[:0]
 	timeout := Time(0)
-	if block && len(l.ready) == 0 {
+	if block && len(l.serving) == 0 {
 		timeout = -1
 		if at, ok := l.nextDeadline(); ok {
 			timeout = max(0, at-l.be.k.now())
@@ -272,10 +273,9 @@ func (l *Loop) settle() {
 // makeReady puts a token on the next turn's list.
 func (l *Loop) makeReady(t token) { l.ready = append(l.ready, t) }
 
-// serveReady serves what was ready when it was called; what becomes ready
-// meanwhile waits until the kernel was asked for events of others.
+// serveReady serves what was ready when the turn began; what became ready
+// since waits until the kernel was asked again for events of others.
 func (l *Loop) serveReady() {
-	l.serving, l.ready = l.ready, l.serving[:0]
 	for _, t := range l.serving {
 		switch t.kind() {
 		case kindConn:
@@ -294,9 +294,11 @@ func (l *Loop) serveReady() {
 
 // runPosted runs the functions that other goroutines posted before now.
 func (l *Loop) runPosted() {
-	for _, f := range l.wake.take() {
+	fs := l.wake.take()
+	for _, f := range fs {
 		l.enter()
 		f()
 		l.leave()
 	}
+	clear(fs) // what they hold must not live until the next post
 }

@@ -86,7 +86,6 @@ func (w *waker) take() []func() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	fs := w.posted
-	clear(w.spare)
 	w.posted, w.spare = w.spare[:0], fs
 	return fs
 }

@@ -1,0 +1,320 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package service
+
+import (
+	"errors"
+	"log/slog"
+	"strconv"
+	"time"
+
+	"penstock/daemon/internal/config"
+	"penstock/evloop"
+)
+
+// A handler passes each message to one program that all its clients share, and
+// what the program says back to them. The wire is in handler_wire.go, the
+// program's life in handler_process.go.
+//
+//	clients ──► Data ──► stdin ──► program ──► stdout ──► Write, Send ──► clients
+//	   ▲                   │ full, or no program
+//	   └── Pause ◄─────────┘
+//
+// A program for each client, as inetd has it, needs a process for each idle
+// client and cannot let two of them know of each other. The price of sharing is
+// that one slow message delays all: so nothing is queued for the program beyond
+// one pipe and one queue. Then the clients are paused, and their own kernels
+// keep what they have to say.
+//
+// A message that the program got is never sent twice: when the program dies,
+// those who wait for a reply are told (the key "error") and decide themselves.
+type handler struct {
+	conf    *config.Service
+	log     *slog.Logger
+	loop    *evloop.Loop
+	frame   framing // of delimiter, unless that is empty
+	wire    *encoder
+	program *program
+	invalid throttle // records about the program's output
+
+	clients map[uint64]*evloop.Conn // by Session.ID
+	untold  []*Session              // closed; the program was told of open, not yet of close
+	late    int                     // replies to clients that have left
+}
+
+// A client is what a handler remembers of a connection: Session.Data.
+type client struct {
+	pending  int    // messages without a reply
+	replyEnd uint64 // where the last reply ends in the output, counted from the connection's first byte
+	told     bool   // the program knows of the connection
+	blocked  bool   // paused until the program takes more
+	eof      bool   // the client has no more to say: closed with its last reply
+	leaving  bool   // the service ends: closed with its last reply
+	timeout  time.Duration
+}
+
+func clientOf(c *evloop.Conn) *client { return SessionOf(c).Data.(*client) }
+
+func newHandler(conf *config.Service, env Env) *handler {
+	h := &handler{
+		conf:    conf,
+		log:     env.Log,
+		loop:    env.Loop,
+		frame:   newFraming(conf.Handler.Delimiter, conf.MaxLine),
+		wire:    newEncoder(),
+		invalid: newThrottle(env, 10),
+		clients: make(map[uint64]*evloop.Conn),
+	}
+	h.program = newProgram(conf.Handler.Command, env, h)
+	return h
+}
+
+// Start starts the program and does not wait for it: clients that come
+// earlier are paused until it runs.
+func (h *handler) Start() error {
+	h.program.start()
+	return nil
+}
+
+// Stop ends the program: see program.stop.
+func (h *handler) Stop() { h.program.stop() }
+
+// Open makes a client known.
+func (h *handler) Open(c *evloop.Conn) {
+	SessionOf(c).Data = new(client)
+	h.clients[SessionOf(c).ID] = c
+	h.introduce(c)
+}
+
+// introduce tells the program of a new client, if it wants to know and can be
+// told now.
+func (h *handler) introduce(c *evloop.Conn) {
+	if cl := clientOf(c); h.conf.Handler.Events && !cl.told && h.program.ready() {
+		cl.told = true
+		h.tell(SessionOf(c), eventOpen, nil)
+	}
+}
+
+// tell sends an event to the program.
+func (h *handler) tell(s *Session, what string, data []byte) {
+	ev := event{Conn: s.ID, Event: what, Service: h.conf.Name, Peer: s.Peer.String()}
+	if what == eventMessage {
+		ev.setData(data)
+	}
+	h.program.write(h.wire.line(&ev))
+}
+
+// Data passes on the messages in p, as far as the program takes them.
+func (h *handler) Data(c *evloop.Conn, p []byte) (n int) {
+	for n < len(p) {
+		if !h.program.ready() {
+			c.Pause()
+			clientOf(c).blocked = true
+			return n
+		}
+		msg, took, found := h.next(p[n:])
+		switch found {
+		case cutNone:
+			return n
+		case cutLong:
+			tooLong(c)
+			return len(p)
+		}
+		h.introduce(c)
+		if !h.program.ready() {
+			continue // the introduction took the last room
+		}
+		clientOf(c).pending++
+		h.tell(SessionOf(c), eventMessage, msg)
+		n += took
+	}
+	return n
+}
+
+// next cuts a message off p. Without a delimiter a message is what one read
+// returned, as in the tutorial's server; a long one is cut at max_line.
+func (h *handler) next(p []byte) (msg []byte, n int, found cut) {
+	if len(h.frame.delim) > 0 {
+		return h.frame.next(p)
+	}
+	n = min(len(p), h.frame.max)
+	return p[:n], n, cutLine
+}
+
+// EOF waits for the replies that are due; how long, idle_timeout says.
+func (h *handler) EOF(c *evloop.Conn) {
+	clientOf(c).eof = true
+	h.settle(c)
+}
+
+// settle ends a connection that only waits for replies when it has them.
+func (h *handler) settle(c *evloop.Conn) {
+	switch cl := clientOf(c); {
+	case cl.pending > 0:
+	case cl.leaving:
+		c.CloseAfterFlush(cl.timeout, ErrShutdown)
+	case cl.eof:
+		finish(c)
+	}
+}
+
+// Drain lets a client wait for the replies that are due, and not longer than
+// timeout.
+func (h *handler) Drain(c *evloop.Conn, timeout time.Duration) {
+	cl := clientOf(c)
+	cl.leaving, cl.timeout = true, timeout
+	if cl.pending > 0 {
+		c.Pause()
+		h.loop.Schedule(evloop.Timer{Deadline: h.loop.Now().Add(timeout), Conn: c.ID(), Handler: h})
+	}
+	h.settle(c)
+}
+
+// Expired ends a connection that has waited in vain.
+func (h *handler) Expired(l *evloop.Loop, t evloop.Timer) {
+	l.Conn(t.Conn).CloseAfterFlush(0, ErrShutdown)
+}
+
+// Drained has nothing to go on with.
+func (*handler) Drained(*evloop.Conn) {}
+
+// Closed forgets a client.
+func (h *handler) Closed(c *evloop.Conn, _ error) {
+	s := SessionOf(c)
+	delete(h.clients, s.ID)
+	switch {
+	case !clientOf(c).told:
+	case h.program.ready():
+		h.tell(s, eventClose, nil)
+	case h.program.running():
+		// Every one in this list was connected when the pipe was full, and
+		// nobody is introduced before it has room again. So it is bounded by
+		// the number of connections.
+		h.untold = append(h.untold, s)
+	}
+}
+
+// Dropped is told that overflow took messages from c's queue. Broadcasts may
+// be lost; a client that would miss a reply is disconnected instead.
+//
+//	drop-newest takes the end of the queue, so a reply is gone if the output
+//	            now ends before it
+//	drop-oldest takes the front, so it may be gone unless it was sent before
+func (h *handler) Dropped(c *evloop.Conn, _, _ int) {
+	cl, end := clientOf(c), c.BytesOut()+uint64(c.Queued())
+	lost := end < cl.replyEnd
+	if h.conf.Overflow == config.DropOldest {
+		lost = cl.replyEnd > c.BytesOut()
+	}
+	if lost && !c.Closing() {
+		c.Abort(ErrReplyLost)
+	}
+}
+
+// deliver is a line of the program.
+func (h *handler) deliver(line []byte) {
+	r, err := decodeReply(line)
+	if err != nil {
+		h.invalid.record(slog.LevelWarn, "program output dropped", slog.Any("err", err),
+			slog.Int("bytes", len(line)), slog.String("text", excerpt(line, 80)))
+		return
+	}
+	if !r.addressed {
+		m := evloop.NewMessage(r.data)
+		for _, c := range h.clients {
+			c.Send(m)
+		}
+		return
+	}
+	c := h.clients[r.conn]
+	if c == nil {
+		h.late++ // the client did not wait; that is its right
+		return
+	}
+	if r.data != nil {
+		h.reply(c, r.data)
+	}
+	if r.close {
+		finish(c)
+	}
+}
+
+// reply sends the answer to the oldest message of c that has none.
+func (h *handler) reply(c *evloop.Conn, data []byte) {
+	cl := clientOf(c)
+	cl.pending = max(0, cl.pending-1)
+	if !c.Write(data) && !c.Closing() {
+		c.Abort(ErrReplyLost)
+		return
+	}
+	cl.replyEnd = c.BytesOut() + uint64(c.Queued())
+	h.settle(c)
+}
+
+// overlong is a line of the program that is not worth keeping.
+func (h *handler) overlong(head []byte, n int) {
+	h.invalid.record(slog.LevelWarn, "program output dropped", slog.String("err", "line too long"),
+		slog.Int("bytes", n), slog.String("text", excerpt(head, 80)))
+}
+
+// room is called when the program takes input: it has started, or its queue
+// has drained. First it hears who has come and gone, then the clients that
+// were paused go on, in the random order of a map: a fixed one would let the
+// first few fill the queue each time.
+func (h *handler) room() {
+	for len(h.untold) > 0 && h.program.ready() {
+		h.tell(h.untold[0], eventClose, nil)
+		h.untold = h.untold[1:]
+	}
+	for _, c := range h.clients {
+		h.introduce(c)
+		if cl := clientOf(c); cl.blocked && !cl.leaving {
+			cl.blocked = false
+			c.Resume()
+		}
+	}
+}
+
+// gone is called when the program has ended and all it had said was read.
+// Clients stay; those who waited for a reply are told.
+func (h *handler) gone() {
+	h.untold = nil
+	if h.late > 0 {
+		h.log.Debug("replies to clients that have left", slog.Int("replies", h.late))
+		h.late = 0
+	}
+	for _, c := range h.clients {
+		cl := clientOf(c)
+		cl.told = false
+		h.fail(c, cl)
+	}
+}
+
+// fail tells a client, once, that it waits in vain.
+func (h *handler) fail(c *evloop.Conn, cl *client) {
+	if cl.pending == 0 {
+		return
+	}
+	cl.pending = 0
+	h.reply(c, []byte(h.conf.Handler.Error))
+}
+
+// Saved returns how many replies are due.
+func (h *handler) Saved(c *evloop.Conn) ([]byte, error) {
+	return strconv.AppendInt(nil, int64(clientOf(c).pending), 10), nil
+}
+
+// Restored takes a client over. Replies that were due will not come: they were
+// owed by the program of the process it comes from.
+func (h *handler) Restored(c *evloop.Conn, state []byte) error {
+	n, err := strconv.Atoi(string(state))
+	if err != nil || n < 0 {
+		return errors.New("not the state of a handler's client")
+	}
+	h.Open(c)
+	c.Resume() // it may have been paused for that program
+	cl := clientOf(c)
+	cl.pending = n
+	h.fail(c, cl)
+	return nil
+}

@@ -1,0 +1,398 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package service
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"penstock/evloop"
+)
+
+// A program is a process that runs for as long as its service, and is started
+// again when it ends.
+//
+//	          start            launched            exited, output read
+//	idle ───────────► starting ───────► running ────────────────────► waiting
+//	                     │ error           │ stop, or it closed        │    ▲
+//	                     └──────────┐      │ stdin or stdout           │    │
+//	                                ▼      ▼                           │    │
+//	                             waiting  hung up: stdin closed, then  │    │
+//	                                      SIGTERM, then SIGKILL ───────┼────┘
+//	                                                                   ▼
+//	                              starting again, 1 s, 2 s, … 30 s later
+//
+// Only two things are done by a goroutine, since both block: to start the
+// process and to wait for its end. The wait leaves the zombie (WNOWAIT, see
+// waitid(2)): until the loop has reaped it, nobody else can get its number, so
+// that a signal from the loop never hits a stranger. os/exec would reap behind
+// our back, wrap each pipe in an *os.File with a finalizer, and copy through
+// goroutines.
+type program struct {
+	argv []string
+	loop *evloop.Loop
+	log  *slog.Logger
+	user audience
+	pace pace
+
+	pid           int          // not reaped yet; 0: none
+	in, out, errs *evloop.Conn // nil: closed
+	began         evloop.Time
+	status        string // how it ended
+	delay         time.Duration
+	timer         evloop.TimerID
+	starting      bool
+	hung          bool // hung up on
+	stopped       bool // never to be started again
+
+	lines, spoken lineReader // of stdout and stderr
+	said          throttle
+}
+
+// An audience is whom a program works for. Loop goroutine only.
+type audience interface {
+	room()                           // the program takes input
+	deliver(line []byte)             // a line of its output, without the LF
+	overlong(head []byte, bytes int) // the beginning of one that was too long
+	gone()                           // it has ended, and all it said was delivered
+}
+
+// pace holds the times of a program's life; tests are in a hurry.
+type pace struct {
+	first, most time.Duration // wait before it is started again, doubled each time
+	stable      time.Duration // after so long a run the wait begins at first again
+	hangUp      time.Duration // from closing stdin to SIGTERM, and from there to SIGKILL
+	rest        time.Duration // for output that a dead program's children hold open
+}
+
+var usualPace = pace{time.Second, 30 * time.Second, time.Minute, 2 * time.Second, time.Second}
+
+const (
+	maxReply  = 1 << 20 // bytes of a line of stdout
+	maxSpoken = 1 << 10 // bytes of a line of stderr
+)
+
+// pipeOptions bound what waits for the program. Pause is the policy that never
+// drops; the handler looks at Full before it writes.
+var pipeOptions = &evloop.Options{Queue: 64 << 10, LowWater: 32 << 10}
+
+func newProgram(argv []string, env Env, user audience) *program {
+	return &program{
+		argv: argv, loop: env.Loop, log: env.Log, user: user, pace: usualPace,
+		lines:  lineReader{max: maxReply},
+		spoken: lineReader{max: maxSpoken},
+		said:   newThrottle(env, 200), // a traceback is to be read to its end
+	}
+}
+
+// ready reports whether the program takes a line now.
+func (p *program) ready() bool { return p.running() && !p.in.Full() }
+
+// running reports whether there is a program that listens.
+func (p *program) running() bool { return p.in != nil && !p.in.Closing() }
+
+// write sends a line, which must end in LF, to a program that is ready.
+func (p *program) write(line []byte) { p.in.Write(line) }
+
+// start begins a life of the program.
+func (p *program) start() {
+	if p.stopped || p.starting {
+		return
+	}
+	pipes, err := openPipes()
+	if err != nil {
+		p.notStarted(err)
+		return
+	}
+	p.starting = true
+	go p.launch(pipes)
+}
+
+// launch runs on its own goroutine from the start of the process to its end.
+func (p *program) launch(pipes pipes) {
+	pid, err := syscall.ForkExec(p.argv[0], p.argv, &syscall.ProcAttr{
+		Env:   programEnv(os.Environ()),
+		Files: []uintptr{uintptr(pipes.in[0]), uintptr(pipes.out[1]), uintptr(pipes.errs[1])},
+		Sys:   &syscall.SysProcAttr{Setpgid: true}, // a signal reaches its children too
+	})
+	closeAll(pipes.in[0], pipes.out[1], pipes.errs[1])
+	if !p.loop.Post(func() { p.launched(pid, err, pipes) }) {
+		closeAll(pipes.in[1], pipes.out[0], pipes.errs[0])
+	}
+	if err != nil {
+		return
+	}
+	for unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil) == unix.EINTR {
+	}
+	if !p.loop.Post(p.exited) {
+		reap(pid) // the daemon is on its way out
+	}
+}
+
+// programEnv leaves out what the service manager said to us alone: a program
+// must not report our readiness, or adopt our sockets.
+func programEnv(env []string) []string {
+	ours := []string{"LISTEN_", "NOTIFY_SOCKET=", "WATCHDOG_", "FDSTORE="}
+	return slices.DeleteFunc(env, func(v string) bool {
+		return slices.ContainsFunc(ours, func(o string) bool { return strings.HasPrefix(v, o) })
+	})
+}
+
+// launched takes over a process that runs, or did not start.
+func (p *program) launched(pid int, err error, pipes pipes) {
+	p.starting = false
+	ours := []int{pipes.in[1], pipes.out[0], pipes.errs[0]}
+	if err != nil {
+		closeAll(ours...)
+		p.notStarted(os.NewSyscallError("execve", err))
+		return
+	}
+	p.pid, p.began, p.hung, p.status = pid, p.loop.Now(), false, ""
+	handlers := []evloop.Handler{stdin{p: p}, stdout{p: p}, stderr{p: p}}
+	conns := []**evloop.Conn{&p.in, &p.out, &p.errs}
+	for i, fd := range ours {
+		c, err := p.loop.Add(fd, handlers[i], nil)
+		if err != nil { // out of memory or of watches
+			closeAll(ours[i:]...)
+			p.log.Error("program not started", slog.Any("err", err))
+			p.hangUp()
+			return
+		}
+		*conns[i] = c
+		c.SetOptions(pipeOptions)
+	}
+	if p.stopped {
+		p.hangUp()
+		return
+	}
+	p.log.Info("program started", slog.Int("pid", pid), slog.String("command", p.argv[0]))
+	p.user.room()
+}
+
+// notStarted tries again later: the file may be on its way, or the system
+// short of processes for a moment.
+func (p *program) notStarted(err error) {
+	p.log.Error("program not started", slog.String("command", p.argv[0]), slog.Any("err", err))
+	p.again(0)
+}
+
+// again starts the program anew after a while, unless it is not wanted.
+func (p *program) again(ran time.Duration) {
+	if p.stopped {
+		return
+	}
+	if ran >= p.pace.stable {
+		p.delay = 0
+	}
+	p.delay = min(max(2*p.delay, p.pace.first), p.pace.most)
+	p.schedule(timerRestart, p.delay)
+}
+
+// stop ends the program for good. What is queued for it is still written.
+func (p *program) stop() {
+	if p.stopped {
+		return
+	}
+	p.stopped = true
+	if p.pid == 0 && p.out == nil {
+		p.loop.Cancel(p.timer) // it would have been started again
+	}
+	p.hangUp()
+}
+
+// hangUp closes stdin, which is the polite way to say that it is over, and
+// becomes more explicit with time.
+func (p *program) hangUp() {
+	if p.pid == 0 || p.hung {
+		return
+	}
+	p.hung = true
+	if p.in != nil {
+		p.in.CloseAfterFlush(p.pace.hangUp, nil)
+	}
+	p.schedule(timerTerm, p.pace.hangUp)
+}
+
+// Kinds of the one timer.
+const (
+	timerRestart = iota
+	timerTerm
+	timerKill
+	timerRest
+)
+
+func (p *program) schedule(kind int, after time.Duration) {
+	p.loop.Cancel(p.timer)
+	p.timer = p.loop.Schedule(evloop.Timer{Deadline: p.loop.Now().Add(after), Kind: kind, Handler: p})
+}
+
+// Expired goes on with the program's life.
+func (p *program) Expired(_ *evloop.Loop, t evloop.Timer) {
+	switch t.Kind {
+	case timerRestart:
+		p.start()
+	case timerTerm:
+		p.signal(unix.SIGTERM)
+		p.schedule(timerKill, p.pace.hangUp)
+	case timerKill:
+		p.signal(unix.SIGKILL)
+	case timerRest:
+		p.ended()
+	}
+}
+
+// signal reaches the program and what it has started. It is only called while
+// pid is ours.
+func (p *program) signal(sig unix.Signal) {
+	if p.pid != 0 {
+		_ = unix.Kill(-p.pid, sig) // ESRCH: gone already
+	}
+}
+
+// exited buries the process and waits for the rest of what it said.
+func (p *program) exited() {
+	p.status = reap(p.pid)
+	p.pid = 0
+	if p.out == nil {
+		p.ended()
+		return
+	}
+	p.schedule(timerRest, p.pace.rest)
+}
+
+// ended is the end of a life.
+func (p *program) ended() {
+	p.loop.Cancel(p.timer)
+	for _, c := range []*evloop.Conn{p.in, p.out, p.errs} {
+		if c != nil {
+			c.Abort(nil)
+		}
+	}
+	p.in, p.out, p.errs = nil, nil, nil
+	p.lines.flush()
+	p.spoken.flush()
+	ran := p.loop.Now().Sub(p.began)
+	level := slog.LevelWarn
+	if p.stopped {
+		level = slog.LevelInfo
+	}
+	p.log.Log(context.Background(), level, "program ended", slog.String("status", p.status), slog.Int64("elapsed_us", ran.Microseconds()))
+	p.user.gone()
+	p.again(ran)
+}
+
+// reap ends what is left of the program's group and takes its status. The
+// process is a zombie, so neither call can block or hit another.
+func reap(pid int) (status string) {
+	_ = unix.Kill(-pid, unix.SIGKILL)
+	var ws unix.WaitStatus
+	if _, err := unix.Wait4(pid, &ws, 0, nil); err != nil {
+		return os.NewSyscallError("wait4", err).Error()
+	}
+	if ws.Signaled() {
+		return "signal: " + ws.Signal().String()
+	}
+	return "exit status " + strconv.Itoa(ws.ExitStatus())
+}
+
+// stdin is the program's input, our end of it.
+type stdin struct {
+	plain
+	p *program
+}
+
+func (stdin) Data(_ *evloop.Conn, b []byte) int { return len(b) }
+func (s stdin) Drained(*evloop.Conn)            { s.p.user.room() }
+
+// Closed comes early when the program does not want to hear any more. Then it
+// is of no use. The loop is closed at exit, when there is no time left for
+// politeness.
+func (s stdin) Closed(c *evloop.Conn, err error) {
+	if s.p.in != c {
+		return
+	}
+	s.p.in = nil
+	s.p.hangUp()
+	if err == evloop.ErrLoopClosed {
+		s.p.signal(unix.SIGTERM)
+	}
+}
+
+// stdout is the program's output.
+type stdout struct {
+	plain
+	p *program
+}
+
+func (s stdout) Data(_ *evloop.Conn, b []byte) int {
+	s.p.lines.feed(b, s.p.user.deliver, s.p.user.overlong)
+	return len(b)
+}
+
+// Closed comes early when the program does not want to speak any more.
+func (s stdout) Closed(c *evloop.Conn, _ error) {
+	if s.p.out != c {
+		return
+	}
+	s.p.out = nil
+	if rest := s.p.lines.flush(); len(bytes.TrimSpace(rest)) > 0 {
+		s.p.user.deliver(rest) // a last line may lack its end
+	}
+	if s.p.pid == 0 {
+		s.p.ended()
+		return
+	}
+	s.p.hangUp()
+}
+
+// stderr is what the program says to the operator.
+type stderr struct {
+	plain
+	p *program
+}
+
+func (s stderr) Data(_ *evloop.Conn, b []byte) int {
+	say := func(line []byte) {
+		text := strings.ToValidUTF8(string(appendClean(nil, line, false)), "?")
+		s.p.said.record(slog.LevelInfo, "program wrote", slog.String("text", text))
+	}
+	s.p.spoken.feed(b, say, func(head []byte, _ int) { say(append(head, "..."...)) })
+	return len(b)
+}
+
+// Closed leaves the program alone: it may work without.
+func (s stderr) Closed(c *evloop.Conn, _ error) {
+	if s.p.errs == c {
+		s.p.errs = nil
+	}
+}
+
+// pipes are the three between us and a program: [0] is the end to read from.
+type pipes struct{ in, out, errs [2]int }
+
+func openPipes() (p pipes, err error) {
+	var made []int
+	for _, fds := range []*[2]int{&p.in, &p.out, &p.errs} {
+		if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
+			closeAll(made...)
+			return pipes{}, os.NewSyscallError("pipe2", err)
+		}
+		made = append(made, fds[:]...)
+	}
+	return p, nil
+}
+
+func closeAll(fds ...int) {
+	for _, fd := range fds {
+		_ = unix.Close(fd)
+	}
+}

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package service
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"unicode/utf8"
+)
+
+// The protocol between penstock and a handler's program: one JSON object a
+// line, in both directions, so that a program needs nothing but a loop that
+// reads lines and any JSON library, or a shell and some patience.
+//
+//	to the program
+//	  {"conn":7,"event":"open","service":"x","peer":"192.0.2.1:4000"}
+//	  {"conn":7,"event":"message","service":"x","peer":"192.0.2.1:4000","data":"hello"}
+//	  {"conn":7,"event":"message","service":"x","peer":"192.0.2.1:4000","base64":"/wA="}
+//	  {"conn":7,"event":"close","service":"x","peer":"192.0.2.1:4000"}
+//	from the program
+//	  {"conn":7,"data":"hello yourself\n"}      to one client
+//	  {"data":"to everybody\n"}                 to all
+//	  {"conn":7,"base64":"/wA="}                bytes that are not UTF-8
+//	  {"conn":7,"data":"bye\n","close":true}    and close, when that is sent
+//
+// "conn" is the first field and "data" the last one on the way in, which is
+// what lets a shell script cut a line apart.
+
+// The events a program is told of.
+const (
+	eventOpen    = "open"
+	eventMessage = "message"
+	eventClose   = "close"
+)
+
+// An event is a line to the program.
+type event struct {
+	Conn    uint64  `json:"conn"`
+	Event   string  `json:"event"`
+	Service string  `json:"service"`
+	Peer    string  `json:"peer"`
+	Data    *string `json:"data,omitempty"`
+	Base64  []byte  `json:"base64,omitempty"`
+}
+
+// setData stores the bytes of a message in the field that can hold them: JSON
+// strings are Unicode, and encoding/json would replace anything else.
+func (e *event) setData(p []byte) {
+	if !utf8.Valid(p) {
+		e.Base64 = p
+		return
+	}
+	s := string(p)
+	e.Data = &s
+}
+
+// encoder writes events. It is kept for its buffer.
+type encoder struct {
+	buf  bytes.Buffer
+	json *json.Encoder
+}
+
+func newEncoder() *encoder {
+	e := new(encoder)
+	e.json = json.NewEncoder(&e.buf)
+	e.json.SetEscapeHTML(false) // nobody puts this into a page, and a shell would have to undo it
+	return e
+}
+
+// line returns ev as a line. It is valid until the next call.
+func (e *encoder) line(ev *event) []byte {
+	e.buf.Reset()
+	if err := e.json.Encode(ev); err != nil {
+		panic(fmt.Sprintf("service: encode event: %v", err)) // strings and numbers cannot fail
+	}
+	return e.buf.Bytes()
+}
+
+// A reply is a line from the program.
+type reply struct {
+	addressed bool   // to one client; otherwise to all
+	conn      uint64 // that one
+	data      []byte // nil: there was none; empty: a reply without bytes
+	close     bool
+}
+
+// Why a line from a program is not valid, beside what encoding/json says.
+var (
+	errNotUTF8   = errors.New(`not UTF-8: send "base64" instead of "data"`)
+	errNothing   = errors.New(`neither "data" nor "base64" nor "close"`)
+	errTwice     = errors.New(`both "data" and "base64"`)
+	errCloseAll  = errors.New(`"close" without "conn"`)
+	errConnNull  = errors.New(`"conn" is null`)
+	errNotObject = errors.New("not a JSON object")
+)
+
+// connNumber is a "conn" that knows whether it was there. null is refused: a
+// program that has lost a number would otherwise send to everybody what was
+// meant for one.
+type connNumber struct {
+	set bool
+	id  uint64
+}
+
+func (c *connNumber) UnmarshalJSON(b []byte) error {
+	if string(b) == "null" {
+		return errConnNull
+	}
+	c.set = true
+	return json.Unmarshal(b, &c.id)
+}
+
+// decodeReply parses a line of the program. Fields that are not known are left
+// alone, so that a program may send a message back with a field changed.
+func decodeReply(line []byte) (reply, error) {
+	var in struct {
+		Conn   connNumber `json:"conn"`
+		Data   *string    `json:"data"`
+		Base64 *string    `json:"base64"`
+		Close  bool       `json:"close"`
+	}
+	if !utf8.Valid(line) {
+		return reply{}, errNotUTF8
+	}
+	if line = bytes.TrimSpace(line); len(line) == 0 || line[0] != '{' {
+		return reply{}, errNotObject
+	}
+	if err := json.Unmarshal(line, &in); err != nil {
+		return reply{}, fmt.Errorf("decode: %w", err)
+	}
+	r := reply{addressed: in.Conn.set, conn: in.Conn.id, close: in.Close}
+	switch {
+	case in.Data != nil && in.Base64 != nil:
+		return reply{}, errTwice
+	case in.Data != nil:
+		r.data = []byte(*in.Data)
+	case in.Base64 != nil:
+		b, err := base64.StdEncoding.DecodeString(*in.Base64)
+		if err != nil {
+			return reply{}, fmt.Errorf("decode: %w", err)
+		}
+		r.data = b
+	case !in.Close:
+		return reply{}, errNothing
+	}
+	if in.Close && !in.Conn.set {
+		return reply{}, errCloseAll
+	}
+	return r, nil
+}
+
+// A lineReader collects the lines of a program's output. Other than a client's
+// they may be longer than what the loop keeps of a connection: a reply that
+// fills a queue takes more than that as JSON.
+type lineReader struct {
+	max     int
+	part    []byte // the beginning of a line
+	skipped int    // bytes of a line that is too long, so far; 0: none is
+}
+
+// feed takes p and calls line for each whole line, without the LF, and long
+// with the beginning of each line of more than max bytes and its length. The
+// slices are valid during the call.
+func (r *lineReader) feed(p []byte, line func([]byte), long func(head []byte, n int)) {
+	for len(p) > 0 {
+		i := bytes.IndexByte(p, '\n')
+		if i < 0 {
+			r.add(p)
+			return
+		}
+		switch {
+		case r.skipped == 0 && len(r.part) == 0 && i <= r.max:
+			line(p[:i])
+		default:
+			if r.add(p[:i]); r.skipped > 0 {
+				long(r.part, r.skipped)
+			} else {
+				line(r.part)
+			}
+			r.skipped = 0
+			r.part = r.part[:0]
+		}
+		p = p[i+1:]
+	}
+}
+
+// add keeps the beginning of a line, or only its length once it is too long.
+func (r *lineReader) add(p []byte) {
+	if r.skipped > 0 {
+		r.skipped += len(p)
+		return
+	}
+	if len(r.part)+len(p) > r.max {
+		r.skipped = len(r.part) + len(p)
+		r.part = append(r.part, p...)
+		r.part = append([]byte(nil), r.part[:min(len(r.part), 256)]...) // for the record; the rest is garbage
+		return
+	}
+	r.part = append(r.part, p...)
+}
+
+// flush returns the beginning of a line that will not be completed, and
+// forgets it.
+func (r *lineReader) flush() []byte {
+	part := r.part
+	if r.skipped > 0 {
+		part = nil
+	}
+	r.part, r.skipped = nil, 0
+	return part
+}

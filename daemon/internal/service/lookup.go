@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package service
+
+import (
+	"bytes"
+	"unicode"
+	"unicode/utf8"
+
+	"penstock/daemon/internal/config"
+	"penstock/evloop"
+)
+
+// A lookup answers each question with what a table holds for it: no newline is
+// added, nothing separates two answers. The tutorials' server compares all that
+// has arrived with the table, so that two questions in one segment were one
+// unknown question, and an unknown one ended the server for everybody; here
+// questions are cut at the delimiter and answered in order.
+//
+// White space around a question does not count. telnet sends "question?\r\n",
+// and what follows the delimiter there is neither a question nor an error.
+type lookup struct {
+	plain
+	frame   framing
+	answers map[string][]byte
+	unknown []byte // the answer to what is not in the table; empty: silence
+	fold    bool
+	polite  bool // stops asking itself when the client does not take answers
+	scratch []byte
+}
+
+func newLookup(conf *config.Service) *lookup {
+	s := &lookup{
+		frame:   newFraming(conf.Lookup.Delimiter, conf.MaxLine),
+		answers: make(map[string][]byte, len(conf.Lookup.Answers)),
+		unknown: []byte(conf.Lookup.Default),
+		fold:    conf.Lookup.FoldCase,
+		polite:  conf.Overflow == config.Pause,
+	}
+	for q, a := range conf.Lookup.Answers {
+		s.answers[q] = []byte(a)
+	}
+	return s
+}
+
+// Data answers the questions in p. A single byte may be a question, and its
+// answer a page: so it stops at a full queue, and the loop shows the rest when
+// the client has taken what it asked for.
+func (s *lookup) Data(c *evloop.Conn, p []byte) (n int) {
+	for !s.polite || !c.Full() {
+		q, took, found := s.frame.next(p[n:])
+		switch found {
+		case cutNone:
+			return n
+		case cutLong:
+			tooLong(c)
+			return len(p)
+		}
+		c.WriteStatic(s.answer(q))
+		n += took
+	}
+	return n
+}
+
+// answer looks q up. Neither the conversion in the index expression nor the
+// folding allocates.
+func (s *lookup) answer(q []byte) []byte {
+	q = bytes.TrimSpace(q)
+	if s.fold {
+		q = s.lower(q)
+	}
+	if a, ok := s.answers[string(q)]; ok {
+		return a
+	}
+	return s.unknown
+}
+
+// lower is strings.ToLower, by which the keys of the table were folded, into a
+// buffer that is kept.
+func (s *lookup) lower(q []byte) []byte {
+	s.scratch = s.scratch[:0]
+	for len(q) > 0 {
+		r, n := utf8.DecodeRune(q)
+		s.scratch = utf8.AppendRune(s.scratch, unicode.ToLower(r))
+		q = q[n:]
+	}
+	return s.scratch
+}

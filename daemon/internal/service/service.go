@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package service
+
+import (
+	"fmt"
+	"log/slog"
+	"time"
+
+	"penstock/daemon/internal/config"
+	"penstock/evloop"
+)
+
+// A Service serves all connections of one configured service. Every method is
+// called on the loop; c.State is a *Session, made before Open.
+//
+// Optional interfaces: Starter, Stopper, Drainer, Fareweller, and from evloop
+// Dropper (told what an overflow policy threw away) and Restorer (state of a
+// connection that must survive being carried to another process).
+type Service interface {
+	evloop.Handler
+}
+
+// A Starter does something before its first connection. Start must not block:
+// what takes time goes on by itself.
+type Starter interface{ Start() error }
+
+// A Stopper releases something after its last connection, or at exit, when the
+// loop may be closed already. Stop must not block and may be called twice.
+type Stopper interface{ Stop() }
+
+// A Drainer finishes a connection in its own way when the service ends. c has
+// to close within timeout. The default is CloseAfterFlush(timeout, ErrShutdown).
+type Drainer interface {
+	Drain(c *evloop.Conn, timeout time.Duration)
+}
+
+// A Fareweller has a last line for a client that is cut off because it did
+// not read. The bytes must not change.
+type Fareweller interface{ Farewell() []byte }
+
+// Env is what a service may use of the daemon.
+type Env struct {
+	Loop *evloop.Loop
+	Log  *slog.Logger     // carries service=NAME
+	Now  func() time.Time // wall clock; durations are measured by Loop.Now
+}
+
+// New makes the service that conf describes. conf must be complete, as
+// config.Load returns it, and must not change afterwards.
+func New(conf *config.Service, env Env) (Service, error) {
+	switch conf.Kind {
+	case config.KindLookup:
+		return newLookup(conf), nil
+	case config.KindEcho:
+		return echo{}, nil
+	case config.KindTicker:
+		return newTicker(conf, env), nil
+	case config.KindHandler:
+		return newHandler(conf, env), nil
+	case config.KindRoom:
+		return newRoom(conf), nil
+	case config.KindDiscard:
+		return discard{}, nil
+	case config.KindDaytime:
+		return oneShot{daytime(env.Now)}, nil
+	case config.KindTime:
+		return oneShot{rfc868(env.Now)}, nil
+	case config.KindChargen:
+		return newChargen(conf), nil
+	case config.KindQOTD:
+		return oneShot{quotes(conf.QOTD.Quotes)}, nil
+	}
+	return nil, fmt.Errorf("kind %q is not known", conf.Kind)
+}
+
+// A reason is an error of a service that ends a connection, with the word by
+// which the log tells such ends apart.
+type reason struct{ text, word string }
+
+func (r *reason) Error() string  { return r.text }
+func (r *reason) Reason() string { return r.word }
+
+// Why a service ended a connection. Their Reason method returns the word for
+// the log.
+var (
+	// ErrShutdown means that the service or the daemon ends.
+	ErrShutdown error = &reason{"service ends", "shutdown"}
+	// ErrLineTooLong means that the client sent more than max_line bytes
+	// without a delimiter.
+	ErrLineTooLong error = &reason{"line longer than max_line", "line_too_long"}
+	// ErrReplyLost means that a handler's client did not read and a reply to
+	// it did not fit its queue, where only broadcasts may be dropped.
+	ErrReplyLost error = &reason{"reply does not fit the queue", "reply_lost"}
+)
+
+// flushTimeout is how long a client that is finished may take to read what is
+// queued for it. It is as generous as the default idle_timeout: the queue is
+// bounded, and to cut off a slow reader here would be to lose a reply.
+const flushTimeout = 5 * time.Minute
+
+// goodbyeTimeout is the same for a client that broke the rules: long enough
+// for a last line over a radio link.
+const goodbyeTimeout = 10 * time.Second
+
+// finish ends a connection in order: what is queued goes out first.
+func finish(c *evloop.Conn) { c.CloseAfterFlush(flushTimeout, nil) }
+
+// plain is what most kinds do at the ends of a connection: nothing to say at
+// the beginning, and when the client has no more to say, it gets the rest of
+// its replies and the connection is over. A line that was cut by the end is
+// no line and is not answered.
+type plain struct{}
+
+func (plain) Open(*evloop.Conn)          {}
+func (plain) EOF(c *evloop.Conn)         { finish(c) }
+func (plain) Drained(*evloop.Conn)       {}
+func (plain) Closed(*evloop.Conn, error) {}

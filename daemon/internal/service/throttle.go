@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package service
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"penstock/evloop"
+)
+
+// A throttle bounds the records that a peer or a program can cause: so many in
+// a window, and the first one after that says how many were left out. It has no
+// timer, so that a service that is silent again does not wake up to say so.
+type throttle struct {
+	log    *slog.Logger
+	now    func() evloop.Time
+	burst  int
+	window time.Duration
+
+	began        evloop.Time
+	passed, held int
+}
+
+func newThrottle(env Env, burst int) throttle {
+	return throttle{log: env.Log, now: env.Loop.Now, burst: burst, window: 10 * time.Second}
+}
+
+// record writes one record, or counts it. message is a constant.
+func (t *throttle) record(level slog.Level, message string, attrs ...slog.Attr) {
+	if !t.log.Enabled(context.Background(), level) {
+		return
+	}
+	if now := t.now(); t.passed == 0 || now.Sub(t.began) >= t.window {
+		t.began, t.passed = now, 0
+	}
+	if t.passed == t.burst {
+		t.held++
+		return
+	}
+	t.passed++
+	if t.held > 0 {
+		attrs = append(attrs, slog.Int("suppressed", t.held))
+		t.held = 0
+	}
+	t.log.LogAttrs(context.Background(), level, message, attrs...)
+}
+
+// excerpt returns the beginning of p for a record. The journal and the
+// terminals that show it are not to interpret what a peer sends.
+func excerpt(p []byte, most int) string {
+	const hex = "0123456789abcdef"
+	cut := len(p) > most
+	out := make([]byte, 0, min(len(p), most)+8)
+	for _, b := range p[:min(len(p), most)] {
+		switch {
+		case b == '\n':
+			out = append(out, `\n`...)
+		case b == '\r':
+			out = append(out, `\r`...)
+		case b == '\\':
+			out = append(out, `\\`...)
+		case b < ' ' || b > '~':
+			out = append(out, '\\', 'x', hex[b>>4], hex[b&15])
+		default:
+			out = append(out, b)
+		}
+	}
+	if cut {
+		out = append(out, "..."...)
+	}
+	return string(out)
+}

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package service
+
+import (
+	"bytes"
+	"log/slog"
+	"time"
+
+	"penstock/daemon/internal/config"
+	"penstock/evloop"
+)
+
+// A ticker sends a payload to all its clients at every interval, and answers
+// PING.
+//
+// There is one timer for the service and not one for each client: all of them
+// get the same immutable message in the same turn. The deadlines are absolute,
+// so that a late turn does not make the next one late, and without a client
+// there is no timer.
+//
+//	deadline  0     T     2T    3T    4T
+//	sent      |     |      |..........|      3T was missed: it is left out,
+//	                                         not made up for by a burst
+type ticker struct {
+	clients  roster
+	payload  *evloop.Message
+	interval time.Duration
+	next     evloop.Time
+	timer    evloop.TimerID
+	input    *throttle // nil: what comes in is not logged
+	loop     *evloop.Loop
+}
+
+func newTicker(conf *config.Service, env Env) *ticker {
+	s := &ticker{
+		payload:  evloop.NewMessage([]byte(conf.Ticker.Payload)),
+		interval: conf.Ticker.Interval,
+		loop:     env.Loop,
+	}
+	if conf.Ticker.LogInput {
+		t := newThrottle(env, 50)
+		s.input = &t
+	}
+	return s
+}
+
+// Open adds a client; the first one starts the clock.
+func (s *ticker) Open(c *evloop.Conn) {
+	SessionOf(c).Data = new(command)
+	s.clients.add(c)
+	if len(s.clients) == 1 {
+		s.next = s.loop.Now().Add(s.interval)
+		s.arm()
+	}
+}
+
+// Closed removes a client; the last one stops the clock.
+func (s *ticker) Closed(c *evloop.Conn, _ error) {
+	s.clients.remove(c)
+	if len(s.clients) == 0 {
+		s.loop.Cancel(s.timer)
+	}
+}
+
+func (s *ticker) arm() { s.timer = s.loop.Schedule(evloop.Timer{Deadline: s.next, Handler: s}) }
+
+// Expired sends the payload.
+func (s *ticker) Expired(l *evloop.Loop, _ evloop.Timer) {
+	for _, c := range s.clients {
+		c.Send(s.payload)
+	}
+	missed := l.Now().Sub(s.next) / s.interval
+	s.next = s.next.Add((missed + 1) * s.interval)
+	s.arm()
+}
+
+// EOF ends the connection: a client that wants to go on listening keeps its
+// side open.
+func (*ticker) EOF(c *evloop.Conn) { finish(c) }
+
+// Drained has nothing to go on with; the next payload comes at its time.
+func (*ticker) Drained(*evloop.Conn) {}
+
+var (
+	pong           = []byte("+PONG\r\n")
+	unknownCommand = []byte("-ERR unknown command\r\n")
+)
+
+// Data answers the commands in p, and takes all of it: the tutorial's client
+// sends words without any line end for as long as it lives, and must not be
+// taken for one that sends a line without end.
+func (s *ticker) Data(c *evloop.Conn, p []byte) int {
+	if s.input != nil {
+		s.input.record(slog.LevelInfo, "input received", slog.Uint64("conn", SessionOf(c).ID),
+			slog.Int("bytes", len(p)), slog.String("text", excerpt(p, 64)))
+	}
+	cmd := SessionOf(c).Data.(*command)
+	for rest := p; len(rest) > 0; {
+		i := bytes.IndexByte(rest, '\n')
+		if i < 0 {
+			cmd.add(rest)
+			break
+		}
+		cmd.add(rest[:i])
+		switch {
+		case cmd.is("PING"):
+			c.WriteStatic(pong)
+		case cmd.begins("CONFIG"):
+			// redis-benchmark asks for the server's configuration first and
+			// goes on without it, but waits for an answer.
+			c.WriteStatic(unknownCommand)
+		}
+		cmd.n = 0
+		rest = rest[i+1:]
+	}
+	return len(p)
+}
+
+// A command is the beginning of the line that is coming in: as much of it as
+// is needed to tell commands from everything else, which is ignored.
+type command struct {
+	word [7]byte
+	n    uint8 // bytes of the line so far, no more than one beyond word
+}
+
+func (w *command) add(p []byte) {
+	if room := w.word[min(int(w.n), len(w.word)):]; len(room) >= len(p) {
+		w.n += uint8(copy(room, p))
+	} else {
+		copy(room, p)
+		w.n = uint8(len(w.word)) + 1
+	}
+}
+
+// is reports whether the line is this word and nothing else but white space.
+func (w *command) is(word string) bool {
+	return int(w.n) <= len(w.word) && fold(bytes.TrimSpace(w.word[:w.n]), word)
+}
+
+// begins reports whether the line starts with this word, of six letters or
+// less.
+func (w *command) begins(word string) bool {
+	n := min(int(w.n), len(w.word))
+	if n < len(word) || !fold(w.word[:len(word)], word) {
+		return false
+	}
+	return n == len(word) || w.word[len(word)] <= ' '
+}
+
+// fold reports whether p is word, whatever the case; word is in upper case.
+func fold(p []byte, word string) bool {
+	if len(p) != len(word) {
+		return false
+	}
+	for i := range p {
+		if b := p[i]; b != word[i] && b != word[i]+('a'-'A') {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"penstock/evloop/bench/load"
+	"penstock/evloop/bench/sample"
+)
+
+// TestMain lets the test binary be the load process that a Rig starts.
+func TestMain(m *testing.M) {
+	if len(os.Args) == 3 && os.Args[1] == "load" {
+		exit(loadMain(os.Args[2]))
+	}
+	os.Exit(m.Run())
+}
+
+// TestRun goes the whole way once: build, start, load, record, print.
+func TestRun(t *testing.T) {
+	s := settings{
+		cells: "echo (tcp|unix) 64 64B x1,ask tcp 64 x1,room tcp 10 64B x1,churn.*,idle tcp 8000",
+		peers: "evloop,go-net", base: "go-net", out: t.TempDir(),
+		plan: Plan{Rounds: 1, Foreign: 1e9}, warmup: 10 * time.Millisecond, window: 50 * time.Millisecond,
+	}
+	var out, log strings.Builder
+	if err := run(t.Context(), s, &out, &log); err != nil {
+		t.Fatalf("%v\n%s", err, log.String())
+	}
+	if log.Len() > 0 {
+		t.Errorf("complaints: %s", log.String())
+	}
+	for _, want := range []string{"echo tcp 64 64B x1: 2 quiet runs", "room tcp 10", "B/conn open", "  go-net  1", "  evloop  1"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, out.String())
+		}
+	}
+	files, err := filepath.Glob(filepath.Join(s.out, "results-*.jsonl"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("results: %v, %v", files, err)
+	}
+	text, err := os.ReadFile(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The machine, then two servers in five cells and one in the room.
+	if got, want := bytes.Count(text, []byte("\n")), 1+2*5+1; got != want {
+		t.Errorf("%d lines of results, want %d", got, want)
+	}
+}
+
+// TestPeerThatFails: a server that ends or answers nonsense is named, and the
+// others go on.
+func TestPeerThatFails(t *testing.T) {
+	s := settings{
+		cells: "echo tcp 64 64B x1", peers: "go-net", base: "go-net", out: t.TempDir(),
+		plan: Plan{Rounds: 2, Foreign: 1e9}, window: 20 * time.Millisecond,
+		custom: []string{"absent=/nonexistent/server {address}", "quits=/bin/false {mode}"},
+	}
+	var out, log strings.Builder
+	if err := run(t.Context(), s, &out, &log); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"absent", "quits"} {
+		if got := strings.Count(log.String(), ": "+name+": "); got != 1 {
+			t.Errorf("%s is named %d times, want once, in\n%s", name, got, log.String())
+		}
+	}
+	if !strings.Contains(out.String(), "go-net  2") {
+		t.Errorf("the healthy server has not run twice:\n%s", out.String())
+	}
+}
+
+func result(ops uint64, cpu time.Duration) load.Result {
+	return load.Result{Ops: ops, Elapsed: time.Second, Server: sample.Usage{CPU: cpu}}
+}
+
+func TestSummarize(t *testing.T) {
+	records := []Record{
+		{Peer: "c", Round: 0, Quiet: true, Result: result(100, time.Second)},
+		{Peer: "go", Round: 0, Quiet: true, Result: result(90, time.Second)},
+		{Peer: "go", Round: 1, Quiet: true, Result: result(100, time.Second)},
+		{Peer: "c", Round: 1, Quiet: false, Result: result(1, time.Second)}, // disturbed
+		{Peer: "c", Round: 1, Attempt: 1, Quiet: true, Result: result(200, time.Second)},
+		{Peer: "c", Round: 2, Quiet: true, Result: result(100, time.Second)},
+		{Peer: "go", Round: 2, Quiet: true, Result: result(80, time.Second)},
+		{Peer: "go", Round: 3, Quiet: true, Result: result(999, time.Second)}, // the base has no such round
+		{Peer: "bad", Round: 0, Error: "ended early"},
+	}
+	lines := summarize(records, []string{"c", "go", "bad", "absent"})
+	var got []string
+	for _, l := range lines {
+		got = append(got, l.Peer)
+	}
+	if want := []string{"c", "go", "bad"}; !slices.Equal(got, want) {
+		t.Fatalf("lines of %v, want %v", got, want)
+	}
+	if want := (Spread{1, 1, 1}); lines[0].OpsRatio != want {
+		t.Errorf("the base to itself: %v, want %v", lines[0].OpsRatio, want)
+	}
+	if want := (Spread{0.8, 0.5, 0.9}); lines[1].OpsRatio != want {
+		t.Errorf("ratio of ops: %v, want %v", lines[1].OpsRatio, want)
+	}
+	if lines[1].Rounds != 3 {
+		t.Errorf("%d rounds, want the 3 in which both were quiet", lines[1].Rounds)
+	}
+	if lines[2].Error != "ended early" {
+		t.Errorf("error %q is lost", lines[2].Error)
+	}
+}
+
+func TestSpread(t *testing.T) {
+	tests := []struct {
+		name   string
+		values []float64
+		want   Spread
+	}{
+		{"none", nil, Spread{}},
+		{"one", []float64{2}, Spread{2, 2, 2}},
+		{"odd", []float64{3, 1, 2}, Spread{2, 1, 3}},
+		{"even", []float64{4, 1, 2, 3}, Spread{2.5, 1, 4}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if diff := cmp.Diff(tt.want, spread(tt.values)); diff != "" {
+				t.Errorf("spread(%v): %s", tt.values, diff)
+			}
+		})
+	}
+}
+
+func TestUndisturbed(t *testing.T) {
+	tests := []struct {
+		name    string
+		records []Record
+		want    bool
+	}{
+		{"all quiet", []Record{{Peer: "a", Quiet: true}, {Peer: "b", Quiet: true}}, true},
+		{"quiet when repeated", []Record{{Peer: "a"}, {Peer: "a", Quiet: true}}, true},
+		{"never quiet", []Record{{Peer: "a"}, {Peer: "a"}, {Peer: "b", Quiet: true}}, false},
+		{"a failure is no noise", []Record{{Peer: "a", Error: "x"}, {Peer: "b", Quiet: true}}, true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := undisturbed(tt.records); got != tt.want {
+				t.Errorf("undisturbed = %v, want %v", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestChoose(t *testing.T) {
+	got, err := choose(full(), "echo tcp (64|1000) 64B x1,idle.*")
+	if err != nil || len(got) != 3 {
+		t.Errorf("choose = %v, %v, want 3 cells", got, err)
+	}
+	if _, err := choose(full(), "echo"); err == nil {
+		t.Error("a pattern that matches no whole name is no error")
+	}
+	seen := map[string]bool{}
+	for _, c := range full() {
+		if seen[c.String()] {
+			t.Errorf("two cells are called %q", c)
+		}
+		seen[c.String()] = true
+	}
+}
+
+func TestCustom(t *testing.T) {
+	p, err := custom("gnet=./server -m {mode} -a {network}://{address}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Peer{Name: "gnet", Command: []string{"./server", "-m", "{mode}", "-a", "{network}://{address}"}}
+	if diff := cmp.Diff(want, p); diff != "" {
+		t.Error(diff)
+	}
+	for _, bad := range []string{"gnet", "=server", "gnet=", ""} {
+		if _, err := custom(bad); err == nil {
+			t.Errorf("custom(%q) is no error", bad)
+		}
+	}
+}
+
+// TestJournalReportsAFullDisk: results that are not written must not pass for
+// a run.
+func TestJournalReportsAFullDisk(t *testing.T) {
+	errFull := errors.New("no space")
+	r, w := io.Pipe()
+	r.CloseWithError(errFull)
+	if err := newJournal(w).write(Record{}); !errors.Is(err, errFull) {
+		t.Errorf("write = %v, want %v", err, errFull)
+	}
+}

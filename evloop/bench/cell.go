@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+
+	"penstock/evloop/bench/load"
+)
+
+// A Cell is one row of the matrix: what the clients do, for every server.
+type Cell struct {
+	Mode     string `json:"mode"`
+	Network  string `json:"network"`
+	Conns    int    `json:"conns"`
+	Size     int    `json:"size"`
+	Pipeline int    `json:"pipeline"`
+	Stuck    int    `json:"stuck,omitempty"`
+}
+
+// String names the cell, for the table and for -cells.
+func (c Cell) String() string {
+	s := fmt.Sprintf("%s %s %d", c.Mode, c.Network, c.Conns)
+	if c.Mode == load.Echo || c.Mode == load.Room {
+		s += fmt.Sprintf(" %dB", c.Size)
+	}
+	if c.Mode != load.Churn && c.Mode != load.Idle {
+		s += fmt.Sprintf(" x%d", c.Pipeline)
+	}
+	if c.Stuck > 0 {
+		s += fmt.Sprintf(" stuck%d", c.Stuck)
+	}
+	return s
+}
+
+// serverMode is what the server must do in this cell.
+func (c Cell) serverMode() string {
+	switch c.Mode {
+	case load.Churn:
+		return load.Ask
+	case load.Idle:
+		return load.Echo
+	}
+	return c.Mode
+}
+
+// inFlight is how many bytes one client has on the way at most.
+func (c Cell) inFlight() int { return c.Size * c.Pipeline }
+
+// full is the whole matrix. The first cells are the ones that matter most, so
+// that an interrupted run has them.
+func full() []Cell {
+	var cells []Cell
+	for _, pipeline := range []int{1, 16} {
+		for _, size := range []int{64, 4096} {
+			for _, conns := range []int{64, 1000, 1, 8000} {
+				cells = append(cells, Cell{load.Echo, "tcp", conns, size, pipeline, 0})
+			}
+		}
+	}
+	for _, conns := range []int{64, 1000} {
+		cells = append(cells, Cell{load.Echo, "unix", conns, 64, 1, 0})
+	}
+	for _, conns := range []int{64, 1000} {
+		cells = append(cells, Cell{load.Ask, "tcp", conns, 0, 1, 0})
+	}
+	for _, conns := range []int{10, 100, 1000} {
+		for _, pipeline := range []int{1, 16} {
+			cells = append(cells, Cell{load.Room, "tcp", conns, 64, pipeline, 0})
+		}
+	}
+	return append(cells,
+		Cell{load.Churn, "tcp", 64, 0, 1, 0},
+		Cell{load.Room, "tcp", 10, 64, 1, 3},
+		Cell{load.Echo, "tcp", 10, 64, 1, 3},
+		Cell{load.Idle, "tcp", 8000, 64, 1, 0})
+}
+
+// quick is what fits into three minutes: the two cells that say whether a
+// change was a mistake, and the memory.
+func quick() []Cell {
+	return []Cell{
+		{load.Echo, "tcp", 64, 64, 1, 0},
+		{load.Echo, "tcp", 1000, 64, 1, 0},
+		{load.Room, "tcp", 100, 64, 1, 0},
+		{load.Idle, "tcp", 1000, 64, 1, 0},
+	}
+}
+
+// choose keeps the cells whose name matches one of the comma-separated
+// patterns, anchored at both ends: "echo tcp (64|1000) 64B x1,idle.*".
+func choose(cells []Cell, patterns string) ([]Cell, error) {
+	if patterns == "" {
+		return cells, nil
+	}
+	re, err := regexp.Compile("^(?:" + strings.ReplaceAll(patterns, ",", "|") + ")$")
+	if err != nil {
+		return nil, fmt.Errorf("choose cells: %w", err)
+	}
+	var kept []Cell
+	for _, c := range cells {
+		if re.MatchString(c.String()) {
+			kept = append(kept, c)
+		}
+	}
+	if len(kept) == 0 {
+		return nil, fmt.Errorf("choose cells: none matches %q", patterns)
+	}
+	return kept, nil
+}

@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package load is the client side of the bench: one thread that keeps many
+// connections busy and measures the server meanwhile.
+//
+// It is a closed loop: each connection has a fixed number of requests on the
+// way and sends the next when a reply is complete. So ops/s is what the pair of
+// server and client can do, and the server is the slower half as long as its
+// CPU is busy all the time, which the report shows. An open loop (a fixed rate)
+// would show queueing delay better, but needs a rate for each cell that every
+// server can serve.
+//
+// It is written on raw non-blocking descriptors for the same reason as evloop:
+// package net would cost more for a message than the servers under test, and
+// be measured in their place. It does not use evloop itself, for a fault there
+// would hide on both sides. Every reply is compared byte for byte.
+package load
+
+import (
+	"fmt"
+	"os"
+	"runtime/debug"
+	"time"
+
+	"penstock/evloop/bench/sample"
+)
+
+// Modes of a run.
+const (
+	Echo  = "echo"  // every byte comes back
+	Ask   = "ask"   // Question is answered by Answer
+	Room  = "room"  // a line of one sender goes to all other connections
+	Churn = "churn" // connect, ask, read the answer, close
+	Idle  = "idle"  // connect, one echo each, then nothing
+)
+
+// Question and Answer are what a server in mode Ask must know. Both are part
+// of the table in penstock's built-in example.
+const (
+	Question = "What is your name?"
+	Answer   = "My name is Sir Lancelot of Camelot."
+)
+
+// Options say what to do to which server.
+type Options struct {
+	Mode     string
+	Network  string // "tcp" or "unix"
+	Address  string // "127.0.0.1:7" or a path
+	Conns    int    // in mode Room: receivers
+	Size     int    // bytes of a message (Echo, Room)
+	Pipeline int    // messages on the way for each connection; in mode Room: lines
+	Stuck    int    // connections beside the others that send or join and never read
+	Warmup   time.Duration
+	Window   time.Duration
+	Server   int // PID to account for; 0: none
+}
+
+// Result is what one run found. Times are those of the window alone.
+type Result struct {
+	Ops     uint64        // replies, in mode Room delivered lines
+	Elapsed time.Duration // of the window
+	Server  sample.Usage
+	Load    sample.Usage
+	Foreign float64 // share of a CPU that others used
+
+	// Time from sending a message to its complete reply.
+	P50, P90, P99, P999, Max time.Duration
+	// Silence is the longest time between two deliveries to one healthy
+	// connection (the first).
+	Silence time.Duration
+
+	// Memory of the server: before the connections, when they were open, and
+	// after a message on each. Only in mode Idle.
+	Empty, Opened, Used sample.Memory
+}
+
+// Run does what o says and blocks until the window is over. It locks nothing
+// and starts no goroutine; the caller should give the process a CPU of its own.
+func Run(o Options) (Result, error) {
+	// The path of a message allocates nothing, so there is nothing to collect;
+	// a collection would only be a pause of our making.
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	if o.Pipeline < 1 || o.Conns < 1 {
+		return Result{}, fmt.Errorf("load: %d connections with %d messages: both must be at least 1", o.Conns, o.Pipeline)
+	}
+	r, err := run(o)
+	if err != nil {
+		return r, fmt.Errorf("load: %s: %w", o.Mode, err)
+	}
+	return r, nil
+}
+
+func run(o Options) (Result, error) {
+	switch o.Mode {
+	case Echo:
+		return exchange(o, pattern(o.Size), pattern(o.Size))
+	case Ask:
+		return exchange(o, []byte(Question), []byte(Answer))
+	case Room:
+		return room(o)
+	case Churn:
+		return churn(o)
+	case Idle:
+		return idle(o)
+	}
+	return Result{}, fmt.Errorf("unknown mode")
+}
+
+// pattern returns a line of n bytes whose content shows a shift by any distance
+// shorter than the line.
+func pattern(n int) []byte {
+	p := make([]byte, max(n, 1))
+	for i := range p {
+		p[i] = 'a' + byte(i%23) // 23 is coprime to every power of two
+	}
+	p[len(p)-1] = '\n'
+	return p
+}
+
+// repeat returns p again and again, at least n bytes beyond its first round, so
+// that n bytes of the stream can be taken from any phase in one slice.
+func repeat(p []byte, n int) []byte {
+	out := make([]byte, 0, n+2*len(p))
+	for len(out) < n+len(p) {
+		out = append(out, p...)
+	}
+	return out
+}
+
+// A window says when to measure and holds what was measured.
+type window struct {
+	o       Options
+	base    time.Time
+	started bool
+	from    time.Duration // of the window, on clock
+	until   time.Duration
+	ops     uint64
+	delays  histogram
+	silence time.Duration
+	before  reading
+}
+
+// A reading is the state of all accounts at one moment.
+type reading struct {
+	at           time.Duration
+	server, load sample.Usage
+	host         sample.Host
+}
+
+func newWindow(o Options) *window {
+	return &window{o: o, base: time.Now(), from: o.Warmup, until: o.Warmup + o.Window}
+}
+
+// clock returns the time since the warm-up began.
+func (w *window) clock() time.Duration { return time.Since(w.base) }
+
+// done opens the window when its time has come, and reports whether it is over.
+func (w *window) done(now time.Duration) (bool, error) {
+	if !w.started && now >= w.from {
+		r, err := w.read()
+		if err != nil {
+			return false, err
+		}
+		w.started, w.before = true, r
+		w.until = r.at + w.o.Window
+		w.ops, w.silence, w.delays = 0, 0, histogram{}
+		return false, nil
+	}
+	return w.started && now >= w.until, nil
+}
+
+func (w *window) read() (reading, error) {
+	var r reading
+	var err error
+	if w.o.Server != 0 {
+		if r.server, err = sample.Process(w.o.Server); err != nil {
+			return r, err
+		}
+	}
+	if r.load, err = sample.Process(os.Getpid()); err != nil {
+		return r, err
+	}
+	r.host, err = sample.ReadHost()
+	r.at = w.clock()
+	return r, err
+}
+
+// result closes the window.
+func (w *window) result() (Result, error) {
+	after, err := w.read()
+	if err != nil {
+		return Result{}, err
+	}
+	r := Result{
+		Ops:     w.ops,
+		Elapsed: after.at - w.before.at,
+		Server:  after.server.Sub(w.before.server),
+		Load:    after.load.Sub(w.before.load),
+		P50:     w.delays.quantile(0.50), P90: w.delays.quantile(0.90),
+		P99: w.delays.quantile(0.99), P999: w.delays.quantile(0.999),
+		Max: w.delays.quantile(1), Silence: w.silence,
+	}
+	r.Foreign = sample.Foreign(after.host.Sub(w.before.host), r.Elapsed, r.Server, r.Load)
+	return r, nil
+}

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package load
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// lineTimes is how many lines a receiver may be behind before its delays are
+// no longer told apart. The window of lines counts deliveries of all receivers
+// together, so that one of them alone may fall back further.
+const lineTimes = 1 << 14
+
+// A receiver counts the bytes of the lines that reach it.
+type receiver struct {
+	fd    int
+	got   int    // where in a line the next byte is
+	lines uint64 // complete
+	last  time.Duration
+}
+
+// A fanout is the state of mode Room: one sender, many receivers, at most
+// Pipeline lines on the way. A line counts as arrived when a line's worth of
+// deliveries has come, whoever they were for: to ask which receiver is the
+// slowest would cost a pass over all of them for each line.
+type fanout struct {
+	o         Options
+	w         *window
+	poll      *poller
+	sender    int
+	receivers []receiver
+	line      int
+	stream    []byte // lines from any phase
+	buf       []byte
+	due       [lineTimes]time.Duration
+	sent      uint64 // lines, begun
+	delivered uint64
+	owed      int // bytes of lines begun that must still be sent
+	phase     int
+}
+
+func room(o Options) (Result, error) {
+	p, err := newPoller()
+	if err != nil {
+		return Result{}, err
+	}
+	f := &fanout{o: o, poll: p, buf: make([]byte, bufferSize)}
+	line := pattern(o.Size)
+	f.line, f.stream = len(line), repeat(line, max(bufferSize, o.Pipeline*len(line)))
+	defer f.close()
+	if err := f.connect(); err != nil {
+		return Result{}, err
+	}
+	if err := f.muster(); err != nil {
+		return Result{}, err
+	}
+	if err := f.serve(); err != nil {
+		return Result{}, err
+	}
+	return f.w.result()
+}
+
+// connect joins the receivers first and the sender last.
+func (f *fanout) connect() error {
+	to, err := newEndpoint(f.o.Network, f.o.Address)
+	if err != nil {
+		return err
+	}
+	f.receivers = make([]receiver, f.o.Conns)
+	for i := range f.receivers {
+		if f.receivers[i].fd, err = to.dial(0, 0); err != nil {
+			return fmt.Errorf("receiver %d of %d: %w", i+1, f.o.Conns, err)
+		}
+		if err := f.poll.add(f.receivers[i].fd, i); err != nil {
+			return err
+		}
+	}
+	for range f.o.Stuck {
+		if _, err := to.dial(0, 0); err != nil {
+			return fmt.Errorf("stuck receiver: %w", err)
+		}
+	}
+	if f.sender, err = to.dial(0, 0); err != nil {
+		return fmt.Errorf("sender: %w", err)
+	}
+	return f.poll.add(f.sender, f.o.Conns)
+}
+
+// muster sends single lines until one reaches everybody: a server with several
+// threads may read the first line before it has let in the last receiver.
+func (f *fanout) muster() error {
+	for range 50 {
+		f.w = newWindow(f.o)
+		for i := range f.receivers {
+			f.receivers[i].lines = 0
+		}
+		if _, err := send(f.sender, f.stream[:f.line]); err != nil {
+			return err
+		}
+		for f.w.ops < uint64(f.o.Conns) && f.w.clock() < time.Second {
+			if err := f.turn(); err != nil {
+				return err
+			}
+		}
+		if !slices.ContainsFunc(f.receivers, func(r receiver) bool { return r.lines != 1 }) {
+			f.w = newWindow(f.o)
+			f.sent, f.delivered = 1, uint64(f.o.Conns)
+			return nil
+		}
+	}
+	return errors.New("no line reaches every receiver within a second")
+}
+
+func (f *fanout) serve() error {
+	for {
+		if err := f.send(); err != nil {
+			return err
+		}
+		if err := f.turn(); err != nil {
+			return err
+		}
+		over, err := f.w.done(f.w.clock())
+		if err != nil || over {
+			return err
+		}
+	}
+}
+
+// turn reads from every receiver that has something.
+func (f *fanout) turn() error {
+	events, err := f.poll.wait(100)
+	if err != nil {
+		return err
+	}
+	for i := range events {
+		index := int(events[i].Fd)
+		if index == f.o.Conns || events[i].Events&^unix.EPOLLOUT == 0 {
+			continue // the sender: send looks at it in any case
+		}
+		if err := f.read(&f.receivers[index]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// send begins the lines that the window allows and sends what is owed.
+func (f *fanout) send() error {
+	receivers := uint64(f.o.Conns)
+	arrived := f.delivered / receivers
+	if free := arrived + uint64(f.o.Pipeline) - f.sent; free > 0 && f.owed == 0 {
+		now := f.w.clock()
+		for range free {
+			f.due[f.sent%lineTimes] = now
+			f.sent++
+		}
+		f.owed = int(free) * f.line
+	}
+	if f.owed == 0 {
+		return nil
+	}
+	n, err := send(f.sender, f.stream[f.phase:f.phase+f.owed])
+	f.owed -= n
+	f.phase = (f.phase + n) % f.line
+	return err
+}
+
+func (f *fanout) read(r *receiver) error {
+	for {
+		n, err := receive(r.fd, f.buf)
+		if n == 0 || err != nil {
+			return err
+		}
+		if !bytes.Equal(f.buf[:n], f.stream[r.got:r.got+n]) {
+			return errors.New("a line differs from what was sent")
+		}
+		r.got += n
+		if k := r.got / f.line; k > 0 {
+			f.took(r, k)
+		}
+		r.got %= f.line
+		if n < len(f.buf) {
+			return nil
+		}
+	}
+}
+
+// took accounts for k lines that r has now in full.
+func (f *fanout) took(r *receiver, k int) {
+	now := f.w.clock()
+	for range k {
+		f.w.delays.add(now - f.due[r.lines%lineTimes])
+		r.lines++
+	}
+	f.delivered += uint64(k)
+	f.w.ops += uint64(k)
+	if r == &f.receivers[0] {
+		f.w.silence = max(f.w.silence, now-r.last)
+		r.last = now
+	}
+}
+
+func (f *fanout) close() {
+	for i := range f.receivers {
+		unix.Close(f.receivers[i].fd)
+	}
+	unix.Close(f.sender)
+	f.poll.close()
+}

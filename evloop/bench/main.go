@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Command bench puts evloop and penstock beside what an engineer would use
+// instead, on the machine at hand, in one run.
+//
+//	bench [flags] [NAME=COMMAND ...]
+//
+// Each NAME=COMMAND is one more server. Its command line may hold {mode} (echo,
+// ask or room), {network} (tcp or unix), {address}, {host} and {port}; the
+// process itself must be the server. Without C compiler or libraries the C
+// servers are left out, and the first of the rest is what the others are
+// compared with.
+//
+// The results go to standard output as a table and to a file as JSON lines.
+// See package load for what the clients do, and Plan for how runs are ordered.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"penstock/evloop/bench/sample"
+)
+
+// settings are the command line.
+type settings struct {
+	quick              bool
+	cells, peers, base string
+	penstock, out      string
+	serverCPU, loadCPU int
+	plan               Plan
+	warmup, window     time.Duration
+	custom             []string
+}
+
+func main() {
+	if len(os.Args) == 3 && os.Args[1] == "load" {
+		exit(loadMain(os.Args[2]))
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	exit(run(ctx, parse(), os.Stdout, os.Stderr))
+}
+
+func exit(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+func parse() settings {
+	var s settings
+	flag.BoolVar(&s.quick, "quick", false, "the main cells only, in three minutes")
+	flag.StringVar(&s.cells, "cells", "", "comma-separated `patterns` of the cells to run, such as \"echo tcp (64|1000) 64B x1\"")
+	flag.StringVar(&s.peers, "peers", "", "comma-separated `names` of the built-in servers to run")
+	flag.StringVar(&s.base, "base", "c-epoll", "`name` of the server to compare with")
+	flag.StringVar(&s.penstock, "penstock", "", "`path` of the penstock binary, which then takes part")
+	flag.StringVar(&s.out, "out", "out", "`directory` for the binaries, logs and results")
+	flag.IntVar(&s.serverCPU, "server-cpu", 0, "index of the CPU of the server among those allowed; -1: pin nothing")
+	flag.IntVar(&s.loadCPU, "load-cpu", 1, "index of the CPU of the load")
+	flag.IntVar(&s.plan.Rounds, "rounds", 5, "quiet rounds wanted for each cell")
+	flag.Float64Var(&s.plan.Foreign, "foreign", 0.15, "share of a CPU used by others above which a run is repeated")
+	flag.DurationVar(&s.warmup, "warmup", 500*time.Millisecond, "time before the window of each run")
+	flag.DurationVar(&s.window, "window", 3*time.Second, "measured time of each run")
+	flag.Parse()
+	if s.quick {
+		set := map[string]bool{}
+		flag.Visit(func(f *flag.Flag) { set[f.Name] = true })
+		if !set["window"] {
+			s.window, s.warmup = time.Second, 200*time.Millisecond
+		}
+		if !set["peers"] {
+			s.peers = "c-epoll,evloop,go-net"
+		}
+	}
+	s.custom = flag.Args()
+	return s
+}
+
+func run(ctx context.Context, s settings, out, log io.Writer) error {
+	cells := full()
+	if s.quick {
+		cells = quick()
+	}
+	cells, err := choose(cells, s.cells)
+	if err != nil {
+		return err
+	}
+	b := &bench{plan: s.plan, log: log}
+	if b.rig, err = rig(s); err != nil {
+		return err
+	}
+	if b.peers, err = peers(s, log); err != nil {
+		return err
+	}
+	m := machine(b.rig)
+	file, err := os.Create(filepath.Join(s.out, "results-"+m.Time.Format("20060102-150405")+".jsonl"))
+	if err != nil {
+		return fmt.Errorf("open results: %w", err)
+	}
+	defer file.Close()
+	b.results = newJournal(file)
+	if err := b.results.write(m); err != nil {
+		return err
+	}
+	printMachine(out, m)
+	for _, c := range cells {
+		records, err := b.runCell(ctx, c)
+		if perr := printCell(out, c, records, names(b.peers, s.base)); err != nil || perr != nil {
+			return errors.Join(err, perr)
+		}
+	}
+	fmt.Fprintf(out, "\nEvery run: %s\n", file.Name())
+	return nil
+}
+
+// rig chooses the CPUs. With a single one there is nothing to separate.
+func rig(s settings) (Rig, error) {
+	cpus, err := sample.CPUs()
+	if err != nil {
+		return Rig{}, err
+	}
+	dir, err := filepath.Abs(s.out)
+	if err != nil {
+		return Rig{}, fmt.Errorf("output directory: %w", err)
+	}
+	g := Rig{Dir: dir, ServerCPU: -1, LoadCPU: -1, Warmup: s.warmup, Window: s.window}
+	if s.serverCPU >= 0 && len(cpus) > 1 {
+		g.ServerCPU = cpus[s.serverCPU%len(cpus)]
+		g.LoadCPU = cpus[s.loadCPU%len(cpus)]
+	}
+	return g, nil
+}
+
+func peers(s settings, log io.Writer) ([]Peer, error) {
+	var wanted []string
+	if s.peers != "" {
+		wanted = strings.Split(s.peers, ",")
+	}
+	peers, err := build(s.out, wanted, log)
+	if err != nil {
+		return nil, err
+	}
+	if s.penstock != "" {
+		p, err := daemon(s.penstock)
+		if err != nil {
+			return nil, err
+		}
+		peers = append(peers, p)
+	}
+	for _, arg := range s.custom {
+		p, err := custom(arg)
+		if err != nil {
+			return nil, err
+		}
+		peers = append(peers, p)
+	}
+	return peers, nil
+}

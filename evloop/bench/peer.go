@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"penstock/evloop/bench/load"
+)
+
+// A Peer is a server that takes part.
+type Peer struct {
+	Name    string
+	Command []string // with {mode} {network} {address} {host} {port} {config}
+	Modes   []string // what it can do; empty: try all
+}
+
+// can reports whether the peer has what the cell needs.
+func (p Peer) can(c Cell) bool {
+	return len(p.Modes) == 0 || slices.Contains(p.Modes, c.serverMode())
+}
+
+// A source is how to build a peer of this folder.
+type source struct {
+	name  string
+	path  string   // a Go package or a C file
+	libs  []string // for the C compiler
+	needs string   // the header without which it is skipped, and its package
+	modes []string
+}
+
+// sources are in the order of the table; the first that can be built is what
+// the others are compared with.
+var sources = []source{
+	{name: "c-epoll", path: "servers/c/epoll.c", modes: []string{load.Echo, load.Ask, load.Room}},
+	{name: "c-libuv", path: "servers/c/uv.c", libs: []string{"-luv"}, needs: "libuv1-dev", modes: []string{load.Echo, load.Ask}},
+	{name: "c-uring", path: "servers/c/uring.c", libs: []string{"-luring"}, needs: "liburing-dev", modes: []string{load.Echo}},
+	{name: "evloop", path: "./servers/evloop", modes: []string{load.Echo, load.Ask, load.Room}},
+	{name: "go-net", path: "./servers/gonet", modes: []string{load.Echo, load.Ask}},
+	{name: "netpoll", path: "./servers/netpoll", modes: []string{load.Echo, load.Ask}},
+}
+
+// build compiles the wanted peers into dir; no names means all. What cannot be
+// built is skipped with a word on log: a machine without a C compiler still
+// compares the Go servers.
+func build(dir string, wanted []string, log io.Writer) ([]Peer, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("build peers: %w", err)
+	}
+	var peers []Peer
+	for _, s := range sources {
+		if len(wanted) > 0 && !slices.Contains(wanted, s.name) {
+			continue
+		}
+		bin, err := filepath.Abs(filepath.Join(dir, s.name))
+		if err != nil {
+			return nil, fmt.Errorf("build peers: %w", err)
+		}
+		if out, err := s.compiler(bin).CombinedOutput(); err != nil {
+			if !strings.HasSuffix(s.path, ".c") {
+				return nil, fmt.Errorf("build %s: %w\n%s", s.name, err, out)
+			}
+			fmt.Fprintf(log, "%s is left out: it does not build here (needs a C compiler %s)\n", s.name, s.needs)
+			continue
+		}
+		peers = append(peers, Peer{s.name, []string{bin, "{mode}", "{network}", "{address}"}, s.modes})
+	}
+	return peers, nil
+}
+
+func (s source) compiler(bin string) *exec.Cmd {
+	if strings.HasSuffix(s.path, ".c") {
+		return exec.Command("cc", append([]string{"-O2", "-w", "-o", bin, s.path}, s.libs...)...)
+	}
+	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", bin, s.path)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	return cmd
+}
+
+// custom parses NAME=COMMAND. The words of the command are separated by
+// spaces; no shell runs it, so that the process is the server itself.
+func custom(arg string) (Peer, error) {
+	name, command, ok := strings.Cut(arg, "=")
+	words := strings.Fields(command)
+	if !ok || name == "" || len(words) == 0 {
+		return Peer{}, fmt.Errorf("peer %q is not NAME=COMMAND", arg)
+	}
+	return Peer{Name: name, Command: words}, nil
+}
+
+// daemon is the penstock binary with a configuration written for the cell.
+func daemon(bin string) (Peer, error) {
+	path, err := filepath.Abs(bin)
+	if err != nil {
+		return Peer{}, fmt.Errorf("penstock: %w", err)
+	}
+	if _, err := os.Stat(path); err != nil {
+		return Peer{}, fmt.Errorf("penstock: %w", err)
+	}
+	return Peer{"penstock", []string{path, "run", "-c", "{config}"}, []string{load.Echo, load.Ask, load.Room}}, nil
+}
+
+// config writes a configuration of the daemon that does what the other servers
+// do, with limits that the cell does not reach, and returns its path.
+func config(dir string, c Cell, address string) (string, error) {
+	kind := map[string]string{
+		load.Echo: "kind = \"echo\"\n",
+		load.Ask:  fmt.Sprintf("kind = \"lookup\"\ndelimiter = \"?\"\nanswers = { %q = %q }\n", load.Question, load.Answer),
+		load.Room: "kind = \"room\"\nmessage = \"{line}\\n\"\nwelcome = \"\"\njoin = \"\"\nleave = \"\"\necho_to_sender = false\n",
+	}[c.serverMode()]
+	conns := c.Conns + c.Stuck + 16
+	text := fmt.Sprintf("[limits]\nconnections = %d\nper_source = %d\nmemory = \"256MiB\"\n\n[log]\nlevel = \"warn\"\n\n"+
+		"[service.bench]\n%slisten = [%q]\nqueue = \"256KiB\"\n", conns, conns, kind, address)
+	path := filepath.Join(dir, "penstock.toml")
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		return "", fmt.Errorf("write configuration: %w", err)
+	}
+	return path, nil
+}

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sample
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestProcessCountsItsOwnWork(t *testing.T) {
+	before, err := Process(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The thread that works is preempted or yields before the second reading,
+	// which is when the kernel brings its account up to date.
+	var u Usage
+	for start, n := time.Now(), 0; u.CPU < 20*time.Millisecond; n++ {
+		if time.Since(start) > 30*time.Second {
+			t.Fatalf("30 s of work are accounted as %v", u.CPU)
+		}
+		if n%1_000_000 == 0 {
+			after, err := Process(os.Getpid())
+			if err != nil {
+				t.Fatal(err)
+			}
+			u = after.Sub(before)
+		}
+	}
+	if u.Threads < 1 {
+		t.Errorf("%d threads, want at least 1", u.Threads)
+	}
+}
+
+func TestProcessThatIsGone(t *testing.T) {
+	cmd := exec.CommandContext(t.Context(), "true")
+	if err := cmd.Run(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Process(cmd.Process.Pid); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("Process = %v, want %v", err, fs.ErrNotExist)
+	}
+}
+
+func TestReadMemory(t *testing.T) {
+	m, err := ReadMemory(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.Resident < 1<<20 || m.Proportional > m.Resident || m.PrivateDirty > m.Resident || m.PrivateDirty == 0 {
+		t.Errorf("implausible: %+v", m)
+	}
+}
+
+func TestForeign(t *testing.T) {
+	tests := []struct {
+		name string
+		busy time.Duration
+		ours []Usage
+		want float64
+	}{
+		{"only ours", 2 * time.Second, []Usage{{CPU: time.Second}, {CPU: time.Second}}, 0},
+		{"a neighbour takes half a CPU", 2500 * time.Millisecond, []Usage{{CPU: time.Second}, {CPU: time.Second}}, 0.5},
+		{"ticks are coarser than schedstat", 990 * time.Millisecond, []Usage{{CPU: time.Second}}, 0},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := Foreign(Host{Busy: tt.busy}, time.Second, tt.ours...); got != tt.want {
+				t.Errorf("Foreign = %v, want %v", got, tt.want)
+			}
+		})
+	}
+}
+
+// TestStartOn: the child must see its one CPU at once, and the parent must
+// have its own back.
+func TestStartOn(t *testing.T) {
+	before, err := CPUs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), "grep", "Cpus_allowed_list", "/proc/self/status")
+	var out strings.Builder
+	cmd.Stdout = &out
+	last := before[len(before)-1]
+	if err := StartOn(cmd, last); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if _, list, _ := strings.Cut(out.String(), ":"); strings.TrimSpace(list) != strconv.Itoa(last) {
+		t.Errorf("the child may use %q, want %d", strings.TrimSpace(list), last)
+	}
+	after, err := CPUs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(after) != len(before) {
+		t.Errorf("afterwards %v, before %v", after, before)
+	}
+}

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Command gonet is what most Go programmers write: package net with a
+// goroutine for each connection.
+package main
+
+import (
+	"bytes"
+	"net"
+
+	"penstock/evloop/bench/servers/peer"
+)
+
+func main() {
+	args := peer.Parse("echo", "ask")
+	ln, err := net.Listen(args.Network, args.Address)
+	if err != nil {
+		peer.Fail(err)
+	}
+	serve := echo
+	if args.Mode == "ask" {
+		serve = ask
+	}
+	for {
+		c, err := ln.Accept()
+		if err != nil {
+			peer.Fail(err)
+		}
+		go func() {
+			defer c.Close()
+			serve(c)
+		}()
+	}
+}
+
+// echo does not use io.Copy: between two TCP connections that means splice(2)
+// through a pipe, two system calls more for each message.
+func echo(c net.Conn) {
+	buf := make([]byte, peer.BufferSize())
+	for {
+		n, err := c.Read(buf)
+		if err != nil {
+			return
+		}
+		if _, err := c.Write(buf[:n]); err != nil {
+			return
+		}
+	}
+}
+
+// ask answers all questions of one read in one write.
+func ask(c net.Conn) {
+	buf := make([]byte, peer.BufferSize())
+	var out []byte
+	kept := 0
+	for {
+		n, err := c.Read(buf[kept:])
+		if err != nil {
+			return
+		}
+		in := buf[:kept+n]
+		out = out[:0]
+		for i := bytes.IndexByte(in, '?'); i >= 0; i = bytes.IndexByte(in, '?') {
+			out = append(out, peer.Answer(in[:i+1])...)
+			in = in[i+1:]
+		}
+		kept = copy(buf, in)
+		if kept == len(buf) {
+			return // a question without end
+		}
+		if _, err := c.Write(out); err != nil {
+			return
+		}
+	}
+}

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"math"
+	"slices"
+	"time"
+
+	"penstock/evloop/bench/load"
+)
+
+// A Spread is the median of some values with their extremes. The zero value
+// says that there are none.
+type Spread struct{ Median, Min, Max float64 }
+
+func spread(values []float64) Spread {
+	if len(values) == 0 {
+		return Spread{}
+	}
+	s := slices.Sorted(slices.Values(values))
+	n := len(s)
+	return Spread{(s[(n-1)/2] + s[n/2]) / 2, s[0], s[n-1]}
+}
+
+// A Line is what the table says of one peer in one cell.
+type Line struct {
+	Peer     string
+	Rounds   int    // quiet ones, in which the base was quiet, too
+	Ops      Spread // a second
+	OpsRatio Spread // to the base in the same round
+	CPU      Spread // nanoseconds an operation
+	CPURatio Spread
+	Switches Spread // context switches an operation
+	Busy     Spread // share of the server's CPU
+	P50, P99 Spread // microseconds
+	Silence  Spread // milliseconds
+
+	OpenedBytes, UsedBytes   Spread // own memory for a connection, proportional set
+	RestKiB, RestDirtyKiB    Spread // resident and private dirty with no connection
+	WakeupsPerS, IdleCPUPerS Spread // with idle connections; microseconds
+	Error                    string
+}
+
+// summarize turns the records of one cell into lines, in the order in which
+// the peers are given; the first of them that has a quiet run is the base.
+func summarize(records []Record, order []string) []Line {
+	quiet := map[string]map[int]load.Result{} // by peer and round
+	errs := map[string]string{}
+	for _, r := range records {
+		if r.Error != "" {
+			errs[r.Peer] = r.Error
+		}
+		if !r.Quiet {
+			continue
+		}
+		if quiet[r.Peer] == nil {
+			quiet[r.Peer] = map[int]load.Result{}
+		}
+		quiet[r.Peer][r.Round] = r.Result
+	}
+	var base map[int]load.Result
+	var lines []Line
+	for _, name := range order {
+		runs := quiet[name]
+		if len(runs) == 0 {
+			if errs[name] != "" {
+				lines = append(lines, Line{Peer: name, Error: errs[name]})
+			}
+			continue
+		}
+		if base == nil {
+			base = runs
+		}
+		l := line(runs, base)
+		l.Peer, l.Error = name, errs[name]
+		lines = append(lines, l)
+	}
+	return lines
+}
+
+func line(runs, base map[int]load.Result) Line {
+	over := func(f func(r load.Result) float64) Spread {
+		var v []float64
+		for _, r := range runs {
+			v = append(v, f(r))
+		}
+		return spread(v)
+	}
+	ratio := func(f func(r load.Result) float64) Spread {
+		var v []float64
+		for round, r := range runs {
+			if b, ok := base[round]; ok && f(b) > 0 {
+				v = append(v, f(r)/f(b))
+			}
+		}
+		return spread(v)
+	}
+	l := Line{
+		Ops: over(opsPerSecond), OpsRatio: ratio(opsPerSecond),
+		CPU: over(cpuPerOp), CPURatio: ratio(cpuPerOp),
+		Switches: over(func(r load.Result) float64 { return perOp(float64(r.Server.Switches), r) }),
+		Busy:     over(func(r load.Result) float64 { return r.Server.CPU.Seconds() / r.Elapsed.Seconds() }),
+		P50:      over(func(r load.Result) float64 { return micros(r.P50) }),
+		P99:      over(func(r load.Result) float64 { return micros(r.P99) }),
+		Silence:  over(func(r load.Result) float64 { return micros(r.Silence) / 1000 }),
+	}
+	for round := range runs {
+		if _, ok := base[round]; ok {
+			l.Rounds++
+		}
+	}
+	l.RestKiB = over(func(r load.Result) float64 { return float64(r.Empty.Resident) / 1024 })
+	l.RestDirtyKiB = over(func(r load.Result) float64 { return float64(r.Empty.PrivateDirty) / 1024 })
+	l.WakeupsPerS = over(func(r load.Result) float64 { return float64(r.Server.Switches) / r.Elapsed.Seconds() })
+	l.IdleCPUPerS = over(func(r load.Result) float64 { return micros(r.Server.CPU) / r.Elapsed.Seconds() })
+	return l
+}
+
+// memory adds what needs the number of connections.
+func (l *Line) memory(records []Record) {
+	var opened, used []float64
+	for _, r := range records {
+		if r.Quiet && r.Peer == l.Peer {
+			n := float64(r.Cell.Conns)
+			opened = append(opened, float64(r.Result.Opened.Proportional-r.Result.Empty.Proportional)/n)
+			used = append(used, float64(r.Result.Used.Proportional-r.Result.Empty.Proportional)/n)
+		}
+	}
+	l.OpenedBytes, l.UsedBytes = spread(opened), spread(used)
+}
+
+func opsPerSecond(r load.Result) float64 { return float64(r.Ops) / r.Elapsed.Seconds() }
+
+func cpuPerOp(r load.Result) float64 { return perOp(float64(r.Server.CPU), r) }
+
+func perOp(v float64, r load.Result) float64 {
+	if r.Ops == 0 {
+		return math.NaN()
+	}
+	return v / float64(r.Ops)
+}
+
+func micros(d time.Duration) float64 { return float64(d) / 1e3 }

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"text/tabwriter"
+
+	"penstock/evloop/bench/load"
+)
+
+// printMachine writes what the figures below are figures of.
+func printMachine(w io.Writer, m Machine) {
+	fmt.Fprintf(w, "%s, %d CPUs, Linux %s %s, %s", m.CPU, m.CPUs, m.Kernel, m.Arch, m.Go)
+	if m.Compiler != "" {
+		fmt.Fprintf(w, ", %s", m.Compiler)
+	}
+	fmt.Fprintf(w, "\n%s, window %s: %s\n", m.Time.Format("2006-01-02 15:04 MST"), m.Window, pinning(m))
+	fmt.Fprint(w, "Ratios are to the first line of a block: the median of the ratios within each round, and (least..most).\n")
+}
+
+func pinning(m Machine) string {
+	if m.ServerCPU < 0 {
+		return "nothing pinned"
+	}
+	return fmt.Sprintf("server on CPU %d, load on CPU %d", m.ServerCPU, m.LoadCPU)
+}
+
+// printCell writes the block of one cell.
+func printCell(w io.Writer, c Cell, records []Record, order []string) error {
+	lines := summarize(records, order)
+	if len(lines) == 0 {
+		return nil
+	}
+	fmt.Fprintf(w, "\n%s: %s\n", c, rounds(records))
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	if c.Mode == load.Idle {
+		idleBlock(t, lines, records)
+	} else {
+		busyBlock(t, c, lines)
+	}
+	if err := t.Flush(); err != nil {
+		return fmt.Errorf("print table: %w", err)
+	}
+	for _, l := range lines {
+		if l.Error != "" {
+			fmt.Fprintf(w, "  %s failed: %s\n", l.Peer, l.Error)
+		}
+	}
+	return nil
+}
+
+// rounds says how many runs the block stands on, and how many it does not.
+func rounds(records []Record) string {
+	var quiet, disturbed int
+	for _, r := range records {
+		switch {
+		case r.Quiet:
+			quiet++
+		case r.Error == "":
+			disturbed++
+		}
+	}
+	s := fmt.Sprintf("%d quiet runs", quiet)
+	if disturbed > 0 {
+		s += fmt.Sprintf("; %d disturbed by other load, repeated and not counted", disturbed)
+	}
+	return s
+}
+
+func busyBlock(w io.Writer, c Cell, lines []Line) {
+	unit := "op"
+	if c.Mode == load.Room {
+		unit = "line"
+	}
+	fmt.Fprintf(w, "\tn\t%ss/s\tratio\t\tCPU ns/%s\tratio\t\tswitches/%s\tbusy\tp50 us\tp99 us\t(..)\t", unit, unit, unit)
+	if c.Stuck > 0 {
+		fmt.Fprint(w, "silence ms\t")
+	}
+	fmt.Fprintln(w)
+	for _, l := range lines {
+		if l.Rounds == 0 {
+			continue
+		}
+		fmt.Fprintf(w, "%s\t%d\t%.0f\t%.2f\t%s\t%.0f\t%.2f\t%s\t%.3f\t%.0f%%\t%.0f\t%.0f\t(%.0f..%.0f)\t",
+			l.Peer, l.Rounds, l.Ops.Median, l.OpsRatio.Median, l.OpsRatio.extremes(), l.CPU.Median,
+			l.CPURatio.Median, l.CPURatio.extremes(), l.Switches.Median, 100*l.Busy.Median,
+			l.P50.Median, l.P99.Median, l.P99.Min, l.P99.Max)
+		if c.Stuck > 0 {
+			fmt.Fprintf(w, "%.1f\t", l.Silence.Max)
+		}
+		fmt.Fprintln(w)
+	}
+}
+
+func idleBlock(w io.Writer, lines []Line, records []Record) {
+	fmt.Fprint(w, "\tn\tB/conn open\tafter a message\tat rest: RSS KiB\tprivate dirty KiB\twake-ups/s\tCPU us/s\t\n")
+	for i := range lines {
+		l := &lines[i]
+		if l.Rounds == 0 {
+			continue
+		}
+		l.memory(records)
+		fmt.Fprintf(w, "%s\t%d\t%.0f\t%.0f\t%.0f\t%.0f\t%.2f\t%.1f\t\n", l.Peer, l.Rounds,
+			l.OpenedBytes.Median, l.UsedBytes.Median, l.RestKiB.Median, l.RestDirtyKiB.Median,
+			l.WakeupsPerS.Median, l.IdleCPUPerS.Median)
+	}
+}
+
+func (s Spread) extremes() string { return fmt.Sprintf("(%.2f..%.2f)", s.Min, s.Max) }
+
+// names returns the peers' names in the order of the table: the yardstick
+// first, then as they were given.
+func names(peers []Peer, base string) []string {
+	var out []string
+	for _, p := range peers {
+		out = append(out, p.Name)
+	}
+	if i := slices.Index(out, base); i > 0 {
+		out = slices.Insert(slices.Delete(out, i, i+1), 0, base)
+	}
+	return out
+}

@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package evloop
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// The conformance suite: what a Loop promises, checked against the real
+// kernel, once for each back end. A case drives the loop turn by turn on the
+// test's own goroutine, so that it can say what must have happened by when
+// without a sleep. That nothing happens is only asserted once poll(2) says
+// that its cause has arrived.
+
+// backends are the ways to make a loop that the suite is run for.
+var backends = []struct {
+	name string
+	open func(Config) (*Loop, error)
+}{
+	{"epoll", New},
+}
+
+func TestBackend(t *testing.T) {
+	for _, b := range backends {
+		t.Run(b.name, func(t *testing.T) {
+			testBackend(t, func(cfg Config) *Loop {
+				l, err := b.open(cfg)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return l
+			})
+		})
+	}
+}
+
+// A conformanceCase states its promise in its name.
+type conformanceCase struct {
+	name string
+	run  func(*rig)
+}
+
+func testBackend(t *testing.T, newLoop func(Config) *Loop) {
+	for _, subject := range []struct {
+		name  string
+		cases []conformanceCase
+	}{
+		{"input", inputCases},
+	} {
+		t.Run(subject.name, func(t *testing.T) {
+			for _, c := range subject.cases {
+				t.Run(c.name, func(t *testing.T) { c.run(newRig(t, newLoop)) })
+			}
+		})
+	}
+}
+
+// patience is how long a condition may take that depends on the kernel. It
+// is only ever waited for in full by a test that fails.
+const patience = 20 * time.Second
+
+// A rig is a loop under test, with a probe as the handler of its connections.
+type rig struct {
+	*testing.T
+	*probe
+	newLoop func(Config) *Loop
+	l       *Loop
+}
+
+func newRig(t *testing.T, newLoop func(Config) *Loop) *rig {
+	r := &rig{T: t, probe: newProbe(t), newLoop: newLoop}
+	r.use(Config{})
+	return r
+}
+
+// use replaces the loop by one with another configuration.
+func (r *rig) use(cfg Config) {
+	if r.l != nil {
+		r.l.Close()
+	}
+	l := r.newLoop(cfg)
+	r.l = l
+	r.Cleanup(func() {
+		if err := l.Close(); err != nil {
+			r.Errorf("Close = %v", err)
+		}
+		if s := l.Stats(); s.Conns != 0 || s.Queued != 0 {
+			r.Errorf("after Close: %d connections, %d bytes queued, want none", s.Conns, s.Queued)
+		}
+		r.allClosed()
+	})
+}
+
+// turn serves what is there, without waiting.
+func (r *rig) turn() {
+	r.Helper()
+	if err := r.l.turn(false); err != nil {
+		r.Fatal(err)
+	}
+}
+
+// do runs f as a callback of the loop.
+func (r *rig) do(f func()) {
+	r.Helper()
+	done := false
+	r.l.Post(func() { f(); done = true })
+	r.spin("a posted function", func() bool { return done })
+}
+
+// A guard is a timer that ends a wait which the loop alone would never end.
+type guard struct{ fired bool }
+
+func (g *guard) Expired(*Loop, Timer) { g.fired = true }
+
+// until takes turns, asleep between them, until cond holds. So it hangs, and
+// is ended by its guard, when the loop has forgotten something.
+func (r *rig) until(what string, cond func() bool) {
+	r.Helper()
+	g := &guard{}
+	id := r.l.Schedule(Timer{Deadline: monotonic().Add(patience), Handler: g})
+	defer r.l.Cancel(id)
+	for !cond() {
+		if err := r.l.turn(true); err != nil {
+			r.Fatal(err)
+		}
+		if g.fired {
+			r.Fatalf("waited in vain for %s", what)
+		}
+	}
+}
+
+// spin takes turns without sleeping until cond holds, which may itself move
+// the peers.
+func (r *rig) spin(what string, cond func() bool) {
+	r.Helper()
+	for end := time.Now().Add(patience); !cond(); {
+		r.turn()
+		if time.Now().After(end) {
+			r.Fatalf("waited in vain for %s", what)
+		}
+	}
+}
+
+// add adopts fd.
+func (r *rig) add(fd int) *Conn {
+	r.Helper()
+	c, err := r.l.Add(fd, r.probe, nil)
+	if err != nil {
+		unix.Close(fd)
+		r.Fatal(err)
+	}
+	return c
+}
+
+// tcp returns a TCP connection of the loop and its peer.
+func (r *rig) tcp() (*Conn, *peer) {
+	r.Helper()
+	ours, p := tcpPair(r.T)
+	return r.add(ours), p
+}
+
+// unix returns a Unix stream of the loop and its peer.
+func (r *rig) unix() (*Conn, *peer) {
+	r.Helper()
+	ours, p := socketPair(r.T, unix.SOCK_STREAM)
+	return r.add(ours), p
+}
+
+// stick writes lines to c until its peer, which does not read, makes it queue.
+func (r *rig) stick(c *Conn) (written []byte) {
+	r.Helper()
+	unix.SetsockoptInt(c.FD(), unix.SOL_SOCKET, unix.SO_SNDBUF, 4096)
+	line := []byte("a line that the peer does not want to read just now, nor later\n")
+	r.spin("a stuck peer", func() bool {
+		r.do(func() {
+			for range 16 {
+				if c.Queued() == 0 && c.Write(line) {
+					written = append(written, line...)
+					c.loop.flush(c)
+				}
+			}
+		})
+		return c.Queued() > 0
+	})
+	return written
+}
+
+// gets reads from p, turn by turn, until it has what was wanted.
+func (r *rig) gets(p *peer, want []byte) {
+	r.Helper()
+	var got []byte
+	r.spin("output", func() bool {
+		got = append(got, p.read()...)
+		return len(got) >= len(want)
+	})
+	if string(got) != string(want) {
+		r.Errorf("peer got %d bytes, want %d; they agree on the first %d", len(got), len(want), commonPrefix(got, want))
+	}
+}
+
+// ends waits for c's Closed and checks its error.
+func (r *rig) ends(c *Conn, want error) {
+	r.Helper()
+	r.until("Closed", func() bool { return r.of(c).closed })
+	if got := r.of(c).err; !errors.Is(got, want) || (want == nil && got != nil) {
+		r.Errorf("Closed(%v), want %v", got, want)
+	}
+}

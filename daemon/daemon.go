@@ -218,9 +218,14 @@ func (d *Daemon) beginDrain() {
 	d.stopIfDrained()
 }
 
-// drainGrace is added to the longest drain_timeout, which every connection
-// keeps by itself: it is for a handler's program to end.
-const drainGrace = 2 * time.Second
+const (
+	// drainGrace is added to the longest drain_timeout, which every connection
+	// keeps by itself: it is for a handler's program, which has 2 s until
+	// SIGTERM and 2 s more until SIGKILL.
+	drainGrace = 5 * time.Second
+	// leftInterval is how often the loop is looked at in that time.
+	leftInterval = 20 * time.Millisecond
+)
 
 // left hears that the last client of a leaving endpoint is gone.
 func (d *Daemon) left(ep *endpoint) {
@@ -229,10 +234,19 @@ func (d *Daemon) left(ep *endpoint) {
 	d.stopIfDrained()
 }
 
+// stopIfDrained ends the loop when nobody is left on it. After the clients a
+// handler's program may be: it was told to end when its last client had gone,
+// and its pipes are connections too. They close without a word to us, so this
+// looks again, for drainGrace at most.
 func (d *Daemon) stopIfDrained() {
-	if d.life.phase == stopping && len(d.endpoints)+len(d.leaving) == 0 {
-		d.trigger(drained)
+	if d.life.phase != stopping || len(d.endpoints)+len(d.leaving) > 0 {
+		return
 	}
+	if d.loop.Stats().Conns > 0 {
+		d.schedule(timerLeft, leftInterval)
+		return
+	}
+	d.trigger(drained)
 }
 
 // listeners returns all that are open, parked ones included.
@@ -278,6 +292,7 @@ const (
 	timerWatchdog
 	timerGiveUp
 	timerFlush
+	timerLeft
 )
 
 func (d *Daemon) schedule(kind int, after time.Duration) {
@@ -299,6 +314,8 @@ func (d *Daemon) Expired(_ *evloop.Loop, t evloop.Timer) {
 	case timerFlush:
 		d.flushDue = false
 		d.flushLog()
+	case timerLeft:
+		d.stopIfDrained()
 	}
 }
 

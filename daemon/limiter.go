@@ -3,6 +3,7 @@
 package daemon
 
 import (
+	"log/slog"
 	"time"
 
 	"penstock/evloop"
@@ -22,7 +23,10 @@ const (
 
 // A limitKey names what is counted together. Keys come from the code and the
 // configuration, never from a peer, so the number of windows is bounded.
-type limitKey struct{ service, event string }
+type limitKey struct {
+	service, event string
+	level          slog.Level // of the records, and of the one for what was held back
+}
 
 // limiter is used by the loop's goroutine only.
 type limiter struct {

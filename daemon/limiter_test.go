@@ -3,6 +3,7 @@
 package daemon
 
 import (
+	"log/slog"
 	"testing"
 	"time"
 
@@ -37,7 +38,7 @@ func TestLimiter(t *testing.T) {
 		now: clock.now, schedule: clock.schedule, index: map[limitKey]int{},
 		report: func(k limitKey, n int) { held[k] += n },
 	}
-	flood, other := limitKey{"lobby", "refused acl"}, limitKey{"lobby", "refused limit"}
+	flood, other := limitKey{"lobby", "refused acl", slog.LevelWarn}, limitKey{"lobby", "refused limit", slog.LevelWarn}
 	count := func(k limitKey, events int) (passed int) {
 		for range events {
 			if l.allow(k) {

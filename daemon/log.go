@@ -162,7 +162,7 @@ func (j *journal) notifyFailed(err error) {
 }
 
 func (j *journal) acceptFails(name, address string, err error) {
-	if !j.lim.allow(limitKey{name, "accept failed"}) {
+	if !j.lim.allow(limitKey{name, "accept failed", slog.LevelError}) {
 		return
 	}
 	j.log.Error("accept failed, clients wait", messageID(idAcceptFails), slog.String(keyService, name),
@@ -171,12 +171,12 @@ func (j *journal) acceptFails(name, address string, err error) {
 
 // held is what the limiter reports at the end of a window.
 func (j *journal) held(k limitKey, n int) {
-	j.log.Warn("messages suppressed", slog.String(keyService, k.service), slog.String(keyEvent, k.event),
-		slog.Int(keyHeld, n))
+	j.log.LogAttrs(context.Background(), k.level, "messages suppressed", slog.String(keyService, k.service),
+		slog.String(keyEvent, k.event), slog.Int(keyHeld, n))
 }
 
 func (j *journal) refused(name, listener string, p service.Peer, reason string) {
-	if !j.lim.allow(limitKey{name, "refused " + reason}) {
+	if !j.lim.allow(limitKey{name, "refused " + reason, slog.LevelWarn}) {
 		return
 	}
 	j.log.Warn("connection refused", messageID(idRefused), slog.String(keyService, name),
@@ -184,7 +184,7 @@ func (j *journal) refused(name, listener string, p service.Peer, reason string) 
 }
 
 func (j *journal) opened(name string, s *service.Session) {
-	if !j.lim.allow(limitKey{name, "opened"}) {
+	if !j.lim.allow(limitKey{name, "opened", slog.LevelInfo}) {
 		return
 	}
 	j.log.Info("connection opened", slog.String(keyService, name), slog.Uint64(keyConn, s.ID), j.peer(s.Peer))
@@ -196,7 +196,7 @@ func (j *journal) closed(name string, c *evloop.Conn, s *service.Session, now ev
 	if level >= slog.LevelInfo {
 		message, id = "connection cut", messageID(idCut)
 	}
-	if !j.log.Enabled(context.Background(), level) || !j.lim.allow(limitKey{name, "closed " + reason}) {
+	if !j.log.Enabled(context.Background(), level) || !j.lim.allow(limitKey{name, "closed " + reason, level}) {
 		return
 	}
 	cause := slog.Attr{}
@@ -210,7 +210,7 @@ func (j *journal) closed(name string, c *evloop.Conn, s *service.Session, now ev
 }
 
 func (j *journal) dropped(name string, s *service.Session, messages, bytes int) {
-	if !j.lim.allow(limitKey{name, "dropped"}) {
+	if !j.lim.allow(limitKey{name, "dropped", slog.LevelWarn}) {
 		return
 	}
 	j.log.Warn("messages dropped", messageID(idDropped), slog.String(keyService, name), slog.Uint64(keyConn, s.ID),

@@ -78,6 +78,7 @@ func TestDiff(t *testing.T) {
 		{"another answer", base, "[service.a]\nkind = 'lookup'\nlisten = ['127.0.0.1:1']\nanswers = { x = 'z' }\n", "0 0 1 0 0"},
 		{"another kind", other, "[service.b]\nkind = 'discard'\nlisten = ['127.0.0.1:2']\n", "0 0 1 0 0"},
 		{"a queue", other, other + "queue = '1MiB'\n", "0 0 0 1 0"},
+		{"what a lookup does with replies that do not fit", base, base + "overflow = 'disconnect'\n", "0 0 1 0 0"},
 		{"an address", other, "[service.b]\nkind = 'echo'\nlisten = ['127.0.0.1:3']\n", "0 0 0 1 0"},
 		{"the longest line, which the framing was made with", base, base + "max_line = 10\n", "0 0 1 0 0"},
 		{"a default in limits", other, "[limits]\nper_source = 3\n" + other, "0 0 0 1 0"},

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"log/slog"
@@ -11,6 +12,8 @@ import (
 	"strconv"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"penstock/daemon"
 	"penstock/daemon/internal/config"
@@ -44,16 +47,11 @@ func run(p process, args []string) int {
 	}})
 	defer sink.Close(logPatience)
 	log := slog.New(handler)
-	if p.inheritErr != nil {
-		daemon.LogStartFailed(log, p.inheritErr)
-		return exitFailed
-	}
 	env, err := p.environment()
-	if err != nil {
-		daemon.LogStartFailed(log, err)
-		return exitFailed
-	}
 	env.Log, env.Level, env.Flush = log, level, sink.Flush
+	if err != nil {
+		return fail(env, err, exitFailed)
+	}
 	env.Builtin = *file == ""
 	env.Load = func() (*config.Config, error) {
 		if *file == "" {
@@ -71,8 +69,7 @@ const logPatience = time.Second
 func (p process) serve(env daemon.Env, running *atomic.Pointer[daemon.Daemon]) int {
 	cfg, err := env.Load()
 	if err != nil {
-		daemon.LogStartFailed(env.Log, err)
-		return exitConfig
+		return fail(env, err, exitConfig)
 	}
 	if !env.Managed {
 		env.Ready = func() { welcome(p.stdout, cfg) }
@@ -82,27 +79,35 @@ func (p process) serve(env daemon.Env, running *atomic.Pointer[daemon.Daemon]) i
 		running.Store(d)
 		err = d.Run()
 	}
-	if err == nil {
+	switch {
+	case err == nil:
 		return exitOK
+	case errors.Is(err, daemon.ErrNoSockets):
+		return fail(env, err, exitConfig)
 	}
+	return fail(env, err, exitFailed)
+}
+
+// fail tells the log and the service manager why the process ends.
+func fail(env daemon.Env, err error, status int) int {
 	daemon.LogStartFailed(env.Log, err)
-	if errors.Is(err, daemon.ErrNoSockets) {
-		return exitConfig
+	errno, ok := errors.AsType[unix.Errno](err)
+	if !ok {
+		errno = unix.EINVAL // what it names is the configuration, or the environment
 	}
-	return exitFailed
+	_ = env.Notifier.Failed(errno, err.Error()) // the log has it in any case
+	return status
 }
 
 // environment is what the service manager has said, if one started us.
 func (p process) environment() (env daemon.Env, err error) {
 	env.Version, env.Inherited = version, p.inherited
-	if env.Notifier, err = systemd.NewNotifier(); err != nil {
-		return env, err
-	}
-	if env.Watchdog, err = systemd.WatchdogInterval(); err != nil {
-		return env, err
+	env.Notifier, err = systemd.NewNotifier()
+	if err == nil {
+		env.Watchdog, err = systemd.WatchdogInterval()
 	}
 	env.Managed = p.inherited.Activated || env.Notifier != nil || startedByUnit()
-	return env, nil
+	return env, cmp.Or(p.inheritErr, err)
 }
 
 // startedByUnit tells a process that a unit's ExecStart= started from a shell

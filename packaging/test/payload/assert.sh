@@ -16,8 +16,8 @@ claim() {
 	if "$@" >/run/claim 2>&1; then
 		echo "ok   $text"
 	else
-		echo "FAIL $text: $*"
-		sed 's/^/     | /' /run/claim | tail -n 12
+		printf 'FAIL %s: %.120s\n' "$text" "${*//$'\n'/ }"
+		cut -c -300 /run/claim | sed 's/^/     | /' | tail -n 12
 		claims_failed=1
 	fi
 }
@@ -48,9 +48,9 @@ below() {
 eventually() {
 	local deadline=$((SECONDS + $1 * slow))
 	shift
-	until "$@"; do
+	until "$@" >/run/eventually 2>&1; do
 		if [ $SECONDS -ge $deadline ]; then
-			echo "not within time"
+			cat /run/eventually
 			return 1
 		fi
 		sleep 0.1
@@ -62,7 +62,7 @@ done_claiming() {
 	if [ $claims_failed != 0 ]; then
 		echo "--- state"
 		systemctl --no-pager --plain list-units --all 'penstock*' --no-legend
-		journalctl --no-pager -n 40 -o short-monotonic -u 'penstock*' -t systemd 2>/dev/null | grep -i penstock
+		journalctl --no-pager -q -o short-monotonic | grep -i penstock | cut -c -200 | tail -n "${LINES:-40}"
 	fi
 	exit $claims_failed
 }
@@ -104,8 +104,21 @@ journal() {
 }
 logged() { journal -o cat -u "$1" | grep -F -- "$2"; }
 
-# starts counts how often systemd has started the service.
-starts() { journal -o cat _PID=1 UNIT=penstock.service JOB_TYPE=start JOB_RESULT=done MESSAGE_ID=39f53479d3a045ac8e11786248231fbf | wc -l; }
+# starts counts how often systemd has begun to start the service
+# (SD_MESSAGE_UNIT_STARTING).
+starts() { journal -o cat MESSAGE_ID=7d4958e842da4a758f6c1cdc7b36dcc5 UNIT=penstock.service | wc -l; }
+
+# repack DEB NEW COMMAND... makes a package NEW in which COMMAND, run in the
+# unpacked tree, has changed something.
+repack() {
+	local deb=$1 new=$PWD/$2 tree
+	shift 2
+	tree=$(mktemp -d)
+	dpkg-deb -R "$deb" "$tree"
+	(cd "$tree" && "$@")
+	dpkg-deb -b "$tree" "$new" >/dev/null
+	rm -rf "$tree"
+}
 
 # lookup NAME LISTEN adds a lookup service to the file.
 lookup() {
@@ -113,18 +126,35 @@ lookup() {
 		"$1" "$2" "$1" >>$config
 }
 
-# load PORT... connects to the ports in turn, one client after the other and
-# each with a question, until /run/load-stop exists. What was not answered
-# goes to /run/load-bad, the count to /run/load-count.
+# load NAME PORT... connects to the ports in turn, one client after the other
+# and each with a question, until /run/load-stop exists. Who was not answered
+# is in /run/load-bad, how many there were in /run/load-count.NAME.
 load() {
-	local n=0 port answer
-	rm -f /run/load-stop /run/load-bad
+	local name=$1 n=0 port answer
+	shift
 	while [ ! -e /run/load-stop ]; do
 		for port; do
 			answer=$(ask "$port")
 			n=$((n + 1))
 			[[ $answer == "To seek the Holy Grail." ]] || echo "$n: port $port: $answer" >>/run/load-bad
 		done
-		echo $n >/run/load-count
+		echo $n >"/run/load-count.$name"
 	done
+}
+
+# loaded prints how many clients all loads have had.
+loaded() {
+	local total=0 n
+	for n in $(cat /run/load-count.* 2>/dev/null); do total=$((total + n)); done
+	echo $total
+}
+enough() { [ "$(loaded)" -ge "$1" ]; }
+
+# unload ends the loads and states that nobody was left without an answer.
+unload() {
+	touch /run/load-stop
+	wait
+	echo "     $(loaded) clients"
+	claim "every client was answered" is "$(tail -n 5 /run/load-bad 2>/dev/null)" ""
+	rm -f /run/load-*
 }

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+# Timeout: 150
+#
+# A broken file: what worked goes on working, what is tried fails with file,
+# line and key, and a client that waits does not make systemd spin. Mended, it
+# works again without anything being reset.
+. ./assert.sh
+
+broken() { printf '\n[service.broken]\nkind = "lookup"\nlisten = ["127.0.0.1:1062"]\nqueue = "lots"\n' >>$config; }
+mend() { sed -i '/^\[service.broken\]/,$d' $config; }
+
+claim "install" install_package
+claim "answers" answers 1060
+broken
+line=$(grep -n '^queue' $config | cut -d: -f1)
+denied "check fails" penstock check
+claim "with the place" eval "penstock check 2>&1 | grep -F '$config:$line: service.broken.queue'"
+denied "apply fails" penstock apply
+claim "with the place too" eval "penstock apply 2>&1 | grep -F '$config:$line: service.broken.queue'"
+claim "apply exits 78" eval 'penstock apply; is $? 78'
+claim "the others go on" answers 1060
+systemctl daemon-reload
+claim "after a daemon-reload as well" answers 1060
+claim "the socket lives" state_is penstock-lancelot.socket active
+systemctl start penstock-config-error.service
+claim "the journal names the place" logged penstock-config-error.service "$config:$line: service.broken.queue"
+
+systemctl stop penstock.service
+before=$(starts)
+(ask 1060 >/run/waited) &
+sleep 40
+count=$(($(starts) - before))
+echo "     $count starts in 40 s with a bad file and a client waiting"
+claim "at most a few starts a minute" below "$count" 6
+claim "the socket still lives" state_is penstock-lancelot.socket active
+claim "the journal of the service names the place" eval "journal -o cat -u penstock | grep -F '$line' | grep -F service.broken.queue"
+mend
+systemctl daemon-reload
+claim "mended: answers without a reset" eventually 20 answers 1060
+claim "apply" penstock apply
+wait
+claim "nothing failed" is "$(systemctl --failed --no-legend --plain)" ""
+
+broken
+claim "an upgrade with a bad file" install_package ./penstock-next.deb
+claim "leaves what runs" answers 1060
+claim "and says so" grep -q 'configuration refused' /run/dpkg
+mend
+done_claiming

@@ -117,15 +117,23 @@ func (h *handler) finishJournal(e *encoder, r slog.Record) {
 	e.out = append(e.out, "MESSAGE"...)
 	e.out = appendFieldValue(e.out, e.val)
 	e.out = append(e.out, e.fields...)
-	if src := r.Source(); h.source && src != nil {
-		e.out = append(append(e.out, "CODE_FILE"...), '=')
-		e.out = append(appendLine(e.out, tail(src.File)), "\nCODE_LINE="...)
-		e.out = append(strconv.AppendInt(e.out, int64(src.Line), 10), "\nCODE_FUNC="...)
-		e.out = append(appendLine(e.out, tail(src.Function)), '\n')
+	if h.source {
+		e.source(r.Source())
 	}
 	if e.cut {
 		e.out = append(e.out, "TRUNCATED=1\n"...)
 	}
+}
+
+// source adds where the program logged, in the fields of sd_journal_print(3).
+func (e *encoder) source(src *slog.Source) {
+	if src == nil {
+		return // the record was not made by a slog.Logger
+	}
+	e.out = appendLine(append(e.out, "CODE_FILE="...), tail(src.File))
+	e.out = strconv.AppendInt(append(e.out, "\nCODE_LINE="...), int64(src.Line), 10)
+	e.out = appendLine(append(e.out, "\nCODE_FUNC="...), tail(src.Function))
+	e.out = append(e.out, '\n')
 }
 
 // tail keeps the end of a path or function name, which tells most.

@@ -16,26 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
-
-	"penstock/systemd/sdtest"
 )
-
-// The test binary plays three processes: the test, a shim that sets LISTEN_PID
-// to its own number and executes, and the activated program.
-func TestMain(m *testing.M) {
-	switch os.Getenv("SYSTEMD_TEST_ROLE") {
-	case "shim":
-		os.Setenv("SYSTEMD_TEST_ROLE", "activated")
-		fmt.Fprintln(os.Stderr, sdtest.Exec("/proc/self/exe", nil, 3, "tcp", "chat", "pipe"))
-		os.Exit(1)
-	case "activated":
-		activated()
-	case "stderr":
-		logToStderr()
-	default:
-		os.Exit(m.Run())
-	}
-}
 
 // activated reports what a program sees that calls Inherit first.
 func activated() {
@@ -340,10 +321,11 @@ func TestInheritProcess(t *testing.T) {
 	defer chatFile.Close()
 
 	cmd := exec.CommandContext(t.Context(), "/proc/self/exe")
-	cmd.Env = append(os.Environ(), "SYSTEMD_TEST_ROLE=shim")
+	cmd.Env = append(childEnv(), "SYSTEMD_TEST_ROLE=shim")
 	cmd.ExtraFiles = []*os.File{tcpFile, chatFile, r}
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
+	skipEmulated(t, err)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -372,16 +354,4 @@ func TestInheritProcess(t *testing.T) {
 	if got.Env {
 		t.Error("a child would see LISTEN_ variables")
 	}
-}
-
-// shortDir is t.TempDir with a name that leaves room in sun_path, which ends
-// at 108 bytes.
-func shortDir(t testing.TB) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "sd")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	return dir
 }

@@ -32,22 +32,26 @@ func receive(fd int, timeout time.Duration) (p []byte, fds []int, err error) {
 	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv); err != nil {
 		return nil, nil, os.NewSyscallError("setsockopt", err)
 	}
-	p = make([]byte, 256<<10)
-	oob := make([]byte, unix.CmsgSpace(16*4))
-	for {
-		n, oobn, _, _, err := unix.Recvmsg(fd, p, oob, unix.MSG_CMSG_CLOEXEC)
-		if err == unix.EINTR {
-			continue
-		}
-		if err == unix.EAGAIN {
-			return nil, nil, fmt.Errorf("nothing received in %v: %w", timeout, os.ErrDeadlineExceeded)
-		}
-		if err != nil {
-			return nil, nil, os.NewSyscallError("recvmsg", err)
-		}
-		fds, err := rights(oob[:oobn])
-		return p[:n], fds, err
+	// The length first: tests receive thousands, a buffer for the largest
+	// each time would be most of their work.
+	size, _, err := unix.Recvfrom(fd, make([]byte, 1), unix.MSG_PEEK|unix.MSG_TRUNC)
+	for err == unix.EINTR {
+		size, _, err = unix.Recvfrom(fd, make([]byte, 1), unix.MSG_PEEK|unix.MSG_TRUNC)
 	}
+	if err == unix.EAGAIN {
+		return nil, nil, fmt.Errorf("nothing received in %v: %w", timeout, os.ErrDeadlineExceeded)
+	}
+	if err != nil {
+		return nil, nil, os.NewSyscallError("recvfrom", err)
+	}
+	p = make([]byte, size)
+	oob := make([]byte, unix.CmsgSpace(16*4))
+	n, oobn, _, _, err := unix.Recvmsg(fd, p, oob, unix.MSG_CMSG_CLOEXEC)
+	if err != nil {
+		return nil, nil, os.NewSyscallError("recvmsg", err)
+	}
+	fds, err = rights(oob[:oobn])
+	return p[:n], fds, err
 }
 
 func rights(oob []byte) (fds []int, err error) {

@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build race
+
+package systemd
+
+// raceEnabled: the race detector makes sync.Pool forget at random.
+const raceEnabled = true

@@ -56,6 +56,8 @@ type Daemon struct {
 	log  *journal
 	life life
 
+	quiet func() // ends the catching of signals
+
 	endpoints map[string]*endpoint   // by name, of the present configuration
 	leaving   []*endpoint            // of former ones, until their last client is gone
 	parked    map[string][]*listener // inherited, of services that were removed
@@ -76,6 +78,7 @@ type Daemon struct {
 // caller reports the error; ErrNoSockets is one of configuration.
 func New(cfg *config.Config, env Env) (_ *Daemon, err error) {
 	if env.Managed && len(env.Inherited.Sockets) == 0 {
+		(&journal{log: env.Log}).rejected(env.Inherited.Rejected)
 		return nil, ErrNoSockets
 	}
 	cfg = env.relevant(cfg)
@@ -100,6 +103,7 @@ func New(cfg *config.Config, env Env) (_ *Daemon, err error) {
 	if env.Level != nil {
 		env.Level.Set(cfg.Log.Level)
 	}
+	d.quiet = d.catchSignals()
 	defer func() {
 		if err != nil {
 			d.release()
@@ -123,7 +127,6 @@ func New(cfg *config.Config, env Env) (_ *Daemon, err error) {
 // Run serves until a signal stops it. It returns nil when that was asked for.
 func (d *Daemon) Run() error {
 	defer d.release()
-	defer d.catchSignals()()
 	for _, ep := range d.ordered() {
 		if err := ep.start(); err != nil {
 			return err
@@ -273,6 +276,7 @@ func (d *Daemon) ordered() []*endpoint {
 
 // release closes what is still open when New fails or Run returns.
 func (d *Daemon) release() {
+	d.quiet()
 	for _, l := range d.listeners() {
 		l.close()
 	}

@@ -12,6 +12,7 @@ import (
 	"penstock/daemon/internal/config"
 	"penstock/daemon/internal/service"
 	"penstock/evloop"
+	"penstock/systemd"
 )
 
 // Every message and every key of the daemon is in this file: they are what an
@@ -41,6 +42,8 @@ const (
 	keyListeners = "listeners"
 	keyLimit     = "limit"
 	keyConfig    = "config"
+	keyLine      = "line"
+	keyKey       = "key"
 	keySignal    = "signal"
 	keyHint      = "hint"
 	keyEvent     = "event"
@@ -62,6 +65,7 @@ const (
 	idCut         = "ebb095295387405384d557a194e43899"
 	idDropped     = "0b88c406917940ac8807fbb7f2f8730d"
 	idFailed      = "dfd36d1a58924adaa952a98fb87d818e"
+	idMistake     = "beefe0ffba8640b89592e7d36f1da7fc"
 	idAcceptFails = "7e18bdebf04b43f6a298221ea5baa164"
 )
 
@@ -74,18 +78,22 @@ type journal struct {
 	peers config.Peers
 }
 
-// LogStartFailed says why the process ends, one record for each mistake in the
-// configuration, so that every one can be found by file and key.
+// LogStartFailed says why the process ends.
 func LogStartFailed(log *slog.Logger, err error) {
-	mistakes, ok := errors.AsType[config.Errors](err)
-	if !ok {
+	if !logMistakes(log, err) {
 		log.Error("daemon failed", messageID(idFailed), slog.Any(keyErr, err))
-		return
 	}
+}
+
+// logMistakes writes one record for each mistake in the configuration, so that
+// every one can be found by file and key. It reports whether err is such.
+func logMistakes(log *slog.Logger, err error) bool {
+	mistakes, ok := errors.AsType[config.Errors](err)
 	for _, m := range mistakes {
-		log.Error("configuration mistake", messageID(idFailed), slog.String(keyConfig, m.File),
-			slog.Int("line", m.Line), slog.String("key", m.Key), slog.String(keyErr, m.Problem))
+		log.Error("configuration mistake", messageID(idMistake), slog.String(keyConfig, m.File),
+			slog.Int(keyLine, m.Line), slog.String(keyKey, m.Key), slog.String(keyErr, m.Problem))
 	}
+	return ok
 }
 
 func (j *journal) ready(version string, services, listeners int) {
@@ -112,11 +120,15 @@ func (j *journal) applied(p plan) {
 }
 
 func (j *journal) notApplied(err error) {
-	j.log.Error("configuration refused, the old one stays in force", messageID(idNotApplied), slog.Any(keyErr, err))
+	cause := slog.Attr{}
+	if !logMistakes(j.log, err) {
+		cause = slog.Any(keyErr, err)
+	}
+	j.log.Error("configuration refused, the old one stays in force", messageID(idNotApplied), cause)
 }
 
 func (j *journal) needsRestart(name, key string) {
-	j.log.Warn("change takes effect at the next start", slog.String(keyService, name), slog.String("key", key))
+	j.log.Warn("change takes effect at the next start", slog.String(keyService, name), slog.String(keyKey, key))
 }
 
 func (j *journal) listenerMissing(name, address string) {
@@ -139,9 +151,11 @@ func (j *journal) extraSocket(name, address string) {
 		slog.String("name", name), slog.String(keyListener, address), slog.String(keyHint, hint))
 }
 
-func (j *journal) rejectedDescriptor(name string, fd int, reason string) {
-	j.log.Warn("descriptor closed", messageID(idStraySocket),
-		slog.String("name", name), slog.Int("fd", fd), slog.String(keyReason, reason))
+func (j *journal) rejected(descriptors []systemd.Rejected) {
+	for _, r := range descriptors {
+		j.log.Warn("descriptor closed", messageID(idStraySocket),
+			slog.String("name", r.Name), slog.Int("fd", r.FD), slog.String(keyReason, r.Reason))
+	}
 }
 
 func (j *journal) fewerConnections(asked, got int) {
@@ -215,6 +229,26 @@ func (j *journal) dropped(name string, s *service.Session, messages, bytes int) 
 	}
 	j.log.Warn("messages dropped", messageID(idDropped), slog.String(keyService, name), slog.Uint64(keyConn, s.ID),
 		j.peer(s.Peer), slog.Int(keyDropped, messages), slog.Int("dropped_bytes", bytes))
+}
+
+func (j *journal) state(p phase, services, conns, leaving int, st evloop.Stats) {
+	j.log.Info("state", slog.String("phase", p.String()),
+		slog.Int(keyServices, services), slog.Int(keyConns, conns), slog.Int("leaving", leaving),
+		slog.Int("timers", st.Timers), slog.Int64(keyQueued, st.Queued), slog.Uint64("accepted", st.Accepted),
+		slog.Uint64("accept_errors", st.AcceptErrors), slog.Uint64("stale_events", st.StaleEvents))
+}
+
+func (j *journal) serviceState(ep *endpoint, bytesIn, bytesOut uint64) {
+	j.log.Info("service state", slog.String(keyService, ep.conf.Name), slog.String("kind", string(ep.conf.Kind)),
+		slog.String(keyListeners, ep.addresses()), slog.Int("missing", len(ep.missing())), slog.Bool("leaving", ep.leaving),
+		slog.Int(keyConns, ep.conns), slog.Uint64("accepted", ep.accepted), slog.String("refused", ep.refusals()),
+		slog.Uint64(keyDropped, ep.dropped), slog.Uint64(keyBytesIn, bytesIn), slog.Uint64(keyBytesOut, bytesOut))
+}
+
+func (j *journal) connState(name string, c *evloop.Conn, s *service.Session, now evloop.Time) {
+	j.log.Info("connection state", slog.String(keyService, name), slog.Uint64(keyConn, s.ID), j.peer(s.Peer),
+		slog.Int(keyQueued, c.Queued()), slog.Uint64(keyBytesIn, c.BytesIn()), slog.Uint64(keyBytesOut, c.BytesOut()),
+		slog.Uint64(keyDropped, c.Dropped()), slog.Int64(keyElapsed, now.Sub(s.Since).Microseconds()))
 }
 
 // peer returns the client's address as far as log.peers lets it be known. An

@@ -20,8 +20,9 @@ import (
 var caught = []os.Signal{unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGUSR1, unix.SIGUSR2, unix.SIGPIPE}
 
 // catchSignals has signals served by the loop until release is called. It
-// comes before READY: the Go runtime catches SIGHUP only to kill the process
-// with it.
+// comes before the first socket is bound, so that a process that is told to
+// stop while it starts removes its files, and before READY: the Go runtime
+// catches SIGHUP only to kill the process with it.
 func (d *Daemon) catchSignals() (release func()) {
 	ch := make(chan os.Signal, 16)
 	signal.Notify(ch, caught...)

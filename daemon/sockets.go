@@ -125,9 +125,7 @@ func (e Env) relevant(cfg *config.Config) *config.Config {
 // A socket that nobody wants is no reason to stop: it may come from a unit
 // whose service was removed from the file, and others depend on us.
 func (d *Daemon) inherit(in systemd.Inherited) {
-	for _, r := range in.Rejected {
-		d.log.rejectedDescriptor(r.Name, r.FD, r.Reason)
-	}
+	d.log.rejected(in.Rejected)
 	claims, extra := assign(d.cfg.Services, in.Sockets)
 	for _, c := range claims {
 		if !c.listed {

@@ -5,7 +5,6 @@ package daemon
 import (
 	"cmp"
 	"fmt"
-	"log/slog"
 	"slices"
 	"strings"
 	"time"
@@ -75,12 +74,7 @@ const dumpConns = 20
 
 // dump writes the state to the log.
 func (d *Daemon) dump() {
-	st := d.loop.Stats()
-	d.log.log.Info("state", slog.String("phase", d.life.phase.String()),
-		slog.Int(keyServices, len(d.endpoints)), slog.Int(keyConns, d.clients),
-		slog.Int("leaving", len(d.leaving)), slog.Int("timers", st.Timers),
-		slog.Int64(keyQueued, st.Queued), slog.Uint64("accepted", st.Accepted),
-		slog.Uint64("accept_errors", st.AcceptErrors), slog.Uint64("stale_events", st.StaleEvents))
+	d.log.state(d.life.phase, len(d.endpoints), d.clients, len(d.leaving), d.loop.Stats())
 	for _, ep := range append(d.ordered(), d.leaving...) {
 		ep.dump()
 	}
@@ -94,17 +88,10 @@ func (ep *endpoint) dump() {
 		out += c.BytesOut()
 		conns = append(conns, c)
 	}
-	log := ep.d.log.log.With(slog.String(keyService, ep.conf.Name))
-	log.Info("service state", slog.String("kind", string(ep.conf.Kind)), slog.String(keyListeners, ep.addresses()),
-		slog.Int("missing", len(ep.missing())), slog.Bool("leaving", ep.leaving),
-		slog.Int(keyConns, ep.conns), slog.Uint64("accepted", ep.accepted), slog.String("refused", ep.refusals()),
-		slog.Uint64(keyDropped, ep.dropped), slog.Uint64(keyBytesIn, in), slog.Uint64(keyBytesOut, out))
+	ep.d.log.serviceState(ep, in, out)
 	slices.SortFunc(conns, func(a, b *evloop.Conn) int { return cmp.Compare(b.Queued(), a.Queued()) })
 	for _, c := range conns[:min(len(conns), dumpConns)] {
-		s := service.SessionOf(c)
-		log.Info("connection state", slog.Uint64(keyConn, s.ID), ep.d.log.peer(s.Peer),
-			slog.Int(keyQueued, c.Queued()), slog.Uint64(keyBytesIn, c.BytesIn()), slog.Uint64(keyBytesOut, c.BytesOut()),
-			slog.Uint64(keyDropped, c.Dropped()), slog.Int64(keyElapsed, ep.d.loop.Now().Sub(s.Since).Microseconds()))
+		ep.d.log.connState(ep.conf.Name, c, service.SessionOf(c), ep.d.loop.Now())
 	}
 }
 

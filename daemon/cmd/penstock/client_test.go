@@ -27,7 +27,8 @@ func expand(ts *testscript.TestScript, _ bool, args []string) {
 		path := ts.MkAbs(name)
 		text, err := os.ReadFile(path)
 		ts.Check(err)
-		ts.Check(os.WriteFile(path, []byte(os.Expand(string(text), ts.Getenv)), 0o644))
+		values := strings.NewReplacer("$WORK", ts.Getenv("WORK"), "$PORT", ts.Getenv("PORT"))
+		ts.Check(os.WriteFile(path, []byte(values.Replace(string(text))), 0o644))
 	}
 }
 
@@ -89,6 +90,33 @@ func unquote(ts *testscript.TestScript, s string) string {
 func send(ts *testscript.TestScript, _ bool, args []string) {
 	_, err := io.WriteString(worldOf(ts).conns[args[0]], unquote(ts, args[1]))
 	ts.Check(err)
+}
+
+// flood writes N times without waiting for anybody to read it.
+func flood(ts *testscript.TestScript, _ bool, args []string) {
+	c, text := worldOf(ts).conns[args[0]], unquote(ts, args[2])
+	n, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	go func() {
+		for range n {
+			if _, err := io.WriteString(c, text); err != nil {
+				return // the server has cut it, which the script looks for
+			}
+		}
+	}()
+}
+
+// stuff writes until the server reads no more.
+func stuff(ts *testscript.TestScript, _ bool, args []string) {
+	c, text := worldOf(ts).conns[args[0]], unquote(ts, args[1])
+	for {
+		ts.Check(c.SetWriteDeadline(time.Now().Add(200 * time.Millisecond)))
+		if _, err := io.WriteString(c, text); errors.Is(err, os.ErrDeadlineExceeded) {
+			return
+		} else if err != nil {
+			ts.Check(err)
+		}
+	}
 }
 
 func recv(ts *testscript.TestScript, _ bool, args []string) {

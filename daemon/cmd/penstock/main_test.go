@@ -45,7 +45,7 @@ func TestScript(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"port": freePort, "expand": expand, "listen": listen, "start": start, "await": await, "signal": signalProc,
 			"exited": exited, "notified": notified,
-			"dial": dial, "send": send, "recv": recv, "eof": eof, "refused": refused, "hangup": hangup, "shut": shut,
+			"dial": dial, "send": send, "flood": flood, "stuff": stuff, "recv": recv, "eof": eof, "refused": refused, "hangup": hangup, "shut": shut,
 		},
 	})
 }

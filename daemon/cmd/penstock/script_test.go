@@ -23,7 +23,7 @@ import (
 // patience, so that no script has to sleep:
 //
 //	port VAR                      VAR is a TCP port of loopback that is free now
-//	expand FILE...                replaces $VAR by its value in the files
+//	expand FILE...                puts $WORK and $PORT into the files, no other $
 //	listen NAME ADDR              a socket to be passed on; $NAME is where it is
 //	start [-n FILES] [-p NAMES] [-e KEY=VALUE] PROC ARG...
 //	                              penstock ARG... in the background; -n limits
@@ -34,6 +34,8 @@ import (
 //	signal PROC NAME
 //	exited PROC STATUS
 //	dial CONN ADDR, send CONN TEXT, recv CONN TEXT, shut CONN, hangup CONN
+//	flood CONN N TEXT             sends it N times, in the background
+//	stuff CONN TEXT               sends it until the server reads no more
 //	eof CONN                      the server ends the connection
 //	refused ADDR                  it does so at once
 const patience = 20 * time.Second

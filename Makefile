@@ -64,6 +64,7 @@ vet: ## go vet, the bench module included
 .PHONY: staticcheck
 staticcheck: ## staticcheck, pinned
 	$(STATICCHECK) $(PACKAGES)
+	cd $(BENCH) && $(STATICCHECK) ./...
 
 .PHONY: fuzz
 fuzz: ## every fuzz target in turn, FUZZTIME each (20s)
@@ -85,6 +86,10 @@ bench: build ## compare with C and Go peers on this machine (long; needs a quiet
 .PHONY: bench-quick
 bench-quick: build ## the main rows of the comparison in 3 minutes
 	cd $(BENCH) && $(GO) run . -quick -penstock ../../bin/penstock
+
+.PHONY: bench-test
+bench-test: ## the tests of the bench itself (fetches its Go peers)
+	cd $(BENCH) && $(GO) test ./...
 
 .PHONY: cover
 cover: ## test coverage by function, total last

@@ -19,10 +19,14 @@ type Peer struct {
 	Name    string
 	Command []string // with {mode} {network} {address} {host} {port} {config}
 	Modes   []string // what it can do; empty: try all
+	Fragile bool     // stops serving everybody when some do not read
 }
 
 // can reports whether the peer has what the cell needs.
 func (p Peer) can(c Cell) bool {
+	if c.Stuck > 0 && p.Fragile {
+		return false
+	}
 	return len(p.Modes) == 0 || slices.Contains(p.Modes, c.serverMode())
 }
 
@@ -33,6 +37,9 @@ type source struct {
 	libs  []string // for the C compiler
 	needs string   // the header without which it is skipped, and its package
 	modes []string
+	// fragile: see Peer. The plain io_uring server has one pool of buffers
+	// for all, which those who do not read end up holding.
+	fragile bool
 }
 
 // sources are in the order of the table; the first that can be built is what
@@ -40,7 +47,7 @@ type source struct {
 var sources = []source{
 	{name: "c-epoll", path: "servers/c/epoll.c", modes: []string{load.Echo, load.Ask, load.Room}},
 	{name: "c-libuv", path: "servers/c/uv.c", libs: []string{"-luv"}, needs: "libuv1-dev", modes: []string{load.Echo, load.Ask}},
-	{name: "c-uring", path: "servers/c/uring.c", libs: []string{"-luring"}, needs: "liburing-dev", modes: []string{load.Echo}},
+	{name: "c-uring", path: "servers/c/uring.c", libs: []string{"-luring"}, needs: "liburing-dev", modes: []string{load.Echo}, fragile: true},
 	{name: "evloop", path: "./servers/evloop", modes: []string{load.Echo, load.Ask, load.Room}},
 	{name: "go-net", path: "./servers/gonet", modes: []string{load.Echo, load.Ask}},
 	{name: "netpoll", path: "./servers/netpoll", modes: []string{load.Echo, load.Ask}},
@@ -69,7 +76,7 @@ func build(dir string, wanted []string, log io.Writer) ([]Peer, error) {
 			fmt.Fprintf(log, "%s is left out: it does not build here (needs a C compiler %s)\n", s.name, s.needs)
 			continue
 		}
-		peers = append(peers, Peer{s.name, []string{bin, "{mode}", "{network}", "{address}"}, s.modes})
+		peers = append(peers, Peer{s.name, []string{bin, "{mode}", "{network}", "{address}"}, s.modes, s.fragile})
 	}
 	return peers, nil
 }
@@ -103,7 +110,7 @@ func daemon(bin string) (Peer, error) {
 	if _, err := os.Stat(path); err != nil {
 		return Peer{}, fmt.Errorf("penstock: %w", err)
 	}
-	return Peer{"penstock", []string{path, "run", "-c", "{config}"}, []string{load.Echo, load.Ask, load.Room}}, nil
+	return Peer{"penstock", []string{path, "run", "-c", "{config}"}, []string{load.Echo, load.Ask, load.Room}, false}, nil
 }
 
 // config writes a configuration of the daemon that does what the other servers
@@ -112,7 +119,7 @@ func config(dir string, c Cell, address string) (string, error) {
 	kind := map[string]string{
 		load.Echo: "kind = \"echo\"\n",
 		load.Ask:  fmt.Sprintf("kind = \"lookup\"\ndelimiter = \"?\"\nanswers = { %q = %q }\n", load.Question, load.Answer),
-		load.Room: "kind = \"room\"\nmessage = \"{line}\\n\"\nwelcome = \"\"\njoin = \"\"\nleave = \"\"\necho_to_sender = false\n",
+		load.Room: "kind = \"room\"\nmessage = \"{line}\"\nwelcome = \"\"\njoin = \"\"\nleave = \"\"\necho_to_sender = false\n",
 	}[c.serverMode()]
 	conns := c.Conns + c.Stuck + 16
 	text := fmt.Sprintf("[limits]\nconnections = %d\nper_source = %d\nmemory = \"256MiB\"\n\n[log]\nlevel = \"warn\"\n\n"+

@@ -31,10 +31,10 @@ func pinning(m Machine) string {
 // printCell writes the block of one cell.
 func printCell(w io.Writer, c Cell, records []Record, order []string) error {
 	lines := summarize(records, order)
+	fmt.Fprintf(w, "\n%s: %s\n", c, rounds(records))
 	if len(lines) == 0 {
 		return nil
 	}
-	fmt.Fprintf(w, "\n%s: %s\n", c, rounds(records))
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	if c.Mode == load.Idle {
 		idleBlock(t, lines, records)

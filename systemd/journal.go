@@ -34,7 +34,8 @@ type Options struct {
 
 	// Waiting is called when records have begun to wait, from the goroutine
 	// that logged and without a lock held. It must not log. Whoever gets it
-	// should call [Sink.Flush] now and then until that returns 0. May be nil.
+	// should call [Sink.Flush] until that returns 0, every 100 ms or so: each
+	// call can fill journald's queue once, a few hundred records. May be nil.
 	Waiting func()
 
 	// SocketPath is the journal's native socket, if it is not the usual one.
@@ -61,6 +62,14 @@ type Options struct {
 // "Stderr is the journal" means that JOURNAL_STREAM names the device and inode
 // of descriptor 2, not only that it is set: a child whose output goes
 // elsewhere inherits the variable (systemd.exec(5)).
+//
+// In the journal, MESSAGE is the message followed by the attributes as
+// key=value, and each attribute is a field of its own: the groups and the key
+// in upper case, joined by underscores, every other character replaced by one;
+// ATTR_ goes in front of a leading digit and of names that the handler writes.
+// The attribute "message_id" becomes MESSAGE_ID and is left out of every text.
+// RECORD_REALTIME_USEC is the time of a record that had to wait. A record is
+// cut at 64 KiB, a line at 4096 bytes; TRUNCATED=1 says so in the journal.
 //
 // The handler may be used by any goroutine. It never blocks and never fails:
 // what cannot be delivered now waits in the Sink, and what does not fit there

@@ -70,9 +70,15 @@ func (s *ticker) Expired(l *evloop.Loop, _ evloop.Timer) {
 	for _, c := range s.clients {
 		c.Send(s.payload)
 	}
-	missed := l.Now().Sub(s.next) / s.interval
-	s.next = s.next.Add((missed + 1) * s.interval)
+	s.next = nextTick(s.next, l.Now(), s.interval)
 	s.arm()
+}
+
+// nextTick returns the first deadline of the series after now, given the one
+// that has just been served.
+func nextTick(served, now evloop.Time, interval time.Duration) evloop.Time {
+	missed := now.Sub(served) / interval
+	return served.Add((missed + 1) * interval)
 }
 
 // EOF ends the connection: a client that wants to go on listening keeps its

@@ -1,0 +1,29 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+#
+# A handler in plain sh: says back what it was told. One process serves all
+# clients; penstock.toml(5), HANDLER PROTOCOL, describes the lines.
+#
+#	[service.parrot]
+#	kind    = "handler"
+#	listen  = ["127.0.0.1:5000"]
+#	command = ["/path/to/handler.sh"]
+#
+# A shell has no JSON library. It does not need one here: "conn" is always the
+# first field and "data" the last one, and the text between is passed on as it
+# came, with its escapes.
+#
+# No newline is part of "data" when the delimiter is one, and none is added to
+# the reply, hence the \n.
+
+while IFS= read -r line; do
+	case $line in
+	*'"event":"message"'*'"data":"'*) ;;
+	*) continue ;; # open, close, and bytes that are not UTF-8 ("base64")
+	esac
+	conn=${line#*'"conn":'}
+	conn=${conn%%,*}
+	data=${line#*'"data":"'}
+	data=${data%'"}'}
+	printf '{"conn":%s,"data":"you said: %s\\n"}\n' "$conn" "$data"
+done

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package service
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestFraming(t *testing.T) {
+	tests := []struct {
+		name, delim, in string
+		max             int
+		want            []string
+		rest            string // kept for the next call
+		long            bool
+	}{
+		{name: "two lines and a beginning", delim: "\n", max: 9, in: "a\nbc\nd", want: []string{"a", "bc"}, rest: "d"},
+		{name: "CR before LF is chopped", delim: "\n", max: 9, in: "a\r\n\r\nb\r", want: []string{"a", ""}, rest: "b\r"},
+		{name: "only one CR is chopped", delim: "\n", max: 9, in: "a\r\r\n", want: []string{"a\r"}},
+		{name: "a CR elsewhere stays", delim: "\n", max: 9, in: "a\rb\n", want: []string{"a\rb"}},
+		{name: "another delimiter does not chop", delim: "?", max: 9, in: "a\r?\r\n", want: []string{"a\r"}, rest: "\r\n"},
+		{name: "CRLF only", delim: "\r\n", max: 99, in: "a\nb\r\n\rc", want: []string{"a\nb"}, rest: "\rc"},
+		{name: "longest line", delim: "\n", max: 3, in: "abc\nabc\r\n", want: []string{"abc", "abc"}},
+		{name: "one byte more", delim: "\n", max: 3, in: "ok\nabcd\n", want: []string{"ok"}, long: true},
+		{name: "one byte more with CR", delim: "\n", max: 3, in: "abcd\r\n", long: true},
+		{name: "longest line may still end", delim: "\n", max: 3, in: "abc\r", rest: "abc\r"},
+		{name: "cannot end any more", delim: "\n", max: 3, in: "abcd\r", long: true},
+		{name: "long delimiter, longest line", delim: "END", max: 3, in: "abcENDabcEN", want: []string{"abc"}, rest: "abcEN"},
+		{name: "long delimiter, one more", delim: "END", max: 3, in: "abcdEND", long: true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			f := newFraming(tt.delim, tt.max)
+			lines, rest, long := cutAll(&f, []byte(tt.in))
+			if !slices.Equal(lines, tt.want) || long != tt.long || !long && string(rest) != tt.rest {
+				t.Errorf("got %q, rest %q, long %v\nwant %q, rest %q, long %v", lines, rest, long, tt.want, tt.rest, tt.long)
+			}
+		})
+	}
+}
+
+// A line that the loop could not keep whole is reported by the service, with
+// its last words, and not by the loop.
+func TestFramingMaxIsBelowTheLoops(t *testing.T) {
+	f := newFraming("\n", 1<<20)
+	if _, _, found := f.next(bytes.Repeat([]byte("x"), 64<<10)); found != cutLong {
+		t.Errorf("64 KiB without an end: %v, want too long", found)
+	}
+}
+
+// cutAll does what the services do with what the loop shows them.
+func cutAll(f *framing, p []byte) (lines []string, rest []byte, long bool) {
+	for {
+		line, n, found := f.next(p)
+		switch found {
+		case cutNone:
+			return lines, p, false
+		case cutLong:
+			return lines, nil, true
+		}
+		lines = append(lines, string(line))
+		p = p[n:]
+	}
+}
+
+// FuzzFraming checks that the lines do not depend on how the stream is cut.
+func FuzzFraming(f *testing.F) {
+	f.Add("What is your name?What is your quest?\r\n", "?", 20, 7)
+	f.Add("a\r\nb\r\n", "\n", 4, 2)
+	f.Add("lf only\ncrlf\r\n", "\r\n", 99, 13)
+	f.Add(strings.Repeat("x", 50), "END", 47, 49)
+	f.Fuzz(func(t *testing.T, in, delim string, most, at int) {
+		if delim == "" || len(delim) > 16 || most < 1 || most > 100 || at < 0 || at > len(in) {
+			return
+		}
+		fr := newFraming(delim, most)
+		want, wantRest, wantLong := cutAll(&fr, []byte(in))
+		got, rest, long := cutAll(&fr, []byte(in[:at]))
+		if !long {
+			more, r, l := cutAll(&fr, append(rest, in[at:]...))
+			got, rest, long = append(got, more...), r, l
+		}
+		if !slices.Equal(got, want) || long != wantLong || !bytes.Equal(rest, wantRest) {
+			t.Errorf("cut at %d: %q %q %v\nwhole: %q %q %v", at, got, rest, long, want, wantRest, wantLong)
+		}
+		if len(rest) > most+len(delim)+1 {
+			t.Errorf("keeps %d bytes, more than a line of %d and its end", len(rest), most)
+		}
+	})
+}
+
+func BenchmarkFraming(b *testing.B) {
+	f := newFraming("\n", 4096)
+	in := bytes.Repeat([]byte("a line of forty bytes, as people type.\r\n"), 1000)
+	b.SetBytes(int64(len(in)))
+	b.ReportAllocs()
+	for b.Loop() {
+		lines := 0
+		for p := in; len(p) > 0; lines++ {
+			_, n, found := f.next(p)
+			if found != cutLine {
+				b.Fatal(found)
+			}
+			p = p[n:]
+		}
+		if lines != 1000 {
+			b.Fatal(lines)
+		}
+	}
+}

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package service
+
+import (
+	"strings"
+	"testing"
+
+	"penstock/daemon/internal/config"
+	"penstock/evloop"
+)
+
+const lancelot = `
+kind = "lookup"
+delimiter = "?"
+default = "Error: unknown question."
+[service.x.answers]
+"What is your name?" = "My name is Sir Lancelot of Camelot."
+"What is your quest?" = "To seek the Holy Grail."
+"What is your favorite color" = "Blue."
+`
+
+func TestLookup(t *testing.T) {
+	const (
+		name  = "My name is Sir Lancelot of Camelot."
+		quest = "To seek the Holy Grail."
+		fail  = "Error: unknown question."
+	)
+	tests := []struct{ name, conf, in, want string }{
+		{"tutorial", lancelot, "What is your name?", name},
+		{"key without the delimiter", lancelot, "What is your favorite color?", "Blue."},
+		{"pipelined, in order", lancelot, "What is your quest?What is your name?", quest + name},
+		{"telnet ends lines", lancelot, "What is your name?\r\nWhat is your quest?\r\n", name + quest},
+		{"unknown", lancelot, "Who?What is your name?", fail + name},
+		{"nothing asked", lancelot, "??", fail + fail},
+		{"half a question at the end", lancelot, "What is your name?What", name},
+		{"case counts", lancelot, "what is your name?", fail},
+		{
+			"folded", `kind="lookup"` + "\nfold_case=true\nanswers={\"Größe\"=\"42\"}",
+			"GRÖSSE\nGRÖßE\r\n\xff\n", "42",
+		},
+		{"silence without a default", `kind="lookup"` + "\nanswers={a=\"b\"}", "x\na\ny\n", "b"},
+		{"long delimiter", `kind="lookup"` + "\ndelimiter=\"<>\"\nanswers={a=\"b\"}", "a<a<>a<>a<>", "bb"},
+		{"too long", `kind="lookup"` + "\nmax_line=4\nanswers={a=\"b\"}", "a\nabcde\na\n", "bERR line too long\n"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c := serve(t, tt.conf).dial()
+			c.send(tt.in)
+			c.shut()
+			if got := c.rest(); got != tt.want {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestLookupTooLongIsTheReason(t *testing.T) {
+	r := serve(t, `kind="lookup"`+"\nmax_line=16")
+	c := r.dial()
+	c.send(strings.Repeat("x", 18))
+	c.want("ERR line too long\n")
+	c.wantEOF()
+	c.conn.Close()
+	r.wantEnd(ErrLineTooLong)
+}
+
+// A segment of one-byte questions with large answers: what is queued stays
+// near the bound although a megabyte was asked for, and nothing is lost.
+func TestLookupAmplificationIsBounded(t *testing.T) {
+	answer := strings.Repeat("x", 1000)
+	r := serve(t, `kind="lookup"`+"\nqueue=16384\nanswers={a=\""+answer+"\"}")
+	c := r.dial()
+	const asked = 4096
+	c.send(strings.Repeat("a\n", asked))
+	r.do(func() {
+		if q := r.loop.Conn(c.id).Queued(); q > r.conf.Queue+len(answer) {
+			t.Errorf("%d bytes queued, want about %d", q, r.conf.Queue)
+		}
+	})
+	c.shut()
+	if got := len(c.rest()); got != asked*len(answer) {
+		t.Errorf("%d bytes of answers, want %d", got, asked*len(answer))
+	}
+}
+
+// With "disconnect" a client that asks for more than it reads is cut off.
+func TestLookupDisconnect(t *testing.T) {
+	answer := strings.Repeat("x", 1000)
+	r := serve(t, `kind="lookup"`+"\noverflow=\"disconnect\"\nqueue=16384\nanswers={a=\""+answer+"\"}")
+	c := r.dial()
+	c.send(strings.Repeat("a\n", 4096))
+	r.wantEnd(evloop.ErrOverflow)
+}
+
+func TestLookupAnswerDoesNotAllocate(t *testing.T) {
+	s := newLookup(&config.Service{MaxLine: 100, Lookup: &config.Lookup{
+		Delimiter: "?", FoldCase: true, Default: "no", Answers: map[string]string{"how are you": "fine"},
+	}})
+	q := []byte(" How are YOU ")
+	s.answer(q) // grows the buffer
+	if n := testing.AllocsPerRun(100, func() {
+		if string(s.answer(q)) != "fine" {
+			t.Fatal("wrong answer")
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations for an answer, want none", n)
+	}
+}
+
+func BenchmarkLookupAnswer(b *testing.B) {
+	s := newLookup(&config.Service{MaxLine: 100, Lookup: &config.Lookup{
+		Delimiter: "?", Answers: map[string]string{"What is your name": "My name is Sir Lancelot of Camelot."},
+	}})
+	in := []byte("What is your name?")
+	b.SetBytes(int64(len(in)))
+	b.ReportAllocs()
+	for b.Loop() {
+		q, _, _ := s.frame.next(in)
+		if len(s.answer(q)) != 35 {
+			b.Fatal("wrong answer")
+		}
+	}
+}

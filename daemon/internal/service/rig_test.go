@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"penstock/daemon/internal/config"
+	"penstock/evloop"
+)
+
+// patience is how long a test waits for what must happen. It is only spent
+// when a test fails.
+const patience = 20 * time.Second
+
+// testTime is when daytime and time are asked.
+var testTime = time.Unix(1795208133, 0)
+
+// A rig is a service on a running loop, with a front that stands for the
+// daemon: it makes sessions, sets options and notes how connections end.
+type rig struct {
+	t       testing.TB
+	loop    *evloop.Loop
+	conf    *config.Service
+	opts    *evloop.Options
+	svc     Service
+	log     *recorder
+	lastID  uint64
+	dropped atomic.Int64
+	ended   chan error // of each connection, as it closes
+}
+
+// serve runs a service of the keys in text, which is the body of a
+// [service.x] table without "listen". tune may change what New made.
+func serve(t testing.TB, text string, tune ...func(*rig)) *rig {
+	t.Helper()
+	cfg, err := config.Parse("test.toml", []byte("[service.x]\nlisten=[\"127.0.0.1:7\"]\n"+text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return serveConf(t, cfg.Services[0], tune...)
+}
+
+func serveConf(t testing.TB, conf *config.Service, tune ...func(*rig)) *rig {
+	t.Helper()
+	loop, err := evloop.New(evloop.Config{Memory: 64 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &rig{t: t, loop: loop, conf: conf, log: newRecorder(), ended: make(chan error, 1000)}
+	env := Env{Loop: loop, Log: slog.New(r.log), Now: func() time.Time { return testTime }}
+	if r.svc, err = New(conf, env); err != nil {
+		t.Fatal(err)
+	}
+	r.opts = &evloop.Options{
+		MaxInput: conf.MaxLine + 64, Queue: conf.Queue, LowWater: conf.Queue / 2,
+		Overflow: map[config.Overflow]evloop.Overflow{
+			config.Pause: evloop.Pause, config.DropOldest: evloop.DropOldest,
+			config.DropNewest: evloop.DropNewest, config.Disconnect: evloop.Disconnect,
+		}[conf.Overflow],
+	}
+	if f, ok := r.svc.(Fareweller); ok {
+		r.opts.Farewell, r.opts.FarewellTimeout = f.Farewell(), patience
+	}
+	for _, f := range tune {
+		f(r)
+	}
+	if s, ok := r.svc.(Starter); ok {
+		if err := s.Start(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	done := make(chan error, 1)
+	go func() { done <- loop.Run() }()
+	t.Cleanup(func() {
+		loop.Stop()
+		if err := <-done; err != nil {
+			t.Error("run:", err)
+		}
+		if err := loop.Close(); err != nil {
+			t.Error("close:", err)
+		}
+		if s, ok := r.svc.(Stopper); ok {
+			s.Stop()
+		}
+	})
+	return r
+}
+
+// do runs f on the loop and waits for it.
+func (r *rig) do(f func()) {
+	r.t.Helper()
+	done := make(chan struct{})
+	if !r.loop.Post(func() { f(); close(done) }) {
+		r.t.Fatal("the loop is closed")
+	}
+	select {
+	case <-done:
+	case <-time.After(patience):
+		r.t.Fatal("the loop does not turn")
+	}
+}
+
+func (r *rig) Open(c *evloop.Conn)               { c.SetOptions(r.opts); r.svc.Open(c) }
+func (r *rig) Data(c *evloop.Conn, p []byte) int { return r.svc.Data(c, p) }
+func (r *rig) EOF(c *evloop.Conn)                { r.svc.EOF(c) }
+func (r *rig) Drained(c *evloop.Conn)            { r.svc.Drained(c) }
+func (r *rig) Closed(c *evloop.Conn, err error)  { r.svc.Closed(c, err); r.ended <- err }
+func (r *rig) Dropped(c *evloop.Conn, n, bytes int) {
+	r.dropped.Add(int64(n))
+	if d, ok := r.svc.(evloop.Dropper); ok {
+		d.Dropped(c, n, bytes)
+	}
+}
+
+// wantEnd waits for the next connection that ends and compares the reason.
+func (r *rig) wantEnd(want error) {
+	r.t.Helper()
+	select {
+	case err := <-r.ended:
+		if !errors.Is(err, want) {
+			r.t.Errorf("closed with %v, want %v", err, want)
+		}
+	case <-time.After(patience):
+		r.t.Errorf("not closed, want the end by %v", want)
+	}
+}
+
+// session returns a new session with an address that tests can expect: the
+// n-th client is 192.0.2.1 with port 4000+n.
+func (r *rig) session() *Session {
+	r.lastID++
+	peer := netip.AddrPortFrom(netip.MustParseAddr("192.0.2.1"), uint16(4000+r.lastID))
+	return &Session{ID: r.lastID, Peer: Peer{Addr: peer}, Since: r.loop.Now()}
+}
+
+// A testClient is the other end of a connection.
+type testClient struct {
+	t    testing.TB
+	conn *net.UnixConn
+	id   evloop.ConnID
+}
+
+// dial connects a client by a socket pair of a type, SOCK_STREAM unless given.
+func (r *rig) dial(typ ...int) *testClient {
+	r.t.Helper()
+	fds, err := unix.Socketpair(unix.AF_UNIX, append(typ, unix.SOCK_STREAM)[0]|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	f := os.NewFile(uintptr(fds[0]), "client")
+	defer f.Close()
+	nc, err := net.FileConn(f)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	cl := &testClient{t: r.t, conn: nc.(*net.UnixConn)}
+	r.t.Cleanup(func() { cl.conn.Close() })
+	r.do(func() {
+		c, err := r.loop.Add(fds[1], r, r.session())
+		if err != nil {
+			r.t.Error(err)
+			return
+		}
+		cl.id = c.ID()
+	})
+	return cl
+}
+
+func (c *testClient) send(s string) {
+	c.t.Helper()
+	c.conn.SetWriteDeadline(time.Now().Add(patience))
+	if _, err := io.WriteString(c.conn, s); err != nil {
+		c.t.Fatalf("send %.40q: %v", s, err)
+	}
+}
+
+// want reads exactly these bytes.
+func (c *testClient) want(s string) {
+	c.t.Helper()
+	c.conn.SetReadDeadline(time.Now().Add(patience))
+	got := make([]byte, len(s))
+	n, err := io.ReadFull(c.conn, got)
+	if string(got[:n]) != s {
+		c.t.Fatalf("got %q (%v)\nwant %q", got[:n], err, s)
+	}
+}
+
+// wantEOF reads the end, and nothing before it.
+func (c *testClient) wantEOF() {
+	c.t.Helper()
+	if got := c.rest(); got != "" {
+		c.t.Errorf("got %q before the end, want nothing", got)
+	}
+}
+
+// rest reads to the end.
+func (c *testClient) rest() string {
+	c.t.Helper()
+	c.conn.SetReadDeadline(time.Now().Add(patience))
+	b, err := io.ReadAll(c.conn)
+	if err != nil && !errors.Is(err, unix.ECONNRESET) {
+		c.t.Fatalf("read to the end: %v", err)
+	}
+	return string(b)
+}
+
+// shut sends FIN, as nc -N does at the end of its input.
+func (c *testClient) shut() {
+	c.t.Helper()
+	if err := c.conn.CloseWrite(); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// A recorder is a slog.Handler that tests can wait on.
+type recorder struct {
+	mu      sync.Mutex
+	cond    *sync.Cond
+	records []string
+}
+
+func newRecorder() *recorder {
+	r := new(recorder)
+	r.cond = sync.NewCond(&r.mu)
+	return r
+}
+
+func (r *recorder) Enabled(context.Context, slog.Level) bool { return true }
+func (r *recorder) WithAttrs([]slog.Attr) slog.Handler       { return r }
+func (r *recorder) WithGroup(string) slog.Handler            { return r }
+
+func (r *recorder) Handle(_ context.Context, rec slog.Record) error {
+	var b strings.Builder
+	b.WriteString(rec.Message)
+	rec.Attrs(func(a slog.Attr) bool { fmt.Fprintf(&b, " %s=%v", a.Key, a.Value); return true })
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.records = append(r.records, b.String())
+	r.cond.Broadcast()
+	return nil
+}
+
+// wait returns the n-th record that contains text, counted from 1.
+func (r *recorder) wait(t testing.TB, text string, n int) string {
+	t.Helper()
+	timer := time.AfterFunc(patience, r.cond.Broadcast)
+	defer timer.Stop()
+	deadline := time.Now().Add(patience)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for {
+		left := n
+		for _, s := range r.records {
+			if strings.Contains(s, text) {
+				if left--; left == 0 {
+					return s
+				}
+			}
+		}
+		if !time.Now().Before(deadline) {
+			t.Fatalf("%d records with %q do not come; there are:\n%s", n, text, strings.Join(r.records, "\n"))
+		}
+		r.cond.Wait()
+	}
+}
+
+func (r *recorder) count(text string) (n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, s := range r.records {
+		if strings.Contains(s, text) {
+			n++
+		}
+	}
+	return n
+}

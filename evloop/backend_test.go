@@ -50,6 +50,9 @@ func testBackend(t *testing.T, newLoop func(Config) *Loop) {
 		cases []conformanceCase
 	}{
 		{"input", inputCases},
+		{"output", outputCases},
+		{"overflow", overflowCases},
+		{"memory", memoryCases},
 	} {
 		t.Run(subject.name, func(t *testing.T) {
 			for _, c := range subject.cases {
@@ -61,7 +64,7 @@ func testBackend(t *testing.T, newLoop func(Config) *Loop) {
 
 // patience is how long a condition may take that depends on the kernel. It
 // is only ever waited for in full by a test that fails.
-const patience = 20 * time.Second
+const patience = 10 * time.Second
 
 // A rig is a loop under test, with a probe as the handler of its connections.
 type rig struct {
@@ -187,6 +190,23 @@ func (r *rig) stick(c *Conn) (written []byte) {
 		return c.Queued() > 0
 	})
 	return written
+}
+
+// clog fills c's socket behind the loop's back: its next send gets EAGAIN.
+func (r *rig) clog(c *Conn) (written []byte) {
+	r.Helper()
+	unix.SetsockoptInt(c.FD(), unix.SOL_SOCKET, unix.SO_SNDBUF, 4096)
+	junk := make([]byte, 1024)
+	for {
+		n, err := unix.SendmsgN(c.FD(), junk, nil, nil, unix.MSG_DONTWAIT)
+		if err == unix.EAGAIN {
+			return written
+		}
+		if err != nil {
+			r.Fatal(err)
+		}
+		written = append(written, junk[:n]...)
+	}
 }
 
 // gets reads from p, turn by turn, until it has what was wanted.

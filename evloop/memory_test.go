@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package evloop
+
+import (
+	"bytes"
+	"errors"
+)
+
+// The bound over all connections. What is charged is the queue's business
+// (see nodeSize), so the cases compare loops, orders of magnitude and who
+// pays, and not bytes.
+var memoryCases = []conformanceCase{
+	{"one line to a thousand receivers is stored once", sharedStoredOnce},
+	{"the longest queue pays, by its own policy", longestPays},
+	{"the bound holds for what a gathered send left over", boundAfterGather},
+	{"the bound holds for kept input", boundOverInput},
+	{"a shared message is charged to the bound once", sharedChargedOnce},
+	{"dropping one receiver of a shared message frees nothing and ends", sharedDropsEnd},
+	{"a lowered bound counts from the next message on", lowerBound},
+}
+
+// stuckConns returns n connections to which nothing more can be sent.
+func (r *rig) stuckConns(n int, o *Options) (conns []*Conn, peers []*peer) {
+	for range n {
+		c, p := r.unix()
+		c.SetOptions(o)
+		r.clog(c)
+		conns, peers = append(conns, c), append(peers, p)
+	}
+	return conns, peers
+}
+
+func sharedStoredOnce(r *rig) {
+	const receivers, size = 1000, 10_000
+	conns, peers := r.stuckConns(receivers, nil)
+	m := NewMessage(bytes.Repeat([]byte("l"), size))
+	r.do(func() {
+		for _, c := range conns {
+			if !c.Send(m) {
+				r.Fatal("refused")
+			}
+		}
+	})
+	if got := r.l.Stats().Queued; got < size || got > size+receivers*nodeSize {
+		r.Errorf("%d bytes charged for a line of %d to %d receivers", got, size, receivers)
+	}
+	for _, c := range conns {
+		if c.Queued() != size {
+			r.Fatalf("%d bytes queued for a receiver, want %d", c.Queued(), size)
+		}
+		if n := &r.l.nodes.nodes[c.out.head-1]; n.m != m {
+			r.Fatal("a receiver has a copy of its own")
+		}
+	}
+	for _, c := range conns[1:] {
+		c.Abort(nil)
+	}
+	r.do(func() {})
+	if got := r.l.Stats().Queued; got < size {
+		r.Errorf("%d bytes charged while one receiver is left", got)
+	}
+	r.spin("the last receiver", func() bool { peers[0].read(); return conns[0].Queued() == 0 })
+	if got := r.l.Stats().Queued; got != 0 {
+		r.Errorf("%d bytes charged when nobody is left", got)
+	}
+}
+
+func longestPays(r *rig) {
+	const bound = 100_000
+	for _, policy := range []Overflow{Pause, DropOldest, DropNewest, Disconnect} {
+		r.use(Config{Memory: bound})
+		conns, _ := r.stuckConns(4, &Options{Queue: 1 << 20, Overflow: policy})
+		rich, modest := conns[0], conns[1:]
+		r.do(func() {
+			for i := range 50 {
+				rich.Write(frame(i, 1000))
+			}
+			for _, c := range modest {
+				c.Write(frame(0, 10_000))
+			}
+		})
+		if n := r.l.Stats().DroppedMessages; n != 0 || rich.Closing() {
+			r.Fatalf("%v: %d messages dropped below the bound", policy, n)
+		}
+		for i := range 30 {
+			r.do(func() { modest[i%3].Write(frame(1+i, 1000)) })
+			if got := r.l.Stats().Queued; got > bound {
+				r.Fatalf("%v: %d bytes charged, bound %d", policy, got, bound)
+			}
+		}
+		for _, c := range modest {
+			if h := r.of(c); h.closed || h.messages > 0 {
+				r.Errorf("%v: a modest connection paid: closed %t, %d messages dropped", policy, h.closed, h.messages)
+			}
+		}
+		h := r.of(rich)
+		switch drops := policy == DropOldest || policy == DropNewest; {
+		case drops && (h.closed || h.messages == 0):
+			r.Errorf("%v: closed %t, %d messages dropped; want some and the connection open", policy, h.closed, h.messages)
+		case !drops && !errors.Is(h.err, ErrMemory):
+			r.Errorf("%v: closed %t with %v, want ErrMemory", policy, h.closed, h.err)
+		}
+	}
+}
+
+func boundAfterGather(r *rig) {
+	const bound = 100_000
+	r.use(Config{Memory: bound})
+	conns, _ := r.stuckConns(20, nil)
+	for _, c := range conns {
+		r.do(func() { c.Write(make([]byte, 20_000)) }) // gathered, refused by the kernel, queued
+		if got := r.l.Stats().Queued; got > bound {
+			r.Fatalf("%d bytes charged, bound %d", got, bound)
+		}
+	}
+	if n := r.l.Stats().Conns; n >= 20 || n < 2 {
+		r.Errorf("%d of 20 connections left, want some to have paid", n)
+	}
+}
+
+func boundOverInput(r *rig) {
+	const bound = 100_000
+	r.use(Config{Memory: bound})
+	r.onData = func(*Conn, []byte) int { return 0 }
+	var conns []*Conn
+	for range 20 {
+		c, p := r.unix()
+		p.write(string(make([]byte, 15_000)))
+		conns = append(conns, c)
+	}
+	r.until("all input", func() bool {
+		for _, c := range conns {
+			if c.BytesIn() == 0 {
+				return false
+			}
+		}
+		return true
+	})
+	if s := r.l.Stats(); s.Queued > bound || s.Conns == 20 || s.Conns < 2 {
+		r.Errorf("%d bytes charged (bound %d), %d of 20 connections left", s.Queued, bound, s.Conns)
+	}
+}
+
+func sharedChargedOnce(r *rig) {
+	const bound = 100_000
+	r.use(Config{Memory: bound})
+	conns, _ := r.stuckConns(100, nil)
+	m := NewMessage(make([]byte, 50_000)) // five megabytes if each counted
+	r.do(func() {
+		for _, c := range conns {
+			c.Send(m)
+		}
+	})
+	if n := r.l.Stats().Conns; n != 100 {
+		r.Errorf("%d of 100 receivers left", n)
+	}
+}
+
+func sharedDropsEnd(r *rig) {
+	r.use(Config{Memory: 100_000})
+	conns, _ := r.stuckConns(100, &Options{Overflow: DropOldest, Queue: 1 << 20})
+	a, b := NewMessage(make([]byte, 60_000)), NewMessage(make([]byte, 60_000))
+	r.do(func() {
+		for _, c := range conns {
+			c.Send(a)
+		}
+		for _, c := range conns {
+			c.Send(b)
+		}
+	})
+	if got := r.l.Stats(); got.Queued > 100_000 || got.Conns != 100 || got.DroppedMessages == 0 {
+		r.Errorf("%d bytes charged, %d receivers, %d messages dropped", got.Queued, got.Conns, got.DroppedMessages)
+	}
+}
+
+func lowerBound(r *rig) {
+	conns, _ := r.stuckConns(10, nil)
+	r.do(func() {
+		for _, c := range conns {
+			c.Write(make([]byte, 10_000))
+		}
+	})
+	r.l.SetLimits(0, 50_000)
+	r.do(func() { conns[0].Write([]byte("x")) })
+	if got := r.l.Stats(); got.Queued > 50_000 || got.Conns == 10 {
+		r.Errorf("%d bytes charged to %d connections under a bound of 50000", got.Queued, got.Conns)
+	}
+}

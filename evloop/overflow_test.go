@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package evloop
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+var overflowCases = []conformanceCase{
+	{"dropping keeps whole messages and never cuts the wire", dropWhole},
+	{"the rest of a gathered message is not dropped", dropAfterGather},
+	{"an empty queue takes a message of any size", dropNotWhenEmpty},
+	{"each Write is a message of its own to the policy", dropSingly},
+	{"a message behind one that fills the queue is dropped", dropBehindHuge},
+	{"Disconnect resets a peer that owes too much", disconnectResets},
+	{"a farewell follows the message that has begun", farewell},
+	{"a farewell that is not read ends in time", farewellUnread},
+	{"what the kernel takes at once is no overflow", noOverflowWhileItFlows},
+}
+
+// frame makes a message that tells its length and number, so that a reader
+// sees whether the stream was cut.
+func frame(number, size int) []byte {
+	b := bytes.Repeat([]byte{byte(number)}, 8+size)
+	binary.BigEndian.PutUint32(b, uint32(size))
+	binary.BigEndian.PutUint32(b[4:], uint32(number))
+	return b
+}
+
+// unframe returns the numbers of the whole messages in b.
+func unframe(b []byte) (numbers []int, err error) {
+	for len(b) > 0 {
+		if len(b) < 8 || len(b) < 8+int(binary.BigEndian.Uint32(b)) {
+			return numbers, errors.New("cut at the end")
+		}
+		size, number := int(binary.BigEndian.Uint32(b)), int(binary.BigEndian.Uint32(b[4:]))
+		if len(numbers) > 0 && number <= numbers[len(numbers)-1] {
+			return numbers, fmt.Errorf("message %d after %d", number, numbers[len(numbers)-1])
+		}
+		if !bytes.Equal(b[8:8+size], bytes.Repeat([]byte{byte(number)}, size)) {
+			return numbers, fmt.Errorf("message %d is damaged", number)
+		}
+		numbers = append(numbers, number)
+		b = b[8+size:]
+	}
+	return numbers, nil
+}
+
+// writers are the ways to queue a message.
+var writers = map[string]func(*Conn, []byte) bool{
+	"Write":       (*Conn).Write,
+	"WriteStatic": (*Conn).WriteStatic,
+	"Send":        func(c *Conn, b []byte) bool { return c.Send(NewMessage(b)) },
+}
+
+func dropWhole(r *rig) {
+	const total = 5000
+	for _, policy := range []Overflow{DropOldest, DropNewest} {
+		for name, write := range writers {
+			c, p := r.unix()
+			unix.SetsockoptInt(c.FD(), unix.SOL_SOCKET, unix.SO_SNDBUF, 4096)
+			c.SetOptions(&Options{Queue: 10_000, Overflow: policy})
+			var got []byte
+			for i := 0; i < total; {
+				r.do(func() {
+					for range 1 + i%90 {
+						write(c, frame(i, (i*37)%1500))
+						i++
+						if n := c.Queued(); n > 10_000 {
+							r.Fatalf("%v, %s: %d bytes queued, want at most 10000", policy, name, n)
+						}
+					}
+				})
+				if i%7 == 0 {
+					got = append(got, p.read()...)
+				}
+			}
+			r.spin("an empty queue", func() bool {
+				got = append(got, p.read()...)
+				return c.Queued() == 0
+			})
+			got = append(got, p.read()...)
+			numbers, err := unframe(got)
+			if err != nil {
+				r.Fatalf("%v, %s: %v", policy, name, err)
+			}
+			h := r.of(c)
+			last := numbers[len(numbers)-1]
+			if c.Dropped() == 0 || uint64(h.messages) != c.Dropped() {
+				r.Errorf("%v, %s: Dropped() = %d, reported %d", policy, name, c.Dropped(), h.messages)
+			}
+			if sent := len(numbers) + h.messages; sent < total || sent > total+90 {
+				r.Errorf("%v, %s: %d came and %d were dropped, want all of %d", policy, name, len(numbers), h.messages, total)
+			}
+			if policy == DropOldest && last < total-1 {
+				r.Errorf("%s: the last message to come is %d, want the newest", name, last)
+			}
+		}
+	}
+}
+
+// The first message is larger than the socket takes, so that its rest comes
+// to the queue by way of the gathered send.
+func dropAfterGather(r *rig) {
+	for _, policy := range []Overflow{DropOldest, DropNewest, Disconnect} {
+		c, p := r.unix()
+		unix.SetsockoptInt(c.FD(), unix.SOL_SOCKET, unix.SO_SNDBUF, 4096)
+		c.SetOptions(&Options{Queue: 64 << 10, Overflow: policy, Farewell: frame(9, 1), FarewellTimeout: patience})
+		r.do(func() { c.Write(frame(1, 30_000)) })
+		if c.Queued() == 0 || c.BytesOut() == 0 {
+			r.Fatalf("%d bytes sent, %d queued; the test needs both", c.BytesOut(), c.Queued())
+		}
+		r.do(func() {
+			for i := range 6 {
+				c.Write(frame(2+i, 20_000))
+			}
+		})
+		var got []byte
+		r.spin("the output", func() bool {
+			got = append(got, p.read()...)
+			return c.Queued() == 0
+		})
+		numbers, err := unframe(append(got, p.read()...))
+		if err != nil || len(numbers) < 2 || numbers[0] != 1 {
+			r.Errorf("%v: messages %v, %v; want the first and more, all whole", policy, numbers, err)
+		}
+		p.close()
+	}
+}
+
+func dropNotWhenEmpty(r *rig) {
+	for _, policy := range []Overflow{Pause, DropOldest, DropNewest, Disconnect} {
+		for name, write := range writers {
+			c, p := r.unix()
+			c.SetOptions(&Options{Queue: 1000, Overflow: policy})
+			want := frame(1, 300_000)
+			r.do(func() {
+				if !write(c, want) {
+					r.Errorf("%v, %s: refused", policy, name)
+				}
+			})
+			r.gets(p, want)
+		}
+	}
+}
+
+// Ten messages of one callback, of which the kernel takes none, are gathered
+// first; they are dropped one by one all the same.
+func dropSingly(r *rig) {
+	for name, write := range writers {
+		c, p := r.unix()
+		c.SetOptions(&Options{Queue: 1080, Overflow: DropOldest})
+		want := r.clog(c)
+		r.do(func() {
+			for i := range 10 {
+				write(c, frame(i, 100))
+			}
+		})
+		r.do(func() {
+			for i := range 3 {
+				write(c, frame(10+i, 100))
+			}
+		})
+		for i := range 10 {
+			want = append(want, frame(3+i, 100)...)
+		}
+		if h := r.of(c); h.messages != 3 || h.bytes != 3*108 {
+			r.Errorf("%s: reported %d messages of %d bytes, want 3 of %d", name, h.messages, h.bytes, 3*108)
+		}
+		r.gets(p, want)
+	}
+}
+
+func dropBehindHuge(r *rig) {
+	for _, policy := range []Overflow{DropOldest, DropNewest} {
+		c, p := r.unix()
+		unix.SetsockoptInt(c.FD(), unix.SOL_SOCKET, unix.SO_SNDBUF, 4096)
+		c.SetOptions(&Options{Queue: 1000, Overflow: policy})
+		huge := frame(1, 100_000)
+		r.do(func() { c.Write(huge) })
+		r.do(func() {
+			if c.Write(frame(2, 10)) {
+				r.Errorf("%v: took a message behind one that fills the queue", policy)
+			}
+		})
+		r.gets(p, huge)
+		if h := r.of(c); h.messages != 1 || h.bytes != 18 {
+			r.Errorf("%v: reported %d messages of %d bytes, want 1 of 18", policy, h.messages, h.bytes)
+		}
+	}
+}
+
+func disconnectResets(r *rig) {
+	c, p := r.tcp()
+	c.SetOptions(&Options{Queue: 10_000, Overflow: Disconnect})
+	r.stick(c)
+	refused := false
+	r.do(func() {
+		for range 100 {
+			refused = !c.Write(make([]byte, 1000)) || refused
+		}
+	})
+	if !refused {
+		r.Error("every message was taken")
+	}
+	r.ends(c, ErrOverflow)
+	if _, err := p.receive(); !errors.Is(err, unix.ECONNRESET) {
+		r.Errorf("peer: %v, want ECONNRESET", err)
+	}
+	if r.of(c).messages == 0 {
+		r.Error("no drop was reported")
+	}
+}
+
+func farewell(r *rig) {
+	c, p := r.unix()
+	c.SetOptions(&Options{Queue: 40_000, Overflow: Disconnect, Farewell: []byte("bye\n"), FarewellTimeout: patience})
+	begun := frame(1, 30_000)
+	unix.SetsockoptInt(c.FD(), unix.SOL_SOCKET, unix.SO_SNDBUF, 4096)
+	r.do(func() { c.Write(begun) })
+	r.do(func() {
+		for i := range 3 {
+			c.Send(NewMessage(frame(2+i, 10_000)))
+		}
+	})
+	if c.BytesOut() == 0 || c.BytesOut() >= uint64(len(begun)) {
+		r.Fatalf("%d of %d bytes went out; the test needs a part", c.BytesOut(), len(begun))
+	}
+	r.gets(p, append(begun, "bye\n"...))
+	r.until("FIN", func() bool { return c.state == stateLingering })
+	if _, err := p.receive(); err != io.EOF {
+		r.Errorf("peer: %v, want EOF", err)
+	}
+	p.close()
+	r.ends(c, ErrOverflow)
+}
+
+func farewellUnread(r *rig) {
+	c, _ := r.unix()
+	c.SetOptions(&Options{Queue: 1000, Overflow: Disconnect, Farewell: []byte("bye\n"), FarewellTimeout: time.Millisecond})
+	r.stick(c)
+	r.do(func() {
+		for range 20 {
+			c.Write(make([]byte, 100))
+		}
+	})
+	r.ends(c, ErrOverflow)
+}
+
+// A callback may write more than the queue's bound to a peer that reads: the
+// kernel is asked before anything is dropped.
+func noOverflowWhileItFlows(r *rig) {
+	for _, policy := range []Overflow{DropOldest, DropNewest, Disconnect} {
+		c, p := r.unix()
+		c.SetOptions(&Options{Queue: 1000, Overflow: policy})
+		var want []byte
+		r.do(func() {
+			for i := range 50 {
+				m := frame(i, 700)
+				if !c.Write(m) {
+					r.Fatalf("%v: dropped message %d", policy, i)
+				}
+				want = append(want, m...)
+			}
+		})
+		r.gets(p, want)
+	}
+}

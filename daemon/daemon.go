@@ -4,10 +4,8 @@ package daemon
 
 import (
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/netip"
-	"slices"
 	"time"
 
 	"penstock/daemon/internal/config"
@@ -71,6 +69,7 @@ type Daemon struct {
 	refusal   error // why the last reload was refused; nil: it was not
 	statusDue bool  // a STATUS= is scheduled
 	flushDue  bool  // a flush of the log is
+	leftDue   bool  // a look at who is left is
 	cut       int   // connections that outlived the drain
 }
 
@@ -197,61 +196,6 @@ func (d *Daemon) sayReady(first bool) {
 	}
 }
 
-// beginDrain stops accepting and lets every client finish. Closing an
-// inherited listener refuses nobody: who connects now waits in the service
-// manager's copy for the next start.
-func (d *Daemon) beginDrain() {
-	patience := time.Duration(0)
-	for _, s := range d.cfg.Services {
-		patience = max(patience, s.DrainTimeout)
-	}
-	patience += drainGrace
-	d.tell(d.env.Notifier.Stopping(fmt.Sprintf("stopping, %d connections to drain", d.clients)))
-	d.tell(d.env.Notifier.ExtendTimeout(patience))
-	d.schedule(timerGiveUp, patience)
-	for _, l := range d.listeners() {
-		l.close()
-	}
-	for _, ep := range d.ordered() {
-		ep.listeners = nil
-		d.leaving = append(d.leaving, ep)
-		delete(d.endpoints, ep.conf.Name)
-		ep.leave()
-	}
-	d.stopIfDrained()
-}
-
-const (
-	// drainGrace is added to the longest drain_timeout, which every connection
-	// keeps by itself: it is for a handler's program, which has 2 s until
-	// SIGTERM and 2 s more until SIGKILL.
-	drainGrace = 5 * time.Second
-	// leftInterval is how often the loop is looked at in that time.
-	leftInterval = 20 * time.Millisecond
-)
-
-// left hears that the last client of a leaving endpoint is gone.
-func (d *Daemon) left(ep *endpoint) {
-	ep.stop()
-	d.leaving = slices.DeleteFunc(d.leaving, func(e *endpoint) bool { return e == ep })
-	d.stopIfDrained()
-}
-
-// stopIfDrained ends the loop when nobody is left on it. After the clients a
-// handler's program may be: it was told to end when its last client had gone,
-// and its pipes are connections too. They close without a word to us, so this
-// looks again, for drainGrace at most.
-func (d *Daemon) stopIfDrained() {
-	if d.life.phase != stopping || len(d.endpoints)+len(d.leaving) > 0 {
-		return
-	}
-	if d.loop.Stats().Conns > 0 {
-		d.schedule(timerLeft, leftInterval)
-		return
-	}
-	d.trigger(drained)
-}
-
 // listeners returns all that are open, parked ones included.
 func (d *Daemon) listeners() (all []*listener) {
 	for _, ep := range d.ordered() {
@@ -272,22 +216,6 @@ func (d *Daemon) ordered() []*endpoint {
 		}
 	}
 	return out
-}
-
-// release closes what is still open when New fails or Run returns.
-func (d *Daemon) release() {
-	d.quiet()
-	for _, l := range d.listeners() {
-		l.close()
-	}
-	_ = d.loop.Close() // ends the connections that are left; each is logged
-	for _, ep := range append(d.ordered(), d.leaving...) {
-		ep.stop()
-	}
-	d.log.lim.flush()
-	if d.life.phase == stopping {
-		d.log.stopped(d.cut)
-	}
 }
 
 // Kinds of the daemon's own timers.
@@ -319,6 +247,7 @@ func (d *Daemon) Expired(_ *evloop.Loop, t evloop.Timer) {
 		d.flushDue = false
 		d.flushLog()
 	case timerLeft:
+		d.leftDue = false
 		d.stopIfDrained()
 	}
 }

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package daemon
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// The end. Nothing of it blocks the loop, since clients are being served until
+// the last one is done:
+//
+//	terminate ─► listeners closed ─► endpoints leave ─► programs end ─► loop stops
+//	                                 drain_timeout      drainGrace
+//	           a second signal, or the time is over ───────────────────► at once
+
+const (
+	// drainGrace is added to the longest drain_timeout, which every connection
+	// keeps by itself: it is for a handler's program, which has 2 s until
+	// SIGTERM and 2 s more until SIGKILL.
+	drainGrace = 5 * time.Second
+	// leftInterval is how often the loop is looked at in that time.
+	leftInterval = 20 * time.Millisecond
+)
+
+// beginDrain stops accepting and lets every client finish. Closing an
+// inherited listener refuses nobody: who connects now waits in the service
+// manager's copy for the next start.
+func (d *Daemon) beginDrain() {
+	patience := time.Duration(0)
+	for _, s := range d.cfg.Services {
+		patience = max(patience, s.DrainTimeout)
+	}
+	patience += drainGrace
+	d.tell(d.env.Notifier.Stopping(fmt.Sprintf("stopping, %d connections to drain", d.clients)))
+	d.tell(d.env.Notifier.ExtendTimeout(patience))
+	d.schedule(timerGiveUp, patience)
+	for _, l := range d.listeners() {
+		l.close()
+	}
+	for _, ep := range d.ordered() {
+		ep.listeners = nil
+		d.leaving = append(d.leaving, ep)
+		delete(d.endpoints, ep.conf.Name)
+		ep.leave()
+	}
+	d.stopIfDrained()
+}
+
+// left hears that the last client of a leaving endpoint is gone.
+func (d *Daemon) left(ep *endpoint) {
+	ep.stop()
+	d.leaving = slices.DeleteFunc(d.leaving, func(e *endpoint) bool { return e == ep })
+	d.stopIfDrained()
+}
+
+// stopIfDrained ends the loop when nobody is left on it. After the clients a
+// handler's program may be: it was told to end when its last client had gone,
+// and its pipes are connections too. They close without a word to us, so this
+// looks again, for drainGrace at most.
+func (d *Daemon) stopIfDrained() {
+	if d.life.phase != stopping || len(d.endpoints)+len(d.leaving) > 0 {
+		return
+	}
+	switch {
+	case d.loop.Stats().Conns == 0:
+		d.trigger(drained)
+	case !d.leftDue:
+		d.leftDue = true
+		d.schedule(timerLeft, leftInterval)
+	}
+}
+
+// release closes what is still open when New fails or Run returns.
+func (d *Daemon) release() {
+	d.quiet()
+	for _, l := range d.listeners() {
+		l.close()
+	}
+	_ = d.loop.Close() // ends the connections that are left; each is logged
+	for _, ep := range append(d.ordered(), d.leaving...) {
+		ep.stop()
+	}
+	d.log.lim.flush()
+	if d.life.phase == stopping {
+		d.log.stopped(d.cut)
+	}
+}

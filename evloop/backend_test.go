@@ -53,6 +53,7 @@ func testBackend(t *testing.T, newLoop func(Config) *Loop) {
 		{"output", outputCases},
 		{"overflow", overflowCases},
 		{"memory", memoryCases},
+		{"close", closeCases},
 	} {
 		t.Run(subject.name, func(t *testing.T) {
 			for _, c := range subject.cases {

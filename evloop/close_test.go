@@ -352,7 +352,7 @@ func afterTheEnd(r *rig) {
 
 func loopClose(r *rig) {
 	a, p := r.tcp()
-	b, _ := r.unix()
+	b, q := r.tcp()
 	r.stick(b)
 	ln := tcpListener(r.T, 1)
 	if _, err := r.l.Listen(ln, nil); err != nil {
@@ -377,6 +377,9 @@ func loopClose(r *rig) {
 	}
 	if _, err := p.receive(); err != io.EOF {
 		r.Errorf("peer: %v, want EOF", err)
+	}
+	if _, err := q.receive(); !errors.Is(err, unix.ECONNRESET) {
+		r.Errorf("peer with output on its way: %v, want ECONNRESET", err)
 	}
 	if err := r.l.Run(); !errors.Is(err, ErrLoopClosed) {
 		r.Errorf("Run = %v, want ErrLoopClosed", err)

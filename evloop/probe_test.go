@@ -15,6 +15,7 @@ type probe struct {
 	onOpen, onEOF, onDrained func(*Conn)
 	onData                   func(*Conn, []byte) int // nil: consume everything
 	onClosed                 func(*Conn, error)
+	onAny                    func(c *Conn, callback string) // before the others
 }
 
 // A history is what one connection was told so far.
@@ -55,7 +56,14 @@ func (p *probe) during(c *Conn, name string, reads bool) (*history, func()) {
 		p.t.Errorf("%s after the end has begun", name)
 	}
 	p.inside = true
+	p.any(c, name)
 	return h, func() { p.inside = false }
+}
+
+func (p *probe) any(c *Conn, callback string) {
+	if p.onAny != nil {
+		p.onAny(c, callback)
+	}
 }
 
 func (p *probe) Open(c *Conn) {
@@ -64,6 +72,7 @@ func (p *probe) Open(c *Conn) {
 		p.t.Error("Open twice")
 	}
 	h.opened = true
+	p.any(c, "Open")
 	if p.onOpen != nil {
 		p.onOpen(c)
 	}

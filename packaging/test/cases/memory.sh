@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: Apache-2.0
+# Boots: qemu
+#
+# The ceiling of memory follows limits.memory: in the control group where there
+# is a memory controller, and in the Go runtime where there is none, as on a
+# Raspberry Pi as delivered.
+. ./assert.sh
+
+group=/sys/fs/cgroup/system.slice/penstock.service
+
+claim "install" install_package
+claim "answers" answers 1060
+pid=$(property penstock.service MainPID)
+if [ -e $group/memory.max ]; then
+	claim "a limit in the control group" below "$(cat $group/memory.max)" $((1 << 30))
+	claim "of tasks as well" below "$(cat $group/pids.max)" 1000
+else
+	echo "     no memory controller here: the control group was not looked at"
+fi
+resident=$(awk '/^VmRSS:/ { print $2 }' "/proc/$pid/status")
+echo "     $resident KiB resident after one client"
+claim "small at rest" below "$resident" 20000
+claim "no core files" is "$(awk '/^Max core/ { print $5 }' "/proc/$pid/limits")" 0
+done_claiming

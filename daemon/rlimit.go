@@ -13,13 +13,6 @@ import (
 )
 
 const (
-	// headroom is kept free of clients: standard streams, epoll, the wake
-	// descriptor, the notify and journal sockets, and files read in a reload.
-	headroom = 32
-	// perHandler is what a handler's program costs: three pipe ends and what
-	// starting and awaiting a process needs.
-	perHandler = 5
-
 	// memoryFloor is what the process needs beside queues: the runtime, the
 	// code's data, the read buffer and garbage between two collections. The
 	// daemon at rest stays below 8 MiB resident.
@@ -33,13 +26,7 @@ const (
 // clients wait in the backlog. The hard limit is the administrator's word and
 // is not raised, even where CAP_SYS_RESOURCE would allow it.
 func fitConnections(cfg *config.Config) (connections int, err error) {
-	reserved := headroom
-	for _, s := range cfg.Services {
-		reserved += len(s.Listen)
-		if s.Kind == config.KindHandler {
-			reserved += perHandler
-		}
-	}
+	reserved := cfg.ReservedFiles()
 	var r unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &r); err != nil {
 		return 0, os.NewSyscallError("getrlimit", err)

@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"path/filepath"
 )
 
 // A command is one word after penstock; its file has the same name.
@@ -18,6 +19,7 @@ type command struct {
 var commands = []command{
 	{"run", run},
 	{"check", check},
+	{"units", units},
 	{"version", printVersion},
 }
 
@@ -25,6 +27,7 @@ const usage = `usage: penstock COMMAND [ARGUMENTS]
 
   run [-c FILE]     serve; without a file, a built-in example on loopback
   check [-c FILE]   report every mistake in the configuration
+  units [-c FILE]   print the systemd units that the configuration makes
   version           print the version
 
 penstock COMMAND -h tells more; penstock(8) and penstock.toml(5) tell all.
@@ -49,3 +52,14 @@ func (p process) parse(flags *flag.FlagSet, about string, args []string) (status
 	}
 	return exitOK, true
 }
+
+// start tells the two names of the program apart.
+func (p process) start(argv []string) int {
+	if filepath.Base(argv[0]) == generatorName {
+		return generate(p, argv[1:])
+	}
+	return p.run(argv[1:])
+}
+
+// path returns the name of a system file below root.
+func (p process) path(name string) string { return filepath.Join(p.root, name) }

@@ -29,14 +29,15 @@ type process struct {
 	stdout, stderr io.Writer
 	inherited      systemd.Inherited
 	inheritErr     error
+	root           string // "/", but for tests
 }
 
 func main() {
 	// First of all: until its variables are gone from the environment, anything
 	// that starts a process would pass our sockets on.
 	inherited, err := systemd.Inherit()
-	p := process{os.Stdout, os.Stderr, inherited, err}
-	os.Exit(p.run(os.Args[1:]))
+	p := process{os.Stdout, os.Stderr, inherited, err, "/"}
+	os.Exit(p.start(os.Args))
 }
 
 // run dispatches to the subcommand and returns the exit status.

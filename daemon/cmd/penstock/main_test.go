@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"os/exec"
@@ -11,15 +12,25 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/sys/unix"
+
+	"penstock/systemd"
 )
 
 // TestMain lets the test binary be penstock itself, so that scripts run whole
 // processes without a build step.
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"penstock":  main,
-		"activated": activated,
+		"penstock":           rooted,
+		"penstock-generator": rooted,
+		"activated":          activated,
 	})
+}
+
+// rooted is main, but for a folder that stands for / where a script sets ROOT.
+func rooted() {
+	inherited, err := systemd.Inherit()
+	p := process{os.Stdout, os.Stderr, inherited, err, cmp.Or(os.Getenv("ROOT"), "/")}
+	os.Exit(p.start(os.Args))
 }
 
 // activated does what systemd does between fork and exec: only the process

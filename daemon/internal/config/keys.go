@@ -215,6 +215,8 @@ func command(v any) ([]string, error) {
 		return nil, errors.New("is empty, want the path of a program and its arguments")
 	case !strings.HasPrefix(argv[0], "/"):
 		return nil, fmt.Errorf("%q is not an absolute path", argv[0])
+	case strings.ContainsFunc(argv[0], isControl):
+		return nil, fmt.Errorf("%q holds a control character", argv[0])
 	case slices.ContainsFunc(argv, func(a string) bool { return strings.Contains(a, "\x00") }):
 		return nil, errors.New("holds a zero byte, which no program can be given")
 	}

@@ -104,6 +104,13 @@ func TestMistakes(t *testing.T) {
 			`x.toml:5: service.x.bind_device: "a b" is not the name of a network interface`,
 			`x.toml:6: service.x.ip_allow: "1.2.3.4\nx" is not an address or network such as 192.0.2.0/24, or any, localhost, link-local, multicast`,
 		}},
+		{"devices that systemd would take for any", head + "bind_device = \"*\"\n[service.y]\nkind = \"echo\"\nlisten = [\"7\"]\nbind_device = \"12\"\n", []string{
+			`x.toml:4: service.x.bind_device: "*" is not the name of a network interface`,
+			`x.toml:8: service.y.bind_device: "12" is not the name of a network interface`,
+		}},
+		{"program that no unit can name", "[service.x]\nkind = \"handler\"\nlisten = [\"7\"]\ncommand = [\"/bin/a\\nb\"]\n", []string{
+			`x.toml:4: service.x.command: "/bin/a\nb" holds a control character`,
+		}},
 		{"allow_uid nobody would check", head + "allow_uid = [0]\n", []string{
 			`x.toml:4: service.x.allow_uid: has no effect: no address in listen is a Unix socket`,
 		}},

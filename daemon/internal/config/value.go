@@ -248,6 +248,11 @@ func device(v any) (string, error) {
 	if !ok {
 		return "", wrongType(v, "a string")
 	}
+	// systemd ignores the line for these, or takes * for "any", and the socket
+	// would be open on all interfaces.
+	if s == "*" || s == "all" || s == "default" || s != "" && strings.Trim(s, "0123456789") == "" {
+		return "", fmt.Errorf("%q is not the name of a network interface", s)
+	}
 	if s == "" {
 		return "", nil
 	}

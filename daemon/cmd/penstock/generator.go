@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"penstock/daemon/internal/config"
+	"penstock/daemon/internal/unit"
+)
+
+// generatorName is the name by which systemd calls this program when it is to
+// write units. A second program would be another two megabytes on the board
+// for the same parser.
+const generatorName = "penstock-generator"
+
+const aboutGenerator = `usage: penstock-generator NORMAL EARLY LATE
+
+Writes units for ` + defaultConfig + ` into the folder NORMAL.
+systemd runs it at boot and at each daemon-reload, see systemd.generator(7).
+To see what it would write: penstock units
+`
+
+// generate is the command under generatorName. Mistakes in the configuration
+// are no failure of it: it writes what can be written and a unit that tells of
+// the rest. Status 1 means that a file could not be written; systemd logs that
+// and uses the others, so that a boot never hangs on it.
+func generate(p process, args []string) int {
+	if len(args) != 3 {
+		fmt.Fprint(p.stderr, aboutGenerator)
+		return exitUsage
+	}
+	source := p.path(defaultConfig)
+	cfg, mistakes := config.Load(source)
+	files, err := unit.Generate(source, cfg, mistakes, unit.Overrides(p.root))
+	if err = errors.Join(err, unit.Write(args[0], files)); err != nil {
+		fmt.Fprintln(p.stderr, generatorName+":", err)
+		return exitFailed
+	}
+	return exitOK
+}

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"flag"
+	"fmt"
+	"path/filepath"
+
+	"penstock/daemon/internal/config"
+	"penstock/daemon/internal/unit"
+)
+
+const aboutUnits = `usage: penstock units [-c FILE]
+
+Prints the units that penstock-generator would write for FILE (default
+` + defaultConfig + `) and conf.d/*.toml beside it, each below its
+name. Nothing is written. Exit status 78 when there is a mistake; the units of
+services without one are printed all the same.
+`
+
+// generatorFolder is where systemd reads what generators write.
+const generatorFolder = "/run/systemd/generator"
+
+func units(p process, args []string) int {
+	flags := flag.NewFlagSet("units", flag.ContinueOnError)
+	file := flags.String("c", p.path(defaultConfig), "")
+	if status, ok := p.parse(flags, aboutUnits, args); !ok {
+		return status
+	}
+	source, err := filepath.Abs(*file)
+	if err != nil {
+		fmt.Fprintln(p.stderr, "penstock units:", err)
+		return exitFailed
+	}
+	cfg, mistakes := config.Load(source)
+	files, err := unit.Generate(source, cfg, mistakes, unit.Overrides(p.root))
+	for i, f := range files {
+		if i > 0 {
+			fmt.Fprintln(p.stdout)
+		}
+		fmt.Fprintf(p.stdout, "# %s\n%s", filepath.Join(generatorFolder, f.Name), f.Text)
+	}
+	if mistakes != nil {
+		fmt.Fprintln(p.stderr, mistakes)
+		return exitConfig
+	}
+	if err != nil {
+		fmt.Fprintln(p.stderr, "penstock units:", err)
+		return exitFailed
+	}
+	return exitOK
+}

@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package unit
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"penstock/daemon/internal/config"
+)
+
+// load parses a text that may be wrong.
+func load(t *testing.T, text string) (*config.Config, error) {
+	t.Helper()
+	return config.Parse("/etc/penstock/penstock.toml", []byte(text))
+}
+
+const echo = "kind = \"echo\"\nlisten = [\"127.0.0.1:7000\"]\n"
+
+func TestGenerateWritesNoMoreThanNeeded(t *testing.T) {
+	tests := []struct {
+		name, text string
+		own        map[string]Override
+		want       []string
+	}{
+		{"nothing to serve", "", nil, nil},
+		{"a service", "[service.a]\n" + echo, nil, []string{
+			"penstock-a.socket", ServiceDropIn, TargetDropIn,
+		}},
+		{"a handler opens the sandbox", "[service.a]\nkind = \"handler\"\nlisten = [\"7\"]\ncommand = [\"/bin/cat\"]\n", nil, []string{
+			"penstock-a.socket", HandlersDropIn, ServiceDropIn, TargetDropIn,
+		}},
+		{"a mistake leaves the other service its socket", "[service.a]\n" + echo + "[service.b]\nkind = \"ehco\"\n", nil, []string{
+			"penstock-a.socket", ErrorReport, ServiceDropIn, TargetDropIn,
+		}},
+		{"nothing but mistakes", "[service.b]\nkind = \"ehco\"\n", nil, []string{ErrorReport, TargetDropIn}},
+		{"an administrator's unit is not written again", "[service.a]\n" + echo, map[string]Override{"penstock-a.socket": Own}, []string{
+			ServiceDropIn, TargetDropIn,
+		}},
+		{"a masked one is not even wanted", "[service.a]\n" + echo, map[string]Override{"penstock-a.socket": Masked}, []string{
+			ServiceDropIn,
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			cfg, mistakes := load(t, tt.text)
+			files, err := Generate("/etc/penstock/penstock.toml", cfg, mistakes, func(name string) Override { return tt.own[name] })
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, f := range files {
+				got = append(got, f.Name)
+			}
+			slices.Sort(tt.want)
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("files -want +got:\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestGenerateWithoutConfiguration(t *testing.T) {
+	files, err := Generate("/etc/penstock/penstock.toml", nil, errors.New("permission denied"), nil)
+	if err != nil || len(files) != 2 {
+		t.Fatalf("Generate() = %d files, %v, want the report and the drop-in that wants it", len(files), err)
+	}
+	if got := read(t, file(t, files, TargetDropIn))["Unit.Wants"]; !slices.Equal(got, []string{ErrorReport}) {
+		t.Errorf("the target wants %q", got)
+	}
+}
+
+// TestGenerateOmitsWhatCannotBeSaid: a Config that did not come from the
+// parser may hold anything; nothing of it may become a line of its own.
+func TestGenerateOmitsWhatCannotBeSaid(t *testing.T) {
+	good := &config.Service{Name: "good", Listen: []config.Address{{Text: "127.0.0.1:1", Network: "tcp"}}}
+	bad := &config.Service{Name: "bad", Listen: []config.Address{{Text: "/run/x\nService=other.service", Network: "unix"}}}
+	files, err := Generate("/x", &config.Config{Services: []*config.Service{bad, good}}, nil, nil)
+	if err == nil || !strings.Contains(err.Error(), "service bad") {
+		t.Errorf("error is %v, want one that names the service", err)
+	}
+	for _, f := range files {
+		if strings.Contains(f.Text, "other.service") || strings.Contains(f.Text, "bad") {
+			t.Errorf("%s holds the service:\n%s", f.Name, f.Text)
+		}
+	}
+	file(t, files, "penstock-good.socket")
+}
+
+// TestLimitCoversTheDaemon: the daemon must find all the descriptors that it
+// asks for, and the limit must not follow every small change.
+func TestLimitCoversTheDaemon(t *testing.T) {
+	for _, connections := range []int{1, 991, 992, 993, 4096, 1 << 20} {
+		cfg := &config.Config{Limits: config.Limits{Connections: connections}}
+		got := openFiles(cfg)
+		if need := connections + cfg.ReservedFiles(); got < need || got >= need+filesStep || got%filesStep != 0 {
+			t.Errorf("openFiles with %d connections = %d, need %d", connections, got, need)
+		}
+	}
+}
+
+func TestPortOfAllAddressesSurvivesAKernelWithoutIPv6(t *testing.T) {
+	cfg, err := load(t, "[service.a]\nkind = \"echo\"\nlisten = [\"[::]:7000\"]\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := socketText("/x", cfg.Services[0])
+	if err != nil || !strings.Contains(text, "ListenStream=7000\n") {
+		t.Errorf("socketText() = %q, %v, want the bare port", text, err)
+	}
+}
+
+func TestOverrides(t *testing.T) {
+	root := t.TempDir()
+	put := func(name, target, text string) {
+		path := filepath.Join(root, name)
+		err := os.MkdirAll(filepath.Dir(path), 0o755)
+		if err == nil && target != "" {
+			err = os.Symlink(target, path)
+		} else if err == nil {
+			err = os.WriteFile(path, []byte(text), 0o644)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("etc/systemd/system/masked.socket", "/dev/null", "")
+	put("run/systemd/system/masked-for-now.socket", "/dev/null", "")
+	put("etc/systemd/system/empty.socket", "", "")
+	put("etc/systemd/system/own.socket", "", "[Socket]\n")
+	put("etc/systemd/system/dangling.socket", "/nowhere", "")
+	put("etc/systemd/system/both.socket", "", "[Socket]\n")
+	put("run/systemd/system/both.socket", "/dev/null", "")
+	put("etc/systemd/system/drop-in.socket.d/x.conf", "", "[Socket]\n")
+	tests := []struct {
+		name string
+		want Override
+	}{
+		{"masked", Masked},
+		{"masked-for-now", Masked},
+		{"empty", Masked},
+		{"own", Own},
+		{"dangling", None}, // systemd skips it as well
+		{"both", Own},      // /etc before /run
+		{"drop-in", None},  // is merged with ours
+		{"absent", None},
+	}
+	look := Overrides(root)
+	for _, tt := range tests {
+		if got := look(tt.name + ".socket"); got != tt.want {
+			t.Errorf("override of %s = %d, want %d", tt.name, got, tt.want)
+		}
+	}
+}
+
+func TestWriteAndRead(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "normal")
+	files := []File{{"penstock-a.socket", "a"}, {ErrorReport, "b"}, {ServiceDropIn, "c"}, {TargetDropIn, "d"}}
+	if got, err := Read(folder); err != nil || len(got) != 0 {
+		t.Errorf("Read of a missing folder = %v, %v", got, err)
+	}
+	if err := Write(folder, files); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(folder, "dev-sda1.swap"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	got, err := Read(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.SortFunc(got, func(a, b File) int { return strings.Compare(a.Name, b.Name) })
+	if diff := cmp.Diff(files, got); diff != "" {
+		t.Errorf("-written +read:\n%s", diff)
+	}
+}
+
+// TestWriteGoesOn: one file that cannot be written does not cost the others.
+func TestWriteGoesOn(t *testing.T) {
+	folder := t.TempDir()
+	err := os.Mkdir(filepath.Join(folder, "penstock-a.socket"), 0o755)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = Write(folder, []File{{"penstock-a.socket", "a"}, {"penstock-b.socket", "b"}})
+	if err == nil || !strings.Contains(err.Error(), "penstock-a.socket") {
+		t.Errorf("Write() = %v, want an error that names the file", err)
+	}
+	if _, err := os.Stat(filepath.Join(folder, "penstock-b.socket")); err != nil {
+		t.Error(err)
+	}
+}

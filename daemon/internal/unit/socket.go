@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package unit
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+
+	"penstock/daemon/internal/config"
+)
+
+// SocketName returns the name of the socket unit of a service.
+func SocketName(service string) string { return "penstock-" + service + ".socket" }
+
+// socketText is the socket unit of s. A key that systemd would understand the
+// same way if it were left out is left out.
+func socketText(source string, s *config.Service) (string, error) {
+	var t text
+	head(&t, "Socket of the penstock service "+s.Name, source)
+	t.set("PartOf", Target)
+	t.set("Before", Target)
+	// A socket whose port was taken, or that was refused because the service
+	// ran without it, must not stay dead once the cause is gone.
+	t.set("StartLimitIntervalSec", "0")
+
+	t.section("Socket")
+	for _, a := range s.Listen {
+		t.set("ListenStream", stream(a))
+	}
+	t.set("FileDescriptorName", s.Name)
+	t.set("Service", Service)
+	t.set("Backlog", strconv.Itoa(s.Backlog))
+	ofTCP(&t, s)
+	if slices.ContainsFunc(s.Listen, isUnix) {
+		t.set("SocketMode", fmt.Sprintf("%04o", s.SocketMode.Perm()))
+		setIf(&t, "SocketUser", s.SocketUser)
+		setIf(&t, "SocketGroup", s.SocketGroup)
+	}
+	setIf(&t, "BindToDevice", s.BindDevice)
+	setIf(&t, "IPAddressAllow", s.IPAllow...)
+	setIf(&t, "IPAddressDeny", s.IPDeny...)
+	return t.b.String(), t.err
+}
+
+// stream spells an address for ListenStream=. All addresses of IPv6 and IPv4 are
+// the bare port there: on a kernel without IPv6 the manager takes it for all of
+// IPv4, while it would skip [::]:PORT.
+func stream(a config.Address) string {
+	if a.AddrPort.Addr() == netip.IPv6Unspecified() {
+		return strconv.Itoa(int(a.AddrPort.Port()))
+	}
+	return a.Text
+}
+
+// ofTCP writes the options of TCP sockets.
+func ofTCP(t *text, s *config.Service) {
+	if !slices.ContainsFunc(s.Listen, func(a config.Address) bool { return !isUnix(a) }) {
+		return
+	}
+	// All addresses of a unit fail together: one that the machine does not
+	// have yet at boot would take the others down.
+	t.set("FreeBind", "yes")
+	if slices.ContainsFunc(s.Listen, isUnix) {
+		// The manager would try the options below on the Unix socket too, and
+		// warn. The daemon sets on each connection what its socket lacks.
+		return
+	}
+	// Accepted sockets inherit these, so the daemon need not set them on each.
+	// The numbers are those of a daemon that opens its own sockets.
+	t.set("NoDelay", "yes")
+	t.set("KeepAlive", "yes")
+	t.set("KeepAliveTimeSec", "30")
+	t.set("KeepAliveIntervalSec", "10")
+	t.set("KeepAliveProbes", "3")
+}
+
+func isUnix(a config.Address) bool { return a.Network == "unix" }
+
+// setIf writes the line unless there is nothing to say.
+func setIf(t *text, key string, values ...string) {
+	if len(values) > 0 && values[0] != "" {
+		t.set(key, values...)
+	}
+}

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package unit
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+)
+
+// Write puts files into a generator's folder. What can be written is written:
+// the error joins what could not. Nothing is replaced atomically, for the
+// manager empties the folder before it runs the generators, and reads it when
+// all have ended.
+func Write(folder string, files []File) error {
+	var errs []error
+	for _, f := range files {
+		path := filepath.Join(folder, f.Name)
+		err := os.MkdirAll(filepath.Dir(path), 0o755)
+		if err == nil {
+			err = os.WriteFile(path, []byte(f.Text), 0o644)
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// Read returns the generated files that are in the folder: those whose names
+// could be ours. A folder that does not exist holds none.
+func Read(folder string) ([]File, error) {
+	var files []File
+	for _, pattern := range []string{SocketName("*"), ServiceDropIn, HandlersDropIn, TargetDropIn, ErrorReport} {
+		// The pattern is well formed, and a folder that cannot be read has no
+		// matches; reading a match tells.
+		paths, _ := filepath.Glob(filepath.Join(folder, pattern))
+		for _, path := range paths {
+			text, err := os.ReadFile(path)
+			if err != nil {
+				return nil, err
+			}
+			name, err := filepath.Rel(folder, path)
+			if err != nil {
+				return nil, err
+			}
+			files = append(files, File{name, string(text)})
+		}
+	}
+	return files, nil
+}

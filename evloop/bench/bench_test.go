@@ -161,7 +161,7 @@ func TestUndisturbed(t *testing.T) {
 }
 
 func TestChoose(t *testing.T) {
-	got, err := choose(full(), "echo tcp (64|1000) 64B x1,idle.*")
+	got, err := choose(full(), "echo tcp (64|1000) 64B x1,churn.*")
 	if err != nil || len(got) != 3 {
 		t.Errorf("choose = %v, %v, want 3 cells", got, err)
 	}
@@ -201,5 +201,37 @@ func TestJournalReportsAFullDisk(t *testing.T) {
 	r.CloseWithError(errFull)
 	if err := newJournal(w).write(Record{}); !errors.Is(err, errFull) {
 		t.Errorf("write = %v, want %v", err, errFull)
+	}
+}
+
+// TestFigure: the figure names every server and cell, also of a run that was
+// interrupted in the middle of a line.
+func TestFigure(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "results.jsonl")
+	var text bytes.Buffer
+	j := newJournal(&text)
+	cell := Cell{Mode: load.Echo, Network: "tcp", Conns: 64, Size: 64, Pipeline: 1}
+	for _, v := range []any{
+		Machine{Kernel: "6.1.0"},
+		Record{Cell: cell, Peer: "go-net", Quiet: true, Result: result(100, 2*time.Second)},
+		Record{Cell: cell, Peer: yardstick, Quiet: true, Result: result(100, time.Second)},
+		Record{Cell: Cell{Mode: load.Idle}, Peer: yardstick, Quiet: true},
+	} {
+		if err := j.write(v); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text.WriteString(`{"cell":{"mo`)
+	if err := os.WriteFile(path, text.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var svg strings.Builder
+	if err := figureMain(path, yardstick, &svg); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"</svg>", "go-net", yardstick + " = 1", cell.String(), "6.1.0"} {
+		if !strings.Contains(svg.String(), want) {
+			t.Errorf("no %q in the figure", want)
+		}
 	}
 }

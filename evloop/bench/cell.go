@@ -10,6 +10,11 @@ import (
 	"penstock/evloop/bench/load"
 )
 
+// start is the mode in which the server is not running yet: the first client
+// of an activated socket has it started. It is not a mode of package load, for
+// there is no load.
+const start = "start"
+
 // A Cell is one row of the matrix: what the clients do, for every server.
 type Cell struct {
 	Mode     string `json:"mode"`
@@ -26,7 +31,7 @@ func (c Cell) String() string {
 	if c.Mode == load.Echo || c.Mode == load.Room {
 		s += fmt.Sprintf(" %dB", c.Size)
 	}
-	if c.Mode != load.Churn && c.Mode != load.Idle {
+	if c.Mode == load.Echo || c.Mode == load.Ask || c.Mode == load.Room {
 		s += fmt.Sprintf(" x%d", c.Pipeline)
 	}
 	if c.Stuck > 0 {
@@ -38,7 +43,7 @@ func (c Cell) String() string {
 // serverMode is what the server must do in this cell.
 func (c Cell) serverMode() string {
 	switch c.Mode {
-	case load.Churn:
+	case load.Churn, start:
 		return load.Ask
 	case load.Idle:
 		return load.Echo
@@ -75,7 +80,9 @@ func full() []Cell {
 		Cell{load.Churn, "tcp", 64, 0, 1, 0},
 		Cell{load.Room, "tcp", 10, 64, 1, 3},
 		Cell{load.Echo, "tcp", 10, 64, 1, 3},
-		Cell{load.Idle, "tcp", 8000, 64, 1, 0})
+		Cell{load.Idle, "tcp", 8000, 64, 1, 0},
+		Cell{load.Idle, "tcp", 0, 64, 1, 0},
+		Cell{start, "tcp", 1, 0, 1, 0})
 }
 
 // quick is what fits into three minutes: the two cells that say whether a

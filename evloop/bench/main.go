@@ -4,6 +4,7 @@
 // instead, on the machine at hand, in one run.
 //
 //	bench [flags] [NAME=COMMAND ...]
+//	bench figure RESULTS > FIGURE.svg
 //
 // Each NAME=COMMAND is one more server. Its command line may hold {mode} (echo,
 // ask or room), {network} (tcp or unix), {address}, {host} and {port}; the
@@ -31,6 +32,9 @@ import (
 	"penstock/evloop/bench/sample"
 )
 
+// yardstick is the server that the others are compared with, if it is there.
+const yardstick = "c-epoll"
+
 // settings are the command line.
 type settings struct {
 	quick              bool
@@ -45,6 +49,9 @@ type settings struct {
 func main() {
 	if len(os.Args) == 3 && os.Args[1] == "load" {
 		exit(loadMain(os.Args[2]))
+	}
+	if len(os.Args) == 3 && os.Args[1] == "figure" {
+		exit(figureMain(os.Args[2], yardstick, os.Stdout))
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -64,7 +71,7 @@ func parse() settings {
 	flag.BoolVar(&s.quick, "quick", false, "the main cells only, in three minutes")
 	flag.StringVar(&s.cells, "cells", "", "comma-separated `patterns` of the cells to run, such as \"echo tcp (64|1000) 64B x1\"")
 	flag.StringVar(&s.peers, "peers", "", "comma-separated `names` of the built-in servers to run")
-	flag.StringVar(&s.base, "base", "c-epoll", "`name` of the server to compare with")
+	flag.StringVar(&s.base, "base", yardstick, "`name` of the server to compare with")
 	flag.StringVar(&s.penstock, "penstock", "", "`path` of the penstock binary, which then takes part")
 	flag.StringVar(&s.out, "out", "out", "`directory` for the binaries, logs and results")
 	flag.IntVar(&s.serverCPU, "server-cpu", 0, "index of the CPU of the server among those allowed; -1: pin nothing")

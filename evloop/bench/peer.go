@@ -20,11 +20,12 @@ type Peer struct {
 	Command []string // with {mode} {network} {address} {host} {port} {config}
 	Modes   []string // what it can do; empty: try all
 	Fragile bool     // stops serving everybody when some do not read
+	Adopts  bool     // serves a socket that was opened for it
 }
 
 // can reports whether the peer has what the cell needs.
 func (p Peer) can(c Cell) bool {
-	if c.Stuck > 0 && p.Fragile {
+	if c.Stuck > 0 && p.Fragile || c.Mode == start && !p.Adopts {
 		return false
 	}
 	return len(p.Modes) == 0 || slices.Contains(p.Modes, c.serverMode())
@@ -40,16 +41,17 @@ type source struct {
 	// fragile: see Peer. The plain io_uring server has one pool of buffers
 	// for all, which those who do not read end up holding.
 	fragile bool
+	adopts  bool
 }
 
 // sources are in the order of the table; the first that can be built is what
 // the others are compared with.
 var sources = []source{
-	{name: "c-epoll", path: "servers/c/epoll.c", modes: []string{load.Echo, load.Ask, load.Room}},
-	{name: "c-libuv", path: "servers/c/uv.c", libs: []string{"-luv"}, needs: "libuv1-dev", modes: []string{load.Echo, load.Ask}},
+	{name: "c-epoll", path: "servers/c/epoll.c", modes: []string{load.Echo, load.Ask, load.Room}, adopts: true},
+	{name: "c-libuv", path: "servers/c/uv.c", libs: []string{"-luv"}, needs: "libuv1-dev", modes: []string{load.Echo, load.Ask}, adopts: true},
 	{name: "c-uring", path: "servers/c/uring.c", libs: []string{"-luring"}, needs: "liburing-dev", modes: []string{load.Echo}, fragile: true},
-	{name: "evloop", path: "./servers/evloop", modes: []string{load.Echo, load.Ask, load.Room}},
-	{name: "go-net", path: "./servers/gonet", modes: []string{load.Echo, load.Ask}},
+	{name: "evloop", path: "./servers/evloop", modes: []string{load.Echo, load.Ask, load.Room}, adopts: true},
+	{name: "go-net", path: "./servers/gonet", modes: []string{load.Echo, load.Ask}, adopts: true},
 	{name: "netpoll", path: "./servers/netpoll", modes: []string{load.Echo, load.Ask}},
 }
 
@@ -76,7 +78,10 @@ func build(dir string, wanted []string, log io.Writer) ([]Peer, error) {
 			fmt.Fprintf(log, "%s is left out: it does not build here (needs a C compiler %s)\n", s.name, s.needs)
 			continue
 		}
-		peers = append(peers, Peer{s.name, []string{bin, "{mode}", "{network}", "{address}"}, s.modes, s.fragile})
+		if err := writeBack(bin); err != nil {
+			return nil, fmt.Errorf("build %s: %w", s.name, err)
+		}
+		peers = append(peers, Peer{s.name, []string{bin, "{mode}", "{network}", "{address}"}, s.modes, s.fragile, s.adopts})
 	}
 	return peers, nil
 }
@@ -110,7 +115,21 @@ func daemon(bin string) (Peer, error) {
 	if _, err := os.Stat(path); err != nil {
 		return Peer{}, fmt.Errorf("penstock: %w", err)
 	}
-	return Peer{"penstock", []string{path, "run", "-c", "{config}"}, []string{load.Echo, load.Ask, load.Room}, false}, nil
+	return Peer{"penstock", []string{path, "run", "-c", "{config}"}, []string{load.Echo, load.Ask, load.Room}, false, true}, writeBack(path)
+}
+
+// writeBack has the kernel write the pages of a new binary to disk. Until then
+// they would count as dirty memory of the server that runs it.
+func writeBack(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("write back: %w", err)
+	}
+	defer f.Close()
+	if err := f.Sync(); err != nil {
+		return fmt.Errorf("write back: %w", err)
+	}
+	return nil
 }
 
 // config writes a configuration of the daemon that does what the other servers

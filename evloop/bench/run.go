@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -42,6 +43,9 @@ func (g Rig) measure(ctx context.Context, p Peer, c Cell) (load.Result, error) {
 	address, err := g.address(c)
 	if err != nil {
 		return load.Result{}, err
+	}
+	if c.Mode == start {
+		return g.starts(ctx, p, c, address)
 	}
 	server, err := g.start(ctx, p, c, address)
 	if err != nil {
@@ -83,7 +87,8 @@ type process struct {
 	err    error // of Wait, once ended is closed
 }
 
-func (g Rig) start(ctx context.Context, p Peer, c Cell, address string) (*process, error) {
+// start runs the peer, behind the words of before if there are any.
+func (g Rig) start(ctx context.Context, p Peer, c Cell, address string, before ...string) (*process, error) {
 	host, port, _ := strings.Cut(address, ":")
 	path, err := config(g.Dir, c, address)
 	if err != nil {
@@ -91,9 +96,9 @@ func (g Rig) start(ctx context.Context, p Peer, c Cell, address string) (*proces
 	}
 	r := strings.NewReplacer("{mode}", c.serverMode(), "{network}", c.Network, "{address}", address,
 		"{host}", host, "{port}", port, "{config}", path)
-	words := make([]string, len(p.Command))
-	for i, w := range p.Command {
-		words[i] = r.Replace(w)
+	words := slices.Clone(before)
+	for _, w := range p.Command {
+		words = append(words, r.Replace(w))
 	}
 	cmd := exec.CommandContext(ctx, words[0], words[1:]...)
 	cmd.Env = append(os.Environ(), "BENCH_BUFFER="+strconv.Itoa(c.inFlight()))

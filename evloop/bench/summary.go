@@ -35,6 +35,7 @@ type Line struct {
 	Busy     Spread // share of the server's CPU
 	P50, P99 Spread // microseconds
 	Silence  Spread // milliseconds
+	Wait     Spread // ratio of P50
 
 	OpenedBytes, UsedBytes   Spread // own memory for a connection, proportional set
 	RestKiB, RestDirtyKiB    Spread // resident and private dirty with no connection
@@ -103,6 +104,7 @@ func line(runs, base map[int]load.Result) Line {
 		Busy:     over(func(r load.Result) float64 { return r.Server.CPU.Seconds() / r.Elapsed.Seconds() }),
 		P50:      over(func(r load.Result) float64 { return micros(r.P50) }),
 		P99:      over(func(r load.Result) float64 { return micros(r.P99) }),
+		Wait:     ratio(func(r load.Result) float64 { return micros(r.P50) }),
 		Silence:  over(func(r load.Result) float64 { return micros(r.Silence) / 1000 }),
 	}
 	for round := range runs {
@@ -121,7 +123,7 @@ func line(runs, base map[int]load.Result) Line {
 func (l *Line) memory(records []Record) {
 	var opened, used []float64
 	for _, r := range records {
-		if r.Quiet && r.Peer == l.Peer {
+		if r.Quiet && r.Peer == l.Peer && r.Cell.Conns > 0 {
 			n := float64(r.Cell.Conns)
 			opened = append(opened, float64(r.Result.Opened.Proportional-r.Result.Empty.Proportional)/n)
 			used = append(used, float64(r.Result.Used.Proportional-r.Result.Empty.Proportional)/n)

@@ -36,9 +36,12 @@ func printCell(w io.Writer, c Cell, records []Record, order []string) error {
 		return nil
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	if c.Mode == load.Idle {
+	switch c.Mode {
+	case load.Idle:
 		idleBlock(t, lines, records)
-	} else {
+	case start:
+		startBlock(t, lines)
+	default:
 		busyBlock(t, c, lines)
 	}
 	if err := t.Flush(); err != nil {
@@ -106,6 +109,16 @@ func idleBlock(w io.Writer, lines []Line, records []Record) {
 		fmt.Fprintf(w, "%s\t%d\t%.0f\t%.0f\t%.0f\t%.0f\t%.2f\t%.1f\t\n", l.Peer, l.Rounds,
 			l.OpenedBytes.Median, l.UsedBytes.Median, l.RestKiB.Median, l.RestDirtyKiB.Median,
 			l.WakeupsPerS.Median, l.IdleCPUPerS.Median)
+	}
+}
+
+func startBlock(w io.Writer, lines []Line) {
+	fmt.Fprint(w, "\tn\tfirst byte us\tratio\t\tslowest us\tCPU us/start\tratio\t\tswitches/start\t\n")
+	for _, l := range lines {
+		if l.Rounds > 0 {
+			fmt.Fprintf(w, "%s\t%d\t%.0f\t%.2f\t%s\t%.0f\t%.0f\t%.2f\t%s\t%.1f\t\n", l.Peer, l.Rounds, l.P50.Median,
+				l.Wait.Median, l.Wait.extremes(), l.P99.Median, l.CPU.Median/1000, l.CPURatio.Median, l.CPURatio.extremes(), l.Switches.Median)
+		}
 	}
 }
 

@@ -31,7 +31,7 @@ const (
 	Ask   = "ask"   // Question is answered by Answer
 	Room  = "room"  // a line of one sender goes to all other connections
 	Churn = "churn" // connect, ask, read the answer, close
-	Idle  = "idle"  // connect, one echo each, then nothing
+	Idle  = "idle"  // connect, one echo each, then nothing; no connection: at rest
 )
 
 // Question and Answer are what a server in mode Ask must know. Both are part
@@ -80,7 +80,7 @@ func Run(o Options) (Result, error) {
 	// The path of a message allocates nothing, so there is nothing to collect;
 	// a collection would only be a pause of our making.
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
-	if o.Pipeline < 1 || o.Conns < 1 {
+	if o.Pipeline < 1 || o.Conns < 1 && o.Mode != Idle {
 		return Result{}, fmt.Errorf("load: %d connections with %d messages: both must be at least 1", o.Conns, o.Pipeline)
 	}
 	r, err := run(o)

@@ -12,6 +12,7 @@
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <signal.h>
@@ -43,7 +44,8 @@ static enum mode parse_mode(const char *name)
 	exit(2);
 }
 
-// open_listener returns a non-blocking listening socket.
+// open_listener returns a non-blocking listening socket: a new one, or the one
+// that was handed over as descriptor 3 (sd_listen_fds(3)).
 static int open_listener(const char *network, char *address)
 {
 	union {
@@ -55,6 +57,10 @@ static int open_listener(const char *network, char *address)
 	struct rlimit files;
 	int one = 1;
 
+	if (getenv("LISTEN_FDS") != NULL) {
+		fcntl(3, F_SETFL, fcntl(3, F_GETFL) | O_NONBLOCK);
+		return 3;
+	}
 	signal(SIGPIPE, SIG_IGN);
 	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
 		files.rlim_cur = files.rlim_max;

@@ -52,8 +52,11 @@ func serve(args peer.Args) error {
 	return l.Run()
 }
 
-// listen opens the socket, as a service manager would.
+// listen opens the socket, unless a service manager has done so.
 func listen(network, address string) (int, error) {
+	if peer.Inherited() {
+		return 3, nil
+	}
 	family, to := unix.AF_UNIX, unix.Sockaddr(&unix.SockaddrUnix{Name: address})
 	if network != "unix" {
 		ap, err := netip.ParseAddrPort(address)

@@ -7,13 +7,14 @@ package main
 import (
 	"bytes"
 	"net"
+	"os"
 
 	"penstock/evloop/bench/servers/peer"
 )
 
 func main() {
 	args := peer.Parse("echo", "ask")
-	ln, err := net.Listen(args.Network, args.Address)
+	ln, err := listen(args)
 	if err != nil {
 		peer.Fail(err)
 	}
@@ -31,6 +32,14 @@ func main() {
 			serve(c)
 		}()
 	}
+}
+
+// listen opens the socket, unless a service manager has done so.
+func listen(args peer.Args) (net.Listener, error) {
+	if peer.Inherited() {
+		return net.FileListener(os.NewFile(3, "listener"))
+	}
+	return net.Listen(args.Network, args.Address)
 }
 
 // echo does not use io.Copy: between two TCP connections that means splice(2)

@@ -29,6 +29,10 @@ func Parse(modes ...string) Args {
 	panic("unreachable")
 }
 
+// Inherited reports whether the listening socket was handed over as
+// descriptor 3 (sd_listen_fds(3)), which the bench does in its starts.
+func Inherited() bool { return os.Getenv("LISTEN_FDS") != "" }
+
 // Fail ends the process over an error that nothing can be done about.
 func Fail(err error) {
 	fmt.Fprintln(os.Stderr, err)

@@ -257,11 +257,11 @@ func (h *handler) overlong(head []byte, n int) {
 		slog.Int("bytes", n), slog.String("text", excerpt(head, 80)))
 }
 
-// room is called when the program takes input: it has started, or its queue
+// proceed is called when the program takes input: it has started, or its queue
 // has drained. First it hears who has come and gone, then the clients that
 // were paused go on, in the random order of a map: a fixed one would let the
 // first few fill the queue each time.
-func (h *handler) room() {
+func (h *handler) proceed() {
 	for len(h.untold) > 0 && h.program.ready() {
 		h.tell(h.untold[0], eventClose, nil)
 		h.untold = h.untold[1:]

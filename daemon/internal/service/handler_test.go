@@ -3,8 +3,6 @@
 package service
 
 import (
-	"bufio"
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,99 +11,9 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"penstock/daemon/internal/config"
 	"penstock/evloop"
 )
-
-// The test binary is also the program that the handler tests run.
-func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == "program" {
-		testProgram()
-		return
-	}
-	os.Exit(m.Run())
-}
-
-// testProgram says back what it is told, and does as it is told.
-func testProgram() {
-	out := json.NewEncoder(os.Stdout)
-	say := func(conn any, data string) { out.Encode(map[string]any{"conn": conn, "data": data}) }
-	in := bufio.NewScanner(os.Stdin)
-	in.Buffer(nil, 1<<20)
-	for in.Scan() {
-		var ev struct {
-			Conn        uint64
-			Event, Data string
-			Base64      []byte
-		}
-		if err := json.Unmarshal(in.Bytes(), &ev); err != nil {
-			fmt.Fprintln(os.Stderr, "not JSON:", err)
-			os.Exit(1)
-		}
-		if ev.Event != eventMessage {
-			fmt.Fprintln(os.Stderr, ev.Event, ev.Conn)
-			continue
-		}
-		word, arg, _ := strings.Cut(ev.Data, " ")
-		switch word {
-		case "crash":
-			os.Exit(3)
-		case "mute": // closes its output and lives on
-			os.Stdout.Close()
-		case "deaf":
-			os.Stdin.Close()
-			for {
-				time.Sleep(time.Hour)
-			}
-		case "stop": // reading, until a signal ends it
-			for {
-				time.Sleep(time.Hour)
-			}
-		case "hold": // the reply
-		case "all":
-			out.Encode(map[string]any{"data": arg})
-		case "close":
-			out.Encode(map[string]any{"conn": ev.Conn, "data": "bye", "close": true})
-		case "raw":
-			fmt.Println(arg)
-		case "stderr":
-			fmt.Fprint(os.Stderr, strings.ReplaceAll(arg, "|", "\n"))
-			say(ev.Conn, "ok")
-		case "big":
-			n, _ := strconv.Atoi(arg)
-			say(ev.Conn, strings.Repeat("x", n))
-		case "env":
-			say(ev.Conn, os.Getenv(arg))
-		default:
-			if ev.Base64 != nil {
-				out.Encode(map[string]any{"conn": ev.Conn, "base64": ev.Base64})
-			} else {
-				say(ev.Conn, ev.Data)
-			}
-		}
-	}
-}
-
-// serveProgram runs a handler with the test program.
-func serveProgram(t *testing.T, keys string) *rig {
-	t.Helper()
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	command, _ := json.Marshal([]string{exe, "program"})
-	return serve(t, "kind=\"handler\"\ncommand="+string(command)+"\n"+keys, hurry)
-}
-
-// hurry shortens the waits of a program's life.
-func hurry(r *rig) {
-	r.svc.(*handler).program.pace = pace{
-		first: 10 * time.Millisecond, most: 40 * time.Millisecond, stable: time.Hour,
-		hangUp: 50 * time.Millisecond, rest: 50 * time.Millisecond,
-	}
-}
 
 func TestHandlerReplies(t *testing.T) {
 	r := serveProgram(t, "")
@@ -186,119 +94,6 @@ func TestHandlerEvents(t *testing.T) {
 	}
 }
 
-// Those who wait are told once, everybody stays, and the next program serves.
-func TestHandlerCrash(t *testing.T) {
-	r := serveProgram(t, "error=\"sorry\\n\"")
-	idle, waiting, asking := r.dial(), r.dial(), r.dial()
-	waiting.send("hold\nhold\n")
-	idle.send("x\n")
-	idle.want("x") // so the others' messages have arrived, too
-	asking.send("crash\n")
-	asking.want("sorry\n")
-	waiting.want("sorry\n")
-	r.log.wait(t, "program ended status=exit status 3", 1)
-	for _, c := range []*testClient{idle, waiting, asking} {
-		c.send("again\n")
-		c.want("again") // and no second "sorry"
-	}
-}
-
-// A half-closed client is closed with the error instead of its reply.
-func TestHandlerCrashAfterEOF(t *testing.T) {
-	r := serveProgram(t, "error=\"sorry\\n\"")
-	c := r.dial()
-	c.send("crash\n")
-	c.shut()
-	if got := c.rest(); got != "sorry\n" {
-		t.Errorf("got %q", got)
-	}
-}
-
-// The wait doubles up to its bound, and a program that cannot be started is
-// tried again like one that ends at once.
-func TestHandlerBackOff(t *testing.T) {
-	r := serve(t, "kind=\"handler\"\ncommand=[\"/nonexistent/program\"]", hurry)
-	r.log.wait(t, "program not started command=/nonexistent/program err=execve: no such file or directory", 4)
-	var delay time.Duration
-	r.do(func() { delay = r.svc.(*handler).program.delay })
-	if delay != 40*time.Millisecond {
-		t.Errorf("waits %v, want the bound", delay)
-	}
-	p := &program{loop: r.loop, pace: usualPace}
-	r.do(func() {
-		for i, tt := range []struct{ ran, want time.Duration }{
-			{0, time.Second},
-			{time.Second, 2 * time.Second},
-			{0, 4 * time.Second},
-			{0, 8 * time.Second},
-			{0, 16 * time.Second},
-			{0, 30 * time.Second},
-			{59 * time.Second, 30 * time.Second},
-			{time.Minute, time.Second}, // a stable minute
-		} {
-			if p.again(tt.ran); p.delay != tt.want {
-				t.Errorf("step %d: waits %v, want %v", i, p.delay, tt.want)
-			}
-		}
-		r.loop.Cancel(p.timer)
-	})
-}
-
-// A program that stops reading pauses the clients, not the loop; nothing is
-// lost when it goes on.
-func TestHandlerProgramStopsReading(t *testing.T) {
-	gate := filepath.Join(t.TempDir(), "gate")
-	if err := unix.Mkfifo(gate, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	script := "read x <" + gate + "; exec cat"
-	r := serve(t, fmt.Sprintf("kind=\"handler\"\nevents=true\nqueue=\"1MiB\"\ncommand=[\"/bin/sh\",\"-c\",%q]", script), hurry)
-	a, b := r.dial(), r.dial()
-	const lines = 200 // of 4000 bytes: more than two queues and a pipe
-	line := strings.Repeat("x", 4000) + "\n"
-	for _, c := range []*testClient{a, b} {
-		go func() {
-			for range lines {
-				if _, err := c.conn.Write([]byte(line)); err != nil {
-					return
-				}
-			}
-			c.conn.CloseWrite()
-		}()
-	}
-	paused := func() (n int) {
-		r.do(func() {
-			for _, c := range r.svc.(*handler).clients {
-				if clientOf(c).blocked {
-					n++
-				}
-			}
-			if q := r.loop.Stats().Queued; q > 512<<10 {
-				t.Errorf("%d bytes queued", q)
-			}
-		})
-		return n
-	}
-	for began := time.Now(); paused() < 2; {
-		if time.Since(began) > patience {
-			t.Fatal("the clients are not paused")
-		}
-	}
-	for range 100 { // clients that come and go meanwhile are not told of
-		c := r.dial()
-		c.conn.Close()
-		r.wantEnd(nil)
-	}
-	if err := os.WriteFile(gate, []byte("go\n"), 0); err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range []*testClient{a, b} {
-		if got := c.rest(); got != strings.Repeat(line[:4000], lines) {
-			t.Errorf("%d bytes came back, want %d", len(got), lines*4000)
-		}
-	}
-}
-
 // Output that is no reply is logged, bounded, and dropped.
 func TestHandlerInvalidOutput(t *testing.T) {
 	r := serveProgram(t, "")
@@ -333,26 +128,6 @@ func TestHandlerOverlongOutput(t *testing.T) {
 	if got := r.log.wait(t, "line too long", 1); len(got) > 250 {
 		t.Errorf("a record of %d bytes", len(got))
 	}
-}
-
-func TestHandlerStderr(t *testing.T) {
-	r := serveProgram(t, "")
-	c := r.dial()
-	c.send("stderr one|zwei \x1b ü|" + strings.Repeat("y", 2000) + "|\n")
-	c.want("ok")
-	r.log.wait(t, "program wrote text=one", 1)
-	r.log.wait(t, "program wrote text=zwei ? ü", 1)
-	r.log.wait(t, "program wrote text="+strings.Repeat("y", 256)+"...", 1)
-}
-
-// The program must not be able to speak for the daemon.
-func TestHandlerEnvironment(t *testing.T) {
-	t.Setenv("NOTIFY_SOCKET", "/run/notify")
-	t.Setenv("LISTEN_FDS", "3")
-	t.Setenv("KEPT", "yes")
-	c := serveProgram(t, "").dial()
-	c.send("env NOTIFY_SOCKET\nenv LISTEN_FDS\nenv KEPT\n")
-	c.want("yes")
 }
 
 // Broadcasts may be dropped, replies are not: who would miss one is cut off.
@@ -423,85 +198,6 @@ func TestHandlerDrain(t *testing.T) {
 		c.conn.Close()
 		r.wantEnd(ErrShutdown)
 	}
-}
-
-// The ladder: end of input, SIGTERM, SIGKILL, and again if it was the program
-// that hung up.
-func TestHandlerHangsUp(t *testing.T) {
-	trap := "trap '' TERM; echo trapped >&2; exec sleep 1000"
-	tests := []struct {
-		name    string
-		command []string
-		say     string
-		want    string
-	}{
-		{"ends with its input", []string{"/bin/cat"}, "", "exit status 0"},
-		{"ends by SIGTERM", []string{"/bin/sleep", "1000"}, "", "signal: terminated"},
-		{"ends by SIGKILL", []string{"/bin/sh", "-c", trap}, "trapped", "signal: killed"},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			command, _ := json.Marshal(tt.command)
-			r := serve(t, "kind=\"handler\"\ncommand="+string(command), hurry)
-			r.log.wait(t, "program started", 1)
-			if tt.say != "" {
-				r.log.wait(t, tt.say, 1)
-			}
-			r.do(r.svc.(*handler).Stop)
-			r.log.wait(t, "program ended status="+tt.want, 1)
-			r.do(r.svc.(*handler).Stop) // harmless
-			r.do(func() {
-				if s := r.loop.Stats(); s.Conns+s.Timers != 0 {
-					t.Errorf("%d pipes and %d timers are left", s.Conns, s.Timers)
-				}
-			})
-		})
-	}
-}
-
-// A program that closes one of its ends is of no use and is replaced.
-func TestHandlerProgramHangsUp(t *testing.T) {
-	for _, how := range []string{"mute", "deaf"} {
-		t.Run(how, func(t *testing.T) {
-			r := serveProgram(t, "error=\"sorry\"")
-			c := r.dial()
-			c.send(how + "\n")
-			c.want("sorry")
-			c.send("x\n")
-			c.want("x")
-		})
-	}
-}
-
-// What the program has started does not outlive it, and does not keep its
-// successor waiting.
-func TestHandlerChildrenDieWithTheProgram(t *testing.T) {
-	script := "sleep 1000 & echo $! >&2; read x; exit 5"
-	r := serve(t, fmt.Sprintf("kind=\"handler\"\nerror=\"sorry\"\ncommand=[\"/bin/sh\",\"-c\",%q]", script), hurry)
-	c := r.dial()
-	rec := r.log.wait(t, "program wrote", 1)
-	child, err := strconv.Atoi(rec[strings.LastIndex(rec, "=")+1:])
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.send("go\n")
-	c.want("sorry")
-	r.log.wait(t, "program ended status=exit status 5", 1)
-	for began := time.Now(); ; {
-		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", child))
-		if err != nil || strings.Contains(string(stat), ") Z ") { // dead; its new parent may take its time
-			break
-		}
-		if time.Since(began) > patience {
-			t.Fatal("the program's child lives on")
-		}
-	}
-}
-
-// A child that left the group keeps the pipe open: its output is not waited for.
-func TestHandlerOutputHeldOpen(t *testing.T) {
-	r := serve(t, "kind=\"handler\"\ncommand=[\"/bin/sh\",\"-c\",\"setsid sleep 3 & exit 0\"]", hurry)
-	r.log.wait(t, "program ended status=exit status 0", 2)
 }
 
 func TestHandlerRestored(t *testing.T) {

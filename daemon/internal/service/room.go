@@ -5,6 +5,7 @@ package service
 import (
 	"errors"
 	"strconv"
+	"time"
 
 	"penstock/daemon/internal/config"
 	"penstock/evloop"
@@ -39,6 +40,8 @@ type room struct {
 	history      []*evloop.Message // the last lines, oldest first
 	historyBytes int
 	historyBound int // bytes; a newcomer has to be able to take all of it
+
+	ending bool // everybody is being sent away
 }
 
 // A member is what a room remembers of a connection: Session.Data.
@@ -96,9 +99,10 @@ func (r *room) say(c *evloop.Conn, t template) {
 	}
 }
 
-// announce sends a rendered template to everybody but c.
+// announce sends a rendered template to everybody but c, unless all are leaving:
+// a thousand members would get half a million goodbyes.
 func (r *room) announce(c *evloop.Conn, t template) {
-	if len(t) > 0 {
+	if len(t) > 0 && !r.ending {
 		r.send(evloop.NewMessage(r.render(t, c, nil)), c)
 	}
 }
@@ -139,9 +143,20 @@ func (r *room) keep(m *evloop.Message) {
 	r.history = r.history[old:]
 }
 
-// Data passes on the lines in p. It stops when one of them was a farewell.
+// deliveries bounds what the lines of one member cost the others in a turn of
+// the loop, in messages put into queues: a read of 64 KiB may hold as many
+// lines, and each of them goes to everybody. It is some milliseconds on a
+// small board.
+const deliveries = 16 << 10
+
+// Data passes on the lines in p. It stops when one of them was a farewell, and
+// goes on in the next turn when there are more than may be delivered in one.
 func (r *room) Data(c *evloop.Conn, p []byte) (n int) {
-	for !c.Closing() {
+	for left := deliveries; !c.Closing(); left -= max(1, len(r.members)) {
+		if left <= 0 {
+			c.Yield()
+			return n
+		}
 		line, took, found := r.frame.next(p[n:])
 		switch found {
 		case cutNone:
@@ -199,6 +214,12 @@ func (r *room) Closed(c *evloop.Conn, _ error) {
 	r.members.remove(c)
 	r.release(c, m)
 	r.announce(c, r.leave)
+}
+
+// Drain sends a member away because the room itself closes.
+func (r *room) Drain(c *evloop.Conn, timeout time.Duration) {
+	r.ending = true
+	c.CloseAfterFlush(timeout, ErrShutdown)
 }
 
 // Saved returns the name by which the others know c; nothing if it has not

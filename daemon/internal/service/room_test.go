@@ -149,6 +149,27 @@ func TestRoomEOF(t *testing.T) {
 	a.want(addr2 + ": whole\n" + addr2 + " left\n")
 }
 
+// When the room closes, what was said goes out, and no goodbyes follow.
+func TestRoomDrain(t *testing.T) {
+	r := serve(t, "kind=\"room\"\nwelcome=\"\"\nleave=\"{name} left\"")
+	a, b := r.dial(), r.dial()
+	a.send("last\n")
+	b.want(addr1 + ": last\n")
+	r.do(func() {
+		for _, c := range []*testClient{a, b} {
+			r.svc.(Drainer).Drain(r.loop.Conn(c.id), patience)
+		}
+	})
+	if got, want := a.rest(), addr1+": last\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	a.conn.Close()
+	r.wantEnd(ErrShutdown)
+	b.wantEOF()
+	b.conn.Close()
+	r.wantEnd(ErrShutdown)
+}
+
 // The history is bounded in bytes too: a newcomer who is shown it must not be
 // cut off for a full queue.
 func TestRoomHistoryFitsTheQueue(t *testing.T) {

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package service
+
+import (
+	"bytes"
+	"log/slog"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"penstock/evloop"
+)
+
+// Our ends of a program's three pipes are connections of the loop like those
+// of clients: what is written to the program is queued, and what it says is
+// read, by the same code and within the same bounds.
+
+// stdin is the program's input, our end of it.
+type stdin struct {
+	plain
+	p *program
+}
+
+func (stdin) Data(_ *evloop.Conn, b []byte) int { return len(b) }
+func (s stdin) Drained(*evloop.Conn)            { s.p.user.proceed() }
+
+// Closed comes early when the program does not want to hear any more. Then it
+// is of no use. The loop is closed at exit, when there is no time left for
+// politeness.
+func (s stdin) Closed(c *evloop.Conn, err error) {
+	if s.p.in != c {
+		return
+	}
+	s.p.in = nil
+	s.p.hangUp()
+	if err == evloop.ErrLoopClosed {
+		s.p.signal(unix.SIGTERM)
+	}
+}
+
+// stdout is the program's output.
+type stdout struct {
+	plain
+	p *program
+}
+
+func (s stdout) Data(_ *evloop.Conn, b []byte) int {
+	s.p.lines.feed(b, s.p.user.deliver, s.p.user.overlong)
+	return len(b)
+}
+
+// Closed comes early when the program does not want to speak any more.
+func (s stdout) Closed(c *evloop.Conn, _ error) {
+	if s.p.out != c {
+		return
+	}
+	s.p.out = nil
+	if rest := s.p.lines.flush(); len(bytes.TrimSpace(rest)) > 0 {
+		s.p.user.deliver(rest) // a last line may lack its end
+	}
+	if s.p.pid == 0 {
+		s.p.ended()
+		return
+	}
+	s.p.hangUp()
+}
+
+// stderr is what the program says to the operator.
+type stderr struct {
+	plain
+	p *program
+}
+
+func (s stderr) Data(_ *evloop.Conn, b []byte) int {
+	say := func(line []byte) {
+		text := strings.ToValidUTF8(string(appendClean(nil, line, false)), "?")
+		s.p.said.record(slog.LevelInfo, "program wrote", slog.String("text", text))
+	}
+	s.p.spoken.feed(b, say, func(head []byte, _ int) { say(append(head, "..."...)) })
+	return len(b)
+}
+
+// Closed leaves the program alone: it may work without.
+func (s stderr) Closed(c *evloop.Conn, _ error) {
+	if s.p.errs == c {
+		s.p.errs = nil
+	}
+}
+
+// pipes are the three between us and a program: [0] is the end to read from.
+type pipes struct{ in, out, errs [2]int }
+
+func openPipes() (p pipes, err error) {
+	var made []int
+	for _, fds := range []*[2]int{&p.in, &p.out, &p.errs} {
+		if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
+			closeAll(made...)
+			return pipes{}, os.NewSyscallError("pipe2", err)
+		}
+		made = append(made, fds[:]...)
+	}
+	return p, nil
+}
+
+func closeAll(fds ...int) {
+	for _, fd := range fds {
+		_ = unix.Close(fd)
+	}
+}

@@ -229,7 +229,7 @@ func TestFigure(t *testing.T) {
 	if err := figureMain(path, yardstick, &svg); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"</svg>", "go-net", yardstick + " = 1", cell.String(), "6.1.0"} {
+	for _, want := range []string{"</svg>", "go-net", yardstick + " = 1", "echo tcp", "64 64B x1", "6.1.0"} {
 		if !strings.Contains(svg.String(), want) {
 			t.Errorf("no %q in the figure", want)
 		}

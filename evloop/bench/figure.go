@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/font"
@@ -88,7 +89,6 @@ const (
 	barWidth   = 3 * vg.Millimeter
 	groupWidth = 34 * vg.Millimeter // room for the cell's name below the bars
 	height     = 90 * vg.Millimeter
-	headroom   = 1.3 // the legend stands above the bars
 )
 
 func draw(m Machine, groups []group, base string, out io.Writer) error {
@@ -103,7 +103,7 @@ func draw(m Machine, groups []group, base string, out io.Writer) error {
 	p := plot.New()
 	p.Title.Text = fmt.Sprintf("CPU time of the server for an operation (%s = 1, lower is better)", order[0])
 	p.X.Label.Text = fmt.Sprintf("%s, Linux %s, %s, %s", m.CPU, m.Kernel, m.Go, m.Time.Format("2006-01-02"))
-	p.Y.Min = 0
+	p.Y.Min, p.Y.Tick.Marker = 0, plot.TickerFunc(halves)
 	p.Legend.Top, p.Legend.Padding = true, vg.Millimeter
 	grid := plotter.NewGrid()
 	grid.Vertical.Width = 0
@@ -112,19 +112,31 @@ func draw(m Machine, groups []group, base string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	p.Y.Max = headroom * most
+	p.Y.Max = 1.05 * most
 	labels := make([]string, len(groups))
 	for i, g := range groups {
-		labels[i] = g.cell.String()
+		// "echo tcp" above "64 64B x1": in one line neighbours would touch.
+		words := strings.Fields(g.cell.String())
+		labels[i] = strings.Join(words[:2], " ") + "\n" + strings.Join(words[2:], " ")
 	}
 	p.NominalX(labels...)
-	width := vg.Length(len(groups)) * max(barWidth*vg.Length(len(order)+2), groupWidth)
+	p.X.Max = float64(len(groups)) + 0.2 // the last group leaves its place to the legend
+	width := vg.Length(len(groups)+1) * max(barWidth*vg.Length(len(order)+2), groupWidth)
 	writer, err := p.WriterTo(max(width, 5*groupWidth), height, "svg")
 	if err != nil {
 		return err
 	}
 	_, err = writer.WriteTo(out)
 	return err
+}
+
+// halves marks every half, so that 1, the base, always has its line.
+func halves(_, most float64) []plot.Tick {
+	var ticks []plot.Tick
+	for v := 0.0; v <= most; v += 0.5 {
+		ticks = append(ticks, plot.Tick{Value: v, Label: fmt.Sprint(v)})
+	}
+	return ticks
 }
 
 // addBars adds one bar for each peer to each group and returns the highest

@@ -123,8 +123,16 @@ func (c *Conn) SetOptions(o *Options) {
 	if o == nil {
 		o = defaultOptions
 	}
+	held := !c.mayRead()
 	c.opts = o
 	c.lastIn, c.lastOut = c.loop.now, c.loop.now
+	c.checkFull()
+	if c.flags&flagFull != 0 {
+		c.makeDirty() // by the new low-water mark it may have drained already
+	}
+	if held {
+		c.reading() // another policy may read on where this one did not
+	}
 	c.watchDeadline()
 }
 
@@ -140,13 +148,24 @@ func (c *Conn) Resume() {
 	c.reading()
 }
 
+// Yield, called in Data, has what the call leaves unconsumed shown again in
+// the next turn, without waiting for further bytes. It is for a handler to
+// which little input means much work, such as a line for a thousand members:
+// the other connections get their turn in between.
+func (c *Conn) Yield() {
+	if c.state == stateOpen {
+		c.flags |= flagReplay
+		c.makeReady()
+	}
+}
+
 // reading makes sure that a connection whose reading may go on is served.
 func (c *Conn) reading() {
 	if !c.mayRead() {
 		return
 	}
 	c.lastIn = c.loop.now
-	if len(c.in) > 0 {
+	if len(c.in) > 0 || c.flags&flagInData != 0 {
 		c.flags |= flagReplay
 	}
 	c.watchDeadline()

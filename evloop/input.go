@@ -47,7 +47,7 @@ func (l *Loop) keep(c *Conn, rest []byte) {
 		l.releaseInput(c)
 		return
 	}
-	if len(rest) > c.opts.maxInput() && c.mayRead() {
+	if len(rest) > c.opts.maxInput() && c.mayRead() && c.flags&flagReplay == 0 {
 		c.fail(ErrInputFull)
 		return
 	}

@@ -24,6 +24,7 @@ var inputCases = []conformanceCase{
 	{"Pause and Resume inside Data go on", pauseResumeInside},
 	{"a full queue stops reading, a drained one shows the rest", fullStopsReading},
 	{"EOF leaves kept input to be looked at", eofLeavesInput},
+	{"Yield shows the rest again after the others had their turn", yieldGoesOn},
 	{"consuming more than there is panics", consumesTooMuch},
 }
 
@@ -232,9 +233,9 @@ func pauseResumeInside(r *rig) {
 	p.write("abc")
 	r.until("the first byte", func() bool { return len(r.of(c).got) == 1 })
 	p.write("d")
-	r.until("the second byte", func() bool { return len(r.of(c).got) >= 2 })
-	if got := string(r.of(c).got) + string(c.Input()); got != "abcd" {
-		r.Errorf("consumed and kept %q, want abcd", got)
+	r.until("all four, each by a Resume of its own", func() bool { return len(r.of(c).got) == 4 })
+	if got := string(r.of(c).got); got != "abcd" {
+		r.Errorf("consumed %q, want abcd", got)
 	}
 }
 
@@ -317,5 +318,33 @@ func TestReadBufferSize(t *testing.T) {
 	l := openLoop(t)
 	if got, want := len(l.rbuf), DefaultMaxInput+readSize; got != want {
 		t.Errorf("read buffer of %d bytes, want %d", got, want)
+	}
+}
+
+// A handler to which each byte means much work takes one a turn. The rest is
+// shown again although no further byte comes, is not held against MaxInput,
+// and EOF waits until it is consumed; a second connection is served between.
+func yieldGoesOn(r *rig) {
+	r.use(Config{})
+	c, p := r.unix()
+	other, asker := r.unix()
+	c.SetOptions(&Options{MaxInput: 2})
+	var order []byte
+	r.onData = func(d *Conn, p []byte) int {
+		if d == other {
+			order = append(order, '|')
+			return len(p)
+		}
+		order = append(order, p[0])
+		d.Yield()
+		return 1
+	}
+	p.write("abcde")
+	p.shut()
+	r.turn()
+	asker.write("x")
+	r.until("the end of the input", func() bool { return r.of(c).eof })
+	if got, want := string(order), "a|bcde"; got != want {
+		r.Errorf("handlers were called in the order %q, want %q", got, want)
 	}
 }

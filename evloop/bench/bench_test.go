@@ -235,3 +235,31 @@ func TestFigure(t *testing.T) {
 		}
 	}
 }
+
+// TestJudge: a goal is judged by the right cells, in the right direction, and
+// not at all without the server that it compares with.
+func TestJudge(t *testing.T) {
+	cell := Cell{Mode: load.Echo, Network: "tcp", Conns: 64, Size: 64, Pipeline: 1}
+	one := Spread{1, 1, 1}
+	lines := []Line{
+		{Peer: yardstick, Rounds: 5, OpsRatio: one, CPURatio: one},
+		{Peer: "evloop", Rounds: 5, OpsRatio: Spread{0.9, 0.9, 0.9}, CPURatio: Spread{1.01, 1, 1.1}},
+	}
+	met := map[string]bool{}
+	for _, v := range judge(cell, lines) {
+		met[v.what] = v.met()
+	}
+	want := map[string]bool{opsName: false, cpuName: true, "switches/op, difference": true}
+	if diff := cmp.Diff(want, met); diff != "" {
+		t.Error(diff)
+	}
+	if got := judge(cell, lines[1:]); len(got) != 0 {
+		t.Errorf("%d verdicts without the yardstick, want none", len(got))
+	}
+	cells := full()
+	for _, g := range goals {
+		if kept, err := choose(cells, g.cells); err != nil || len(kept) == 0 {
+			t.Errorf("no cell is judged by %q: %v", g.cells, err)
+		}
+	}
+}

@@ -122,12 +122,16 @@ func run(ctx context.Context, s settings, out, log io.Writer) error {
 		return err
 	}
 	printMachine(out, m)
+	var verdicts []verdict
 	for _, c := range cells {
 		records, err := b.runCell(ctx, c)
-		if perr := printCell(out, c, records, names(b.peers, s.base)); err != nil || perr != nil {
+		lines := summarize(records, names(b.peers, s.base))
+		verdicts = append(verdicts, judge(c, lines)...)
+		if perr := printCell(out, c, records, lines); err != nil || perr != nil {
 			return errors.Join(err, perr)
 		}
 	}
+	printVerdicts(out, verdicts)
 	fmt.Fprintf(out, "\nEvery run: %s\n", file.Name())
 	return nil
 }

@@ -75,6 +75,7 @@ func summarize(records []Record, order []string) []Line {
 		}
 		l := line(runs, base)
 		l.Peer, l.Error = name, errs[name]
+		l.memory(records)
 		lines = append(lines, l)
 	}
 	return lines

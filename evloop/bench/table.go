@@ -29,8 +29,7 @@ func pinning(m Machine) string {
 }
 
 // printCell writes the block of one cell.
-func printCell(w io.Writer, c Cell, records []Record, order []string) error {
-	lines := summarize(records, order)
+func printCell(w io.Writer, c Cell, records []Record, lines []Line) error {
 	fmt.Fprintf(w, "\n%s: %s\n", c, rounds(records))
 	if len(lines) == 0 {
 		return nil
@@ -38,7 +37,7 @@ func printCell(w io.Writer, c Cell, records []Record, order []string) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	switch c.Mode {
 	case load.Idle:
-		idleBlock(t, lines, records)
+		idleBlock(t, lines)
 	case start:
 		startBlock(t, lines)
 	default:
@@ -98,14 +97,12 @@ func busyBlock(w io.Writer, c Cell, lines []Line) {
 	}
 }
 
-func idleBlock(w io.Writer, lines []Line, records []Record) {
+func idleBlock(w io.Writer, lines []Line) {
 	fmt.Fprint(w, "\tn\tB/conn open\tafter a message\tat rest: RSS KiB\tprivate dirty KiB\twake-ups/s\tCPU us/s\t\n")
-	for i := range lines {
-		l := &lines[i]
+	for _, l := range lines {
 		if l.Rounds == 0 {
 			continue
 		}
-		l.memory(records)
 		fmt.Fprintf(w, "%s\t%d\t%.0f\t%.0f\t%.0f\t%.0f\t%.2f\t%.1f\t\n", l.Peer, l.Rounds,
 			l.OpenedBytes.Median, l.UsedBytes.Median, l.RestKiB.Median, l.RestDirtyKiB.Median,
 			l.WakeupsPerS.Median, l.IdleCPUPerS.Median)

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"io"
+	"regexp"
+)
+
+// A goal is a bound that one server must keep in some cells, in comparison
+// with another or by itself. The table below is what this project holds itself
+// to, so that a run ends with a verdict and not only with figures.
+type goal struct {
+	cells   string // a pattern as for -cells
+	peer    string
+	what    string
+	value   func(own, other Line) float64
+	against string // "": nothing
+	atLeast bool
+	bound   float64
+}
+
+var (
+	opsRatio  = func(own, other Line) float64 { return own.OpsRatio.Median / other.OpsRatio.Median }
+	cpuRatio  = func(own, other Line) float64 { return own.CPURatio.Median / other.CPURatio.Median }
+	waitRatio = func(own, other Line) float64 { return own.Wait.Median / other.Wait.Median }
+	switches  = func(own, _ Line) float64 { return own.Switches.Median }
+	moreOften = func(own, other Line) float64 { return own.Switches.Median - other.Switches.Median }
+	usedBytes = func(own, _ Line) float64 { return own.UsedBytes.Median }
+	resident  = func(own, _ Line) float64 { return own.RestKiB.Median / 1024 }
+	dirty     = func(own, _ Line) float64 { return own.RestDirtyKiB.Median / 1024 }
+	wakeups   = func(own, _ Line) float64 { return own.WakeupsPerS.Median * 120 }
+)
+
+const (
+	opsName  = "ops/s, ratio"
+	cpuName  = "CPU/op, ratio"
+	someMany = "tcp (64|1000)"
+)
+
+var goals = []goal{
+	{"echo " + someMany + " 64B x1", "evloop", opsName, opsRatio, yardstick, true, 0.97},
+	{"echo " + someMany + " 64B x1", "evloop", cpuName, cpuRatio, yardstick, false, 1.05},
+	{"echo tcp (64|1000|8000) 64B x16", "evloop", cpuName, cpuRatio, yardstick, false, 1.10},
+	{"echo tcp 8000 64B x1", "evloop", cpuName, cpuRatio, yardstick, false, 1.10},
+	{"echo tcp (64|1000|8000) 4096B x16", "evloop", cpuName, cpuRatio, yardstick, false, 1.15},
+	{"echo tcp 1 64B x1", "evloop", cpuName, cpuRatio, yardstick, false, 1.00},
+	{"echo tcp 1 64B x1", "evloop", "switches/op", switches, "", false, 1.05},
+	{"echo unix 64 64B x1", "evloop", cpuName, cpuRatio, yardstick, false, 1.12},
+	{"(echo|ask) " + someMany + "( 64B)? x1", "penstock", opsName, opsRatio, yardstick, true, 0.93},
+	{"(echo|ask) " + someMany + "( 64B)? x1", "penstock", cpuName, cpuRatio, yardstick, false, 1.10},
+	{"echo tcp 1000 64B x1", "evloop", cpuName, cpuRatio, "go-net", false, 0.78},
+	{"echo tcp 1000 64B x1", "evloop", cpuName, cpuRatio, "netpoll", false, 0.65},
+	{"room tcp 1000 64B x1", "evloop", opsName, opsRatio, yardstick, true, 0.95},
+	{"room tcp 1000 64B x1", "evloop", cpuName, cpuRatio, yardstick, false, 1.05},
+	{"echo " + someMany + " 64B x1", "evloop", "switches/op, difference", moreOften, yardstick, false, 0.01},
+	{"idle tcp 8000", "evloop", "bytes for a connection", usedBytes, "", false, 300},
+	{"idle tcp 8000", "penstock", "bytes for a connection", usedBytes, "", false, 600},
+	{"idle tcp 0", "penstock", "resident, MiB", resident, "", false, 8},
+	{"idle tcp 0", "penstock", "private dirty, MiB", dirty, "", false, 2},
+	{"idle tcp 0", "penstock", "wake-ups in 2 minutes", wakeups, "", false, 2},
+	{"start tcp 1", "penstock", "first byte, ratio", waitRatio, yardstick, false, 3},
+}
+
+// A verdict says how a goal came out in a cell.
+type verdict struct {
+	goal
+	cell Cell
+	got  float64
+}
+
+func (v verdict) met() bool {
+	if v.atLeast {
+		return v.got >= v.bound
+	}
+	return v.got <= v.bound
+}
+
+// judge applies the goals to a cell. A goal whose servers did not both run is
+// left out.
+func judge(c Cell, lines []Line) []verdict {
+	byName := map[string]Line{}
+	for _, l := range lines {
+		if l.Rounds > 0 {
+			byName[l.Peer] = l
+		}
+	}
+	var out []verdict
+	for _, g := range goals {
+		own, ran := byName[g.peer]
+		other, otherRan := byName[g.against]
+		if !ran || g.against != "" && !otherRan || !regexp.MustCompile("^(?:"+g.cells+")$").MatchString(c.String()) {
+			continue
+		}
+		out = append(out, verdict{g, c, g.value(own, other)})
+	}
+	return out
+}
+
+// printVerdicts writes one line for each goal that was measured.
+func printVerdicts(w io.Writer, verdicts []verdict) {
+	if len(verdicts) == 0 {
+		return
+	}
+	fmt.Fprintln(w, "\nGoals:")
+	for _, v := range verdicts {
+		word, sign, to := "met   ", "at most", ""
+		if !v.met() {
+			word = "MISSED"
+		}
+		if v.atLeast {
+			sign = "at least"
+		}
+		if v.against != "" {
+			to = " to " + v.against
+		}
+		fmt.Fprintf(w, "  %s  %s: %s, %s%s: %.3g, wanted %s %.4g\n", word, v.cell, v.peer, v.what, to, v.got, sign, v.bound)
+	}
+}

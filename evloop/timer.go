@@ -60,7 +60,9 @@ func (l *Loop) Schedule(t Timer) TimerID {
 	if owner != nil {
 		s.next, owner.timers = owner.timers, i+1
 	}
-	ts.heap.set(i, t.Deadline)
+	// One that is due already waits for the next turn: two handlers that arm
+	// such timers could otherwise hold the loop for ever.
+	ts.heap.set(i, max(t.Deadline, l.now+1))
 	return TimerID(i)<<32 | TimerID(s.gen)
 }
 
@@ -108,12 +110,11 @@ func (l *Loop) cancelTimers(c *Conn) {
 	l.deadlines.remove(c.slot)
 }
 
-// expire calls what is due. A timer armed with a past deadline by one of the
-// handlers waits for the next turn, or two such could hold the loop for ever.
+// expire calls what is due.
 func (l *Loop) expire() {
-	for range l.timers.heap.len() {
+	for l.timers.heap.len() > 0 {
 		i, at := l.timers.heap.min()
-		if at > l.now || l.timers.heap.len() == 0 {
+		if at > l.now {
 			break
 		}
 		t := l.retire(i)

@@ -223,6 +223,9 @@ func (l *Loop) SetLimits(connections int, memory int64) {
 		l.limit = connections
 	}
 	l.memory = memory
+	l.enter()
+	l.collectDebt()
+	l.leave()
 	l.kick()
 }
 

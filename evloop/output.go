@@ -255,6 +255,9 @@ func (l *Loop) sendFailed(c *Conn, err error) {
 		l.gather.reset()
 	}
 	if c.state != stateOpen || c.flags&flagEOF != 0 || !c.kind.reads() {
+		if c.reason != nil {
+			err = c.reason // why it was ending anyway
+		}
 		c.fail(err)
 		return
 	}

@@ -54,6 +54,7 @@ func testBackend(t *testing.T, newLoop func(Config) *Loop) {
 		{"overflow", overflowCases},
 		{"memory", memoryCases},
 		{"close", closeCases},
+		{"accept", acceptCases},
 		{"reentry", reentryCases},
 	} {
 		t.Run(subject.name, func(t *testing.T) {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"net/netip"
 	"path/filepath"
-	"testing"
 
 	"golang.org/x/sys/unix"
 )

@@ -37,11 +37,12 @@ type simulation struct {
 	now        func() Time
 	epollCtl   func(op, fd int, events uint32, data token) error
 	epollWait  func(evs []unix.EpollEvent, timeout Time) (int, unix.Errno)
-	recv       func(fd int, p []byte) (int, unix.Errno)
+	recv       func(fd int, p []byte) (n int, mark bool, errno unix.Errno)
 	send       func(fd int, pieces [][]byte) (int, unix.Errno)
 	accept     func(fd int) (int, netip.AddrPort, unix.Errno)
 	shutdown   func(fd int) error
 	socketErr  func(fd int) unix.Errno
+	finished   func(fd int) bool
 	closeReset func(fd int, reset bool)
 }
 
@@ -58,6 +59,15 @@ func (k *kernel) epollAdd(fd int, events uint32, t token) error {
 
 func (k *kernel) epollMod(fd int, events uint32, t token) error {
 	return k.epollCtl(unix.EPOLL_CTL_MOD, fd, events, t)
+}
+
+// epollDel ends the registration of a descriptor that lives on.
+func (k *kernel) epollDel(fd int) {
+	if k.sim != nil {
+		k.sim.epollCtl(unix.EPOLL_CTL_DEL, fd, 0, 0)
+		return
+	}
+	unix.EpollCtl(k.epfd, unix.EPOLL_CTL_DEL, fd, nil)
 }
 
 func (k *kernel) epollCtl(op, fd int, events uint32, t token) error {
@@ -98,8 +108,7 @@ func (k *kernel) epollWait(evs []unix.EpollEvent, timeout Time) (int, unix.Errno
 // them. recvmsg without room for control data reports that as MSG_CTRUNC.
 func (k *kernel) recv(c *Conn, p []byte) (n int, mark bool, errno unix.Errno) {
 	if k.sim != nil {
-		n, errno = k.sim.recv(int(c.fd), p)
-		return n, false, errno
+		return k.sim.recv(int(c.fd), p)
 	}
 	fd, at, size := uintptr(c.fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p))
 	var r uintptr
@@ -224,7 +233,7 @@ func (k *kernel) socketErr(fd int) unix.Errno {
 // at once and the last event may not, and no byte is left.
 func (k *kernel) finished(c *Conn) bool {
 	if k.sim != nil {
-		return c.flags&flagHup != 0
+		return k.sim.finished(int(c.fd))
 	}
 	p := [...]unix.PollFd{{Fd: c.fd, Events: unix.POLLRDHUP}}
 	if n, err := unix.Poll(p[:], 0); n <= 0 || err != nil {

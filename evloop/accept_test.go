@@ -324,7 +324,7 @@ func listenRefuses(r *rig) {
 	}{
 		{"a socket that does not listen", stream, unix.EINVAL},
 		{"a datagram socket", dgram, unix.ESOCKTNOSUPPORT},
-		{"no socket", r.l.be.k.epfd, unix.ENOTSOCK},
+		{"no socket", r.l.ep.k.epfd, unix.ENOTSOCK},
 		{"no descriptor", -1, unix.EBADF},
 	} {
 		ln, err := r.l.Listen(tt.fd, &door{})

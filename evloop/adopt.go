@@ -20,7 +20,7 @@ func (l *Loop) Add(fd int, h Handler, state any) (*Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("evloop: add fd %d: %w", fd, err)
 	}
-	if err := l.be.add(c); err != nil {
+	if err := l.be.open(c); err != nil {
 		l.conns.remove(c.slot)
 		return nil, fmt.Errorf("evloop: add fd %d: %w", fd, err)
 	}
@@ -34,7 +34,7 @@ func (l *Loop) adopt(fd int, h Handler, state any) (*Conn, error) {
 	if l.closed {
 		return nil, ErrLoopClosed
 	}
-	if l.be.k.sim != nil {
+	if l.ep.k.sim != nil {
 		return l.newConn(fd, bothWays|kindSocket|kindTCP, h, state), nil
 	}
 	kind, err := classify(fd)
@@ -69,7 +69,7 @@ func (l *Loop) Watch(fd int, events uint32, h WatchHandler) (*Watch, error) {
 	}
 	w := &Watch{loop: l, h: h, fd: fd}
 	w.slot, w.gen = l.watches.insert(w)
-	if err := l.be.k.epollAdd(fd, events|edge, newToken(kindWatch, w.slot, w.gen)); err != nil {
+	if err := l.ep.k.epollAdd(fd, events|edge, newToken(kindWatch, w.slot, w.gen)); err != nil {
 		l.watches.remove(w.slot)
 		return nil, fmt.Errorf("evloop: watch fd %d: %w", fd, err)
 	}
@@ -87,5 +87,5 @@ func (w *Watch) Close() {
 	}
 	w.closed = true
 	w.loop.watches.remove(w.slot)
-	unix.EpollCtl(w.loop.be.k.epfd, unix.EPOLL_CTL_DEL, w.fd, nil)
+	unix.EpollCtl(w.loop.ep.k.epfd, unix.EPOLL_CTL_DEL, w.fd, nil)
 }

@@ -79,7 +79,7 @@ func (c *Conn) flushed() {
 		c.fail(c.reason)
 		return
 	}
-	if err := l.be.k.shutdown(int(c.fd)); err != nil { // the peer has gone: there is nobody to wait for
+	if err := l.ep.k.shutdown(int(c.fd)); err != nil { // the peer has gone: there is nobody to wait for
 		c.fail(c.reason)
 		return
 	}
@@ -105,7 +105,7 @@ func (l *Loop) bury(c *Conn) {
 	l.cancelTimers(c)
 	c.reportDrops()
 	if c.flags&flagDetached == 0 {
-		l.be.remove(c)
+		l.be.end(c)
 	}
 	c.fd = -1
 	l.conns.remove(c.slot)

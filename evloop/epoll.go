@@ -64,13 +64,19 @@ func interest(c *Conn) uint32 {
 	return mask
 }
 
-// add registers c. ADD reports at once what is there already.
-func (e *epoll) add(c *Conn) error {
+// open registers c. ADD reports at once what is there already.
+func (e *epoll) open(c *Conn) error {
 	return e.k.epollAdd(int(c.fd), interest(c), newToken(kindConn, c.slot, c.gen))
 }
 
-// remove closes c's descriptor.
-func (e *epoll) remove(c *Conn) {
+// end closes c's descriptor, which is taken out of epoll first: epoll follows
+// the open file description, and one that another process holds too would go
+// on reporting a number that is ours no longer.
+func (e *epoll) end(c *Conn) {
+	if c.flags&flagDetached != 0 {
+		e.k.epollDel(int(c.fd))
+		return
+	}
 	e.k.close(int(c.fd), c.flags&flagReset != 0 && c.kind&kindTCP != 0)
 }
 
@@ -103,11 +109,26 @@ func (e *epoll) wait(timeout Time) error {
 	case errno != 0:
 		return os.NewSyscallError("epoll_pwait", errno)
 	}
+	e.dispatchAll(n)
+	return nil
+}
+
+// dispatchAll serves the first n events of the list.
+func (e *epoll) dispatchAll(n int) {
 	for i := range e.events[:n] {
 		ev := &e.events[i]
 		e.dispatch(tokenOf(ev), ev.Events)
 	}
-	return nil
+}
+
+// poll serves what is there, for a back end that waits elsewhere.
+func (e *epoll) poll() {
+	for n := len(e.events); n == len(e.events); {
+		if n, _ = e.k.epollWait(e.events[:], 0); n < 0 { // EINTR: the descriptor stays ready
+			return
+		}
+		e.dispatchAll(n)
+	}
 }
 
 func (e *epoll) dispatch(t token, events uint32) {
@@ -140,6 +161,10 @@ func (e *epoll) dispatch(t token, events uint32) {
 // ready serves one event of c: output first, because it frees memory.
 func (e *epoll) ready(c *Conn, events uint32) {
 	if c.state >= stateDead {
+		return
+	}
+	if r := e.l.ring; r != nil && r.serves(c) {
+		r.ready(c, events)
 		return
 	}
 	if events&hangup != 0 {

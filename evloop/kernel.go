@@ -243,15 +243,18 @@ func (k *kernel) finished(c *Conn) bool {
 	return err != nil || left == 0
 }
 
-// close takes fd out of epoll and closes it. The removal is not left to
-// close(2): epoll follows the open file description, and one that another
-// process holds too would go on reporting a number that is ours no longer.
+// close takes fd out of epoll and closes it.
 func (k *kernel) close(fd int, reset bool) {
 	if k.sim != nil {
 		k.sim.closeReset(fd, reset)
 		return
 	}
 	unix.EpollCtl(k.epfd, unix.EPOLL_CTL_DEL, fd, nil)
+	closeFD(fd, reset)
+}
+
+// closeFD closes a descriptor that epoll does not know.
+func closeFD(fd int, reset bool) {
 	if reset {
 		// A zero linger time is the one that does not block: close sends RST.
 		unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})

@@ -86,7 +86,7 @@ func (l *Loop) addListener(ln *Listener) error {
 		return fmt.Errorf("evloop: listen on fd %d: %w", ln.fd, ErrLoopClosed)
 	}
 	ln.slot, ln.gen = l.listeners.insert(ln)
-	if err := l.be.k.epollAdd(ln.fd, unix.EPOLLIN|edge, ln.token()); err != nil {
+	if err := l.ep.k.epollAdd(ln.fd, unix.EPOLLIN|edge, ln.token()); err != nil {
 		l.listeners.remove(ln.slot)
 		return fmt.Errorf("evloop: listen on fd %d: %w", ln.fd, err)
 	}
@@ -120,7 +120,7 @@ func (ln *Listener) Close() error {
 	ln.closed = true
 	ln.loop.Cancel(ln.retry)
 	ln.loop.listeners.remove(ln.slot)
-	ln.loop.be.k.close(ln.fd, false)
+	ln.loop.ep.k.close(ln.fd, false)
 	return nil
 }
 
@@ -220,7 +220,7 @@ func (l *Loop) admit(ln *Listener, fd int, peer netip.AddrPort) {
 	h, state := ln.a.Accept(ln, fd, peer)
 	if h == nil {
 		ln.delay = 0
-		l.be.k.close(fd, false)
+		l.ep.k.close(fd, false)
 		return
 	}
 	if ln.noDelay {
@@ -229,9 +229,9 @@ func (l *Loop) admit(ln *Listener, fd int, peer netip.AddrPort) {
 		unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 	}
 	c := l.newConn(fd, ln.kind, h, state)
-	if err := l.be.add(c); err != nil {
+	if err := l.be.open(c); err != nil {
 		l.conns.remove(c.slot)
-		l.be.k.close(fd, true)
+		l.ep.k.close(fd, true)
 		ln.backOff(err) // of memory or of watches (ENOSPC): the system is short of something
 		return
 	}

@@ -25,7 +25,9 @@ import (
 // edge was spent: connections that used up their read budget or were resumed,
 // listeners that used up their batch.
 type Loop struct {
-	be        *epoll
+	be        backend // of streams: ep, or ring
+	ep        *epoll
+	ring      *ring // nil without io_uring
 	wake      waker
 	conns     table[Conn]
 	listeners table[Listener]
@@ -52,7 +54,8 @@ type Loop struct {
 	memory     int64 // bound of queued; 0: none
 	queued     int64 // bytes queued and kept
 	stats      Stats
-	waiting    bool // a listener waits for a descriptor or a place
+	fallback   error // why the ring is not used
+	waiting    bool  // a listener waits for a descriptor or a place
 	stopped    atomic.Bool
 	closed     bool
 }
@@ -71,6 +74,16 @@ type Config struct {
 	// means 64 KiB, the size of the read buffer: on a small board copying a
 	// megabyte would keep the others waiting for some ten milliseconds.
 	ReadBudget int
+	// Backend is the kernel mechanism to use; see Loop.Fallback.
+	Backend Backend
+	// Probe says, for Auto, whether a ring may be made here: nil, or why not.
+	// It should ask ProbeIOUring in a child process with a deadline, so that
+	// a seccomp filter that kills hits the child.
+	Probe func() error
+	// RingMemory is the bytes that io_uring's receive buffers take, at most
+	// 1 MiB, rounded down to a power of two. Zero means DefaultRingMemory.
+	// While all are full, receiving stops until the turn ends.
+	RingMemory int
 }
 
 // Stats is a snapshot of counters.
@@ -114,8 +127,12 @@ func newLoop(cfg Config, sim *simulation) (*Loop, error) {
 	if err != nil {
 		return nil, fmt.Errorf("evloop: %w", err)
 	}
-	l.be = ep
+	l.ep, l.be = ep, ep
+	l.choose(cfg)
 	if err := l.wake.open(ep); err != nil {
+		if l.ring != nil {
+			l.ring.close()
+		}
 		ep.close()
 		return nil, fmt.Errorf("evloop: %w", err)
 	}
@@ -137,6 +154,7 @@ func (l *Loop) Run() error {
 			return fmt.Errorf("evloop: %w", err)
 		}
 	}
+	l.offer() // what was written in the last turn
 	return nil
 }
 
@@ -146,10 +164,7 @@ func (l *Loop) turn(block bool) error {
 	l.serving, l.ready = l.ready, l.serving[:0]
 	timeout := Time(0)
 	if block && len(l.serving) == 0 {
-		timeout = -1
-		if at, ok := l.nextDeadline(); ok {
-			timeout = max(0, at-l.be.k.now())
-		}
+		timeout = l.patience()
 	}
 	if err := l.be.wait(timeout); err != nil {
 		return err
@@ -158,6 +173,15 @@ func (l *Loop) turn(block bool) error {
 	l.runPosted()
 	l.serveReady()
 	return nil
+}
+
+// patience returns how long the loop may sleep: until its next deadline.
+func (l *Loop) patience() Time {
+	at, ok := l.nextDeadline()
+	if !ok {
+		return -1
+	}
+	return max(0, at-l.ep.k.now())
 }
 
 // Stop makes Run return after the present turn. It may be called from any
@@ -188,7 +212,10 @@ func (l *Loop) Close() error {
 		w.Close()
 	}
 	l.wake.close()
-	l.be.close()
+	if l.ring != nil {
+		l.ring.close()
+	}
+	l.ep.close()
 	return errors.Join(errs...)
 }
 
@@ -289,7 +316,7 @@ func (l *Loop) serveReady() {
 		case kindListener:
 			if ln := l.listeners.get(t.slot(), t.gen()); ln != nil {
 				ln.ready = false
-				l.be.accept(ln)
+				l.ep.accept(ln)
 			}
 		}
 	}

@@ -217,7 +217,7 @@ func (l *Loop) flush(c *Conn) {
 func (l *Loop) settled(c *Conn) {
 	left := int(c.out.bytes)
 	if left == 0 && c.flags&(flagArmed|flagBroken) == flagArmed {
-		l.be.arm(c, false) // the last messages were dropped, not sent
+		l.be.send(c) // disarms: the last messages were dropped, not sent
 	}
 	if c.flags&flagFull != 0 && left <= c.opts.lowWater() {
 		c.flags &^= flagFull

@@ -16,6 +16,7 @@ func (c *Conn) room(n int) bool {
 	// go out at once: ask the kernel before anyone pays.
 	if c.flags&flagArmed == 0 {
 		l.flush(c)
+		l.offer()
 		if !c.mayWrite() {
 			return false
 		}
@@ -150,6 +151,9 @@ func (o *owing) greatest(l *Loop) *Conn {
 // collectDebt brings what is queued under the loop's memory bound. Each round
 // takes something from somebody, so it ends.
 func (l *Loop) collectDebt() {
+	if l.memory > 0 && l.queued > l.memory {
+		l.offer() // what the kernel takes nobody owes
+	}
 	for l.memory > 0 && l.queued > l.memory {
 		c := l.owing.greatest(l)
 		if c == nil {

@@ -48,7 +48,7 @@ func throughSeam(t *testing.T, cfg Config, change func(*simulation)) *Loop {
 	if err != nil {
 		t.Fatal(err)
 	}
-	k.epfd = l.be.k.epfd
+	k.epfd = l.ep.k.epfd
 	for _, e := range early {
 		if err := k.epollCtl(e.op, e.fd, e.events, e.data); err != nil {
 			t.Fatal(err)

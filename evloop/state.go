@@ -61,12 +61,10 @@ func (c *Conn) Detach() (fd int, saved []byte, err error) {
 		}
 	}
 	l.spill(c)
-	saved = c.encode(state)
 	fd = int(c.fd)
-	if l.be.k.sim == nil {
-		unix.EpollCtl(l.be.k.epfd, unix.EPOLL_CTL_DEL, fd, nil)
-	}
 	c.flags |= flagDetached
+	l.be.end(c)
+	saved = c.encode(state)
 	l.enter()
 	c.fail(ErrDetached)
 	l.leave()
@@ -142,7 +140,7 @@ func (l *Loop) Restore(fd int, h Handler, state any, saved []byte) (*Conn, error
 		h.Open(c)
 	}
 	if err == nil {
-		err = l.be.add(c)
+		err = l.be.open(c)
 	}
 	if err != nil {
 		l.forget(c)

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package evloop
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+
+	"penstock/evloop/internal/uring"
+)
+
+// A backend moves the bytes of streams between a Loop and the kernel. There is
+// one for each kernel mechanism: epoll tells when a system call is worth
+// making, ring (io_uring) is told to do it and reports the result. The verbs
+// therefore say what is wanted, and what came of it arrives at the Loop by
+// received, ended and broken for input, and by sent and sendFailed, followed
+// by settled, for output. All calls come from the loop's goroutine.
+//
+// Listeners, watches and the waker are epoll's under either back end, and the
+// ring watches that epoll as one more descriptor. A multishot accept would
+// empty a backlog at one stroke, whatever Config.Connections, Pause and Close
+// have to say about who waits there.
+type backend interface {
+	// open begins to receive from c, and to send what c has queued already.
+	// What has come before is reported too, but never inside the call.
+	open(c *Conn) error
+
+	// receive goes on with input that was held back: c may be read again, or
+	// has used up its budget of an earlier turn, or lingers.
+	receive(c *Conn)
+
+	// send offers the kernel what c has queued: now, or together with others
+	// when the turn ends, Loop.offer is called, or a queue is full. What the
+	// kernel does not take waits for room, during which flagArmed is set and
+	// send is not called. Nothing is in flight while callbacks run, so a queue
+	// may be changed at any time between send and its result.
+	send(c *Conn)
+
+	// end cancels whatever is under way for c and closes its descriptor. With
+	// flagDetached the descriptor stays open, and input that has left the
+	// kernel is moved to c.in. Nothing is reported for c afterwards.
+	end(c *Conn)
+
+	// wait reports what is there, and sleeps before that, for timeout at most
+	// (negative: for ever), if nothing is.
+	wait(timeout Time) error
+}
+
+// offer hands the kernel now what send has put off.
+func (l *Loop) offer() {
+	if l.ring != nil {
+		l.ring.push()
+	}
+}
+
+// A Backend names the kernel mechanism that moves the bytes.
+type Backend uint8
+
+const (
+	// Epoll works everywhere: epoll(7), edge-triggered.
+	Epoll Backend = iota
+	// IOUring is io_uring(7), with epoll in its place where the kernel will
+	// not have it. New asks the kernel directly; where a seccomp filter kills
+	// for that, it kills the process.
+	IOUring
+	// Auto is IOUring if Config.Probe finds nothing against it.
+	Auto
+)
+
+var backendNames = [...]string{"epoll", "io_uring", "auto"}
+
+// String returns the name, such as "io_uring".
+func (b Backend) String() string { return backendNames[b] }
+
+// ErrNoProbe is the reason of a fallback under Auto without Config.Probe.
+var ErrNoProbe = errors.New("evloop: no way to probe for io_uring")
+
+// Backend returns what the loop uses: Epoll or IOUring. Any goroutine.
+func (l *Loop) Backend() Backend {
+	if l.ring != nil {
+		return IOUring
+	}
+	return Epoll
+}
+
+// Fallback says why the loop uses epoll although Config.Backend asked for
+// something else, or nil. It is an *os.SyscallError of io_uring_setup(2) or
+// io_uring_register(2), an error of Config.Probe, ErrNoProbe, or says in words
+// what the kernel lacks. Any goroutine.
+func (l *Loop) Fallback() error { return l.fallback }
+
+// choose takes the ring in place of epoll where that is wanted and possible.
+func (l *Loop) choose(cfg Config) {
+	switch cfg.Backend {
+	case Epoll:
+		return
+	case Auto:
+		if l.fallback = askFirst(cfg); l.fallback != nil {
+			return
+		}
+	}
+	r, err := newRing(l, cfg.RingMemory)
+	if err != nil {
+		l.fallback = err
+		return
+	}
+	l.ring, l.be = r, r
+}
+
+// askFirst finds out whether making a ring is safe. It refuses on its own where
+// no child need be asked.
+func askFirst(cfg Config) error {
+	if runtime.GOARCH == "arm" {
+		return fmt.Errorf("%w: 32-bit ARM", uring.ErrUnsupported)
+	}
+	if cfg.Probe == nil {
+		return ErrNoProbe
+	}
+	return cfg.Probe()
+}
+
+// ProbeIOUring makes a ring as New would, uses it, and returns what went
+// wrong. Where a seccomp filter punishes the attempt it does not return at
+// all: call it in a process that exists for nothing else, and take the death
+// of that for a no. It locks the calling goroutine to its thread meanwhile.
+func ProbeIOUring() error {
+	l, err := New(Config{Backend: IOUring, Connections: 1})
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	if l.fallback != nil {
+		return l.fallback
+	}
+	return l.ring.wait(0)
+}

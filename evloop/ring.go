@@ -1,0 +1,314 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package evloop
+
+import (
+	"os"
+	"runtime"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"penstock/evloop/internal/uring"
+)
+
+// ring is the io_uring back end. It serves stream sockets; every other
+// descriptor is left to epoll, whose own descriptor the ring polls.
+//
+// Input comes by one multishot receive for each connection, into buffers that
+// all share. Output is collected during a turn and offered to the kernel by
+// one io_uring_enter together with everything else that is to be asked:
+//
+//	turn ─► stage receives, polls, sends ─► enter ─► results of the sends
+//	  ▲                                               │
+//	  └── callbacks ◄── received bytes, polls ◄── sleep, if there is nothing
+//
+// A send carries MSG_DONTWAIT, so its result is there when the enter returns:
+// between two calls the kernel holds no address of ours but the buffers, which
+// are not on the Go heap. The alternative, a send that waits in the kernel for
+// room, would have to keep a message whole and in place for as long as the
+// peer likes, while overflow, closing and handing over want it back; and two
+// of them for one connection could overtake each other. Room is awaited by
+// epoll: a poll of the ring reports the peer's FIN unasked (IO_POLL_UNMASK in
+// io_uring/poll.c), and one for room would return at once for ever.
+//
+// Requests are named by a tag of operation, slot and generation, so that what
+// comes late for a connection that is gone is known as such.
+type ring struct {
+	l       *Loop
+	r       *uring.Ring
+	streams []stream    // by slot
+	todo    []tag       // requests to stage
+	out     []*Conn     // with output to offer; flagOffered
+	events  []uring.CQE // taken from the queue, from at on not yet served
+	at      int
+	batch   batch
+	turn    uint64
+	enabled bool
+	tid     int // of the thread that may use the ring
+	failed  error
+}
+
+// A tag is what a completion carries back:
+//
+//	 63  61 60                    32 31                     0
+//	┌──────┬───────────────────────┬────────────────────────┐
+//	│  op  │   slot, send number   │       generation       │
+//	└──────┴───────────────────────┴────────────────────────┘
+type tag uint64
+
+const (
+	opRecv   = iota // multishot receive
+	opCancel        // cancel of the receive; its own result is of no interest
+	opSend
+	opEpoll // poll of the epoll descriptor
+)
+
+func newTag(op, slot, gen uint32) tag { return tag(op)<<61 | tag(slot)<<32 | tag(gen) }
+func (t tag) op() uint32              { return uint32(t >> 61) }
+func (t tag) slot() uint32            { return uint32(t>>32) & (1<<29 - 1) }
+func (t tag) gen() uint32             { return uint32(t) }
+
+const (
+	ringBuffer = 2 << 10 // size of a receive buffer
+	// DefaultRingMemory and maxRingMemory bound the receive buffers of a ring.
+	DefaultRingMemory = 512 << 10
+	maxRingMemory     = 1 << 20
+)
+
+func newRing(l *Loop, memory int) (*ring, error) {
+	if memory <= 0 {
+		memory = DefaultRingMemory
+	}
+	count := 8
+	for 2*count*ringBuffer <= min(memory, maxRingMemory) {
+		count *= 2
+	}
+	r, err := uring.New(count, ringBuffer)
+	if err != nil {
+		return nil, err
+	}
+	u := &ring{l: l, r: r, todo: []tag{newTag(opEpoll, 0, 0)}}
+	if err := u.batch.open(); err != nil {
+		r.Close()
+		return nil, err
+	}
+	return u, nil
+}
+
+// close gives everything back. Requests that are still there end with the ring.
+func (u *ring) close() {
+	for i := range u.streams {
+		u.release(&u.streams[i])
+	}
+	u.r.Close()
+	u.batch.close()
+	if u.enabled && unix.Gettid() == u.tid {
+		runtime.UnlockOSThread() // a locked thread runs no other goroutine, so this is the one
+	}
+}
+
+// serves reports whether c is the ring's and not left to epoll: a packet needs
+// a buffer of its own size, and what is no socket has no send without signals.
+func (u *ring) serves(c *Conn) bool { return c.kind.isSocket() && c.kind.isStream() }
+
+// enable begins to use the ring. The kernel ties it to this thread, and so
+// this does the goroutine.
+func (u *ring) enable() error {
+	runtime.LockOSThread()
+	if err := u.r.Enable(); err != nil {
+		runtime.UnlockOSThread()
+		return err
+	}
+	u.enabled, u.tid = true, unix.Gettid()
+	return nil
+}
+
+// open has the receive staged with the next enter.
+func (u *ring) open(c *Conn) error {
+	if !u.serves(c) {
+		return u.l.ep.open(c)
+	}
+	for int(c.slot) >= len(u.streams) {
+		u.streams = append(u.streams, stream{})
+	}
+	u.streams[c.slot] = stream{}
+	u.arm(c)
+	if c.flags&flagArmed != 0 { // restored with output
+		c.flags &^= flagArmed
+		u.send(c)
+	}
+	return nil
+}
+
+// end cancels what the kernel has to do for c, by descriptor and at once,
+// because the number may be another's soon. A request keeps the socket open
+// beyond close(2): without this the peer would see no FIN.
+func (u *ring) end(c *Conn) {
+	if !u.serves(c) {
+		u.l.ep.end(c)
+		return
+	}
+	s := &u.streams[c.slot]
+	if s.receives >= recvArmed {
+		u.cancel(c)
+	}
+	if s.watch != watchNone {
+		u.l.ep.k.epollDel(int(c.fd))
+	}
+	if c.flags&flagDetached != 0 {
+		u.takeBack(c)
+	} else {
+		closeFD(int(c.fd), c.flags&flagReset != 0 && c.kind&kindTCP != 0)
+	}
+	s = &u.streams[c.slot]
+	u.release(s)
+	*s = stream{}
+}
+
+// cancel ends every request for c's descriptor. When the loop is closed from
+// another thread the kernel refuses; then they end with the ring.
+func (u *ring) cancel(c *Conn) {
+	e := u.next()
+	if e == nil {
+		return
+	}
+	e.Opcode, e.FD, e.OpFlags = uring.OpAsyncCancel, c.fd, uring.CancelFD|uring.CancelAll
+	e.UserData = uint64(newTag(opCancel, c.slot, c.gen))
+	u.submit()
+}
+
+// next returns an entry to fill in, making room for it if need be.
+func (u *ring) next() *uring.SQE {
+	e := u.r.Next()
+	if e == nil {
+		u.submit()
+		e = u.r.Next()
+	}
+	return e
+}
+
+// submit hands over all that is staged and takes what has completed. The
+// kernel may run short of memory on the way, or want its completions to be
+// taken first; it is asked again then.
+func (u *ring) submit() {
+	const patient = 1000
+	for range patient {
+		errno := u.r.Submit()
+		u.drain()
+		switch errno {
+		case 0, unix.EINTR, unix.EAGAIN, unix.EBUSY, unix.ENOMEM:
+			if u.r.Staged() == 0 && !u.r.Overflowed() {
+				return
+			}
+		default:
+			u.failed = os.NewSyscallError("io_uring_enter", errno)
+			return
+		}
+	}
+	u.failed = os.NewSyscallError("io_uring_enter", unix.EBUSY)
+}
+
+// drain takes what has completed. Results of sends are noted at once; the rest
+// waits to be served in order.
+func (u *ring) drain() {
+	from := len(u.events)
+	u.events = u.r.Drain(u.events)
+	kept := u.events[:from]
+	for _, ev := range u.events[from:] {
+		if t := tag(ev.UserData); t.op() == opSend {
+			u.batch.done(t.slot(), ev.Res)
+		} else {
+			kept = append(kept, ev)
+		}
+	}
+	u.events = kept
+}
+
+// wait does one enter, and a second one only to sleep.
+func (u *ring) wait(timeout Time) error {
+	if !u.enabled {
+		if err := u.enable(); err != nil {
+			return err
+		}
+	}
+	u.turn++
+	u.events, u.at = append(u.events[:0], u.events[u.at:]...), 0
+	u.stage()
+	if len(u.out) > 0 {
+		u.push()
+	} else {
+		u.submit()
+	}
+	l := u.l
+	if u.at == len(u.events) && timeout != 0 && len(l.ready)+len(u.out) == 0 && u.failed == nil {
+		// Results of sends may have brought deadlines, and requests.
+		u.stage()
+		d := time.Duration(-1)
+		if t := l.patience(); t >= 0 {
+			d = t.Sub(0)
+		}
+		switch errno := u.r.Wait(d); errno {
+		case 0, unix.ETIME, unix.EINTR, unix.EAGAIN, unix.EBUSY:
+		default:
+			u.failed = os.NewSyscallError("io_uring_enter", errno)
+		}
+		u.drain()
+	}
+	l.now = l.ep.k.now()
+	u.serve()
+	return u.failed
+}
+
+// stage makes requests of what is to be done.
+func (u *ring) stage() {
+	for _, t := range u.todo {
+		u.request(t)
+	}
+	u.todo = u.todo[:0]
+}
+
+func (u *ring) request(t tag) {
+	fd := int32(u.l.ep.k.epfd)
+	if t.op() != opEpoll {
+		c := u.l.conns.get(t.slot(), t.gen())
+		if c == nil || c.state >= stateDead {
+			return
+		}
+		fd = c.fd
+	}
+	e := u.next()
+	if e == nil {
+		return // submit has failed for good, and wait says so
+	}
+	e.FD, e.UserData = fd, uint64(t)
+	switch t.op() {
+	case opRecv:
+		e.Opcode, e.Flags, e.IOPrio, e.BufGroup = uring.OpRecv, uring.BufferSelect, uring.RecvMultishot, uring.Group
+		u.streams[t.slot()].receives = recvArmed
+	case opEpoll:
+		e.Opcode, e.Len, e.OpFlags = uring.OpPollAdd, uring.PollMulti, unix.POLLIN
+	case opCancel:
+		e.Opcode, e.Addr = uring.OpAsyncCancel, uint64(newTag(opRecv, t.slot(), t.gen()))
+	}
+}
+
+// serve reports everything that had come when the turn's enter returned, and
+// then gives the buffers back.
+func (u *ring) serve() {
+	for n := len(u.events); u.at < n; {
+		ev := u.events[u.at]
+		u.at++
+		t := tag(ev.UserData)
+		switch t.op() {
+		case opRecv:
+			u.completed(t, ev, n)
+		case opEpoll:
+			if ev.Flags&uring.FlagMore == 0 {
+				u.todo = append(u.todo, t)
+			}
+			u.l.ep.poll()
+		}
+	}
+	u.r.Publish()
+}

@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package evloop
+
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"penstock/evloop/internal/uring"
+)
+
+// A stream is what the ring remembers of a connection's input.
+//
+//	         stage            data while it may not be read
+//	idle ─► staged ─► armed ─────────────────────► cancelled
+//	  ▲                 │ FIN, error, no buffer        │ the last completion
+//	  └─────────────────┴──────────────────────────────┘
+//
+// A multishot receive goes on when the handler has had enough. What it brings
+// then is held, outside the shared buffers, and the receive is cancelled; it
+// is armed again when all that was held has been delivered. So a connection
+// that is not read holds what came within one turn at most, a part of the
+// shared buffers, and the rest waits in its socket.
+type stream struct {
+	held     []byte // from the pool; nil when there is none
+	off      int    // of it delivered
+	turn     uint64 // the last in which something was delivered,
+	taken    int    // and how much
+	end      int32  // what ended the input: 0 nothing yet, 1 FIN, an errno negated
+	receives recvState
+	watch    watchFor
+}
+
+type recvState uint8
+
+const (
+	recvIdle recvState = iota
+	recvStaged
+	recvArmed
+	recvCancelled
+)
+
+// watchFor is what a connection is registered with epoll for.
+type watchFor uint8
+
+const (
+	watchNone watchFor = iota
+	watchGone          // the end of both directions, after the peer's FIN
+	watchRoom          // that and room to send
+)
+
+const endFIN = 1
+
+// arm has a receive staged with the next enter.
+func (u *ring) arm(c *Conn) {
+	u.streams[c.slot].receives = recvStaged
+	u.todo = append(u.todo, newTag(opRecv, c.slot, c.gen))
+}
+
+// wants reports whether input may be passed on now.
+func wants(c *Conn) bool {
+	switch c.state {
+	case stateOpen: // what was kept comes before new bytes
+		return c.mayRead() && c.flags&(flagReplay|flagDrained) == 0
+	case stateLingering:
+		return true
+	}
+	return false
+}
+
+// completed serves a completion of c's receive, and those that follow it
+// directly: a flood then comes in one Data, as from one large read.
+func (u *ring) completed(t tag, ev uring.CQE, n int) {
+	c := u.l.conns.get(t.slot(), t.gen())
+	if c == nil || c.state >= stateDead {
+		u.discard(ev)
+		if c == nil && ev.Flags&uring.FlagMore != 0 {
+			u.l.stats.StaleEvents++
+		}
+		return
+	}
+	s := &u.streams[c.slot]
+	budget := u.budget(s)
+	keep, got := -1, 0 // in rbuf: nothing yet
+	for {
+		if ev.Flags&uring.FlagMore == 0 {
+			s.receives = recvIdle
+		}
+		switch {
+		case ev.Res <= 0:
+			u.ended(c, s, ev)
+		case s.held == nil && s.end == 0 && wants(c) && got+int(ev.Res) <= budget:
+			if keep < 0 {
+				keep = copy(u.l.rbuf, c.in)
+			}
+			id, _ := ev.Buffer()
+			got += copy(u.l.rbuf[keep+got:keep+readSize], u.r.Bytes(id, int(ev.Res)))
+			u.r.Return(id)
+		default:
+			u.hold(c, s, ev)
+		}
+		if u.at == n || tag(u.events[u.at].UserData) != t || got+ringBuffer > readSize {
+			break
+		}
+		ev = u.events[u.at]
+		u.at++
+	}
+	u.deliver(c, got)
+	if c.state == stateFlushing && s.end != 0 {
+		u.deaf(c)
+		return
+	}
+	u.receive(c)
+}
+
+// deaf serves the end of the input of a connection that only flushes: a FIN
+// is looked at when that is done, unless nobody is left to flush to.
+func (u *ring) deaf(c *Conn) {
+	switch end := u.streams[c.slot].end; {
+	case end != endFIN:
+		u.finish(c, end)
+	case u.polls(c)&(unix.POLLHUP|unix.POLLERR) != 0:
+		u.l.ep.hungUp(c)
+	}
+}
+
+// budget returns how much more of a stream may be delivered in this turn.
+func (u *ring) budget(s *stream) int {
+	if s.turn != u.turn {
+		s.turn, s.taken = u.turn, 0
+	}
+	return u.l.readBudget - s.taken
+}
+
+// deliver passes n bytes that were put behind the kept input.
+func (u *ring) deliver(c *Conn, n int) {
+	if n == 0 || c.state >= stateDead {
+		return
+	}
+	u.streams[c.slot].taken += n
+	if c.state != stateLingering { // then bytes are discarded
+		u.l.received(c, n)
+	}
+}
+
+// discard gives the buffer of a completion back that nobody wants.
+func (u *ring) discard(ev uring.CQE) {
+	if id, ok := ev.Buffer(); ok {
+		u.r.Return(id)
+	}
+}
+
+// ended notes why a receive has brought nothing. A cancelled one, or one that
+// found no buffer, is no end: older kernels report the latter for the former.
+func (u *ring) ended(c *Conn, s *stream, ev uring.CQE) {
+	u.discard(ev)
+	switch unix.Errno(-ev.Res) {
+	case unix.ENOBUFS, unix.ECANCELED, unix.EINTR, unix.EAGAIN:
+		return
+	case 0:
+		if s.end == 0 {
+			s.end = endFIN
+		}
+	default:
+		s.end = ev.Res
+	}
+	c.flags |= flagReadable
+}
+
+// hold keeps bytes that may not be delivered now and stops the receive.
+func (u *ring) hold(c *Conn, s *stream, ev uring.CQE) {
+	id, _ := ev.Buffer()
+	l := u.l
+	p := u.r.Bytes(id, int(ev.Res))
+	if have := len(s.held); cap(s.held)-have < len(p) {
+		b := append(l.pool.get(max(2*(have+len(p)), 8<<10)), s.held...)
+		l.pool.put(s.held)
+		l.queued += int64(cap(b) - cap(s.held))
+		s.held = b
+	}
+	s.held = append(s.held, p...)
+	u.r.Return(id)
+	c.flags |= flagReadable
+	if s.receives == recvArmed {
+		s.receives = recvCancelled
+		u.todo = append(u.todo, newTag(opCancel, c.slot, c.gen))
+	}
+}
+
+// release forgets what was held.
+func (u *ring) release(s *stream) {
+	if s.held != nil {
+		u.l.queued -= int64(cap(s.held))
+		u.l.pool.put(s.held)
+		s.held, s.off = nil, 0
+	}
+}
+
+// receive delivers what was held, within the budget, and then receives on.
+func (u *ring) receive(c *Conn) {
+	if !u.serves(c) {
+		u.l.ep.receive(c)
+		return
+	}
+	for {
+		s := &u.streams[c.slot]
+		if c.state >= stateDead || c.flags&flagEOF != 0 || !wants(c) {
+			return
+		}
+		if s.held == nil {
+			break
+		}
+		n := min(len(s.held)-s.off, readSize, u.budget(s))
+		if n <= 0 {
+			c.makeReady()
+			return
+		}
+		keep := copy(u.l.rbuf, c.in)
+		copy(u.l.rbuf[keep:], s.held[s.off:s.off+n])
+		if s.off += n; s.off == len(s.held) {
+			u.release(s)
+		}
+		u.deliver(c, n)
+	}
+	s := &u.streams[c.slot]
+	switch {
+	case s.end != 0:
+		u.finish(c, s.end)
+	case c.flags&flagBroken != 0 && !u.more(c):
+		u.l.broken(c, c.reason) // all that came before the failure is delivered
+	case s.receives == recvIdle:
+		c.flags &^= flagReadable
+		u.arm(c)
+	default:
+		c.flags &^= flagReadable
+	}
+}
+
+// finish reports the end of the input.
+func (u *ring) finish(c *Conn, end int32) {
+	if end != endFIN {
+		u.l.broken(c, os.NewSyscallError("recv", unix.Errno(-end)))
+		return
+	}
+	gone := u.polls(c)&(unix.POLLHUP|unix.POLLERR) != 0
+	u.l.ended(c, gone)
+	if c.state < stateDead {
+		u.watch(c, &u.streams[c.slot], watchGone)
+	}
+}
+
+// more reports whether the receive will bring anything yet.
+func (u *ring) more(c *Conn) bool { return u.polls(c) != 0 }
+
+// polls asks poll(2) about c's input.
+func (u *ring) polls(c *Conn) int16 {
+	p := [...]unix.PollFd{{Fd: c.fd, Events: unix.POLLIN | unix.POLLRDHUP}}
+	if n, err := unix.Poll(p[:], 0); n <= 0 || err != nil {
+		return 0
+	}
+	return p[0].Revents
+}
+
+// takeBack moves what has left the kernel for c, but was not delivered, to the
+// kept input, where it is carried along with the connection.
+func (u *ring) takeBack(c *Conn) {
+	s := &u.streams[c.slot]
+	t := newTag(opRecv, c.slot, c.gen)
+	for i := u.at; i < len(u.events); i++ {
+		if ev := u.events[i]; tag(ev.UserData) == t {
+			if ev.Res > 0 {
+				u.hold(c, s, ev)
+			} else {
+				u.discard(ev)
+			}
+			u.events[i] = uring.CQE{UserData: uint64(newTag(opCancel, 0, 0))}
+		}
+	}
+	if s.held == nil {
+		return
+	}
+	rest := s.held[s.off:]
+	c.bytesIn += uint64(len(rest))
+	b := u.l.pool.get(len(c.in) + len(rest))
+	b = append(append(b, c.in...), rest...)
+	u.l.releaseInput(c)
+	c.in = b
+	u.l.queued += int64(cap(b))
+	u.l.weigh(c)
+}

@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package evloop
+
+import (
+	"os"
+	"runtime"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"penstock/evloop/internal/uring"
+)
+
+// A batch is the sends of one enter. Short output is copied into memory that
+// is not Go's, next to that of others, and a line that goes to many is copied
+// once; long output is sent from where it lies, pinned for the call. Pinning
+// everything would be a search in the heap's tables for each line.
+type batch struct {
+	sends  []send
+	arena  []byte // mapped
+	used   int
+	pinner runtime.Pinner
+
+	shared *Message // the last one that was copied whole,
+	at     int      // and where
+}
+
+// A send is one request of the batch.
+type send struct {
+	c          *Conn
+	total, res int32
+}
+
+const (
+	arenaSize = 256 << 10
+	// copyMost is the longest output that is copied: below it a copy costs
+	// less than a pin and an iovec.
+	copyMost = 2 << 10
+	// iovecsSize is the most that a gathered send takes of the arena.
+	iovecsSize = int(unsafe.Sizeof(uring.Msghdr{})) + maxVectors*int(unsafe.Sizeof(uring.Iovec{}))
+)
+
+func (b *batch) open() (err error) {
+	b.arena, err = unix.Mmap(-1, 0, arenaSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+	return os.NewSyscallError("mmap", err)
+}
+
+func (b *batch) close() { _ = unix.Munmap(b.arena) }
+
+// done notes the result of a send.
+func (b *batch) done(number uint32, res int32) {
+	if int(number) < len(b.sends) {
+		b.sends[number].res = res
+	}
+}
+
+// full reports whether the next send may find no room.
+func (b *batch) full() bool { return b.used+max(copyMost, iovecsSize)+8 > arenaSize }
+
+// take returns the offset of n aligned bytes of the arena.
+func (b *batch) take(n int) int {
+	at := (b.used + 7) &^ 7
+	b.used = at + n
+	return at
+}
+
+func (b *batch) addr(at int) uint64 { return uint64(uintptr(unsafe.Pointer(&b.arena[at]))) }
+
+// fill makes e a request that sends pieces, total bytes in all. m is the
+// message if pieces are the whole of one.
+func (b *batch) fill(e *uring.SQE, pieces [][]byte, total int, m *Message) {
+	e.OpFlags = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL
+	e.Opcode, e.Len = uring.OpSend, uint32(total)
+	switch {
+	case m != nil && m == b.shared:
+		e.Addr = b.addr(b.at)
+	case total <= copyMost:
+		at := b.take(total)
+		to := b.arena[at:at:arenaSize]
+		for _, p := range pieces {
+			to = append(to, p...)
+		}
+		b.shared, b.at = m, at
+		e.Addr = b.addr(at)
+	case len(pieces) == 1:
+		b.pinner.Pin(&pieces[0][0])
+		e.Addr = uint64(uintptr(unsafe.Pointer(&pieces[0][0])))
+	default:
+		e.Opcode, e.Len, e.Addr = uring.OpSendmsg, 1, b.gathered(pieces)
+	}
+}
+
+// gathered builds a message header for pieces and returns its address.
+func (b *batch) gathered(pieces [][]byte) uint64 {
+	const size = int(unsafe.Sizeof(uring.Msghdr{}))
+	at := b.take(size + len(pieces)*int(unsafe.Sizeof(uring.Iovec{})))
+	iov := unsafe.Slice((*uring.Iovec)(unsafe.Pointer(&b.arena[at+size])), len(pieces))
+	for i, p := range pieces {
+		b.pinner.Pin(&p[0])
+		iov[i] = uring.Iovec{Base: uintptr(unsafe.Pointer(&p[0])), Len: uintptr(len(p))}
+	}
+	*(*uring.Msghdr)(unsafe.Pointer(&b.arena[at])) = uring.Msghdr{
+		Iov: uintptr(unsafe.Pointer(&iov[0])), Iovlen: uintptr(len(pieces)),
+	}
+	return b.addr(at)
+}
+
+// reset forgets what the kernel has seen.
+func (b *batch) reset() {
+	clear(b.sends)
+	b.sends, b.used, b.shared = b.sends[:0], 0, nil
+	b.pinner.Unpin()
+}
+
+// send puts c on the list of output to offer. A full queue is offered at once,
+// because it stops the handler, or has it lose messages.
+func (u *ring) send(c *Conn) {
+	if !u.serves(c) {
+		u.l.ep.send(c)
+		return
+	}
+	l := u.l
+	if l.gather.c == c {
+		l.spill(c)
+		l.collectDebt()
+	}
+	if c.state >= stateDead {
+		return
+	}
+	if c.flags&flagOffered == 0 && c.out.bytes > 0 {
+		c.flags |= flagOffered
+		u.out = append(u.out, c)
+	}
+	if c.flags&flagFull != 0 {
+		u.push()
+	}
+}
+
+// push offers all output of the list and follows the results.
+func (u *ring) push() {
+	if !u.enabled || len(u.batch.sends) > 0 {
+		return // before Run the first wait does it; in a push its own loop does
+	}
+	for len(u.out) > 0 && u.failed == nil {
+		u.pushSome()
+	}
+}
+
+// pushSome does one enter with as many sends as it takes.
+func (u *ring) pushSome() {
+	b := &u.batch
+	i := 0
+	for ; i < len(u.out) && !b.full(); i++ {
+		c := u.out[i]
+		if c.state >= stateDead || c.out.bytes == 0 || c.flags&(flagArmed|flagBroken) != 0 {
+			c.flags &^= flagOffered
+			continue
+		}
+		e := u.r.Next()
+		if e == nil {
+			break
+		}
+		c.flags &^= flagOffered
+		pieces, total := u.l.ep.collect(c)
+		var m *Message
+		if len(pieces) == 1 && c.out.off == 0 {
+			m = u.l.nodes.nodes[c.out.head-1].m
+		}
+		b.fill(e, pieces, total, m)
+		e.FD, e.UserData = c.fd, uint64(newTag(opSend, uint32(len(b.sends)), 0))
+		b.sends = append(b.sends, send{c: c, total: int32(total), res: -int32(unix.EINTR)})
+	}
+	rest := copy(u.out, u.out[i:])
+	clear(u.out[rest:])
+	u.out = u.out[:rest]
+	u.submit()
+	if u.failed != nil {
+		return
+	}
+	u.l.enter()
+	u.results()
+	u.l.leave()
+}
+
+// results does what follows from each send. No callback runs meanwhile.
+func (u *ring) results() {
+	l, b := u.l, &u.batch
+	for i := range b.sends {
+		s := &b.sends[i]
+		c := s.c
+		if c.state >= stateDead {
+			continue
+		}
+		switch errno := unix.Errno(-s.res); {
+		case s.res >= 0:
+			l.sent(c, int(s.res))
+			if s.res < s.total {
+				u.awaitRoom(c)
+			}
+		case errno == unix.EAGAIN:
+			u.awaitRoom(c)
+		case errno != unix.EINTR:
+			l.sendFailed(c, os.NewSyscallError("send", errno))
+		}
+		if c.state >= stateDead {
+			continue
+		}
+		if c.out.bytes > 0 {
+			if c.flags&(flagArmed|flagOffered|flagBroken) == 0 {
+				c.flags |= flagOffered // more pieces than one send takes
+				u.out = append(u.out, c)
+			}
+		} else if st := &u.streams[c.slot]; st.watch == watchRoom && c.flags&flagEOF == 0 {
+			st.watch = watchNone
+			l.ep.k.epollDel(int(c.fd))
+		}
+		l.settled(c)
+	}
+	b.reset()
+}
+
+// awaitRoom has epoll report when the kernel takes more. Edge-triggered, it
+// says so at once if that is now. The registration stays until the queue is
+// empty: a send that comes up short means another edge.
+func (u *ring) awaitRoom(c *Conn) {
+	s := &u.streams[c.slot]
+	c.flags |= flagArmed
+	u.watch(c, s, watchRoom)
+}
+
+// watch registers c with epoll for what, if it is not already.
+func (u *ring) watch(c *Conn, s *stream, what watchFor) {
+	if s.watch >= what {
+		return
+	}
+	mask := uint32(edge)
+	if what == watchRoom {
+		mask |= unix.EPOLLOUT
+	}
+	t, k := newToken(kindConn, c.slot, c.gen), &u.l.ep.k
+	var err error
+	if s.watch == watchNone {
+		err = k.epollAdd(int(c.fd), mask, t)
+	} else {
+		err = k.epollMod(int(c.fd), mask, t)
+	}
+	if err != nil {
+		c.fail(err)
+		return
+	}
+	s.watch = what
+}
+
+// ready serves what epoll reports of a connection of the ring: room, and the
+// end of both directions.
+func (u *ring) ready(c *Conn, events uint32) {
+	if events&hangup != 0 {
+		c.flags |= flagHup
+	}
+	if c.flags&flagArmed != 0 && events&(unix.EPOLLOUT|hangup) != 0 {
+		c.flags &^= flagArmed
+		if c.out.bytes > 0 {
+			u.send(c)
+			return
+		}
+	}
+	if events&hangup != 0 && (c.flags&flagEOF != 0 || c.state == stateFlushing) {
+		u.l.ep.hungUp(c)
+	}
+}

@@ -91,7 +91,6 @@ func (r *rig) use(cfg Config) {
 	}
 	l := r.newLoop(cfg)
 	r.l = l
-	r.turn() // a ring only works from the first wait on
 	r.Cleanup(func() {
 		if err := l.Close(); err != nil {
 			r.Errorf("Close = %v", err)

@@ -160,6 +160,7 @@ func staleInBatch(r *rig) {
 }
 
 func endInOpen(r *rig) {
+	r.turn() // what is written before the first turn waits for it with some back ends
 	for name, end := range map[string]func(*Conn){
 		"abort": func(c *Conn) { c.Abort(nil) },
 		"flush": func(c *Conn) { c.Write([]byte("bye")); c.CloseAfterFlush(0, nil) },

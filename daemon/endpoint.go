@@ -61,7 +61,7 @@ var overflows = map[config.Overflow]evloop.Overflow{
 // a completed copy for each connection.
 func connOptions(s *config.Service, svc service.Service) *evloop.Options {
 	o := &evloop.Options{
-		MaxInput:     min(s.MaxLine+maxDelimiter, evloop.DefaultMaxInput),
+		MaxInput:     s.MaxLine + maxDelimiter,
 		Queue:        s.Queue,
 		LowWater:     max(1, s.Queue/2),
 		Overflow:     overflows[s.Overflow],

@@ -40,6 +40,10 @@ func into[T, V any](field func(*T) *V, parse func(any) (V, error)) func(*T, any)
 const (
 	maxConnections = 1 << 20 // fs.nr_open of the kernel, the most a process can open
 	maxText        = 64 * kib
+
+	// LongestLine is the most that max_line can be: the loop keeps 64 KiB of a
+	// client's input, and the longest delimiter has to fit behind the line.
+	LongestLine = 64*kib - 64
 	year           = 365 * 24 * time.Hour
 )
 
@@ -83,7 +87,7 @@ var commonKeys = []key[Service]{
 	{"idle_timeout", nil, into(func(s *Service) *time.Duration { return &s.IdleTimeout }, timeout(year))},
 	{"stall_timeout", nil, into(func(s *Service) *time.Duration { return &s.StallTimeout }, timeout(year))},
 	{"drain_timeout", nil, into(func(s *Service) *time.Duration { return &s.DrainTimeout }, timeout(time.Hour))},
-	{"max_line", nil, into(func(s *Service) *int { return &s.MaxLine }, size(1, mib))},
+	{"max_line", nil, into(func(s *Service) *int { return &s.MaxLine }, size(1, LongestLine))},
 	{"queue", nil, into(func(s *Service) *int { return &s.Queue }, size(256, gib))},
 	{"overflow", nil, into(func(s *Service) *Overflow { return &s.Overflow }, choice(Pause, DropOldest, DropNewest, Disconnect))},
 }
@@ -168,11 +172,15 @@ func setFile(s *Service, v any) error {
 // keys of a room (see rank), so that each of them can be given differently.
 func setPreset(s *Service, v any) error {
 	p, err := choice(PresetNone, PresetTwisted, PresetSelectChat)(v)
-	if err == nil {
-		r := presets[p]
-		s.Room = &r
+	if err != nil {
+		return err
 	}
-	return err
+	r := presets[p]
+	s.Room, s.MaxLine = &r, defaultLine // a later file may take the preset back
+	if p == PresetTwisted {
+		s.MaxLine = twistedLine
+	}
+	return nil
 }
 
 // rank is the order in which the keys of a service are applied: those that

@@ -125,7 +125,7 @@ func TestRoomConversations(t *testing.T) {
 
 // Twisted drops a line of more than 16384 bytes, and says nothing.
 func TestRoomTwistedTooLong(t *testing.T) {
-	r := serve(t, "kind=\"room\"\npreset=\"twisted\"\nmax_line=16384\nwelcome=\"\"")
+	r := serve(t, "kind=\"room\"\npreset=\"twisted\"\nwelcome=\"\"")
 	c := r.dial()
 	line := strings.Repeat("x", 16384)
 	c.send(line + "\r\n")

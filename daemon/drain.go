@@ -3,7 +3,6 @@
 package daemon
 
 import (
-	"fmt"
 	"slices"
 	"time"
 )
@@ -27,13 +26,13 @@ const (
 // beginDrain stops accepting and lets every client finish. Closing an
 // inherited listener refuses nobody: who connects now waits in the service
 // manager's copy for the next start.
-func (d *Daemon) beginDrain() {
+func (d *Daemon) beginDrain(status string) {
 	patience := time.Duration(0)
 	for _, s := range d.cfg.Services {
 		patience = max(patience, s.DrainTimeout)
 	}
 	patience += drainGrace
-	d.tell(d.env.Notifier.Stopping(fmt.Sprintf("stopping, %d connections to drain", d.clients)))
+	d.tell(d.env.Notifier.Stopping(status))
 	d.tell(d.env.Notifier.ExtendTimeout(patience))
 	d.schedule(timerGiveUp, patience)
 	for _, l := range d.listeners() {

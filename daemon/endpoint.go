@@ -142,6 +142,9 @@ func (ep *endpoint) Closed(c *evloop.Conn, err error) {
 	}
 	ep.d.log.closed(ep.conf.Name, c, s, ep.d.loop.Now(), err)
 	ep.d.statusChanged()
+	if ep.d.clients == 0 {
+		ep.d.rested()
+	}
 	if ep.leaving && ep.conns == 0 {
 		ep.d.left(ep)
 	}

@@ -51,6 +51,9 @@ var limitKeys = []key[Limits]{
 	{"connections", nil, into(func(l *Limits) *int { return &l.Connections }, integer(1, maxConnections))},
 	{"per_source", nil, into(func(l *Limits) *int { return &l.PerSource }, integer(0, maxConnections))},
 	{"memory", nil, into(func(l *Limits) *int64 { return &l.Memory }, size[int64](64*kib, 1<<40))},
+	// Not below a second: PID 1 gives a socket up whose service was started 20
+	// times in two (TriggerLimitBurst= in systemd.socket(5)).
+	{"exit_idle", nil, into(func(l *Limits) *time.Duration { return &l.ExitIdle }, duration(true, time.Second, year))},
 }
 
 var logKeys = []key[Log]{

@@ -44,7 +44,7 @@ const (
 	// LongestLine is the most that max_line can be: the loop keeps 64 KiB of a
 	// client's input, and the longest delimiter has to fit behind the line.
 	LongestLine = 64*kib - 64
-	year           = 365 * 24 * time.Hour
+	year        = 365 * 24 * time.Hour
 )
 
 var limitKeys = []key[Limits]{

@@ -87,5 +87,5 @@ func (w *Watch) Close() {
 	}
 	w.closed = true
 	w.loop.watches.remove(w.slot)
-	unix.EpollCtl(w.loop.be.k.epfd, unix.EPOLL_CTL_DEL, w.fd, nil)
+	w.loop.be.k.epollDel(w.fd)
 }

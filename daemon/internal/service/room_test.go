@@ -265,41 +265,6 @@ func (c *testClient) wantPast(line, other string, seen *bool) {
 	c.want(line[len(first):])
 }
 
-// A member that is carried to another loop keeps its name, and is not welcomed
-// again.
-func TestRoomRestored(t *testing.T) {
-	conf := serve(t, `kind="room"`).conf
-	tests := []struct {
-		state, want string
-		fails       bool
-	}{
-		{"true bob", "bob", false},
-		{"false " + addr1, addr1, false},
-		{"", "", false},
-		{"true b@d", "", true},
-		{"rubbish", "", true},
-	}
-	for _, tt := range tests {
-		t.Run(tt.state, func(t *testing.T) {
-			r := newRoom(conf)
-			c := &evloop.Conn{State: &Session{ID: 1}}
-			err := r.Restored(c, []byte(tt.state))
-			if (err != nil) != tt.fails {
-				t.Fatalf("error %v", err)
-			}
-			if tt.fails {
-				return
-			}
-			if m := memberOf(c); m.in != (tt.want != "") || m.in && m.name != tt.want {
-				t.Errorf("restored %+v, want name %q", *m, tt.want)
-			}
-			if saved, err := r.Saved(c); err != nil || string(saved) != tt.state {
-				t.Errorf("saved again: %q, %v", saved, err)
-			}
-		})
-	}
-}
-
 func TestTemplate(t *testing.T) {
 	tests := []struct {
 		in   string

@@ -295,3 +295,60 @@ func BenchmarkRoomRender(b *testing.B) {
 		}
 	}
 }
+
+// A turnMeter counts, for the input of the room it stands before, what is
+// taken within one turn of the loop.
+type turnMeter struct {
+	Service
+	turn        int   // counted by a function that posts itself
+	taken       []int // bytes, by turn
+	outstanding bool  // the function is to post itself again
+}
+
+func (m *turnMeter) Data(c *evloop.Conn, p []byte) int {
+	n := m.Service.Data(c, p)
+	m.taken[m.turn] += n
+	return n
+}
+
+// tick runs once a turn, for functions posted by a function wait for the next.
+func (m *turnMeter) tick(l *evloop.Loop) {
+	m.turn++
+	m.taken = append(m.taken, 0)
+	if m.outstanding {
+		l.Post(func() { m.tick(l) })
+	}
+}
+
+// A read full of empty lines is a million deliveries in a room of 16, and more
+// in a larger one. It is spread over turns, so that whoever else has something
+// to say waits for the deliveries of one turn and not for all.
+func TestRoomFloodIsSpreadOverTurns(t *testing.T) {
+	const members, flood = 64, 16 << 10
+	const most = deliveries / members // lines of one byte
+	m := &turnMeter{taken: make([]int, 1), outstanding: true}
+	r := serve(t, "kind=\"room\"\nwelcome=\"\"\nmessage=\"{line}\"\noverflow=\"drop-newest\"", func(r *rig) {
+		m.Service, r.svc = r.svc, m
+	})
+	clients := make([]*testClient, members)
+	for i := range clients {
+		clients[i] = r.dial()
+	}
+	r.do(func() { m.tick(r.loop) })
+	clients[0].send(strings.Repeat("\n", flood))
+	clients[0].shut()
+	clients[0].rest()
+	r.do(func() { m.outstanding = false })
+
+	busy, total := 0, 0
+	for _, n := range m.taken {
+		if n > most {
+			t.Fatalf("%d lines taken in one turn, want %d at most", n, most)
+		}
+		total += n
+		busy += min(n, 1)
+	}
+	if total != flood || busy < flood/most {
+		t.Errorf("%d lines taken in %d turns, want %d in %d or more", total, busy, flood, flood/most)
+	}
+}

@@ -95,6 +95,9 @@ func (d *Daemon) loaded(cfg *config.Config, err error) {
 	if err != nil {
 		d.log.notApplied(err)
 	}
+	if d.env.Reloaded != nil {
+		d.env.Reloaded(d.status(), err)
+	}
 	d.trigger(settled)
 }
 

@@ -32,6 +32,7 @@ import (
 //	await PROC REGEXP             a line of its output
 //	notified REGEXP               a message to the service manager
 //	signal PROC NAME
+//	pid VAR PROC                  VAR is its number
 //	exited PROC STATUS
 //	dial CONN ADDR, send CONN TEXT, recv CONN TEXT, shut CONN, hangup CONN
 //	flood CONN N TEXT             sends it N times, in the background
@@ -234,6 +235,10 @@ func notified(ts *testscript.TestScript, _ bool, args []string) {
 
 func signalProc(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(worldOf(ts).procs[args[0]].cmd.Process.Signal(unix.SignalNum(args[1])))
+}
+
+func pid(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Setenv(args[0], strconv.Itoa(worldOf(ts).procs[args[1]].cmd.Process.Pid))
 }
 
 func exited(ts *testscript.TestScript, _ bool, args []string) {

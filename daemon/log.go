@@ -98,6 +98,12 @@ func logMistakes(log *slog.Logger, err error) bool {
 	return ok
 }
 
+// LogNotifyFailed says that the service manager will not learn how the process
+// is doing, which works without.
+func LogNotifyFailed(log *slog.Logger, err error) {
+	log.Warn("service manager not told", slog.Any(keyErr, err))
+}
+
 // LogReportFailed says that nobody who waits for the result of a reload will
 // learn of it.
 func LogReportFailed(log *slog.Logger, err error) {
@@ -184,7 +190,7 @@ func (j *journal) signalIgnored(signal string) {
 }
 
 func (j *journal) notifyFailed(err error) {
-	j.log.Warn("service manager not told", slog.Any(keyErr, err))
+	LogNotifyFailed(j.log, err)
 }
 
 func (j *journal) acceptFails(name, address string, err error) {

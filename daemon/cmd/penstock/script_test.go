@@ -162,6 +162,7 @@ type proc struct {
 func start(ts *testscript.TestScript, _ bool, args []string) {
 	w := worldOf(ts)
 	var names, files string
+	var asked []string // comes last, so that it counts
 	env := append(os.Environ(), "NOTIFY_SOCKET=", "LISTEN_FDS=")
 	for len(args) > 1 && args[0][0] == '-' {
 		switch args[0] {
@@ -170,7 +171,7 @@ func start(ts *testscript.TestScript, _ bool, args []string) {
 		case "-n":
 			files = args[1]
 		case "-e":
-			env = append(env, args[1])
+			asked = append(asked, args[1])
 		}
 		args = args[2:]
 	}
@@ -184,7 +185,7 @@ func start(ts *testscript.TestScript, _ bool, args []string) {
 		argv = append([]string{"prlimit", "--nofile=" + files, "--"}, argv...)
 	}
 	p := &proc{cmd: exec.Command(argv[0], argv[1:]...), out: newTranscript(), done: make(chan struct{})}
-	p.cmd.Dir, p.cmd.Env = ts.MkAbs("."), env
+	p.cmd.Dir, p.cmd.Env = ts.MkAbs("."), append(env, asked...)
 	for name := range strings.SplitSeq(names, ":") {
 		if f := w.sockets[name]; f != nil {
 			p.cmd.ExtraFiles = append(p.cmd.ExtraFiles, f)

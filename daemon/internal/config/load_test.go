@@ -280,7 +280,7 @@ func TestPresetLine(t *testing.T) {
 }
 
 // The shell loop of the built-in handler passes escapes on untouched and does
-// not choke on messages without text.
+// not leave messages without text unanswered: their clients wait.
 func TestBuiltinHandler(t *testing.T) {
 	argv := service(t, Builtin(), "handler").Handler.Command
 	cmd := exec.Command(argv[0], argv[1:]...)
@@ -304,7 +304,7 @@ func TestBuiltinHandler(t *testing.T) {
 		}
 		got = append(got, r)
 	}
-	want := []reply{{7, "you said: a \"b\" \\n %s $HOME\n"}, {9, "you said: "}}
+	want := []reply{{7, "you said: a \"b\" \\n %s $HOME\n"}, {8, "you said: no text"}, {9, "you said: "}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}

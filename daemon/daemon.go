@@ -30,6 +30,10 @@ type Env struct {
 	Load    func() (*config.Config, error)
 	Builtin bool // the configuration is the built-in example
 
+	// Reloaded is called with the result of each reload and the status line
+	// that goes with it, before the next one begins; nil: nobody asks.
+	Reloaded func(status string, err error)
+
 	// Managed is set when a unit started the process: it never binds then,
 	// and Inherited is all there is.
 	Managed   bool
@@ -71,6 +75,8 @@ type Daemon struct {
 	flushDue  bool  // a flush of the log is
 	leftDue   bool  // a look at who is left is
 	cut       int   // connections that outlived the drain
+
+	idleTimer evloop.TimerID // while there is no client and exit_idle is set
 }
 
 // New prepares everything that can go wrong: limits, services, sockets. The
@@ -174,7 +180,7 @@ func (d *Daemon) trigger(t trigger) {
 		d.beginReload()
 	}
 	if do&drain != 0 {
-		d.beginDrain()
+		d.beginDrain(d.why(t))
 	}
 	if do&finish != 0 {
 		d.loop.Stop()
@@ -183,6 +189,7 @@ func (d *Daemon) trigger(t trigger) {
 
 func (d *Daemon) sayReady(first bool) {
 	d.tell(d.env.Notifier.Ready(d.status()))
+	d.rested()
 	if !first {
 		return
 	}
@@ -225,6 +232,7 @@ const (
 	timerGiveUp
 	timerFlush
 	timerLeft
+	timerIdle
 )
 
 func (d *Daemon) schedule(kind int, after time.Duration) {
@@ -249,6 +257,8 @@ func (d *Daemon) Expired(_ *evloop.Loop, t evloop.Timer) {
 	case timerLeft:
 		d.leftDue = false
 		d.stopIfDrained()
+	case timerIdle:
+		d.exitIfIdle()
 	}
 }
 

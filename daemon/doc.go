@@ -12,7 +12,8 @@
 //	New       limits, loop, services, sockets: match the inherited or bind
 //	Run       catch signals, start services, arm listeners, READY=1, loop
 //	          … SIGHUP: read and check off the loop, swap on it …
-//	          SIGTERM: STOPPING=1, close listeners, drain, exit 0
+//	          SIGTERM, or nobody came for exit_idle:
+//	          STOPPING=1, close listeners, drain, exit 0
 //
 // # Who opens the sockets
 //

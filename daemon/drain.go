@@ -3,7 +3,6 @@
 package daemon
 
 import (
-	"fmt"
 	"slices"
 	"time"
 )
@@ -20,6 +19,9 @@ const (
 	// keeps by itself: it is for a handler's program, which has 2 s until
 	// SIGTERM and 2 s more until SIGKILL.
 	drainGrace = 5 * time.Second
+	// exitGrace is for what comes after the loop: records that wait for a busy
+	// journal, and the end of the process.
+	exitGrace = 3 * time.Second
 	// leftInterval is how often the loop is looked at in that time.
 	leftInterval = 20 * time.Millisecond
 )
@@ -27,14 +29,16 @@ const (
 // beginDrain stops accepting and lets every client finish. Closing an
 // inherited listener refuses nobody: who connects now waits in the service
 // manager's copy for the next start.
-func (d *Daemon) beginDrain() {
+func (d *Daemon) beginDrain(status string) {
 	patience := time.Duration(0)
 	for _, s := range d.cfg.Services {
 		patience = max(patience, s.DrainTimeout)
 	}
 	patience += drainGrace
-	d.tell(d.env.Notifier.Stopping(fmt.Sprintf("stopping, %d connections to drain", d.clients)))
-	d.tell(d.env.Notifier.ExtendTimeout(patience))
+	d.tell(d.env.Notifier.Stopping(status))
+	// Whether TimeoutStopSec= is shorter is not known here, and asking for less
+	// than it allows takes nothing away: systemd only ever moves the time on.
+	d.tell(d.env.Notifier.ExtendTimeout(patience + exitGrace))
 	d.schedule(timerGiveUp, patience)
 	for _, l := range d.listeners() {
 		l.close()

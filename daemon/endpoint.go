@@ -56,14 +56,13 @@ var overflows = map[config.Overflow]evloop.Overflow{
 	config.Disconnect: evloop.Disconnect,
 }
 
-// connOptions translates the service's keys; one value serves all its
-// connections. Every field that has a default is set, or the loop would keep
-// a completed copy for each connection.
+// connOptions translates the service's keys. One value serves all connections
+// of the service, each of which holds a pointer to it; a reload makes a new one
+// and leaves it to the connections that come after it.
 func connOptions(s *config.Service, svc service.Service) *evloop.Options {
 	o := &evloop.Options{
-		MaxInput:     min(s.MaxLine+maxDelimiter, evloop.DefaultMaxInput),
+		MaxInput:     s.MaxLine + maxDelimiter,
 		Queue:        s.Queue,
-		LowWater:     max(1, s.Queue/2),
 		Overflow:     overflows[s.Overflow],
 		IdleTimeout:  s.IdleTimeout,
 		StallTimeout: s.StallTimeout,
@@ -142,6 +141,9 @@ func (ep *endpoint) Closed(c *evloop.Conn, err error) {
 	}
 	ep.d.log.closed(ep.conf.Name, c, s, ep.d.loop.Now(), err)
 	ep.d.statusChanged()
+	if ep.d.clients == 0 {
+		ep.d.rested()
+	}
 	if ep.leaving && ep.conns == 0 {
 		ep.d.left(ep)
 	}

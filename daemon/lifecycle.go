@@ -33,6 +33,7 @@ const (
 	settled                  // the new configuration is in force, or refused
 	terminate                // SIGTERM or SIGINT
 	drained                  // the last connection has closed
+	idled                    // nobody has come for exit_idle, and nobody waits
 )
 
 // life is a phase and the one thing that can be owed in it: a reload that was
@@ -66,7 +67,7 @@ func step(l life, t trigger) (life, effect) {
 			return l, finish
 		}
 		return l, noEffects
-	case t == terminate:
+	case t == terminate, t == idled && l.phase == ready:
 		return life{phase: stopping}, drain
 	case t == hangup && l.phase == ready:
 		return life{phase: reloading}, reload
@@ -80,5 +81,7 @@ func step(l life, t trigger) (life, effect) {
 		}
 		return life{phase: ready}, sayReady
 	}
-	return l, noEffects // drained while serving: there just is nobody
+	// Drained while serving: there just is nobody. Idle during a reload: its
+	// end begins the time anew.
+	return l, noEffects
 }

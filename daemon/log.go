@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"strconv"
+	"time"
 
 	"penstock/daemon/internal/config"
 	"penstock/daemon/internal/service"
@@ -56,6 +57,7 @@ const (
 const (
 	idReady       = "339586fe9749450eab7da5bb7f4867f8"
 	idStopping    = "6ff947479a4a4f519f0167437cff4721"
+	idIdle        = "3fc389fe9a4b470597fbe04111276f95"
 	idStopped     = "8b76b76afa824a20bdeb7b33b3dc5ad2"
 	idApplied     = "2a94423e41764e0b8d179b9930caac03"
 	idNotApplied  = "c6ba6f889b8f4dac85af732d1ca2a43d"
@@ -96,6 +98,18 @@ func logMistakes(log *slog.Logger, err error) bool {
 	return ok
 }
 
+// LogNotifyFailed says that the service manager will not learn how the process
+// is doing, which works without.
+func LogNotifyFailed(log *slog.Logger, err error) {
+	log.Warn("service manager not told", slog.Any(keyErr, err))
+}
+
+// LogReportFailed says that nobody who waits for the result of a reload will
+// learn of it.
+func LogReportFailed(log *slog.Logger, err error) {
+	log.Error("result of the reload not reported", slog.Any(keyErr, err))
+}
+
 func (j *journal) ready(version string, services, listeners int) {
 	j.log.Info("daemon ready", messageID(idReady), slog.String("version", version),
 		slog.Int(keyServices, services), slog.Int(keyListeners, listeners))
@@ -103,6 +117,10 @@ func (j *journal) ready(version string, services, listeners int) {
 
 func (j *journal) stopping(signal string, conns int) {
 	j.log.Info("daemon stopping", messageID(idStopping), slog.String(keySignal, signal), slog.Int(keyConns, conns))
+}
+
+func (j *journal) idle(after time.Duration) {
+	j.log.Info("daemon idle, stopping", messageID(idIdle), slog.Int64(keyElapsed, after.Microseconds()))
 }
 
 func (j *journal) stopped(cut int) {
@@ -172,7 +190,7 @@ func (j *journal) signalIgnored(signal string) {
 }
 
 func (j *journal) notifyFailed(err error) {
-	j.log.Warn("service manager not told", slog.Any(keyErr, err))
+	LogNotifyFailed(j.log, err)
 }
 
 func (j *journal) acceptFails(name, address string, err error) {

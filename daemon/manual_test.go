@@ -3,6 +3,7 @@
 package daemon
 
 import (
+	"log/slog"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -20,12 +21,38 @@ func TestManual(t *testing.T) {
 			t.Errorf("field %s is not in the manual", name)
 		}
 	}
-	reasons := []string{unnamedReason}
+	reasons := append(refusalReasons(t), cutReasons(t)...)
 	for _, c := range closeReasons {
 		reasons = append(reasons, c.reason)
 	}
+	if len(reasons) < 15 {
+		t.Fatalf("only %d reasons found, the patterns of this test are out of date", len(reasons))
+	}
+	for _, r := range reasons {
+		if !regexp.MustCompile(`(?m)^\.It Cm .*\b` + r + `\b`).MatchString(page) {
+			t.Errorf("reason %s is not in the manual", r)
+		}
+	}
+}
+
+// refusalReasons returns every REASON a client can be refused for.
+func refusalReasons(t *testing.T) (reasons []string) {
+	t.Helper()
 	for _, m := range regexp.MustCompile(`refused[A-Z]\w* += "(\w+)"`).FindAllStringSubmatch(string(mustRead(t, "reason.go")), -1) {
 		reasons = append(reasons, m[1])
+	}
+	return reasons
+}
+
+// cutReasons returns every REASON of a connection that was cut: an end that is
+// logged above debug, the services' own included.
+func cutReasons(t *testing.T) []string {
+	t.Helper()
+	reasons := []string{unnamedReason}
+	for _, c := range closeReasons {
+		if c.level > slog.LevelDebug {
+			reasons = append(reasons, c.reason)
+		}
 	}
 	sources, err := filepath.Glob("internal/service/*.go")
 	if err != nil {
@@ -36,14 +63,7 @@ func TestManual(t *testing.T) {
 			reasons = append(reasons, m[1])
 		}
 	}
-	if len(reasons) < 15 {
-		t.Fatalf("only %d reasons found, the patterns of this test are out of date", len(reasons))
-	}
-	for _, r := range reasons {
-		if !regexp.MustCompile(`(?m)^\.It Cm .*\b` + r + `\b`).MatchString(page) {
-			t.Errorf("reason %s is not in the manual", r)
-		}
-	}
+	return reasons
 }
 
 func mustRead(t *testing.T, path string) []byte {

@@ -62,10 +62,13 @@ func diff(old, next *config.Config) (p plan) {
 
 // sameService reports whether what runs for a can go on for b: all that the
 // service itself was made from is equal. Everything else is the endpoint's,
-// except that services which reply have to know what overflow does to replies.
+// except that services which reply have to know what overflow does to replies,
+// and two keep what they send below the queue's bound.
 func sameService(a, b *config.Service) bool {
 	pushes := a.Kind == config.KindRoom || a.Kind == config.KindTicker
-	return a.Kind == b.Kind && a.MaxLine == b.MaxLine && (pushes || a.Overflow == b.Overflow) &&
+	measures := a.Kind == config.KindChargen || a.Kind == config.KindRoom && a.Room.History > 0
+	return a.Kind == b.Kind && a.MaxLine == b.MaxLine &&
+		(pushes || a.Overflow == b.Overflow) && (!measures || a.Queue == b.Queue) &&
 		reflect.DeepEqual(a.Lookup, b.Lookup) && reflect.DeepEqual(a.Ticker, b.Ticker) &&
 		reflect.DeepEqual(a.Handler, b.Handler) && reflect.DeepEqual(a.Room, b.Room) &&
 		reflect.DeepEqual(a.QOTD, b.QOTD)
@@ -91,6 +94,9 @@ func (d *Daemon) loaded(cfg *config.Config, err error) {
 	d.refusal = err
 	if err != nil {
 		d.log.notApplied(err)
+	}
+	if d.env.Reloaded != nil {
+		d.env.Reloaded(d.status(), err)
 	}
 	d.trigger(settled)
 }

@@ -59,7 +59,7 @@ func emfileThenClose(r *rig) {
 	}
 	release := exhaust(r.T, 1)
 	defer release()
-	r.conns(1)
+	r.connected(1)
 	r.spin("an error", func() bool { return r.l.Stats().AcceptErrors > 0 })
 	if len(d.failed) != 1 || !errors.Is(d.failed[0], unix.EMFILE) || ln.Dead() {
 		r.Fatalf("Failed(%v), dead %t; want EMFILE once", d.failed, ln.Dead())
@@ -104,7 +104,7 @@ func emfileThenTimer(r *rig) {
 		r.Errorf("waits %v after 4 rounds", ln.delay)
 	}
 	release()
-	r.conns(3)
+	r.connected(3)
 	if ln.delay != 0 {
 		r.Errorf("waits %v after success, want the next spell to start afresh", ln.delay)
 	}
@@ -154,7 +154,7 @@ func TestAcceptErrorsOfSystem(t *testing.T) {
 			ln, d := r.listen(8)
 			dial(t, ln.FD())
 			began := monotonic()
-			r.conns(1)
+			r.connected(1)
 			if waited := monotonic().Sub(began); waited < retryFirst+2*retryFirst+4*retryFirst {
 				t.Errorf("3 errors within %v, want the back-off to double from %v", waited, retryFirst)
 			}
@@ -184,7 +184,7 @@ func TestAcceptWithoutWatches(t *testing.T) {
 	for range 4 {
 		peers = append(peers, dial(t, ln.FD()))
 	}
-	r.conns(1)
+	r.connected(1)
 	if len(d.failed) != 1 || !errors.Is(d.failed[0], unix.ENOSPC) {
 		t.Errorf("Failed(%v), want ENOSPC once", d.failed)
 	}

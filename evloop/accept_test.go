@@ -63,7 +63,7 @@ func (r *rig) listenOn(fd int) (*Listener, *door) {
 	return ln, d
 }
 
-func (r *rig) conns(n int) {
+func (r *rig) connected(n int) {
 	r.Helper()
 	r.until("connections", func() bool { return r.l.Stats().Conns == n })
 }
@@ -99,7 +99,7 @@ func acceptLimit(r *rig) {
 	for range 5 {
 		peers = append(peers, dial(r.T, ln.FD()))
 	}
-	r.conns(2)
+	r.connected(2)
 	for range 3 {
 		r.turn()
 	}
@@ -121,9 +121,9 @@ func acceptRaisedLimit(r *rig) {
 	for range 3 {
 		dial(r.T, ln.FD())
 	}
-	r.conns(1)
+	r.connected(1)
 	r.do(func() { r.l.SetLimits(3, 0) })
-	r.conns(3)
+	r.connected(3)
 }
 
 // O_NONBLOCK belongs to the open file description. If the loop trusted it,
@@ -140,7 +140,7 @@ func acceptBlocking(r *rig) {
 			r.Fatal(err)
 		}
 		dial(r.T, ln.FD())
-		r.conns(i + 1)
+		r.connected(i + 1)
 	}
 }
 
@@ -205,7 +205,7 @@ func acceptState(r *rig) {
 	r.onOpen = func(c *Conn) { states = append(states, c.State) }
 	dial(r.T, ln.FD())
 	dial(r.T, ln.FD())
-	r.conns(2)
+	r.connected(2)
 	if len(states) != 2 || states[0] != 1 || states[1] != 2 {
 		r.Errorf("states in Open: %v, want 1 and 2", states)
 	}
@@ -223,7 +223,7 @@ func acceptPaused(r *rig) {
 		r.Error("accepted while paused")
 	}
 	r.do(ln.Resume)
-	r.conns(1)
+	r.connected(1)
 }
 
 // The backlog belongs to whoever holds the socket next.
@@ -237,7 +237,7 @@ func acceptClosed(r *rig) {
 	d.onEnter = func(ln *Listener) { ln.Close() }
 	dial(r.T, dup)
 	dial(r.T, dup)
-	r.conns(1)
+	r.connected(1)
 	r.turn()
 	if got := r.l.Stats(); got.Listeners != 0 || got.Accepted != 1 {
 		r.Errorf("%d listeners, %d accepted; want none and 1", got.Listeners, got.Accepted)
@@ -293,7 +293,7 @@ func acceptPeers(r *rig) {
 func acceptFlags(r *rig) {
 	ln, d := r.listen(8)
 	dial(r.T, ln.FD())
-	r.conns(1)
+	r.connected(1)
 	fd := uintptr(d.fds[0])
 	if fl, err := unix.FcntlInt(fd, unix.F_GETFL, 0); err != nil || fl&unix.O_NONBLOCK == 0 {
 		r.Errorf("flags %#x, %v; want O_NONBLOCK", fl, err)

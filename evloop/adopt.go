@@ -87,5 +87,5 @@ func (w *Watch) Close() {
 	}
 	w.closed = true
 	w.loop.watches.remove(w.slot)
-	unix.EpollCtl(w.loop.ep.k.epfd, unix.EPOLL_CTL_DEL, w.fd, nil)
+	w.loop.ep.k.epollDel(w.fd)
 }

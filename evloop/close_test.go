@@ -261,8 +261,8 @@ func abortResets(r *rig) {
 // Otherwise the peer would take a cut reply for a whole one.
 func closeUnsentResets(r *rig) {
 	c, p := r.tcp()
-	c.SetOptions(&Options{StallTimeout: time.Millisecond})
 	r.stick(c)
+	c.SetOptions(&Options{StallTimeout: time.Millisecond})
 	r.ends(c, ErrStalled)
 	if _, err := p.receive(); !errors.Is(err, unix.ECONNRESET) {
 		r.Errorf("peer: %v, want ECONNRESET", err)

@@ -260,7 +260,7 @@ func (e *epoll) read(c *Conn, n int, errno unix.Errno, size int) bool {
 	case n == 0:
 		l.ended(c, c.flags&flagHup != 0 || !c.kind.writes())
 		return false
-	case n > size:
+	case n > size && c.state != stateLingering:
 		l.broken(c, ErrTruncated)
 		return false
 	}

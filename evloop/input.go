@@ -51,6 +51,12 @@ func (l *Loop) keep(c *Conn, rest []byte) {
 		c.fail(ErrInputFull)
 		return
 	}
+	l.store(c, rest)
+	l.collectDebt()
+}
+
+// store replaces the kept input; rest does not alias it.
+func (l *Loop) store(c *Conn, rest []byte) {
 	if cap(c.in) < len(rest) || cap(c.in) > 4*max(len(rest), poolMin) {
 		l.releaseInput(c)
 		c.in = l.pool.get(len(rest))
@@ -58,7 +64,6 @@ func (l *Loop) keep(c *Conn, rest []byte) {
 	}
 	c.in = append(c.in[:0], rest...)
 	l.weigh(c)
-	l.collectDebt()
 }
 
 // releaseInput gives the kept input's buffer back.

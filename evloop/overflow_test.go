@@ -199,8 +199,8 @@ func dropBehindHuge(r *rig) {
 
 func disconnectResets(r *rig) {
 	c, p := r.tcp()
-	c.SetOptions(&Options{Queue: 10_000, Overflow: Disconnect})
 	r.stick(c)
+	c.SetOptions(&Options{Queue: 10_000, Overflow: Disconnect})
 	refused := false
 	r.do(func() {
 		for range 100 {
@@ -244,8 +244,8 @@ func farewell(r *rig) {
 
 func farewellUnread(r *rig) {
 	c, _ := r.unix()
-	c.SetOptions(&Options{Queue: 1000, Overflow: Disconnect, Farewell: []byte("bye\n"), FarewellTimeout: time.Millisecond})
 	r.stick(c)
+	c.SetOptions(&Options{Queue: 1000, Overflow: Disconnect, Farewell: []byte("bye\n"), FarewellTimeout: time.Millisecond})
 	r.do(func() {
 		for range 20 {
 			c.Write(make([]byte, 100))

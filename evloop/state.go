@@ -134,19 +134,20 @@ func (l *Loop) Restore(fd int, h Handler, state any, saved []byte) (*Conn, error
 	l.enter()
 	defer l.leave()
 	r.apply(c)
-	if rs, ok := h.(Restorer); ok {
-		err = rs.Restored(c, r.state)
-	} else {
-		h.Open(c)
-	}
-	if err == nil {
-		err = l.be.open(c)
+	if err = l.be.open(c); err == nil { // before the callback, which may write more than the kernel takes
+		if rs, ok := h.(Restorer); !ok {
+			h.Open(c)
+		} else if err = rs.Restored(c, r.state); err != nil {
+			c.flags |= flagDetached
+			l.be.end(c)
+		}
 	}
 	if err != nil {
 		l.forget(c)
 		return nil, fmt.Errorf("evloop: restore fd %d: %w", fd, err)
 	}
-	l.settled(c)
+	l.collectDebt()
+	c.makeDirty() // what was saved may have been flushed already, or too much
 	return c, nil
 }
 
@@ -212,8 +213,8 @@ func (r *record) apply(c *Conn) {
 		c.flags |= flagMark
 	}
 	c.reason = reasonOf(string(r.reason))
-	l.keep(c, r.in)
 	if len(r.in) > 0 {
+		l.store(c, r.in)
 		c.flags |= flagReplay // it may be complete: a pause can have held it back
 		c.makeReady()
 	}

@@ -30,7 +30,8 @@ if [ -z "${APT_KEY:-}" ]; then
 	GNUPGHOME=$out.key
 	export GNUPGHOME
 	if [ ! -d "$GNUPGHOME" ]; then
-		mkdir -m 0700 -p "$GNUPGHOME"
+		mkdir -p "$(dirname "$GNUPGHOME")"
+		mkdir -m 0700 "$GNUPGHOME"
 		gpg --batch --quiet --passphrase '' --quick-generate-key 'penstock archive' ed25519 sign never
 	fi
 	APT_KEY=$(gpg --batch --list-secret-keys --with-colons | awk -F: '$1 == "fpr" { print $10; exit }')

@@ -17,13 +17,15 @@
 # the reply, hence the \n.
 
 while IFS= read -r line; do
-	case $line in
-	*'"event":"message"'*'"data":"'*) ;;
-	*) continue ;; # open, close, and bytes that are not UTF-8 ("base64")
-	esac
 	conn=${line#*'"conn":'}
 	conn=${conn%%,*}
-	data=${line#*'"data":"'}
-	data=${data%'"}'}
+	case $line in
+	*'"data":"'*)
+		data=${line#*'"data":"'}
+		data=${data%'"}'}
+		;;
+	*'"base64":"'*) data='no text' ;; # bytes that are not UTF-8
+	*) continue ;;                    # open, close: nobody waits for a reply
+	esac
 	printf '{"conn":%s,"data":"you said: %s\\n"}\n' "$conn" "$data"
 done

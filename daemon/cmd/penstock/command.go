@@ -20,6 +20,8 @@ var commands = []command{
 	{"run", run},
 	{"check", check},
 	{"units", units},
+	{"apply", applyFile},
+	{"reload", reload},
 	{"version", printVersion},
 }
 
@@ -28,6 +30,8 @@ const usage = `usage: penstock COMMAND [ARGUMENTS]
   run [-c FILE]     serve; without a file, a built-in example on loopback
   check [-c FILE]   report every mistake in the configuration
   units [-c FILE]   print the systemd units that the configuration makes
+  apply             put the changed configuration in force, sockets included
+  reload [-c FILE]  have the running daemon read its files again
   version           print the version
 
 penstock COMMAND -h tells more; penstock(8) and penstock.toml(5) tell all.

@@ -54,7 +54,7 @@ func TestScript(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup:               newWorld,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"port": freePort, "expand": expand, "listen": listen, "start": start, "await": await, "signal": signalProc,
+			"port": freePort, "expand": expand, "listen": listen, "start": start, "await": await, "signal": signalProc, "pid": pid,
 			"exited": exited, "notified": notified,
 			"dial": dial, "send": send, "flood": flood, "stuff": stuff, "recv": recv, "eof": eof, "refused": refused, "hangup": hangup, "shut": shut,
 		},

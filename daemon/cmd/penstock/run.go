@@ -3,7 +3,6 @@
 package main
 
 import (
-	"cmp"
 	"errors"
 	"flag"
 	"log/slog"
@@ -47,17 +46,26 @@ func run(p process, args []string) int {
 	}})
 	defer sink.Close(logPatience)
 	log := slog.New(handler)
-	env, err := p.environment()
+	env := p.environment(log)
 	env.Log, env.Level, env.Flush = log, level, sink.Flush
-	if err != nil {
-		return fail(env, err, exitFailed)
+	if p.inheritErr != nil {
+		return fail(env, p.inheritErr, exitFailed)
 	}
 	env.Builtin = *file == ""
+	var began time.Duration // of the latest reading; reloads never overlap
 	env.Load = func() (*config.Config, error) {
+		began = monotonic()
 		if *file == "" {
 			return config.Builtin(), nil
 		}
 		return config.Load(*file)
+	}
+	if dir := runtimeFolder(); dir != "" {
+		env.Reloaded = func(status string, err error) {
+			if err := (outcome{began, err, status}).write(dir); err != nil {
+				daemon.LogReportFailed(log, err)
+			}
+		}
 	}
 	return p.serve(env, &running)
 }
@@ -99,15 +107,20 @@ func fail(env daemon.Env, err error, status int) int {
 	return status
 }
 
-// environment is what the service manager has said, if one started us.
-func (p process) environment() (env daemon.Env, err error) {
+// environment is what the service manager has said, if one started us. That it
+// cannot be told how we are is no reason to leave its clients alone: a manager
+// that insists on READY=1 will end the process itself.
+func (p process) environment(log *slog.Logger) (env daemon.Env) {
 	env.Version, env.Inherited = version, p.inherited
-	env.Notifier, err = systemd.NewNotifier()
-	if err == nil {
-		env.Watchdog, err = systemd.WatchdogInterval()
+	var err error
+	env.Managed = p.inherited.Activated || os.Getenv("NOTIFY_SOCKET") != "" || startedByUnit()
+	if env.Notifier, err = systemd.NewNotifier(); err != nil {
+		daemon.LogNotifyFailed(log, err)
 	}
-	env.Managed = p.inherited.Activated || env.Notifier != nil || startedByUnit()
-	return env, cmp.Or(p.inheritErr, err)
+	if env.Watchdog, err = systemd.WatchdogInterval(); err != nil {
+		daemon.LogNotifyFailed(log, err)
+	}
+	return env
 }
 
 // startedByUnit tells a process that a unit's ExecStart= started from a shell

@@ -32,6 +32,7 @@ import (
 //	await PROC REGEXP             a line of its output
 //	notified REGEXP               a message to the service manager
 //	signal PROC NAME
+//	pid VAR PROC                  VAR is its number
 //	exited PROC STATUS
 //	dial CONN ADDR, send CONN TEXT, recv CONN TEXT, shut CONN, hangup CONN
 //	flood CONN N TEXT             sends it N times, in the background
@@ -161,6 +162,7 @@ type proc struct {
 func start(ts *testscript.TestScript, _ bool, args []string) {
 	w := worldOf(ts)
 	var names, files string
+	var asked []string // comes last, so that it counts
 	env := append(os.Environ(), "NOTIFY_SOCKET=", "LISTEN_FDS=")
 	for len(args) > 1 && args[0][0] == '-' {
 		switch args[0] {
@@ -169,7 +171,7 @@ func start(ts *testscript.TestScript, _ bool, args []string) {
 		case "-n":
 			files = args[1]
 		case "-e":
-			env = append(env, args[1])
+			asked = append(asked, args[1])
 		}
 		args = args[2:]
 	}
@@ -183,7 +185,7 @@ func start(ts *testscript.TestScript, _ bool, args []string) {
 		argv = append([]string{"prlimit", "--nofile=" + files, "--"}, argv...)
 	}
 	p := &proc{cmd: exec.Command(argv[0], argv[1:]...), out: newTranscript(), done: make(chan struct{})}
-	p.cmd.Dir, p.cmd.Env = ts.MkAbs("."), env
+	p.cmd.Dir, p.cmd.Env = ts.MkAbs("."), append(env, asked...)
 	for name := range strings.SplitSeq(names, ":") {
 		if f := w.sockets[name]; f != nil {
 			p.cmd.ExtraFiles = append(p.cmd.ExtraFiles, f)
@@ -234,6 +236,10 @@ func notified(ts *testscript.TestScript, _ bool, args []string) {
 
 func signalProc(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(worldOf(ts).procs[args[0]].cmd.Process.Signal(unix.SignalNum(args[1])))
+}
+
+func pid(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Setenv(args[0], strconv.Itoa(worldOf(ts).procs[args[1]].cmd.Process.Pid))
 }
 
 func exited(ts *testscript.TestScript, _ bool, args []string) {

@@ -25,6 +25,10 @@ type Limits struct {
 	Connections int   // open at once, 1 or more
 	PerSource   int   // default of Service.PerSource; 0 is no limit
 	Memory      int64 // bytes queued for all clients together
+
+	// ExitIdle ends a process that the service manager can start again at the
+	// next client, after so long without one; 0 is never.
+	ExitIdle time.Duration
 }
 
 // Log says what is written to the log, and how much of a peer's address.

@@ -29,7 +29,7 @@ func newService(name string, kind Kind, limits Limits) *Service {
 		IdleTimeout:  idleDefault(kind),
 		StallTimeout: 30 * time.Second,
 		DrainTimeout: 10 * time.Second,
-		MaxLine:      4096, // what a terminal passes on as one line (termios(3))
+		MaxLine:      defaultLine,
 		Queue:        int(min(64*kib, limits.Memory)),
 		Overflow:     matrix[kind].preset,
 		Backlog:      4096,  // SOMAXCONN since Linux 5.4
@@ -85,6 +85,11 @@ var presets = map[Preset]Room{
 		Leave:   "(Hung up: Client from {name})",
 	},
 }
+
+const (
+	defaultLine = 4096  // what a terminal passes on as one line (termios(3))
+	twistedLine = 16384 // what Twisted's LineReceiver takes (MAX_LENGTH); its clients may rely on it
+)
 
 // builtinQuotes are what a qotd service without a file sends.
 var builtinQuotes = []string{

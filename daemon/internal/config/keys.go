@@ -40,13 +40,20 @@ func into[T, V any](field func(*T) *V, parse func(any) (V, error)) func(*T, any)
 const (
 	maxConnections = 1 << 20 // fs.nr_open of the kernel, the most a process can open
 	maxText        = 64 * kib
-	year           = 365 * 24 * time.Hour
+
+	// LongestLine is the most that max_line can be: the loop keeps 64 KiB of a
+	// client's input, and the longest delimiter has to fit behind the line.
+	LongestLine = 64*kib - 64
+	year        = 365 * 24 * time.Hour
 )
 
 var limitKeys = []key[Limits]{
 	{"connections", nil, into(func(l *Limits) *int { return &l.Connections }, integer(1, maxConnections))},
 	{"per_source", nil, into(func(l *Limits) *int { return &l.PerSource }, integer(0, maxConnections))},
 	{"memory", nil, into(func(l *Limits) *int64 { return &l.Memory }, size[int64](64*kib, 1<<40))},
+	// Not below a second: PID 1 gives a socket up whose service was started 20
+	// times in two (TriggerLimitBurst= in systemd.socket(5)).
+	{"exit_idle", nil, into(func(l *Limits) *time.Duration { return &l.ExitIdle }, duration(true, time.Second, year))},
 }
 
 var logKeys = []key[Log]{
@@ -83,7 +90,7 @@ var commonKeys = []key[Service]{
 	{"idle_timeout", nil, into(func(s *Service) *time.Duration { return &s.IdleTimeout }, timeout(year))},
 	{"stall_timeout", nil, into(func(s *Service) *time.Duration { return &s.StallTimeout }, timeout(year))},
 	{"drain_timeout", nil, into(func(s *Service) *time.Duration { return &s.DrainTimeout }, timeout(time.Hour))},
-	{"max_line", nil, into(func(s *Service) *int { return &s.MaxLine }, size(1, mib))},
+	{"max_line", nil, into(func(s *Service) *int { return &s.MaxLine }, size(1, LongestLine))},
 	{"queue", nil, into(func(s *Service) *int { return &s.Queue }, size(256, gib))},
 	{"overflow", nil, into(func(s *Service) *Overflow { return &s.Overflow }, choice(Pause, DropOldest, DropNewest, Disconnect))},
 }
@@ -168,11 +175,15 @@ func setFile(s *Service, v any) error {
 // keys of a room (see rank), so that each of them can be given differently.
 func setPreset(s *Service, v any) error {
 	p, err := choice(PresetNone, PresetTwisted, PresetSelectChat)(v)
-	if err == nil {
-		r := presets[p]
-		s.Room = &r
+	if err != nil {
+		return err
 	}
-	return err
+	r := presets[p]
+	s.Room, s.MaxLine = &r, defaultLine // a later file may take the preset back
+	if p == PresetTwisted {
+		s.MaxLine = twistedLine
+	}
+	return nil
 }
 
 // rank is the order in which the keys of a service are applied: those that

@@ -249,8 +249,38 @@ per_source = 9
 	}
 }
 
+// A preset brings its longest line, whatever the order; max_line and a later
+// file without the preset prevail.
+func TestPresetLine(t *testing.T) {
+	const head, twisted = "[service.r]\nkind=\"room\"\nlisten=[\"7001\"]\n", "preset=\"twisted\"\n"
+	tests := []struct {
+		name, text, dropIn string
+		want               int
+	}{
+		{"none", head, "", 4096},
+		{"twisted", head + twisted, "", 16384},
+		{"select-chat", head + "preset=\"select-chat\"\n", "", 4096},
+		{"max_line before it", head + "max_line=100\n" + twisted, "", 100},
+		{"taken back", head + twisted, "[service.r]\npreset=\"\"\n", 4096},
+		{"added later", head + "max_line=100\n", "[service.r]\n" + twisted, 100},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := t.TempDir()
+			write(t, dir, map[string]string{"penstock.toml": tt.text, "conf.d/10.toml": tt.dropIn})
+			c, err := Load(filepath.Join(dir, "penstock.toml"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := c.Services[0].MaxLine; got != tt.want {
+				t.Errorf("max_line %d, want %d", got, tt.want)
+			}
+		})
+	}
+}
+
 // The shell loop of the built-in handler passes escapes on untouched and does
-// not choke on messages without text.
+// not leave messages without text unanswered: their clients wait.
 func TestBuiltinHandler(t *testing.T) {
 	argv := service(t, Builtin(), "handler").Handler.Command
 	cmd := exec.Command(argv[0], argv[1:]...)
@@ -274,7 +304,7 @@ func TestBuiltinHandler(t *testing.T) {
 		}
 		got = append(got, r)
 	}
-	want := []reply{{7, "you said: a \"b\" \\n %s $HOME\n"}, {9, "you said: "}}
+	want := []reply{{7, "you said: a \"b\" \\n %s $HOME\n"}, {8, "you said: no text"}, {9, "you said: "}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}

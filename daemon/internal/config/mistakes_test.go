@@ -75,7 +75,7 @@ func TestMistakes(t *testing.T) {
 		{"duplicate keys do not hide the rest", head + "queue = 4096\nqueue = 1\nqueue = 2\nmax_line = 0\n", []string{
 			`x.toml:5: service.x.queue: given twice in one file`,
 			`x.toml:6: service.x.queue: given twice in one file`,
-			`x.toml:7: service.x.max_line: 0 is not in 1..1MiB`,
+			`x.toml:7: service.x.max_line: 0 is not in 1..65472`,
 		}},
 		{"a duplicate service hides only itself", head + "[service.x]\nqueue = -1\n[log]\nlevel = 1\n", []string{
 			`x.toml:4: service.x: given twice in one file`,
@@ -94,7 +94,7 @@ func TestMistakes(t *testing.T) {
 		}},
 		{"unit of a size", head + "queue = \"64KB\"\nmax_line = \"2MiB\"", []string{
 			`x.toml:4: service.x.queue: "64KB" is not a size such as "512", "64KiB", "16MiB" or "1GiB"`,
-			`x.toml:5: service.x.max_line: 2MiB is not in 1..1MiB`,
+			`x.toml:5: service.x.max_line: 2MiB is not in 1..65472`,
 		}},
 		{"mode as a number", head + "socket_mode = 660\n", []string{
 			`x.toml:4: service.x.socket_mode: is an integer, want a string such as "0660"`,

@@ -5,6 +5,7 @@ package service
 import (
 	"bytes"
 
+	"penstock/daemon/internal/config"
 	"penstock/evloop"
 )
 
@@ -25,15 +26,14 @@ type framing struct {
 }
 
 // newFraming cuts at delim, which is not empty. Lines that end in LF may end in
-// CRLF: telnet and half of the clients of the world send that. The bound is
-// kept below what the loop keeps of a connection, with room for the line's end.
+// CRLF: telnet and half of the clients of the world send that.
 func newFraming(delim string, maxLine int) framing {
-	return framing{
-		delim: []byte(delim),
-		max:   min(maxLine, evloop.DefaultMaxInput-64),
-		chop:  delim == "\n",
-	}
+	return framing{delim: []byte(delim), max: maxLine, chop: delim == "\n"}
 }
+
+// A line of the longest kind has to fit into what the loop keeps of a
+// connection, with room for its end; this does not compile otherwise.
+const _ = uint(evloop.DefaultMaxInput - 64 - config.LongestLine)
 
 // A cut is what framing.next found.
 type cut uint8

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"penstock/daemon/internal/config"
 )
 
 func TestFraming(t *testing.T) {
@@ -45,7 +47,7 @@ func TestFraming(t *testing.T) {
 // A line that the loop could not keep whole is reported by the service, with
 // its last words, and not by the loop.
 func TestFramingMaxIsBelowTheLoops(t *testing.T) {
-	f := newFraming("\n", 1<<20)
+	f := newFraming("\n", config.LongestLine)
 	if _, _, found := f.next(bytes.Repeat([]byte("x"), 64<<10)); found != cutLong {
 		t.Errorf("64 KiB without an end: %v, want too long", found)
 	}

@@ -3,9 +3,7 @@
 package service
 
 import (
-	"errors"
 	"log/slog"
-	"strconv"
 	"time"
 
 	"penstock/daemon/internal/config"
@@ -297,24 +295,4 @@ func (h *handler) fail(c *evloop.Conn, cl *client) {
 	}
 	cl.pending = 0
 	h.reply(c, []byte(h.conf.Handler.Error))
-}
-
-// Saved returns how many replies are due.
-func (h *handler) Saved(c *evloop.Conn) ([]byte, error) {
-	return strconv.AppendInt(nil, int64(clientOf(c).pending), 10), nil
-}
-
-// Restored takes a client over. Replies that were due will not come: they were
-// owed by the program of the process it comes from.
-func (h *handler) Restored(c *evloop.Conn, state []byte) error {
-	n, err := strconv.Atoi(string(state))
-	if err != nil || n < 0 {
-		return errors.New("not the state of a handler's client")
-	}
-	h.Open(c)
-	c.Resume() // it may have been paused for that program
-	cl := clientOf(c)
-	cl.pending = n
-	h.fail(c, cl)
-	return nil
 }

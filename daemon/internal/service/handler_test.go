@@ -200,30 +200,6 @@ func TestHandlerDrain(t *testing.T) {
 	}
 }
 
-func TestHandlerRestored(t *testing.T) {
-	r := serveProgram(t, "error=\"sorry\"")
-	h := r.svc.(*handler)
-	c := r.dial()
-	r.do(func() {
-		conn := r.loop.Conn(c.id)
-		conn.Pause() // as it would be while the program was busy
-		clientOf(conn).pending = 2
-		saved, err := h.Saved(conn)
-		if err == nil {
-			err = h.Restored(conn, saved)
-		}
-		if err != nil {
-			t.Error(err)
-		}
-		if err := h.Restored(conn, []byte("x")); err == nil {
-			t.Error("rubbish was taken for a state")
-		}
-	})
-	c.want("sorry")
-	c.send("x\n")
-	c.want("x")
-}
-
 // The built-in example and the programs in daemon/examples work.
 func TestHandlerExamples(t *testing.T) {
 	folder, err := filepath.Abs("../../examples")

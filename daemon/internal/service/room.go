@@ -3,8 +3,6 @@
 package service
 
 import (
-	"errors"
-	"strconv"
 	"time"
 
 	"penstock/daemon/internal/config"
@@ -220,38 +218,4 @@ func (r *room) Closed(c *evloop.Conn, _ error) {
 func (r *room) Drain(c *evloop.Conn, timeout time.Duration) {
 	r.ending = true
 	c.CloseAfterFlush(timeout, ErrShutdown)
-}
-
-// Saved returns the name by which the others know c; nothing if it has not
-// said one.
-func (r *room) Saved(c *evloop.Conn) ([]byte, error) {
-	if m := memberOf(c); m.in {
-		return append(strconv.AppendBool(nil, m.nick), " "+m.name...), nil
-	}
-	return nil, nil
-}
-
-var errForeign = errors.New("not the state of a room's member")
-
-// Restored takes c back without a welcome: it never left.
-func (r *room) Restored(c *evloop.Conn, state []byte) error {
-	m := &member{name: SessionOf(c).Peer.String()}
-	if len(state) > 0 {
-		nick, name, err := splitState(state)
-		if err != nil {
-			return err
-		}
-		m.in = true
-		if !nick || r.free(c, name) {
-			m.name = name
-		}
-		if nick && m.name == name {
-			r.nicks[foldName(name)], m.nick = c, true
-		}
-	}
-	SessionOf(c).Data = m
-	if m.in {
-		r.members.add(c)
-	}
-	return nil
 }

@@ -123,13 +123,3 @@ func (r *room) login(c *evloop.Conn, line []byte) {
 	}
 	c.Write([]byte("ERR say NAME: and 1 to 24 of A-Z a-z 0-9 _ - first\n"))
 }
-
-// splitState reads what Saved wrote.
-func splitState(state []byte) (nick bool, name string, err error) {
-	flag, rest, ok := bytes.Cut(state, []byte(" "))
-	nick, perr := strconv.ParseBool(string(flag))
-	if !ok || perr != nil || len(rest) == 0 || nick && !validName(string(rest)) {
-		return false, "", errForeign
-	}
-	return nick, string(rest), nil
-}

@@ -5,6 +5,7 @@ package service
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -125,7 +126,7 @@ func TestRoomConversations(t *testing.T) {
 
 // Twisted drops a line of more than 16384 bytes, and says nothing.
 func TestRoomTwistedTooLong(t *testing.T) {
-	r := serve(t, "kind=\"room\"\npreset=\"twisted\"\nmax_line=16384\nwelcome=\"\"")
+	r := serve(t, "kind=\"room\"\npreset=\"twisted\"\nwelcome=\"\"")
 	c := r.dial()
 	line := strings.Repeat("x", 16384)
 	c.send(line + "\r\n")
@@ -265,41 +266,6 @@ func (c *testClient) wantPast(line, other string, seen *bool) {
 	c.want(line[len(first):])
 }
 
-// A member that is carried to another loop keeps its name, and is not welcomed
-// again.
-func TestRoomRestored(t *testing.T) {
-	conf := serve(t, `kind="room"`).conf
-	tests := []struct {
-		state, want string
-		fails       bool
-	}{
-		{"true bob", "bob", false},
-		{"false " + addr1, addr1, false},
-		{"", "", false},
-		{"true b@d", "", true},
-		{"rubbish", "", true},
-	}
-	for _, tt := range tests {
-		t.Run(tt.state, func(t *testing.T) {
-			r := newRoom(conf)
-			c := &evloop.Conn{State: &Session{ID: 1}}
-			err := r.Restored(c, []byte(tt.state))
-			if (err != nil) != tt.fails {
-				t.Fatalf("error %v", err)
-			}
-			if tt.fails {
-				return
-			}
-			if m := memberOf(c); m.in != (tt.want != "") || m.in && m.name != tt.want {
-				t.Errorf("restored %+v, want name %q", *m, tt.want)
-			}
-			if saved, err := r.Saved(c); err != nil || string(saved) != tt.state {
-				t.Errorf("saved again: %q, %v", saved, err)
-			}
-		})
-	}
-}
-
 func TestTemplate(t *testing.T) {
 	tests := []struct {
 		in   string
@@ -328,5 +294,63 @@ func BenchmarkRoomRender(b *testing.B) {
 		if len(r.render(r.message, c, line)) != 57 {
 			b.Fatal("wrong line")
 		}
+	}
+}
+
+// A turnMeter counts, for the input of the room it stands before, what is
+// taken within one turn of the loop.
+type turnMeter struct {
+	Service
+	turn        int   // counted by a function that posts itself
+	taken       []int // bytes, by turn
+	outstanding bool  // the function is to post itself again
+}
+
+func (m *turnMeter) Data(c *evloop.Conn, p []byte) int {
+	n := m.Service.Data(c, p)
+	m.taken[m.turn] += n
+	return n
+}
+
+// tick runs once a turn, for functions posted by a function wait for the next.
+func (m *turnMeter) tick(l *evloop.Loop) {
+	m.turn++
+	m.taken = append(m.taken, 0)
+	if m.outstanding {
+		l.Post(func() { m.tick(l) })
+	}
+}
+
+// A read full of empty lines is a million deliveries in a room of 16, and more
+// in a larger one. It is spread over turns, so that whoever else has something
+// to say waits for the deliveries of one turn and not for all.
+func TestRoomFloodIsSpreadOverTurns(t *testing.T) {
+	const members, flood = 64, 16 << 10
+	const most = deliveries / members // lines of one byte
+	m := &turnMeter{taken: make([]int, 1), outstanding: true}
+	r := serve(t, "kind=\"room\"\nwelcome=\"\"\nmessage=\"{line}\"\noverflow=\"drop-newest\"", func(r *rig) {
+		m.Service, r.svc = r.svc, m
+	})
+	clients := make([]*testClient, members)
+	for i := range clients {
+		clients[i] = r.dial()
+	}
+	r.do(func() { m.tick(r.loop) })
+	clients[0].send(strings.Repeat("\n", flood))
+	clients[0].shut()
+	clients[0].rest()
+	var taken []int
+	r.do(func() { m.outstanding, taken = false, slices.Clone(m.taken) }) // tick comes once more
+
+	busy, total := 0, 0
+	for _, n := range taken {
+		if n > most {
+			t.Fatalf("%d lines taken in one turn, want %d at most", n, most)
+		}
+		total += n
+		busy += min(n, 1)
+	}
+	if total != flood || busy < flood/most {
+		t.Errorf("%d lines taken in %d turns, want %d in %d or more", total, busy, flood, flood/most)
 	}
 }

@@ -15,8 +15,7 @@ import (
 // called on the loop; c.State is a *Session, made before Open.
 //
 // Optional interfaces: Starter, Stopper, Drainer, Fareweller, and from evloop
-// Dropper (told what an overflow policy threw away) and Restorer (state of a
-// connection that must survive being carried to another process).
+// Dropper (told what an overflow policy threw away).
 type Service interface {
 	evloop.Handler
 }

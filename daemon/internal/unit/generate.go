@@ -80,7 +80,8 @@ func Generate(source string, cfg *config.Config, mistakes error, overrides func(
 // A generator gathers the files.
 type generator struct {
 	source  string
-	sockets []string // that the target is to start
+	all     []string // the sockets of all services
+	sockets []string // those that the target is to start: the ones not masked
 	files   []File
 }
 
@@ -97,9 +98,6 @@ func (g *generator) add(name string, t *text, errs *[]error) {
 // again, and say so in the journal, for ever.
 func (g *generator) service(s *config.Service, own Override) error {
 	name := SocketName(s.Name)
-	if own == Masked {
-		return nil
-	}
 	if own == None {
 		text, err := socketText(g.source, s)
 		if err != nil {
@@ -107,7 +105,10 @@ func (g *generator) service(s *config.Service, own Override) error {
 		}
 		g.files = append(g.files, File{name, text})
 	}
-	g.sockets = append(g.sockets, name)
+	g.all = append(g.all, name)
+	if own != Masked {
+		g.sockets = append(g.sockets, name)
+	}
 	return nil
 }
 
@@ -126,15 +127,14 @@ func head(t *text, description, source string) {
 // serviceDropIn ties the service to its sockets. Wants= and not Requires=: a
 // port that is taken must not take down the other services. PartOf= makes
 // the restart of a single socket possible, which is refused while the service
-// runs: it restarts the service with it.
+// runs: it restarts the service with it. Masked sockets are listed too, so that
+// the service lets go of one that is stopped when it is masked.
 func (g *generator) serviceDropIn(cfg *config.Config) *text {
 	var t text
 	head(&t, "", "")
-	if len(g.sockets) > 0 {
-		t.set("Wants", g.sockets...)
-		t.set("After", g.sockets...)
-		t.set("PartOf", g.sockets...)
-	}
+	t.set("Wants", g.all...)
+	t.set("After", g.all...)
+	t.set("PartOf", g.all...)
 	t.section("Service")
 	t.set("LimitNOFILE", strconv.Itoa(openFiles(cfg)))
 	return &t

@@ -14,6 +14,10 @@ import (
 // SocketName returns the name of the socket unit of a service.
 func SocketName(service string) string { return "penstock-" + service + ".socket" }
 
+// runtimeFolder is there as long as the service runs: the manager makes it for
+// RuntimeDirectory= of penstock.service and removes it (systemd.exec(5)).
+const runtimeFolder = "/run/penstock/private"
+
 // socketText is the socket unit of s. A key that systemd would understand the
 // same way if it were left out is left out.
 func socketText(source string, s *config.Service) (string, error) {
@@ -21,9 +25,12 @@ func socketText(source string, s *config.Service) (string, error) {
 	head(&t, "Socket of the penstock service "+s.Name, source)
 	t.set("PartOf", Target)
 	t.set("Before", Target)
-	// A socket whose port was taken, or that was refused because the service
-	// ran without it, must not stay dead once the cause is gone.
+	// A socket whose port was taken must not stay dead once it is free.
 	t.set("StartLimitIntervalSec", "0")
+	// The manager refuses to start a socket whose service runs, since it could
+	// not pass it on any more. As a condition that is one quiet line in the
+	// journal for each try of Upholds=, and not two errors.
+	t.set("ConditionPathExists", "!"+runtimeFolder)
 
 	t.section("Socket")
 	for _, a := range s.Listen {

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"penstock/daemon/internal/config"
+	"penstock/daemon/internal/systemctl"
+	"penstock/daemon/internal/unit"
+)
+
+const aboutReload = `usage: penstock reload [-c FILE]
+
+Checks FILE (default ` + defaultConfig + `) and conf.d/*.toml
+beside it, has the running daemon read its files again and waits for the result.
+Exit status 78 when there is a mistake, 1 when the daemon refused the files.
+
+As ExecReload= of a unit with RuntimeDirectory= it signals $MAINPID; otherwise
+it is short for: systemctl reload penstock.service
+`
+
+// reloadPatience is less than the unit's TimeoutStartSec=, which systemd
+// applies to a reload as well, so that the reason is ours to tell.
+const reloadPatience = 25 * time.Second
+
+func reload(p process, args []string) int {
+	asked := monotonic()
+	flags := flag.NewFlagSet("reload", flag.ContinueOnError)
+	file := flags.String("c", p.path(defaultConfig), "")
+	if status, ok := p.parse(flags, aboutReload, args); !ok {
+		return status
+	}
+	if _, err := config.Load(*file); err != nil {
+		fmt.Fprintln(p.stderr, err)
+		return exitConfig
+	}
+	var done string
+	var err error
+	if pid := os.Getenv("MAINPID"); pid != "" {
+		done, err = reloadProcess(pid, runtimeFolder(), asked)
+	} else {
+		done, err = reloadService()
+	}
+	if err != nil {
+		fmt.Fprintln(p.stderr, "penstock reload:", err)
+		return exitFailed
+	}
+	fmt.Fprintln(p.stdout, done)
+	return exitOK
+}
+
+// reloadService has the manager do it, so that it knows of the reload; the
+// manager runs us again, as ExecReload=.
+func reloadService() (done string, err error) {
+	before, err := systemctl.ShowOne(unit.Service)
+	switch {
+	case err != nil:
+		return "", err
+	case before.Load == "not-found":
+		return "", fmt.Errorf("there is no %s; to have a process read its files again, send it SIGHUP", unit.Service)
+	case before.MainPID == 0:
+		return unit.Service + " does not run; the files are read when it starts", nil
+	}
+	err = systemctl.Do("reload", unit.Service)
+	after, showErr := systemctl.ShowOne(unit.Service)
+	if err != nil && after.Status != "" {
+		err = fmt.Errorf("%w\n%s: %s", err, unit.Service, after.Status)
+	}
+	return unit.Service + ": " + after.Status, errors.Join(err, showErr)
+}
+
+// reloadProcess signals the daemon and waits for the outcome of a reload that
+// began after asked. From 253 on the manager has sent SIGHUP before it runs
+// us. That reload may have begun before, so ours is sent in any case; the
+// daemon makes one of signals that come in a row.
+func reloadProcess(text, folder string, asked time.Duration) (done string, err error) {
+	pid, err := strconv.Atoi(text)
+	if err != nil || pid <= 1 {
+		return "", fmt.Errorf("MAINPID is %q, not a process", text)
+	}
+	if folder == "" {
+		return "", errors.New("RUNTIME_DIRECTORY is not set: the unit needs RuntimeDirectory= for the result")
+	}
+	// A number may be used again, what this refers to is one process.
+	process, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return "", fmt.Errorf("process %d: %w", pid, os.NewSyscallError("pidfd_open", err))
+	}
+	defer unix.Close(process)
+	watch, err := watchFolder(folder)
+	if err != nil {
+		return "", err
+	}
+	defer unix.Close(watch)
+	if err := unix.PidfdSendSignal(process, unix.SIGHUP, nil, 0); err != nil {
+		return "", fmt.Errorf("process %d: %w", pid, os.NewSyscallError("pidfd_send_signal", err))
+	}
+	o, err := awaitOutcome(process, watch, folder, asked)
+	return o.status, err
+}
+
+// watchFolder returns an inotify descriptor that is readable once a file has
+// been renamed in the folder.
+func watchFolder(folder string) (int, error) {
+	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+	if err != nil {
+		return -1, os.NewSyscallError("inotify_init1", err)
+	}
+	if _, err := unix.InotifyAddWatch(fd, folder, unix.IN_MOVED_TO|unix.IN_DELETE_SELF); err != nil {
+		unix.Close(fd)
+		return -1, &os.PathError{Op: "inotify_add_watch", Path: folder, Err: err}
+	}
+	return fd, nil
+}
+
+// awaitOutcome waits until there is an outcome that is late enough, the
+// process ends or patience does. asked is cut to the file's resolution.
+func awaitOutcome(process, watch int, folder string, asked time.Duration) (outcome, error) {
+	asked = asked.Truncate(time.Microsecond)
+	deadline := monotonic() + reloadPatience
+	for {
+		if o, ok := readOutcome(folder); ok && o.began >= asked {
+			return o, o.err
+		}
+		left := deadline - monotonic()
+		if left <= 0 {
+			return outcome{}, fmt.Errorf("no result within %v", reloadPatience)
+		}
+		fds := []unix.PollFd{{Fd: int32(watch), Events: unix.POLLIN}, {Fd: int32(process), Events: unix.POLLIN}}
+		_, err := unix.Poll(fds, int(left.Milliseconds())+1)
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			return outcome{}, os.NewSyscallError("poll", err)
+		}
+		if fds[1].Revents != 0 {
+			return outcome{}, errors.New("the process ended before it told the result")
+		}
+		var events [4096]byte
+		_, _ = unix.Read(watch, events[:]) // what they say is in the file
+	}
+}

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package apply
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"penstock/daemon/internal/config"
+	"penstock/daemon/internal/systemctl"
+	"penstock/daemon/internal/unit"
+)
+
+// An Applier does one apply. The fields are its surroundings.
+type Applier struct {
+	Root   string    // "/", but for tests
+	Source string    // the main configuration file, which the generator reads too
+	Out    io.Writer // what was done, a line each
+}
+
+// generatorFolder is systemd.generator(7)'s first folder.
+const generatorFolder = "run/systemd/generator"
+
+// attempts is how often a restart is tried. Sockets and service that restart
+// together can trip over a client that starts the service in between
+// (systemd 257: one in ten); the second time has always helped.
+const attempts = 2
+
+// Run puts cfg, which must be what the file at Source says, in force. When it
+// returns an error, the lines written to Out before tell how far it got;
+// sockets that did not change are open all the same.
+func (a *Applier) Run(cfg *config.Config) error {
+	before, err := a.generated()
+	if err != nil {
+		return err
+	}
+	if err := systemctl.Do("daemon-reload"); err != nil {
+		return err
+	}
+	now, err := a.generated()
+	if err != nil {
+		return err
+	}
+	want, masked, err := a.want(cfg, now)
+	if err != nil {
+		return err
+	}
+	for _, name := range masked {
+		a.say("%s: masked, left alone", name)
+	}
+	h, err := a.observe(want)
+	if err != nil {
+		return err
+	}
+	if !h.serving() {
+		a.say("%s is not active, its sockets stay closed; to open them: systemctl enable --now %s", unit.Target, unit.Target)
+	}
+	return a.carryOut(decide(before, now, want, h), want)
+}
+
+func (a *Applier) say(format string, args ...any) { fmt.Fprintf(a.Out, format+"\n", args...) }
+
+func (a *Applier) generated() ([]unit.File, error) {
+	return unit.Read(filepath.Join(a.Root, generatorFolder))
+}
+
+// want returns the sockets that should listen, and those that the
+// administrator has masked. It also makes sure that the generator has done
+// its work: it may be masked, or of another version than this command.
+func (a *Applier) want(cfg *config.Config, now []unit.File) (want wanted, masked []string, err error) {
+	overrides := unit.Overrides(a.Root)
+	files, err := unit.Generate(a.Source, cfg, nil, overrides)
+	if err != nil {
+		return nil, nil, err
+	}
+	written := texts(now)
+	for _, f := range files {
+		if written[f.Name] != f.Text {
+			return nil, nil, fmt.Errorf("%s: not what this version of penstock makes of %s; is penstock-generator installed, and not masked?",
+				filepath.Join("/", generatorFolder, f.Name), a.Source)
+		}
+	}
+	want = wanted{}
+	for _, s := range cfg.Services {
+		name := unit.SocketName(s.Name)
+		if overrides(name) == unit.Masked {
+			masked = append(masked, name)
+			continue
+		}
+		want[name] = written[name] // "" when it is his own
+	}
+	return want, masked, nil
+}
+
+// observe finds out how things are.
+func (a *Applier) observe(want wanted) (h host, err error) {
+	names := append(slices.Sorted(maps.Keys(want)), unit.Service, unit.Target, unit.ErrorReport, unit.SocketName("*"))
+	units, err := systemctl.Show(names...)
+	if err != nil {
+		return h, err
+	}
+	h.units = make(map[string]systemctl.Unit, len(units))
+	for _, u := range units {
+		h.units[u.ID] = u
+	}
+	if h.listeners, err = readListeners(a.Root); err != nil {
+		return h, err
+	}
+	if h.manager, err = a.holder(1); err != nil {
+		return h, err
+	}
+	if h.running() {
+		h.service, err = a.holder(h.units[unit.Service].MainPID)
+	}
+	return h, err
+}
+
+// holder is heldBy, and nil for a process that we may not look into or that
+// has just ended.
+func (a *Applier) holder(pid int) (map[uint64]bool, error) {
+	held, err := heldBy(a.Root, pid)
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return held, err
+}
+
+// carryOut does what was planned and looks at the result.
+func (a *Applier) carryOut(p plan, want wanted) error {
+	for _, name := range slices.Sorted(maps.Keys(p.reasons)) {
+		a.say("%s: %s", name, p.reasons[name])
+	}
+	if len(p.forget) > 0 {
+		if err := systemctl.Do("reset-failed", p.forget...); err != nil {
+			return err
+		}
+	}
+	if len(p.stop) > 0 {
+		a.say("stop %s", strings.Join(p.stop, " "))
+		if err := systemctl.Do("stop", p.stop...); err != nil {
+			return err
+		}
+	}
+	if p.reload {
+		a.say("reload %s", unit.Service)
+		if err := systemctl.Do("reload", unit.Service); err != nil {
+			return a.refusal(err)
+		}
+	}
+	return a.settle(p.restart, want)
+}
+
+// refusal adds what the service says about a reload that has failed.
+func (a *Applier) refusal(err error) error {
+	if u, showErr := systemctl.ShowOne(unit.Service); showErr == nil && u.Status != "" {
+		return fmt.Errorf("%w\n%s: %s", err, unit.Service, u.Status)
+	}
+	return err
+}
+
+// settle restarts the units in one call and looks whether all is well then;
+// if not, it tries what is not once more, and returns what is left.
+func (a *Applier) settle(restart []string, want wanted) error {
+	for attempt := 1; ; attempt++ {
+		var restartErr error
+		if len(restart) > 0 {
+			a.say("restart %s", strings.Join(restart, " ")) // first: it may take the time of a drain
+			restartErr = systemctl.Do("restart", restart...)
+		}
+		h, err := a.observe(want)
+		if err != nil {
+			return errors.Join(restartErr, err)
+		}
+		faults, curable := h.faults(want, restart)
+		if len(faults) == 0 {
+			// Whatever went wrong with one of the jobs, the look decides.
+			a.report(h, want)
+			return nil
+		}
+		if len(curable) == 0 || attempt == attempts {
+			return errors.Join(errors.New(strings.Join(faults, "\n")), restartErr)
+		}
+		if restart = curable; !slices.Contains(restart, unit.Service) {
+			restart = append(restart, unit.Service)
+		}
+	}
+}
+
+// report says that all is well, and with what.
+func (a *Applier) report(h host, want wanted) {
+	if !h.serving() {
+		return
+	}
+	passed := "passed on when a client comes"
+	if h.running() {
+		passed = "passed to " + unit.Service
+	}
+	a.say("%d sockets listen, %s", len(want), passed)
+	if status := h.units[unit.Service].Status; h.running() && status != "" {
+		a.say("%s: %s", unit.Service, status)
+	}
+}

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package apply
+
+import (
+	"bufio"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"penstock/daemon/internal/config"
+)
+
+// What listens is read from /proc (proc_pid_net(5)), and who holds it from the
+// links in /proc/PID/fd, since both name a socket by its inode:
+//
+//	/proc/net/tcp     sl local_address rem_address st ... inode
+//	                   0: 0100007F:1B59 00000000:0000 0A ... 907856
+//	/proc/net/unix    Num RefCount Protocol Flags Type St Inode Path
+//	                  ...: 00000002 00000000 00010000 0001 01 907857 /run/x.sock
+//	/proc/1/fd/25 ->  socket:[907856]
+//
+// The netlink interface for it (sock_diag(7)) would tell the same and also
+// needs /proc to find out who holds a socket.
+
+const (
+	tcpListen  = "0A"       // TCP_LISTEN of the kernel's tcp_states.h
+	acceptFlag = 0x00010000 // __SO_ACCEPTCON of the kernel's net.h
+)
+
+// listeners maps each address to the inodes of the sockets that listen there.
+// There can be several, on different network interfaces.
+type listeners map[string][]uint64
+
+// readListeners reads the tables below root. One that is missing, as tcp6 on
+// a kernel without IPv6, is empty.
+func readListeners(root string) (listeners, error) {
+	ls := listeners{}
+	for name, parse := range map[string]func(field []string, line string) (string, uint64){
+		"tcp": parseTCP, "tcp6": parseTCP, "unix": parseUnix,
+	} {
+		f, err := os.Open(filepath.Join(root, "proc/net", name))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		s := bufio.NewScanner(f)
+		for s.Scan() {
+			if at, inode := parse(strings.Fields(s.Text()), s.Text()); at != "" {
+				ls[at] = append(ls[at], inode)
+			}
+		}
+		err = s.Err()
+		f.Close() // read only: nothing to lose
+		if err != nil {
+			return nil, err
+		}
+	}
+	return ls, nil
+}
+
+// parseTCP returns "" for what does not listen, the heading included.
+func parseTCP(field []string, _ string) (string, uint64) {
+	if len(field) < 10 || field[3] != tcpListen {
+		return "", 0
+	}
+	host, port, _ := strings.Cut(field[1], ":")
+	raw, err := hex.DecodeString(host)
+	if err != nil || len(raw)%4 != 0 {
+		return "", 0
+	}
+	for i := 0; i < len(raw); i += 4 {
+		// Each 32 bits are printed as a number of the machine's byte order.
+		binary.NativeEndian.PutUint32(raw[i:], binary.BigEndian.Uint32(raw[i:]))
+	}
+	addr, ok := netip.AddrFromSlice(raw)
+	n, err := strconv.ParseUint(port, 16, 16)
+	inode, inodeErr := strconv.ParseUint(field[9], 10, 64)
+	if !ok || err != nil || inodeErr != nil {
+		return "", 0
+	}
+	return netip.AddrPortFrom(addr, uint16(n)).String(), inode
+}
+
+// parseUnix takes the path from the line itself, because it may hold blanks.
+func parseUnix(field []string, line string) (string, uint64) {
+	if len(field) < 8 {
+		return "", 0
+	}
+	flags, err := strconv.ParseUint(field[3], 16, 32)
+	inode, inodeErr := strconv.ParseUint(field[6], 10, 64)
+	if err != nil || inodeErr != nil || flags&acceptFlag == 0 {
+		return "", 0
+	}
+	_, path, _ := strings.Cut(line, " "+field[6]+" ")
+	return path, inode
+}
+
+// at returns the inodes of the sockets at an address spelled as in
+// ListenStream=, and false for an address that is not in the tables. They do
+// not know the interface of a link-local address.
+func (ls listeners) at(address string) ([]uint64, bool) {
+	a, err := config.ParseAddress(address)
+	switch {
+	case err != nil:
+		return nil, false
+	case a.Network == "unix":
+		return ls[a.Path], true
+	}
+	return ls[netip.AddrPortFrom(a.AddrPort.Addr().WithZone(""), a.AddrPort.Port()).String()], true
+}
+
+// heldBy returns the inodes of the sockets that a process has open.
+func heldBy(root string, pid int) (map[uint64]bool, error) {
+	folder := filepath.Join(root, "proc", strconv.Itoa(pid), "fd")
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		return nil, err
+	}
+	held := map[uint64]bool{}
+	for _, e := range entries {
+		to, err := os.Readlink(filepath.Join(folder, e.Name()))
+		if err != nil {
+			continue // closed meanwhile
+		}
+		inode, ok := strings.CutPrefix(to, "socket:[")
+		n, err := strconv.ParseUint(strings.TrimSuffix(inode, "]"), 10, 64)
+		if ok && err == nil {
+			held[n] = true
+		}
+	}
+	return held, nil
+}

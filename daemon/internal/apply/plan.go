@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package apply
+
+import (
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+
+	"penstock/daemon/internal/systemctl"
+	"penstock/daemon/internal/unit"
+)
+
+// A host is what was found out about the machine at one moment. It is data,
+// so that every decision below can be tested without one.
+type host struct {
+	units     map[string]systemctl.Unit // by name
+	listeners listeners
+	manager   map[uint64]bool // sockets PID 1 holds; nil: it may not be asked
+	service   map[uint64]bool // sockets the service holds; nil: it does not run, or may not be asked
+}
+
+// wanted are the socket units that should listen, by name; the text is that
+// of the generated unit, "" for an administrator's own.
+type wanted map[string]string
+
+// running reports whether the service has a process.
+func (h host) running() bool { return h.units[unit.Service].MainPID != 0 }
+
+// serving reports whether the sockets are meant to listen at all: the
+// administrator's word is given by starting and stopping the target.
+func (h host) serving() bool { return h.units[unit.Target].Active == "active" }
+
+// fault says what is wrong with a socket that should listen, or "". A restart
+// cures every fault but one, a port that somebody else has.
+func (h host) fault(name string) (fault string, curable bool) {
+	u := h.units[name]
+	for _, address := range u.Listen {
+		if inodes, _ := h.listeners.at(address); h.taken(inodes) {
+			return address + " is taken by another program", false
+		}
+	}
+	switch {
+	case u.Active == "failed":
+		return "failed (" + u.Result + ")", true
+	case u.Active != "active":
+		return "not active", true
+	}
+	for _, address := range u.Listen {
+		inodes, ok := h.listeners.at(address)
+		switch {
+		case !ok:
+			// of a kind that only a drop-in of the administrator can have
+		case !heldAny(h.manager, inodes):
+			return "does not listen on " + address, true
+		case h.running() && !heldAny(h.service, inodes):
+			return "not passed to " + unit.Service, true
+		}
+	}
+	return "", true
+}
+
+// taken reports whether there are sockets, and all are somebody else's.
+func (h host) taken(inodes []uint64) bool {
+	return len(inodes) > 0 && h.manager != nil && !heldAny(h.manager, inodes) && (h.service == nil || !heldAny(h.service, inodes))
+}
+
+// heldAny reports whether one of the sockets is held. Without knowledge of the
+// holder it is enough that there is a socket.
+func heldAny(held map[uint64]bool, inodes []uint64) bool {
+	return slices.ContainsFunc(inodes, func(n uint64) bool { return held == nil || held[n] })
+}
+
+// stale returns an address where only the service still listens: a socket that
+// was masked, moved or removed and stays open until the service restarts.
+func (h host) stale() string {
+	if h.manager == nil {
+		return ""
+	}
+	for _, address := range slices.Sorted(maps.Keys(h.listeners)) {
+		for _, n := range h.listeners[address] {
+			if h.service[n] && !h.manager[n] {
+				return address
+			}
+		}
+	}
+	return ""
+}
+
+// A plan is what is to be done.
+type plan struct {
+	reasons map[string]string // why, by name of the socket
+	stop    []string          // units that nobody wants any more
+	restart []string          // sockets and service, in one call
+	reload  bool              // the service is to read its files again
+	forget  []string          // failed units that are no more
+}
+
+// decide compares what the generator had written before with what it has
+// written now, and both with what the machine does.
+func decide(before, now []unit.File, want wanted, h host) plan {
+	p := plan{reasons: map[string]string{}}
+	was, is := texts(before), texts(now)
+	serving := h.serving()
+	for _, name := range slices.Sorted(maps.Keys(want)) {
+		old, known := was[name]
+		reason, curable := h.fault(name)
+		switch {
+		case !curable:
+			continue // closing what it has would only make it worse
+		case !serving && h.units[name].Active != "active":
+			continue
+		case want[name] != "" && !known:
+			reason = "new"
+		case known && want[name] == "":
+			reason = "replaced by the administrator's"
+		case old != want[name]:
+			reason = "changed"
+		}
+		if reason != "" {
+			p.reasons[name] = reason
+			p.restart = append(p.restart, name)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(h.units)) {
+		p.orphan(h.units[name], want)
+	}
+	limits := was[unit.ServiceDropIn] != is[unit.ServiceDropIn] || was[unit.HandlersDropIn] != is[unit.HandlersDropIn]
+	p.decideService(h, limits, len(want))
+	return p
+}
+
+// orphan stops what was generated and is no more. A unit that has a file is
+// the administrator's, whatever the configuration says.
+func (p *plan) orphan(u systemctl.Unit, want wanted) {
+	ours, _ := path.Match(unit.SocketName("*"), u.ID)
+	if _, ok := want[u.ID]; ok || !ours && u.ID != unit.ErrorReport || u.Load != "not-found" {
+		return
+	}
+	switch u.Active {
+	case "inactive":
+	case "failed":
+		p.forget = append(p.forget, u.ID)
+	default:
+		p.reasons[u.ID] = "removed"
+		p.stop = append(p.stop, u.ID)
+	}
+}
+
+// decideService adds the service to what is done for the sockets.
+func (p *plan) decideService(h host, limits bool, sockets int) {
+	switch {
+	case len(p.restart) > 0:
+		// Also if it does not run: whether it can is better known now than
+		// when the first client comes, who could also start it halfway
+		// through the restart of the sockets.
+		p.restart = append(p.restart, unit.Service)
+	case !h.running():
+	case sockets == 0:
+		p.stop = append(p.stop, unit.Service) // it would have nothing to serve
+	case h.stale() != "":
+		p.reasons[unit.Service] = "still listens on " + h.stale()
+		p.restart = append(p.restart, unit.Service)
+	case len(p.stop) > 0 || limits:
+		// It will still hold the sockets that are being stopped, and keep their
+		// ports busy; its limits are set when it starts.
+		p.restart = append(p.restart, unit.Service)
+	default:
+		p.reload = true
+	}
+}
+
+// faults returns what is wrong with what should listen, a line for each unit,
+// and the units that another restart may help.
+func (h host) faults(want wanted, restarted []string) (lines, curable []string) {
+	for _, name := range slices.Sorted(maps.Keys(want)) {
+		if !h.serving() && !slices.Contains(restarted, name) {
+			continue
+		}
+		fault, canHelp := h.fault(name)
+		if fault == "" {
+			continue
+		}
+		lines = append(lines, name+": "+fault)
+		if canHelp {
+			curable = append(curable, name)
+		}
+	}
+	u := h.units[unit.Service]
+	if slices.Contains(restarted, unit.Service) && u.Active != "active" {
+		line := fmt.Sprintf("%s: %s (%s, %s)", unit.Service, u.Active, u.Sub, u.Result)
+		if u.Status != "" {
+			line += ": " + u.Status
+		}
+		lines, curable = append(lines, line), append(curable, unit.Service)
+	}
+	return lines, curable
+}
+
+func texts(files []unit.File) map[string]string {
+	m := make(map[string]string, len(files))
+	for _, f := range files {
+		m[f.Name] = f.Text
+	}
+	return m
+}

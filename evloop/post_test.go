@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package evloop
+
+import (
+	"sync"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+var postCases = []conformanceCase{
+	{"posts of one goroutine run in order", postOrder},
+	{"posts from many goroutines all run", postMany},
+	{"posts between two turns cost one wake-up", postCoalesced},
+	{"a post of a posted function runs in a later turn", postInPost},
+	{"Post finds a connection by its ID, or its end", postToConn},
+	{"Stop before Run", stopBeforeRun},
+	{"Stop from another goroutine ends a sleeping loop", stopAsleep},
+	{"Stop in a callback ends the loop after the turn", stopInside},
+	{"what was posted is not kept when it has run", postedIsReleased},
+}
+
+func postOrder(r *rig) {
+	var got []int
+	for i := range 100 {
+		if !r.l.Post(func() { got = append(got, i) }) {
+			r.Fatal("Post = false")
+		}
+	}
+	r.turn()
+	for i, g := range got {
+		if g != i {
+			r.Fatalf("function %d ran in place %d", g, i)
+		}
+	}
+	if len(got) != 100 {
+		r.Errorf("%d ran in the first turn, want 100", len(got))
+	}
+}
+
+// run starts the loop on a goroutine of its own and returns how to end it.
+func (r *rig) run() (stop func()) {
+	done := make(chan error, 1)
+	go func() { done <- r.l.Run() }()
+	return func() {
+		r.Helper()
+		r.l.Stop()
+		if err := <-done; err != nil {
+			r.Errorf("Run = %v", err)
+		}
+	}
+}
+
+func postMany(r *rig) {
+	const goroutines, each = 16, 500
+	stop := r.run()
+	ran := 0 // the loop's
+	all := make(chan struct{})
+	var wg sync.WaitGroup
+	for range goroutines {
+		wg.Go(func() {
+			for range each {
+				r.l.Post(func() {
+					if ran++; ran == goroutines*each {
+						close(all)
+					}
+				})
+			}
+		})
+	}
+	wg.Wait()
+	<-all
+	stop()
+}
+
+func postCoalesced(r *rig) {
+	r.turn()
+	for range 3 {
+		before := r.wakes()
+		for range 100 {
+			r.l.Post(func() {})
+		}
+		if got := r.wakes() - before; got != 1 {
+			r.Errorf("100 posts wrote the eventfd %d times, want once", got)
+		}
+		r.turn()
+	}
+}
+
+// wakes returns how often the loop was woken: its eventfd is never read, so
+// the counter only grows. Reading it here takes nothing from the loop, which
+// is told by edges.
+func (r *rig) wakes() uint64 {
+	r.Helper()
+	return fdinfo(r.T, r.l.wake.fd, "eventfd-count:")
+}
+
+func postInPost(r *rig) {
+	turn := [3]uint64{}
+	r.l.Post(func() {
+		turn[0] = r.l.Stats().Turns
+		r.l.Post(func() {
+			turn[1] = r.l.Stats().Turns
+			r.l.Post(func() { turn[2] = r.l.Stats().Turns })
+		})
+	})
+	r.until("three posts", func() bool { return turn[2] > 0 })
+	if turn[1] <= turn[0] || turn[2] <= turn[1] {
+		r.Errorf("ran in turns %v, want each in a later one", turn)
+	}
+}
+
+// The way of an answer that another goroutine worked out.
+func postToConn(r *rig) {
+	c, p := r.unix()
+	id := c.ID()
+	stop := r.run()
+	found := make(chan bool)
+	answer := func() {
+		c := r.l.Conn(id)
+		if c != nil {
+			c.Write([]byte("answer"))
+		}
+		found <- c != nil
+	}
+	r.l.Post(answer)
+	if !<-found {
+		r.Error("an open connection was not found")
+	}
+	arrives(r.T, p.fd, unix.POLLIN)
+	if got := string(p.read()); got != "answer" {
+		r.Errorf("peer got %q", got)
+	}
+	r.l.Post(func() { r.l.Conn(id).Abort(nil) })
+	r.l.Post(answer)
+	if <-found {
+		r.Error("a connection that has gone was found")
+	}
+	stop()
+}
+
+func stopBeforeRun(r *rig) {
+	r.l.Stop()
+	r.l.Stop()
+	if err := r.l.Run(); err != nil {
+		r.Errorf("Run = %v", err)
+	}
+}
+
+func stopAsleep(r *rig) {
+	for range 20 {
+		r.use(Config{})
+		stop := r.run()
+		asleep := make(chan struct{})
+		r.l.Post(func() { close(asleep) })
+		<-asleep // nearly: the turn of this function still has to end
+		stop()
+	}
+}
+
+func stopInside(r *rig) {
+	_, p := r.unix()
+	r.onData = func(c *Conn, b []byte) int {
+		c.Write([]byte("last words"))
+		r.l.Stop()
+		return len(b)
+	}
+	p.write("x")
+	if err := r.l.Run(); err != nil {
+		r.Errorf("Run = %v", err)
+	}
+	if got := string(p.read()); got != "last words" {
+		r.Errorf("peer got %q, want what was written before Stop", got)
+	}
+}
+
+func postedIsReleased(r *rig) {
+	for range 3 {
+		r.l.Post(func() {})
+		r.turn()
+	}
+	for _, fs := range [][]func(){r.l.wake.posted[:cap(r.l.wake.posted)], r.l.wake.spare[:cap(r.l.wake.spare)]} {
+		for _, f := range fs {
+			if f != nil {
+				r.Error("a function that has run is still held")
+			}
+		}
+	}
+}
+
+// Posts race with Close on purpose: each either runs, is dropped by the stop,
+// or is refused, and none writes to a descriptor that has another owner.
+func TestPostDuringClose(t *testing.T) {
+	for range 50 {
+		l, err := New(Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				for l.Post(func() {}) {
+				}
+				l.Stop()
+			})
+		}
+		wg.Go(func() {
+			l.Run()
+			l.Close()
+		})
+		l.Stop()
+		wg.Wait()
+	}
+}

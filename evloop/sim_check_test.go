@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package evloop
+
+import (
+	"math/bits"
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
+
+// Invariants of the loop between two turns. They are written from the inside,
+// so that a mistake shows in the turn in which it is made and not only when a
+// byte turns out to be missing.
+
+func (w *simWorld) check() {
+	l := w.l
+	if len(l.dirty)+len(l.dead)+len(l.dropped)+l.depth != 0 || l.gather.c != nil || l.gather.bytes != 0 {
+		w.fail("something is left to settle after a turn")
+	}
+	if l.stats.StaleEvents < w.k.staleSent {
+		w.fail(w.k.staleSent, "stale events sent, but", l.stats.StaleEvents, "recognised")
+	}
+	for _, t := range w.timers {
+		if t.at <= l.now && t.turn < l.stats.Turns {
+			w.fail("timer", t.kind, "is overdue")
+		}
+	}
+	for c := range l.conns.all {
+		w.checkConn(c)
+	}
+	if l.conns.used != len(w.conns) {
+		w.fail(l.conns.used, "connections in the table, but", len(w.conns), "open")
+	}
+	w.checkMemory()
+	for _, ln := range w.lns {
+		if !ln.closed {
+			w.checkListener(ln)
+		}
+	}
+}
+
+// checkConn: what the kernel will not report again must be remembered, and
+// what is remembered and may be done must be on the ready list.
+func (w *simWorld) checkConn(c *Conn) {
+	f, l := w.k.file("check", int(c.fd)), w.l
+	ready := slices.Contains(l.ready, newToken(kindConn, c.slot, c.gen))
+	input := f.sock.hasInput() && c.flags&flagEOF == 0
+	serves := c.mayRead() || c.state == stateLingering
+	switch {
+	case c.state >= stateDead:
+		w.fail(f, "is dead and not buried")
+	case (c.flags&flagReady != 0) != ready:
+		w.fail(f, "is on the ready list:", ready)
+	case input && !f.queued && c.flags&flagReadable == 0:
+		w.fail(f, "has input that is forgotten")
+	case input && !f.queued && serves && !ready:
+		w.fail(f, "has input that nobody will read")
+	case c.flags&flagReplay != 0 && c.mayRead() && !ready:
+		w.fail(f, "has kept input that nobody will show")
+	case c.state == stateOpen && c.flags&flagDrained != 0 && !ready:
+		w.fail(f, "has drained and nobody will say so")
+	case len(c.in) > DefaultMaxInput && c.mayRead() && c.flags&flagReplay == 0:
+		w.fail(f, "keeps", len(c.in), "bytes of input")
+	}
+	w.checkOutput(c, f)
+	if at, ok := c.deadline(); ok {
+		if set, has := l.deadlines.when(c.slot); !has || set > at {
+			w.fail(f, "will not be ended in time")
+		}
+		if at <= l.now && c.until == 0 && c.opts.IdleTimeout == 0 {
+			w.fail(f, "has stalled and lives on")
+		}
+	}
+}
+
+// checkOutput: OUT is armed if and only if the queue is not empty.
+func (w *simWorld) checkOutput(c *Conn, f *simFile) {
+	nodes, sum := w.l.nodes.nodes, 0
+	for i := c.out.head; i != 0; i = nodes[i-1].next {
+		sum += len(nodes[i-1].m.buf)
+		if nodes[i-1].next == 0 && c.out.tail != i {
+			w.fail(f, "has a torn queue")
+		}
+	}
+	sum -= int(c.out.off)
+	armed := f.mask&unix.EPOLLOUT != 0
+	full := c.flags&flagFull != 0
+	switch {
+	case sum != int(c.out.bytes) || (c.out.head == 0) != (c.out.tail == 0):
+		w.fail(f, "queues", sum, "bytes, not", c.out.bytes)
+	case armed != (c.flags&flagArmed != 0):
+		w.fail(f, "is armed:", armed, "but does not know")
+	case armed != (sum > 0) && c.flags&flagBroken == 0:
+		w.fail(f, "is armed:", armed, "with", sum, "bytes queued")
+	case sum > 0 && f.holds()&unix.EPOLLOUT != 0 && !f.queued:
+		w.fail(f, "has room that is forgotten")
+	case c.state == stateOpen && (full && sum <= c.opts.lowWater() || sum >= c.opts.queue() && !full):
+		w.fail(f, "is full:", full, "with", sum, "bytes of", c.opts.queue())
+	case c.state == stateFlushing && sum == 0:
+		w.fail(f, "is flushed and nobody noticed")
+	}
+}
+
+// checkMemory recounts what is charged, and to whom.
+func (w *simWorld) checkMemory() {
+	l := w.l
+	total, nodes := int64(0), 0
+	queued := map[*Message]int32{}
+	owing := 0
+	for c := range l.conns.all {
+		total += int64(cap(c.in))
+		for i := c.out.head; i != 0; i = l.nodes.nodes[i-1].next {
+			m := l.nodes.nodes[i-1].m
+			if total += nodeSize; queued[m] == 0 {
+				total += int64(len(m.buf))
+			}
+			queued[m]++
+			nodes++
+		}
+		if c.out.bucket != uint8(bits.Len32(c.debt())) {
+			w.fail("a debtor of", c.debt(), "bytes is in bucket", c.out.bucket)
+		}
+		if c.out.bucket != 0 {
+			owing++
+		}
+	}
+	for m, n := range queued {
+		if m.queued != n {
+			w.fail("a message counts", m.queued, "queues, not", n)
+		}
+	}
+	for b, s := range l.owing.heads {
+		for before := uint32(0); s != 0; owing-- {
+			c := l.conns.slots[s-1].val
+			if c == nil || int(c.out.bucket) != b || c.out.prev != before {
+				w.fail("bucket", b, "is torn")
+			}
+			before, s = s, c.out.next
+		}
+	}
+	free := 0
+	for i := l.nodes.free; i != 0; i = l.nodes.nodes[i-1].next {
+		free++
+	}
+	switch {
+	case owing != 0:
+		w.fail(owing, "debtors are in no bucket")
+	case free+nodes != len(l.nodes.nodes):
+		w.fail(len(l.nodes.nodes)-free-nodes, "nodes have leaked")
+	case total != l.queued:
+		w.fail(l.queued, "bytes charged for", total)
+	case l.memory > 0 && total > l.memory:
+		w.fail(total, "bytes queued over the bound of", l.memory)
+	}
+}
+
+// checkListener: a backlog is reported, remembered, or waits for something
+// that will come.
+func (w *simWorld) checkListener(ln *Listener) {
+	f, l := w.k.file("check", ln.fd), w.l
+	ready := slices.Contains(l.ready, ln.token())
+	switch {
+	case ln.ready != ready:
+		w.fail(f, "is on the ready list:", ready)
+	case ln.dead || len(f.backlog) == 0 || f.queued:
+	case !ln.backlog:
+		w.fail(f, "has forgotten its backlog")
+	case ready || ln.paused:
+	case ln.retry != 0:
+		if !l.timers.heap.has(uint32(ln.retry >> 32)) {
+			w.fail(f, "waits for a timer that is not armed")
+		}
+	case l.conns.used < l.limit || !l.waiting:
+		w.fail(f, "has a backlog that nobody will accept")
+	}
+}
+
+// checkDelivered: when nothing moves any more, everything has arrived.
+func (w *simWorld) checkDelivered() {
+	for _, m := range w.conns {
+		switch {
+		case m.s.broken || m.c.flags&flagBroken != 0:
+		case m.s.read < m.s.sent && !m.ended:
+			w.fail(m.s.sent-m.s.read, "bytes of", m.s.id, "were never read")
+		case m.mustReplay && len(m.c.in) > 0 && !m.ended:
+			w.fail("input of", m.s.id, "was never shown again")
+		case (m.s.finIn || m.s.gone) && !m.eof && !m.ended:
+			w.fail("the end of", m.s.id, "was never told")
+		case m.raw && m.carried < m.accepted || !m.raw && (m.c.out.bytes > 0 || m.parser.n > 0):
+			w.fail("output to", m.s.id, "was never sent")
+		case m.raw && !m.ended && m.carried < m.s.read-len(m.c.in):
+			w.fail("echo to", m.s.id, "is not complete")
+		}
+	}
+	for _, ln := range w.lns {
+		if !ln.closed && !ln.dead && len(w.k.file("check", ln.fd).backlog) > 0 {
+			w.fail("clients are left in the backlog")
+		}
+	}
+}
+
+// checkClosed: after Close nothing is left.
+func (w *simWorld) checkClosed() {
+	l := w.l
+	for _, f := range w.k.files {
+		if f != nil {
+			w.fail(f, "is left open")
+		}
+	}
+	if len(w.conns) > 0 {
+		w.fail(len(w.conns), "connections never got Closed")
+	}
+	if l.deadlines.len() > 0 || len(w.k.events) > 0 {
+		w.fail("deadlines or registrations are left")
+	}
+	for i := range l.timers.slots {
+		if t := &l.timers.slots[i]; l.timers.heap.has(uint32(i)) && t.Conn != (ConnID{}) {
+			w.fail("a timer of a closed connection is left")
+		}
+	}
+	w.checkMemory()
+	if l.queued != 0 {
+		w.fail(l.queued, "bytes are still charged")
+	}
+}

@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package evloop
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
+
+// A simKernel plays the kernel for one loop. It keeps positions instead of
+// bytes (the streams are patterns, see simFill), and readiness as Linux does
+// (fs/eventpoll.c):
+//
+//	wake(f, bits)  queues f when bits meet its mask; 0, a change of state, always does
+//	ADD, MOD       queue f when something in its mask holds at that moment
+//	wait           takes f off the queue and reports it if something still holds
+//
+// so an edge comes once, and one that the loop forgets is gone. Where Linux is
+// generous the simulation is not: a send that took less than it was offered
+// or a registration for room are all that asks for a later edge of it (every
+// poll does in Linux), and room counts from a third of the buffer on. What it reports
+// beyond that is what really happens late or twice: stale and spurious events.
+//
+// A model of sockets of its own, rather than real ones behind a layer that
+// injects faults, because only this decides when a peer acts: between any two
+// system calls, from a seed.
+type simKernel struct {
+	rng    *rand.Rand
+	faults simFaults
+	world  func() // what peers do between two calls
+	fail   func(args ...any)
+	trace  func(format string, args ...any)
+
+	clock  Time
+	files  []*simFile // by descriptor less simFirst; nil: free
+	freed  []int
+	events []*simFile // the ready list of epoll
+	stale  []token    // of registrations that are over
+	asleep bool       // the last wait was for ever, and nothing came
+
+	staleSent uint64
+}
+
+const (
+	simFirst  = 1 << 20  // no number that the test process really has
+	simWindow = 96 << 10 // of unread input: a peer cannot send more
+)
+
+// A simFile is an open descriptor: a listener or, with sock, a connection.
+type simFile struct {
+	fd      int
+	sock    *simSocket
+	backlog []*simSocket
+	closed  bool
+
+	registered, queued bool
+	mask               uint32
+	token              token
+}
+
+func (k *simKernel) simulation() *simulation {
+	return &simulation{
+		now: k.now, epollCtl: k.epollCtl, epollWait: k.epollWait,
+		recv: k.recv, send: k.send, accept: k.accept,
+		shutdown: k.shutdown, socketErr: k.socketErr, finished: k.finished, closeReset: k.close,
+	}
+}
+
+// now lets every look at the clock cost something, so that deadlines fall
+// between any two calls.
+func (k *simKernel) now() Time {
+	k.clock += Time(k.rng.IntN(2000))
+	return k.clock
+}
+
+// open gives sock, or a new listener, the number that was freed last: as soon
+// as possible after its former holder.
+func (k *simKernel) open(sock *simSocket) *simFile {
+	f := &simFile{sock: sock}
+	if n := len(k.freed); n > 0 {
+		f.fd = k.freed[n-1]
+		k.freed = k.freed[:n-1]
+		k.files[f.fd-simFirst] = f
+	} else {
+		f.fd = simFirst + len(k.files)
+		k.files = append(k.files, f)
+	}
+	if sock != nil {
+		sock.file = f
+	}
+	return f
+}
+
+// file looks up the argument of a call.
+func (k *simKernel) file(call string, fd int) *simFile {
+	if i := fd - simFirst; i >= 0 && i < len(k.files) && k.files[i] != nil {
+		return k.files[i]
+	}
+	k.fail(call, "of descriptor", fd, "that is not open")
+	return nil
+}
+
+func (k *simKernel) wake(f *simFile, bits uint32) {
+	if f == nil || !f.registered || f.queued {
+		return
+	}
+	if bits == 0 || bits&(f.mask|hangup) != 0 {
+		f.queued = true
+		k.events = append(k.events, f)
+	}
+}
+
+func (k *simKernel) epollCtl(op, fd int, mask uint32, t token) error {
+	if fd < simFirst {
+		return nil // the eventfd of Post, which is real
+	}
+	f := k.file("epoll_ctl", fd)
+	if op == unix.EPOLL_CTL_DEL {
+		k.unregister(f)
+		return nil
+	}
+	if errno := k.faults.next(callCtl, k.rng); errno != 0 {
+		k.trace("epoll_ctl %d: %v", fd, errno)
+		if f.sock != nil {
+			f.sock.broken = true // it will be given up
+		}
+		return errno
+	}
+	k.trace("epoll_ctl %d op %d mask %x", fd, op, mask)
+	switch {
+	case op == unix.EPOLL_CTL_ADD && f.registered, op == unix.EPOLL_CTL_MOD && !f.registered:
+		k.fail("epoll_ctl op", op, "of descriptor", fd, "registered:", f.registered)
+	case op == unix.EPOLL_CTL_MOD && mask == f.mask:
+		k.fail("MOD of descriptor", fd, "changes nothing")
+	}
+	f.registered, f.mask, f.token = true, mask, t
+	if bits := f.holds() & (mask | hangup); bits != 0 {
+		k.wake(f, bits)
+	}
+	if f.sock != nil && mask&unix.EPOLLOUT != 0 && !f.sock.writable() {
+		f.sock.nospace = true
+	}
+	return nil
+}
+
+// epollWait reports at most a few events, so that the others wait for the
+// next call as behind a full array.
+func (k *simKernel) epollWait(evs []unix.EpollEvent, timeout Time) (int, unix.Errno) {
+	k.world()
+	k.asleep = false
+	if errno := k.faults.next(callWait, k.rng); errno != 0 {
+		return -1, errno
+	}
+	n := 0
+	put := func(t token, bits uint32) {
+		evs[n] = unix.EpollEvent{Events: bits, Fd: int32(uint32(t)), Pad: int32(uint32(t >> 32))}
+		n++
+		k.trace("event kind %d slot %d gen %d: %x", t.kind(), t.slot(), t.gen(), bits)
+	}
+	for most := 1 + k.rng.IntN(8); len(k.events) > 0 && n < most; {
+		f := k.events[0]
+		k.events = k.events[1:]
+		f.queued = false
+		if bits := f.holds() & (f.mask | hangup); f.registered && bits != 0 {
+			put(f.token, bits)
+		}
+	}
+	k.strayEvents(put)
+	if n == 0 && timeout != 0 {
+		k.asleep = timeout < 0
+		k.clock += max(0, timeout) // for ever: somebody else wakes the loop in the end
+	}
+	return n, 0
+}
+
+// strayEvents reports what nobody asked for: former holders of a slot, and
+// readiness that another reader has used up already.
+func (k *simKernel) strayEvents(put func(token, uint32)) {
+	if k.faults.rate == 0 || k.rng.IntN(8) != 0 {
+		return
+	}
+	if len(k.stale) > 0 && k.rng.IntN(2) == 0 {
+		k.staleSent++
+		put(k.stale[k.rng.IntN(len(k.stale))], k.rng.Uint32()&(unix.EPOLLIN|unix.EPOLLOUT|hangup|unix.EPOLLRDHUP))
+	}
+	if f := k.files[k.rng.IntN(len(k.files))]; f != nil && f.registered {
+		put(f.token, []uint32{unix.EPOLLIN, unix.EPOLLIN | unix.EPOLLPRI, unix.EPOLLOUT, unix.EPOLLIN | unix.EPOLLOUT}[k.rng.IntN(4)])
+	}
+}
+
+func (k *simKernel) accept(fd int) (int, netip.AddrPort, unix.Errno) {
+	k.world()
+	f := k.file("accept4", fd)
+	errno := k.faults.next(callAccept, k.rng)
+	switch {
+	case errno == unix.ECONNABORTED && len(f.backlog) > 0:
+		f.backlog = f.backlog[1:] // that client has gone
+		return -1, netip.AddrPort{}, errno
+	case errno != 0 && errno != unix.ECONNABORTED:
+		k.trace("accept4: %v", errno)
+		return -1, netip.AddrPort{}, errno
+	case len(f.backlog) == 0:
+		return -1, netip.AddrPort{}, unix.EAGAIN
+	}
+	s := f.backlog[0]
+	f.backlog = f.backlog[1:]
+	nf := k.open(s)
+	k.trace("accept4: %d for client %d", nf.fd, s.id)
+	return nf.fd, netip.AddrPort{}, 0
+}
+
+// unregister is also what close does to the last descriptor of a socket.
+func (k *simKernel) unregister(f *simFile) {
+	if f.registered {
+		k.stale = append(k.stale, f.token)
+	}
+	if i := slices.Index(k.events, f); i >= 0 {
+		k.events = slices.Delete(k.events, i, i+1)
+	}
+	f.registered, f.queued = false, false
+}
+
+func (k *simKernel) close(fd int, reset bool) {
+	f := k.file("close", fd)
+	k.trace("close %d reset %v", fd, reset)
+	if f.sock != nil && f.sock.conn != nil {
+		f.sock.conn.closing(reset)
+	}
+	k.unregister(f)
+	f.closed = true
+	k.files[fd-simFirst] = nil
+	k.freed = append(k.freed, fd)
+}
+
+func (f *simFile) String() string { return fmt.Sprintf("descriptor %d", f.fd-simFirst) }

@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package evloop
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
+
+// A simConn is what one connection should be, kept beside the loop's Conn and
+// never derived from it. It is the connection's State.
+//
+//	peer ─► [sent … read] kernel ─► [shown … consumed] Data
+//	peer ◄─ [taken] kernel ◄─ loop's queue ◄─ [accepted] Write, Send
+//
+// An echo (raw) connection sends back its input as a stream; on the others
+// every message is tagged, so that a policy that drops can be told from a bug.
+type simConn struct {
+	w   *simWorld
+	s   *simSocket
+	c   *Conn
+	raw bool
+	ln  bool // came from a listener
+
+	opened, closed bool
+	paused, eof    bool
+	drops, merges  bool // what any of its options so far did
+	disconnects    bool
+	mayReplay      bool // Data may come without a new byte
+	mustReplay     bool // it must, if something was kept
+	overfull       bool // more was left unconsumed than the bound
+	consumed       int
+	lastData       Time
+	lastWire       Time
+
+	ended, aborted bool // by the handler: no Data, no EOF any more
+	reason         error
+	unreadAtEnd    int
+
+	expect           []simMessage // accepted, and not yet begun on the wire
+	parser           simParser
+	farewell         bool
+	accepted         int // bytes
+	carried          int // bytes
+	acceptedN        int
+	carriedN         int
+	droppedN, lost   int // as Dropped reported: messages and bytes
+	refusedN, unsent int // messages and bytes that Write refused
+}
+
+// wire checks bytes that leave for the peer.
+func (m *simConn) wire(p []byte) {
+	m.lastWire = m.w.l.now
+	switch {
+	case m.closed:
+		m.w.fail("output of", m.s.id, "after Closed")
+	case m.raw:
+		if m.carried+len(p) > m.accepted || !simMatch(p, m.s.id, m.carried) {
+			m.w.fail("echo of", m.s.id, "differs at byte", m.carried, "to", m.carried+len(p), "of", m.accepted)
+		}
+		m.carried += len(p)
+		return
+	}
+	if !m.s.kind.isStream() && m.parser.n != 0 {
+		m.w.fail("packet to", m.s.id, "was cut")
+	}
+	for len(p) > 0 {
+		rest, begun, whole, ok := m.parser.next(p)
+		if !ok {
+			m.w.fail("output of", m.s.id, "is cut in or before message", m.parser.m.id)
+		}
+		if begun {
+			m.begun(m.parser.m)
+		}
+		if whole && m.parser.m.id != simFarewell {
+			m.carriedN++
+			m.carried += m.parser.m.len
+		}
+		p = rest
+	}
+}
+
+// begun checks that a message on the wire is the next one due.
+func (m *simConn) begun(msg simMessage) {
+	if m.farewell {
+		m.w.fail("message", msg.id, "behind the farewell of", m.s.id)
+	}
+	if msg.id == simFarewell {
+		m.farewell, m.expect = true, nil
+		if !m.c.Closing() || m.reason != nil && !errors.Is(m.reason, ErrOverflow) {
+			m.w.fail("farewell to", m.s.id, "that may stay")
+		}
+		return
+	}
+	i := slices.Index(m.expect, msg)
+	switch {
+	case i < 0:
+		m.w.fail("message", msg.id, "to", m.s.id, "is doubled, late or not for it")
+	case i > 0 && !m.drops:
+		m.w.fail(i, "messages before", msg.id, "to", m.s.id, "are lost")
+	}
+	m.expect = slices.Delete(m.expect, 0, i+1)
+}
+
+// output hands n bytes of something to write and books the outcome.
+func (m *simConn) output(n int, write func() bool) bool {
+	wasOpen := !m.c.Closing()
+	m.accepted += n
+	m.acceptedN++
+	if write() {
+		if !wasOpen {
+			m.w.fail("write to", m.s.id, "accepted after its end")
+		}
+		return true
+	}
+	m.accepted -= n
+	m.acceptedN--
+	switch {
+	case m.c.Closing() || m.c.flags&flagBroken != 0:
+	case m.raw:
+		m.w.fail("echo of", m.s.id, "refused")
+	default:
+		m.unsent += n
+		m.refusedN++
+	}
+	return false
+}
+
+// send writes one tagged message.
+func (m *simConn) send(msg simMessage, write func() bool) {
+	if m.raw {
+		return
+	}
+	m.expect = append(m.expect, msg)
+	if !m.output(msg.len, write) && len(m.expect) > 0 && m.expect[len(m.expect)-1] == msg {
+		m.expect = m.expect[:len(m.expect)-1]
+	}
+}
+
+// options notes what a set of options allows from now on.
+func (m *simConn) options(o *Options) {
+	m.drops = m.drops || o.Overflow == DropOldest || o.Overflow == DropNewest
+	m.merges = m.merges || o.Overflow == Pause || o.Overflow == Disconnect
+	m.disconnects = m.disconnects || o.Overflow == Disconnect
+	m.lastData, m.lastWire = m.w.l.now, m.w.l.now
+	m.mayReplay = true // where a full queue held it back, and does no longer
+	m.w.k.trace("options of %d: %+v", m.s.id, *o)
+	m.c.SetOptions(o)
+}
+
+// data checks what is shown to Data.
+func (m *simConn) data(p []byte) {
+	switch {
+	case !m.opened || m.closed || m.ended || m.c.Closing():
+		m.w.fail("Data of", m.s.id, "before Open or after its end")
+	case m.eof && len(p) > len(m.c.in):
+		m.w.fail("Data of", m.s.id, "with new bytes after EOF")
+	case m.paused || m.c.opts.Overflow == Pause && m.c.Full():
+		m.w.fail("Data of", m.s.id, "while paused")
+	case len(p) != m.s.read-m.consumed || !simMatch(p, m.s.id, m.consumed):
+		m.w.fail("Data of", m.s.id, "got", len(p), "bytes of", m.s.read-m.consumed, "or others")
+	case len(p) == len(m.c.in) && !m.mayReplay:
+		m.w.fail("Data of", m.s.id, "shows the same bytes again")
+	}
+	if len(p) > len(m.c.in) {
+		m.lastData = m.w.l.now
+	}
+	m.mayReplay, m.mustReplay = false, false
+}
+
+// checkEnd is called with what Closed was given.
+func (m *simConn) checkEnd(err error) {
+	l, o := m.w.l, m.c.opts
+	switch {
+	case m.closed || !m.opened:
+		m.w.fail("Closed of", m.s.id, "twice or before Open")
+	case m.c.FD() != -1 || m.s.file.closed == errors.Is(err, ErrDetached):
+		m.w.fail("Closed of", m.s.id, "before its descriptor")
+	case m.aborted && !errors.Is(err, m.reason):
+		m.w.fail("aborted with", m.reason, "but closed with", err)
+	case m.ended && m.reason != nil && fmt.Sprint(err) != m.reason.Error() && !errors.Is(err, ErrMemory) && !errors.Is(err, ErrLoopClosed) && !errors.Is(err, ErrDetached) && !m.s.broken:
+		m.w.fail("ended with", m.reason, "but closed with", err)
+	case errors.Is(err, ErrIdle) && (o.IdleTimeout == 0 || l.now.Sub(m.lastData) < o.IdleTimeout):
+		m.w.fail("idle too early:", m.s.id)
+	case errors.Is(err, ErrStalled) && (o.StallTimeout == 0 || l.now.Sub(m.lastWire) < o.StallTimeout):
+		m.w.fail("stalled too early:", m.s.id)
+	case errors.Is(err, ErrFlushTimeout) && (!m.ended || l.now < m.c.until):
+		m.w.fail("flush timed out too early:", m.s.id)
+	case errors.Is(err, ErrInputFull) && !m.overfull:
+		m.w.fail("input of", m.s.id, "was not too much")
+	case errors.Is(err, ErrOverflow) && !m.disconnects:
+		m.w.fail("overflow of", m.s.id, "under", o.Overflow)
+	case errors.Is(err, ErrMemory) && !m.w.bounded:
+		m.w.fail("no memory bound, but", m.s.id, "paid for it")
+	}
+	m.closed = true
+	m.checkBytes(err)
+}
+
+// checkBytes checks that an end other than by the handler or a bound comes
+// behind all input, and an orderly one behind all output.
+func (m *simConn) checkBytes(err error) {
+	if _, system := errors.AsType[unix.Errno](err); system && !m.ended && !m.s.broken && m.s.read < m.s.sent {
+		m.w.fail(m.s.sent-m.s.read, "bytes of", m.s.id, "lost before", err)
+	}
+	if err != nil {
+		return
+	}
+	switch {
+	case m.unreadAtEnd > 0 && !m.s.gone && !m.s.broken && m.c.kind.halfCloses() && m.w.l.now < m.c.until:
+		m.w.fail("closed with", m.unreadAtEnd, "unread bytes of", m.s.id, "too early: RST destroys the reply")
+	case !m.ended && (m.s.read < m.s.sent || !m.eof):
+		m.w.fail("orderly end of", m.s.id, "without EOF or", m.s.sent-m.s.read, "bytes")
+	case m.raw && m.carried != m.accepted:
+		m.w.fail("orderly end of", m.s.id, "without", m.accepted-m.carried, "bytes of output")
+	case !m.raw && !m.farewell && m.accepted-m.carried != m.lost-m.unsent:
+		m.w.fail("orderly end of", m.s.id, "misses", m.accepted-m.carried, "bytes of output, of which", m.lost-m.unsent, "were reported")
+	case !m.raw && !m.farewell && !m.merges && m.acceptedN-m.carriedN != m.droppedN-m.refusedN:
+		m.w.fail("orderly end of", m.s.id, "misses", m.acceptedN-m.carriedN, "messages, of which", m.droppedN-m.refusedN, "were reported")
+	}
+}
+
+// closing is told by the kernel just before it closes the descriptor.
+func (m *simConn) closing(reset bool) {
+	if m.s.read < m.s.sent && !reset {
+		m.unreadAtEnd = m.s.sent - m.s.read
+	}
+	if got := m.c.BytesIn(); m.c.state == stateBuried && got > uint64(m.s.read) {
+		m.w.fail("BytesIn of", m.s.id, "is", got, "not", m.s.read)
+	}
+	if got := m.c.BytesOut(); got != uint64(m.s.taken) {
+		m.w.fail("BytesOut of", m.s.id, "is", got, "not", m.s.taken)
+	}
+}

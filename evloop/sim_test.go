@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package evloop
+
+import (
+	"flag"
+	"fmt"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// The simulation runs the loop on a kernel and with peers that are played
+// from a seed. One seed is one history, and every history must keep the rules
+// of sim_model_test.go (seen from outside) and sim_check_test.go (from inside).
+//
+//	go test ./evloop -run TestSimulation -seed=1234     that one, with its trace
+//	go test ./evloop -run TestSimulation -seeds=100000  for a long night
+var (
+	seedFlag  = flag.Uint64("seed", 0, "replay this one history of the simulation and print its trace")
+	seedsFlag = flag.Uint64("seeds", 4000, "histories of the simulation to play")
+)
+
+// simBudget bounds the time in which the histories are played, for machines
+// that are much slower (or a race detector) than any on which nothing is cut.
+const simBudget = 20 * time.Second
+
+func TestSimulation(t *testing.T) {
+	if *seedFlag != 0 {
+		replay(t, *seedFlag)
+		return
+	}
+	last := *seedsFlag
+	if testing.Short() {
+		last /= 10
+	}
+	end := time.Now().Add(simBudget)
+	var next, played, calls atomic.Uint64
+	var all sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		all.Go(func() {
+			for seed := next.Add(1); seed <= last && (time.Now().Before(end) || last > 4000) && !t.Failed(); seed = next.Add(1) {
+				w, err := play(seed, randomFaults(seed), false)
+				if err != nil {
+					t.Errorf("seed %d: %v\nreplay: go test ./evloop -run TestSimulation -seed=%d", seed, err, seed)
+				}
+				played.Add(1)
+				calls.Add(uint64(w.k.faults.calls))
+			}
+		})
+	}
+	all.Wait()
+	t.Logf("%d histories, %d system calls", played.Load(), calls.Load())
+}
+
+func replay(t *testing.T, seed uint64) {
+	w, err := play(seed, randomFaults(seed), true)
+	t.Log(strings.Join(w.lines, "\n"))
+	if err != nil {
+		t.Errorf("seed %d: %v", seed, err)
+	}
+}
+
+// randomFaults lets every fourth history pass without a fault, so that a loop
+// that only works when it is disturbed is found too.
+func randomFaults(seed uint64) simFaults {
+	if seed%4 == 0 {
+		return simFaults{}
+	}
+	return simFaults{rate: int(seed * 7 % 60), shorts: int(seed * 3 % 30)}
+}
+
+// play runs one history and returns the first rule that it broke.
+func play(seed uint64, faults simFaults, trace bool) (w *simWorld, err error) {
+	defer func() {
+		if f := recover(); f != nil {
+			failure, ok := f.(simFailure)
+			if !ok {
+				panic(fmt.Sprintf("seed %d: %v", seed, f))
+			}
+			err = fmt.Errorf("%s", strings.TrimSpace(string(failure)))
+			w.l.wake.close()
+			w.l.ep.close()
+		}
+	}()
+	w = &simWorld{}
+	w.begin(seed, faults, trace)
+	for range 20 + w.rng.IntN(100) {
+		w.k.clock += Time(w.rng.IntN(int(5 * time.Millisecond)))
+		if w.chance(10) {
+			w.post()
+		}
+		if w.l.turn(w.chance(2)) != nil {
+			w.end()
+			return w, nil // the wait itself has failed: nothing can be served any more
+		}
+		w.check()
+	}
+	w.calm()
+	w.end()
+	return w, nil
+}
+
+// calm ends the history: no faults any more, whoever was paused goes on, and
+// the peers read what they are sent. Then the loop has to come to rest by
+// itself, with nothing forgotten.
+func (w *simWorld) calm() {
+	w.quiet = true
+	w.k.faults = simFaults{calls: w.k.faults.calls, nth: w.k.faults.nth}
+	w.l.readBudget = readSize // a small one would only take longer, too
+	w.k.trace("calm")
+	w.l.Post(func() {
+		w.l.SetLimits(1<<20, 0)
+		for _, ln := range w.lns {
+			w.paused[ln] = false
+			ln.Resume()
+		}
+		for _, m := range w.conns {
+			w.resume(m)
+		}
+	})
+	w.rest()
+	w.checkDelivered()
+	for _, s := range w.socks {
+		w.peerShuts(s)
+	}
+	w.rest()
+	w.checkDelivered()
+	for _, m := range w.conns {
+		if !m.eof {
+			w.fail("client", m.s.id, "has ended and is still served")
+		}
+	}
+	if w.posted > 0 {
+		w.fail(w.posted, "posted functions never ran")
+	}
+}
+
+// rest turns until the loop would sleep for ever.
+func (w *simWorld) rest() {
+	w.k.asleep = false
+	for turns := 0; !w.k.asleep; turns++ {
+		for _, s := range w.socks {
+			s.size = simWindow // a small buffer would only take longer
+			w.peerReads(s, s.unread)
+		}
+		if err := w.l.turn(turns > 0); err != nil { // the first one runs what was posted
+			w.fail("wait:", err)
+		}
+		w.check()
+		if turns > 10000 {
+			w.fail("the loop does not come to rest")
+		}
+	}
+}
+
+// end closes the loop in whatever state it is.
+func (w *simWorld) end() {
+	w.quiet = true
+	if err := w.l.Close(); err != nil {
+		w.fail("close:", err)
+	}
+	for _, m := range w.away {
+		w.k.close(m.s.file.fd, false) // never taken back: the handler's to close
+	}
+	w.checkClosed()
+}
+
+// Whatever call fails, in whatever way, the rules hold: each call of some
+// short histories is made to fail once, until a history ends before the call
+// that should have failed.
+func TestSimulationEachCallFails(t *testing.T) {
+	seeds := uint64(6)
+	if testing.Short() {
+		seeds = 1
+	}
+	played := 0
+	for seed := uint64(1); seed <= seeds; seed++ {
+		for class := range simClasses {
+			for nth := 1; ; nth++ {
+				w, err := play(seed, simFaults{nth: nth, class: class}, false)
+				if err != nil {
+					t.Fatalf("seed %d, class %d, call %d: %v", seed, class, nth, err)
+				}
+				if played++; w.k.faults.calls < nth {
+					break
+				}
+			}
+		}
+	}
+	t.Logf("%d histories", played)
+}

@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package evloop
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A simWorld is one history: the loop, the kernel it runs on, the peers and
+// the model of every connection. All that is random comes from one seed, and
+// nothing iterates over a map, so that a seed is a history.
+type simWorld struct {
+	l   *Loop
+	k   *simKernel
+	rng *rand.Rand
+
+	lns      []*Listener
+	paused   map[*Listener]bool
+	closedLn map[*Listener]bool
+	socks    []*simSocket
+	conns    []*simConn // open ones
+	away     []*simConn // detached ones
+	timers   []simTimer
+	calling  string // the callback in progress
+	posted   int    // functions that are still to run
+	quiet    bool   // the history is over: no faults, willing peers
+	bounded  bool   // the loop's memory was bounded at times
+	serial   int
+	options  []*Options
+	lines    []string // the trace, when wanted
+}
+
+// A simFailure is what a history ends with by panic when the loop or the
+// model breaks a rule.
+type simFailure string
+
+func (w *simWorld) fail(args ...any) { panic(simFailure(fmt.Sprintln(args...))) }
+
+func (w *simWorld) chance(n int) bool { return w.rng.IntN(n) == 0 }
+
+// size is that of what is sent or written: mostly small, at times larger than
+// any buffer.
+func (w *simWorld) size() int {
+	switch w.rng.IntN(20) {
+	case 0:
+		return 1 + w.rng.IntN(200<<10)
+	case 1, 2, 3:
+		return 1 + w.rng.IntN(20<<10)
+	case 4, 5, 6, 7, 8, 9:
+		return 1 + w.rng.IntN(2000)
+	}
+	return 1 + w.rng.IntN(20)
+}
+
+// memory is a bound for Config.Memory; every other time none.
+func (w *simWorld) memory() int64 {
+	if w.chance(2) {
+		return 0
+	}
+	w.bounded = true
+	return int64(30<<10 + w.rng.IntN(300<<10))
+}
+
+// begin makes the loop and two listeners.
+func (w *simWorld) begin(seed uint64, faults simFaults, trace bool) {
+	w.rng = rand.New(rand.NewPCG(seed, 0))
+	w.paused, w.closedLn = map[*Listener]bool{}, map[*Listener]bool{}
+	w.k = &simKernel{rng: w.rng, faults: faults, fail: w.fail, world: w.peers, clock: Time(time.Hour)}
+	w.k.trace = func(string, ...any) {}
+	if trace {
+		w.k.trace = func(format string, args ...any) {
+			w.lines = append(w.lines, fmt.Sprintf("%v ", time.Duration(w.k.clock))+fmt.Sprintf(format, args...))
+		}
+	}
+	cfg := Config{Connections: 2 + w.rng.IntN(12), Memory: w.memory()}
+	if w.chance(2) {
+		cfg.ReadBudget = 1 + w.rng.IntN(30<<10)
+	}
+	l, err := newLoop(cfg, w.k.simulation())
+	if err != nil {
+		w.fail(err)
+	}
+	w.l = l
+	for range 4 {
+		w.options = append(w.options, w.newOptions())
+	}
+	// No listener brings in terminals and FIFOs, but the loop does not care
+	// where a connection comes from.
+	for _, kind := range []fdKind{kindSocket | kindTCP, kindSocket | kindUnix, kindSocket | kindUnix | kindPacket, kindTerminal, 0} {
+		f := w.k.open(nil)
+		ln := &Listener{loop: l, a: w, fd: f.fd, kind: bothWays | kind}
+		w.lns = append(w.lns, ln)
+		if err := l.addListener(ln); err != nil {
+			w.k.close(f.fd, false)
+			w.closedLn[ln], ln.closed = true, true
+		}
+	}
+}
+
+func (w *simWorld) newOptions() *Options {
+	o := &Options{Overflow: Overflow(w.rng.IntN(4)), Queue: w.size(), MaxInput: 16<<10 + w.rng.IntN(50<<10)}
+	if w.chance(2) {
+		o.LowWater = w.rng.IntN(o.Queue + 1)
+	}
+	if w.chance(4) {
+		o.IdleTimeout = time.Duration(1 + w.rng.IntN(int(time.Second)))
+	}
+	if w.chance(4) {
+		o.StallTimeout = time.Duration(1 + w.rng.IntN(int(time.Second)))
+	}
+	if w.chance(2) {
+		o.Farewell = simMessage{simFarewell, simHead + w.rng.IntN(100)}.bytes()
+		o.FarewellTimeout = time.Duration(1 + w.rng.IntN(int(time.Second)))
+	}
+	return o
+}
+
+// pickOptions returns one of the shared sets, or its like for an echo: that
+// loses nothing without being told, and has no farewell in its stream.
+func (w *simWorld) pickOptions(raw bool) *Options {
+	o := w.options[w.rng.IntN(len(w.options))]
+	if !raw {
+		return o
+	}
+	lossless := *o
+	lossless.Overflow = []Overflow{Pause, Pause, Disconnect}[w.rng.IntN(3)]
+	lossless.Farewell = nil
+	return &lossless
+}
+
+// peers is called before every system call: some client may act.
+func (w *simWorld) peers() {
+	if w.quiet || !w.chance(3) {
+		return
+	}
+	if len(w.socks) < 3 || w.chance(12) {
+		w.connect()
+		return
+	}
+	i := w.rng.IntN(len(w.socks))
+	s := w.socks[i]
+	if s.file != nil && s.file.closed {
+		w.socks[i] = w.socks[len(w.socks)-1]
+		w.socks = w.socks[:len(w.socks)-1]
+		return
+	}
+	switch w.rng.IntN(40) {
+	case 0:
+		w.k.trace("peer %d: FIN", s.id)
+		w.peerShuts(s)
+	case 1:
+		w.k.trace("peer %d: close", s.id)
+		w.peerCloses(s)
+	case 2:
+		w.k.trace("peer %d: reset", s.id)
+		w.k.reset(s, unix.ECONNRESET)
+	case 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18:
+		w.peerSends(s, w.size())
+	default:
+		w.peerReads(s, w.size())
+	}
+}
+
+func (w *simWorld) connect() {
+	i := max(0, w.rng.IntN(len(w.lns)+3)-3) // half of them by TCP
+	if w.closedLn[w.lns[i]] {
+		return
+	}
+	w.serial++
+	s := &simSocket{id: uint32(w.serial), kind: w.lns[i].kind, size: 1 + w.size()}
+	f := w.k.file("connect", w.lns[i].fd)
+	f.backlog = append(f.backlog, s)
+	w.socks = append(w.socks, s)
+	w.k.trace("peer %d: connect", s.id)
+	w.k.wake(f, unix.EPOLLIN)
+}
+
+func (w *simWorld) peerSends(s *simSocket, n int) {
+	if s.finIn || s.gone || s.peerClosed {
+		return
+	}
+	packet := !s.kind.isStream()
+	if packet && n < 4 {
+		n = 0 // a packet may be empty
+	}
+	if n = min(n, simWindow-(s.sent-s.read)); n > 0 || packet && len(s.packets) < 100 {
+		w.k.trace("peer %d: sends %d", s.id, n)
+		s.sent += n
+		if packet {
+			s.packets = append(s.packets, n)
+		}
+		w.k.wake(s.file, unix.EPOLLIN)
+	}
+}
+
+func (w *simWorld) peerReads(s *simSocket, n int) {
+	if !s.gone && !s.peerClosed {
+		s.unread -= min(n, s.unread)
+		w.k.space(s)
+	}
+}
+
+// peerShuts ends the peer's side; a terminal or FIFO has only both.
+func (w *simWorld) peerShuts(s *simSocket) {
+	switch {
+	case !s.kind.isSocket():
+		w.k.reset(s, 0)
+	case !s.gone && !s.finIn:
+		s.finIn = true
+		w.k.wake(s.file, 0)
+	}
+}
+
+// peerCloses ends both directions: bytes that the peer has not read turn its
+// FIN into RST, and all but TCP know at once that nobody is there.
+func (w *simWorld) peerCloses(s *simSocket) {
+	if s.gone || s.peerClosed {
+		return
+	}
+	s.peerClosed = true
+	if s.unread > 0 {
+		w.k.reset(s, unix.ECONNRESET)
+		return
+	}
+	s.finIn, s.gone = s.kind.isSocket(), s.kind&kindTCP == 0
+	w.k.wake(s.file, 0)
+}
+
+// post hands the loop a function, as another goroutine would.
+func (w *simWorld) post() {
+	w.posted++
+	w.l.Post(func() {
+		defer w.call(nil, "Post")()
+		w.posted--
+		w.act(nil)
+	})
+}

@@ -1,0 +1,312 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package evloop
+
+import (
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+)
+
+var timerCases = []conformanceCase{
+	{"timers expire in order, once, and never early", timersInOrder},
+	{"a cancelled timer does not expire", timerCancelled},
+	{"a timer may be cancelled and armed in Expired", timerInExpired},
+	{"thousands of timers at once", timersInThousands},
+	{"a timer that is due again at once lets the others live", timerDueAgain},
+	{"a connection's timers end with it", timersOfConn},
+	{"a loop at rest makes no turns", noTick},
+	{"IdleTimeout counts from the last input", idleTimeout},
+	{"IdleTimeout does not count while paused", idlePaused},
+	{"StallTimeout counts from the last progress", stallTimeout},
+	{"an open connection without timeouts has no deadline", noDeadline},
+}
+
+// A clock is a TimerHandler that notes what expired.
+type clock struct {
+	t       *testing.T
+	kinds   []int
+	expired func(l *Loop, t Timer)
+}
+
+func (c *clock) Expired(l *Loop, t Timer) {
+	if l.Now() < t.Deadline {
+		c.t.Errorf("timer %d expired %v early", t.Kind, t.Deadline.Sub(l.Now()))
+	}
+	if t.Conn != (ConnID{}) && l.Conn(t.Conn) == nil {
+		c.t.Errorf("timer %d of a connection that has gone", t.Kind)
+	}
+	c.kinds = append(c.kinds, t.Kind)
+	if c.expired != nil {
+		c.expired(l, t)
+	}
+}
+
+// wait takes turns until n timers have expired, and one more.
+func (r *rig) wait(c *clock, n int) {
+	r.Helper()
+	r.until("timers", func() bool { return len(c.kinds) >= n })
+	r.turn()
+}
+
+func timersInOrder(r *rig) {
+	c := &clock{t: r.T}
+	now := monotonic()
+	for i, after := range []time.Duration{3, 1, 2, 0, -1} {
+		r.l.Schedule(Timer{Deadline: now.Add(after * time.Millisecond), Kind: i, Handler: c})
+	}
+	if got := r.l.Stats().Timers; got != 5 {
+		r.Errorf("%d timers, want 5", got)
+	}
+	r.wait(c, 5)
+	// The two that were due when they were armed count as due at that moment.
+	slices.Sort(c.kinds[:2])
+	if want := []int{3, 4, 1, 2, 0}; !slices.Equal(c.kinds, want) {
+		r.Errorf("expired in order %v, want %v", c.kinds, want)
+	}
+	if got := r.l.Stats().Timers; got != 0 {
+		r.Errorf("%d timers left", got)
+	}
+}
+
+func timerCancelled(r *rig) {
+	c := &clock{t: r.T}
+	at := monotonic().Add(time.Millisecond)
+	a := r.l.Schedule(Timer{Deadline: at, Kind: 1, Handler: c})
+	r.l.Schedule(Timer{Deadline: at, Kind: 2, Handler: c})
+	if !r.l.Cancel(a) || r.l.Cancel(a) || r.l.Cancel(0) || r.l.Cancel(1<<40) {
+		r.Error("Cancel: want true once, and false for what is not armed")
+	}
+	b := r.l.Schedule(Timer{Deadline: at, Kind: 3, Handler: c}) // takes the free slot
+	if r.l.Cancel(a) {
+		r.Error("a former id cancelled the timer that came after it")
+	}
+	r.wait(c, 2)
+	if !slices.Equal(slices.Sorted(slices.Values(c.kinds)), []int{2, 3}) {
+		r.Errorf("expired: %v, want 2 and 3", c.kinds)
+	}
+	if r.l.Cancel(b) {
+		r.Error("Cancel of an expired timer = true")
+	}
+}
+
+func timerInExpired(r *rig) {
+	c := &clock{t: r.T}
+	now := monotonic()
+	var second TimerID
+	c.expired = func(l *Loop, t Timer) {
+		if t.Kind != 1 {
+			return
+		}
+		if !l.Cancel(second) {
+			r.Error("a timer that is due at the same time could not be cancelled")
+		}
+		l.Schedule(Timer{Deadline: l.Now().Add(time.Millisecond), Kind: 3, Handler: c})
+	}
+	r.l.Schedule(Timer{Deadline: now, Kind: 1, Handler: c})
+	second = r.l.Schedule(Timer{Deadline: now.Add(1), Kind: 2, Handler: c})
+	r.wait(c, 2)
+	if !slices.Equal(c.kinds, []int{1, 3}) {
+		r.Errorf("expired: %v, want 1 and 3", c.kinds)
+	}
+}
+
+func timersInThousands(r *rig) {
+	const n = 20_000
+	rng := rand.New(rand.NewPCG(1, 2))
+	c := &clock{t: r.T}
+	now := monotonic()
+	deadlines := make([]Time, n)
+	var ids []TimerID
+	for i := range n {
+		deadlines[i] = now.Add(time.Duration(rng.IntN(int(5 * time.Millisecond))))
+		ids = append(ids, r.l.Schedule(Timer{Deadline: deadlines[i], Kind: i, Handler: c}))
+	}
+	cancelled := 0
+	for i := 0; i < n; i += 3 {
+		if r.l.Cancel(ids[i]) {
+			cancelled++
+		}
+	}
+	r.wait(c, n-cancelled)
+	if len(c.kinds) != n-cancelled {
+		r.Errorf("%d expired, want %d", len(c.kinds), n-cancelled)
+	}
+	seen := make([]bool, n)
+	for _, k := range c.kinds {
+		if seen[k] || k%3 == 0 {
+			r.Fatalf("timer %d expired again or after Cancel", k)
+		}
+		seen[k] = true
+	}
+	// Those of one turn come by deadline; all of them came by deadline but for
+	// those that the turn's moment divides.
+	if !slices.IsSortedFunc(c.kinds, func(a, b int) int { return int(deadlines[a] - deadlines[b]) }) {
+		r.Error("not in the order of their deadlines")
+	}
+}
+
+// An Expired that arms the next at once must not hold the loop: between any
+// two of them the others are served.
+func timerDueAgain(r *rig) {
+	_, p := r.unix()
+	r.onData = func(c *Conn, b []byte) int { c.Write(b); return len(b) }
+	c := &clock{t: r.T}
+	again := Timer{Deadline: 1, Handler: c}
+	c.expired = func(l *Loop, t Timer) { l.Schedule(again) }
+	r.l.Schedule(again)
+	r.l.Schedule(again)
+	for range 10 {
+		before := len(c.kinds)
+		p.write("?")
+		r.turn()
+		if got := string(p.read()); got != "?" {
+			r.Fatalf("got %q, want the answer in the same turn", got)
+		}
+		if n := len(c.kinds) - before; n > 2 {
+			r.Errorf("%d expired in a turn, want at most 2", n)
+		}
+	}
+	c.expired = nil
+}
+
+func timersOfConn(r *rig) {
+	c := &clock{t: r.T}
+	a, _ := r.unix()
+	b, _ := r.unix()
+	due := monotonic()
+	for i := range 10 {
+		r.l.Schedule(Timer{Deadline: due.Add(time.Hour), Kind: i, Conn: a.ID(), Handler: c})
+		r.l.Schedule(Timer{Deadline: due, Kind: 100 + i, Conn: b.ID(), Handler: c})
+	}
+	one := r.l.Schedule(Timer{Deadline: due.Add(time.Hour), Conn: a.ID(), Handler: c})
+	r.l.Cancel(one)
+	r.do(func() { a.Abort(nil) })
+	r.wait(c, 10)
+	if got := r.l.Stats().Timers; got != 0 || len(c.kinds) != 10 {
+		r.Errorf("%d expired, %d timers left; want 10 of the other connection and none", len(c.kinds), got)
+	}
+}
+
+// The only thing that ends the wait of this loop is the guard.
+func noTick(r *rig) {
+	r.listen(1)
+	for range 3 {
+		r.tcp()
+	}
+	for range 3 {
+		r.turn() // whatever there was to do at the start
+	}
+	before := r.l.Stats().Turns
+	g := &guard{}
+	r.l.Schedule(Timer{Deadline: monotonic().Add(50 * time.Millisecond), Handler: g})
+	for !g.fired {
+		if err := r.l.turn(true); err != nil {
+			r.Fatal(err)
+		}
+	}
+	// A signal, which the runtime sends to preempt, may interrupt the wait.
+	if n := r.l.Stats().Turns - before; n > 3 {
+		r.Errorf("%d turns at rest, want one", n)
+	}
+}
+
+func idleTimeout(r *rig) {
+	c, p := r.tcp()
+	const idle = 20 * time.Millisecond
+	c.SetOptions(&Options{IdleTimeout: idle})
+	began := r.l.Now()
+	for range 5 { // each brings it forward
+		p.write("x")
+		calls := r.of(c).calls
+		r.until("Data", func() bool { return r.of(c).calls > calls })
+	}
+	last := c.lastIn
+	r.ends(c, ErrIdle)
+	if got := r.l.Now().Sub(last); got < idle || last < began {
+		r.Errorf("ended %v after the last input, want %v", got, idle)
+	}
+}
+
+func idlePaused(r *rig) {
+	c, _ := r.tcp()
+	const idle = time.Millisecond
+	c.Pause()
+	c.SetOptions(&Options{IdleTimeout: idle})
+	clk := &clock{t: r.T}
+	r.l.Schedule(Timer{Deadline: monotonic().Add(5 * idle), Handler: clk})
+	r.wait(clk, 1)
+	if r.of(c).closed {
+		r.Fatal("ended while paused")
+	}
+	resumed := monotonic()
+	r.do(c.Resume)
+	r.ends(c, ErrIdle)
+	if got := r.l.Now().Sub(resumed); got < idle/2 {
+		r.Errorf("ended %v after Resume, want %v", got, idle)
+	}
+}
+
+func stallTimeout(r *rig) {
+	c, p := r.tcp()
+	r.stick(c)
+	c.SetOptions(&Options{StallTimeout: 20 * time.Millisecond})
+	// A peer that takes a little now and then is slow and not stuck.
+	for range 3 {
+		before := c.BytesOut()
+		r.spin("progress", func() bool { p.read(); return c.BytesOut() > before })
+	}
+	if r.of(c).closed {
+		r.Fatalf("Closed(%v) while there was progress", r.of(c).err)
+	}
+	last := c.lastOut
+	r.ends(c, ErrStalled)
+	if got := r.l.Now().Sub(last); got < 20*time.Millisecond {
+		r.Errorf("ended %v after the last progress, want 20ms", got)
+	}
+}
+
+func noDeadline(r *rig) {
+	c, p := r.tcp()
+	p.write("x")
+	r.until("Data", func() bool { return r.of(c).calls == 1 })
+	if at, ok := r.l.nextDeadline(); ok && at < monotonic().Add(patience/2) {
+		r.Errorf("the loop would wake in %v", at.Sub(monotonic()))
+	}
+}
+
+func TestMillis(t *testing.T) {
+	tests := []struct {
+		name string
+		in   time.Duration
+		want int
+	}{
+		{"for ever", -1, -1},
+		{"do not wait", 0, 0},
+		{"rounds up, not down to a spin", 1, 1},
+		{"exact", 5 * time.Millisecond, 5},
+		{"just above", 5*time.Millisecond + 1, 6},
+		{"the most that epoll_wait takes", math.MaxInt32 * time.Millisecond, math.MaxInt32},
+		{"above that", math.MaxInt64, math.MaxInt32},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := millis(tt.in); got != tt.want {
+				t.Errorf("millis(%v) = %d, want %d", tt.in, got, tt.want)
+			}
+		})
+	}
+}
+
+// A Time is the kernel's CLOCK_MONOTONIC, so that another process can use it.
+func TestTimeIsMonotonicClock(t *testing.T) {
+	before := kernelTime()
+	got := monotonic()
+	after := kernelTime()
+	const slack = Time(time.Millisecond) // the offset is measured once, at start
+	if got < before-slack || got > after+slack {
+		t.Errorf("monotonic() = %d, want it within %d and %d", got, before, after)
+	}
+}

@@ -41,6 +41,10 @@ type Env struct {
 	Notifier  *systemd.Notifier // nil: nobody to tell
 	Watchdog  time.Duration     // interval of WATCHDOG=1; 0: none
 
+	// Probe tries out io_uring where that can do no harm and says why it is not
+	// to be used; nil: there is no way, and loop.backend = "auto" means epoll.
+	Probe func() error
+
 	// Ready is called once, when every listener accepts; nil: not needed.
 	Ready func()
 }
@@ -48,6 +52,13 @@ type Env struct {
 // ErrNoSockets says that a unit started the process without any socket. There
 // is nothing to serve, and a restart would change nothing: bad configuration.
 var ErrNoSockets = errors.New("started by a unit without sockets: enable penstock.target and " + hint)
+
+// backends are the event loop's names for what the file says.
+var backends = map[config.Backend]evloop.Backend{
+	config.BackendEpoll:   evloop.Epoll,
+	config.BackendIOUring: evloop.IOUring,
+	config.BackendAuto:    evloop.Auto,
+}
 
 // A Daemon is the running process. New makes it, Run serves; both on the same
 // goroutine.
@@ -95,6 +106,8 @@ func New(cfg *config.Config, env Env) (_ *Daemon, err error) {
 	loop, err := evloop.New(evloop.Config{
 		Connections: connections + internalConns(cfg),
 		Memory:      cfg.Limits.Memory,
+		Backend:     backends[cfg.Loop.Backend],
+		Probe:       env.Probe,
 	})
 	if err != nil {
 		return nil, err
@@ -114,6 +127,9 @@ func New(cfg *config.Config, env Env) (_ *Daemon, err error) {
 			d.release()
 		}
 	}()
+	if err := loop.Fallback(); err != nil {
+		d.log.fellBack(cfg.Loop.Backend, err)
+	}
 	if connections < cfg.Limits.Connections {
 		d.log.fewerConnections(cfg.Limits.Connections, connections)
 	}

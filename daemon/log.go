@@ -181,6 +181,14 @@ func (j *journal) fewerConnections(asked, got int) {
 		slog.Int(keyLimit, got), slog.Int("asked", asked))
 }
 
+func (j *journal) fellBack(asked config.Backend, err error) {
+	j.log.Warn("event loop falls back to epoll", slog.String("backend", string(asked)), slog.Any(keyErr, err))
+}
+
+func (j *journal) loopUnchanged() {
+	j.log.Warn("changed loop settings wait for a restart")
+}
+
 func (j *journal) subnetsUnknown(name string, err error) {
 	j.log.Warn("local-subnets means this machine only", slog.String(keyService, name), slog.Any(keyErr, err))
 }

@@ -118,6 +118,9 @@ func (d *Daemon) apply(cfg *config.Config) error {
 	}
 	d.loop.SetLimits(connections+internalConns(cfg), cfg.Limits.Memory)
 	limitMemory(cfg.Limits)
+	if cfg.Loop != d.cfg.Loop {
+		d.log.loopUnchanged()
+	}
 	d.log.peers = cfg.Log.Peers
 	if d.env.Level != nil {
 		d.env.Level.Set(cfg.Log.Level)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -28,7 +29,11 @@ func expand(ts *testscript.TestScript, _ bool, args []string) {
 		text, err := os.ReadFile(path)
 		ts.Check(err)
 		values := strings.NewReplacer("$WORK", ts.Getenv("WORK"), "$PORT", ts.Getenv("PORT"))
-		ts.Check(os.WriteFile(path, []byte(values.Replace(string(text))), 0o644))
+		all := values.Replace(string(text))
+		if w := worldOf(ts); filepath.Ext(name) == ".toml" && !strings.Contains(all, "[loop]") {
+			all += "\n[loop]\nbackend = \"" + w.backend + "\"\n"
+		}
+		ts.Check(os.WriteFile(path, []byte(all), 0o644))
 	}
 }
 

@@ -23,6 +23,7 @@ var commands = []command{
 	{"apply", applyFile},
 	{"reload", reload},
 	{"version", printVersion},
+	{probeName, probe}, // not in the usage: it is for the daemon itself
 }
 
 const usage = `usage: penstock COMMAND [ARGUMENTS]

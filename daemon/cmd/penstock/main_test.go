@@ -13,6 +13,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/sys/unix"
 
+	"penstock/evloop"
 	"penstock/systemd"
 )
 
@@ -45,14 +46,34 @@ func activated() {
 	os.Exit(127)
 }
 
-// TestScript runs testdata/script/*.txtar. The commands that talk to daemons
-// are in script_test.go.
+// condition is [io_uring]: the kernel lets this process use it.
+func condition(cond string) (bool, error) {
+	if cond != "io_uring" {
+		return false, fmt.Errorf("unknown condition %q", cond)
+	}
+	return evloop.ProbeIOUring() == nil, nil
+}
+
+// TestScript runs testdata/script/*.txtar, once for each back end of the loop.
+// The commands that talk to daemons are in script_test.go.
 func TestScript(t *testing.T) {
+	for _, backend := range []string{"epoll", "io_uring"} {
+		t.Run(backend, func(t *testing.T) {
+			if err := evloop.ProbeIOUring(); backend == "io_uring" && err != nil {
+				t.Skipf("this kernel refuses: %v", err)
+			}
+			runScripts(t, backend)
+		})
+	}
+}
+
+func runScripts(t *testing.T, backend string) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
-		Setup:               newWorld,
+		Setup:               func(env *testscript.Env) error { return newWorld(env, backend) },
+		Condition:           condition,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"port": freePort, "expand": expand, "listen": listen, "start": start, "await": await, "signal": signalProc, "pid": pid,
 			"exited": exited, "notified": notified,

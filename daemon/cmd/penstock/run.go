@@ -51,7 +51,7 @@ func run(p process, args []string) int {
 	if p.inheritErr != nil {
 		return fail(env, p.inheritErr, exitFailed)
 	}
-	env.Builtin = *file == ""
+	env.Builtin, env.Probe = *file == "", askChild
 	var began time.Duration // of the latest reading; reloads never overlap
 	env.Load = func() (*config.Config, error) {
 		began = monotonic()

@@ -23,12 +23,14 @@ import (
 // patience, so that no script has to sleep:
 //
 //	port VAR                      VAR is a TCP port of loopback that is free now
-//	expand FILE...                puts $WORK and $PORT into the files, no other $
+//	expand FILE...                puts $WORK and $PORT into the files, no other $,
+//	                              and the back end of the loop behind them
 //	listen NAME ADDR              a socket to be passed on; $NAME is where it is
-//	start [-n FILES] [-p NAMES] [-e KEY=VALUE] PROC ARG...
+//	start [-n FILES] [-p NAMES] [-e KEY=VALUE] [-i INJECTION] PROC ARG...
 //	                              penstock ARG... in the background; -n limits
 //	                              its open files, -p passes sockets, a:b, and
-//	                              a socket for notifications
+//	                              a socket for notifications, -i has strace(1)
+//	                              change what system calls do
 //	await PROC REGEXP             a line of its output
 //	notified REGEXP               a message to the service manager
 //	signal PROC NAME
@@ -48,16 +50,17 @@ type world struct {
 	sockets  map[string]*os.File
 	notify   *transcript
 	notifyAt string
+	backend  string // for the files that expand goes through
 }
 
 type worldKey struct{}
 
 func worldOf(ts *testscript.TestScript) *world { return ts.Value(worldKey{}).(*world) }
 
-func newWorld(env *testscript.Env) error {
+func newWorld(env *testscript.Env, backend string) error {
 	w := &world{
 		procs: map[string]*proc{}, conns: map[string]net.Conn{}, sockets: map[string]*os.File{},
-		notify: newTranscript(), notifyAt: filepath.Join(env.WorkDir, "notify"),
+		backend: backend, notify: newTranscript(), notifyAt: filepath.Join(env.WorkDir, "notify"),
 	}
 	env.Values[worldKey{}] = w
 	pc, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: w.notifyAt, Net: "unixgram"})
@@ -161,7 +164,7 @@ type proc struct {
 
 func start(ts *testscript.TestScript, _ bool, args []string) {
 	w := worldOf(ts)
-	var names, files string
+	var names, files, injection string
 	var asked []string // comes last, so that it counts
 	env := append(os.Environ(), "NOTIFY_SOCKET=", "LISTEN_FDS=")
 	for len(args) > 1 && args[0][0] == '-' {
@@ -170,6 +173,8 @@ func start(ts *testscript.TestScript, _ bool, args []string) {
 			names = args[1]
 		case "-n":
 			files = args[1]
+		case "-i":
+			injection = args[1]
 		case "-e":
 			asked = append(asked, args[1])
 		}
@@ -183,6 +188,10 @@ func start(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	if files != "" {
 		argv = append([]string{"prlimit", "--nofile=" + files, "--"}, argv...)
+	}
+	if injection != "" { // -D: the process that is signalled is penstock
+		call, _, _ := strings.Cut(injection, ":")
+		argv = append([]string{"strace", "-D", "-f", "-qq", "-o", os.DevNull, "-e", "trace=" + call, "-e", "inject=" + injection}, argv...)
 	}
 	p := &proc{cmd: exec.Command(argv[0], argv[1:]...), out: newTranscript(), done: make(chan struct{})}
 	p.cmd.Dir, p.cmd.Env = ts.MkAbs("."), append(env, asked...)

@@ -16,6 +16,7 @@ import (
 type Config struct {
 	Limits   Limits
 	Log      Log
+	Loop     Loop
 	Services []*Service // sorted by name
 	Files    []string   // what was read, in this order, tables and quotes included
 }
@@ -36,6 +37,21 @@ type Log struct {
 	Level slog.Level
 	Peers Peers
 }
+
+// Loop says how the event loop works. It counts when the process starts.
+type Loop struct {
+	Backend Backend
+}
+
+// A Backend is the kernel mechanism of the event loop.
+type Backend string
+
+// The values of loop.backend.
+const (
+	BackendEpoll   Backend = "epoll"
+	BackendIOUring Backend = "io_uring" // epoll where the kernel refuses
+	BackendAuto    Backend = "auto"     // the same, found out by a child process
+)
 
 // Peers is how much of a peer's address the log may hold.
 type Peers string

@@ -17,6 +17,7 @@ func defaults() *Config {
 	return &Config{
 		Limits: Limits{Connections: 4096, PerSource: 64, Memory: 16 * mib},
 		Log:    Log{Level: slog.LevelInfo, Peers: PeersFull},
+		Loop:   Loop{Backend: BackendEpoll}, // works everywhere, and io_uring pays only where lines go to many
 	}
 }
 

@@ -83,10 +83,12 @@ func (b *builder) parse(file string, text []byte) {
 			b.keys(&md, p, e, names(limitKeys))
 		case "log":
 			b.keys(&md, p, e, names(logKeys))
+		case "loop":
+			b.keys(&md, p, e, names(loopKeys))
 		case "service":
 			b.services(&md, p, e)
 		default:
-			b.wrong(e, fmt.Errorf("unknown, want one of limits, log, service%s", suggest(section, []string{"limits", "log", "service"})))
+			b.wrong(e, fmt.Errorf("unknown, want one of limits, log, loop, service%s", suggest(section, []string{"limits", "log", "loop", "service"})))
 		}
 	}
 	// Maps have no order; files do, and the last entry of a key wins.

@@ -101,6 +101,7 @@ func render(t *testing.T, c *Config) []byte {
 	err := toml.NewEncoder(&b).Encode(map[string]any{
 		"limits":  map[string]any{"connections": c.Limits.Connections, "per_source": c.Limits.PerSource, "memory": c.Limits.Memory},
 		"log":     map[string]any{"level": strings.ToLower(c.Log.Level.String()), "peers": string(c.Log.Peers)},
+		"loop":    map[string]any{"backend": string(c.Loop.Backend)},
 		"service": services,
 	})
 	if err != nil {

@@ -61,6 +61,10 @@ var logKeys = []key[Log]{
 	{"peers", nil, into(func(l *Log) *Peers { return &l.Peers }, choice(PeersFull, PeersSubnet, PeersNone))},
 }
 
+var loopKeys = []key[Loop]{
+	{"backend", nil, into(func(l *Loop) *Backend { return &l.Backend }, choice(BackendEpoll, BackendIOUring, BackendAuto))},
+}
+
 // level goes through choice first: slog would also take "WARN+2".
 func level(v any) (slog.Level, error) {
 	word, err := choice("debug", "info", "warn", "error")(v)

@@ -153,6 +153,8 @@ func (b *builder) finish() (*Config, error) {
 			apply(b, limitKeys, &c.Limits, e)
 		case "log":
 			apply(b, logKeys, &c.Log, e)
+		case "loop":
+			apply(b, loopKeys, &c.Loop, e)
 		}
 	}
 	seen := map[string][]entry{}

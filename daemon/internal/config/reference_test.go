@@ -71,6 +71,9 @@ func TestReferenceComplete(t *testing.T) {
 	for _, name := range names(logKeys) {
 		want = append(want, "log."+name)
 	}
+	for _, name := range names(loopKeys) {
+		want = append(want, "loop."+name)
+	}
 	for _, k := range serviceKeys {
 		of := k.kinds
 		if of == nil {
@@ -103,8 +106,9 @@ func TestManualPage(t *testing.T) {
 	maps.Copy(value, ref["service"][string(kinds[0])].(map[string]any)) // its common keys are the plain ones
 	maps.Copy(value, ref["limits"])
 	maps.Copy(value, ref["log"])
+	maps.Copy(value, ref["loop"])
 
-	known := slices.Concat(names(limitKeys), names(logKeys), names(serviceKeys))
+	known := slices.Concat(names(limitKeys), names(logKeys), names(loopKeys), names(serviceKeys))
 	var got []string
 	for _, m := range manualItem.FindAllStringSubmatch(readText(t, manualPage), -1) {
 		name, text := m[1], strings.NewReplacer(`\(dq`, `"`, `\e`, `\`).Replace(m[2])

@@ -198,9 +198,17 @@ func (g *generator) targetDropIn(mistakes bool) *text {
 // journal, and what it prints goes nowhere. The check sees the files as the
 // daemon does, with its user and without /home, so that it also reports one
 // that only root can read.
+//
+// With default dependencies it would wait for basic.target, which waits for
+// sockets.target and so for the target that wants it: systemd would leave one
+// of them out of the boot, not always the same.
 func (g *generator) errorReport() *text {
 	var t text
 	head(&t, "Mistakes in the configuration of penstock", g.source)
+	t.set("DefaultDependencies", "no")
+	t.set("After", "sysinit.target")
+	t.set("Conflicts", "shutdown.target")
+	t.set("Before", "shutdown.target")
 	t.section("Service")
 	t.set("Type", "oneshot")
 	t.set("ExecStart", program, "check", "-c", argument(g.source))

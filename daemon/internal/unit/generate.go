@@ -199,16 +199,14 @@ func (g *generator) targetDropIn(mistakes bool) *text {
 // daemon does, with its user and without /home, so that it also reports one
 // that only root can read.
 //
-// With default dependencies it would wait for basic.target, which waits for
-// sockets.target and so for the target that wants it: systemd would leave one
-// of them out of the boot, not always the same.
+// It comes after the target. Without that the target would wait for it, as a
+// target does for all that it wants, and so would sockets.target and
+// basic.target, for which every service waits: a circle, out of which systemd
+// would leave one, not always the same.
 func (g *generator) errorReport() *text {
 	var t text
 	head(&t, "Mistakes in the configuration of penstock", g.source)
-	t.set("DefaultDependencies", "no")
-	t.set("After", "sysinit.target")
-	t.set("Conflicts", "shutdown.target")
-	t.set("Before", "shutdown.target")
+	t.set("After", Target)
 	t.section("Service")
 	t.set("Type", "oneshot")
 	t.set("ExecStart", program, "check", "-c", argument(g.source))

@@ -85,7 +85,7 @@ type Daemon struct {
 	statusDue bool  // a STATUS= is scheduled
 	flushDue  bool  // a flush of the log is
 	leftDue   bool  // a look at who is left is
-	cut       int   // connections that outlived the drain
+	cut       int   // connections that at the stop did not take all that was queued
 
 	idleTimer evloop.TimerID // while there is no client and exit_idle is set
 }
@@ -102,7 +102,7 @@ func New(cfg *config.Config, env Env) (_ *Daemon, err error) {
 	if err != nil {
 		return nil, err
 	}
-	limitMemory(cfg.Limits)
+	limitMemory(cfg)
 	loop, err := evloop.New(evloop.Config{
 		Connections: connections + internalConns(cfg),
 		Memory:      cfg.Limits.Memory,
@@ -162,7 +162,7 @@ func (d *Daemon) Run() error {
 	if err := d.loop.Run(); err != nil {
 		return err
 	}
-	d.cut = d.clients
+	d.cut += d.clients // they have outlived the drain
 	return nil
 }
 

@@ -3,6 +3,7 @@
 package daemon
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -138,6 +139,9 @@ func (ep *endpoint) Closed(c *evloop.Conn, err error) {
 	ep.sources.remove(s.Peer)
 	if err == nil && ep.leaving {
 		err = service.ErrShutdown
+	}
+	if ep.d.life.phase == stopping && errors.Is(err, evloop.ErrFlushTimeout) {
+		ep.d.cut++
 	}
 	ep.d.log.closed(ep.conf.Name, c, s, ep.d.loop.Now(), err)
 	ep.d.statusChanged()

@@ -117,7 +117,7 @@ func (d *Daemon) apply(cfg *config.Config) error {
 		d.log.fewerConnections(cfg.Limits.Connections, connections)
 	}
 	d.loop.SetLimits(connections+internalConns(cfg), cfg.Limits.Memory)
-	limitMemory(cfg.Limits)
+	limitMemory(cfg)
 	if cfg.Loop != d.cfg.Loop {
 		d.log.loopUnchanged()
 	}

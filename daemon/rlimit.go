@@ -19,6 +19,8 @@ const (
 	memoryFloor = 24 << 20
 	// perConnection is the daemon's own memory for a connection, rounded up.
 	perConnection = 1 << 10
+	// perEntry is what a table or a list adds to each of its texts.
+	perEntry = 128
 )
 
 // fitConnections makes room under RLIMIT_NOFILE (getrlimit(2)) for the
@@ -57,12 +59,40 @@ func internalConns(cfg *config.Config) (n int) {
 	return n
 }
 
-// limitMemory tells the garbage collector the ceiling that follows from
-// limits.memory, so that the bound also holds on boards whose kernel has the
-// memory controller off. The environment's word comes first (GOMEMLIMIT in
-// the runtime package's documentation).
-func limitMemory(l config.Limits) {
+// limitMemory tells the garbage collector the ceiling, so that the bound also
+// holds on boards whose kernel has the memory controller off. The environment's
+// word comes first (GOMEMLIMIT in the runtime package's documentation).
+func limitMemory(cfg *config.Config) {
 	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(l.Memory + memoryFloor + int64(l.Connections)*perConnection)
+		debug.SetMemoryLimit(memoryCeiling(cfg))
 	}
+}
+
+// memoryCeiling is what the whole process may need under cfg. What services
+// hold by design counts in full: were it left out, the collector would run all
+// the time in the vain attempt to get below the ceiling.
+func memoryCeiling(cfg *config.Config) int64 {
+	ceiling := cfg.Limits.Memory + memoryFloor + int64(cfg.Limits.Connections)*perConnection
+	for _, s := range cfg.Services {
+		ceiling += 2 * holds(s) // a reload holds the former one's as well
+	}
+	return ceiling
+}
+
+// holds estimates what a service keeps whoever is connected.
+func holds(s *config.Service) (bytes int64) {
+	switch {
+	case s.Lookup != nil:
+		for q, a := range s.Lookup.Answers {
+			bytes += int64(len(q)+len(a)) + perEntry
+		}
+	case s.QOTD != nil:
+		for _, q := range s.QOTD.Quotes {
+			bytes += int64(len(q)) + perEntry
+		}
+	case s.Room != nil:
+		n := int64(s.Room.History)
+		bytes = min(n*int64(s.MaxLine), int64(s.Queue/2)) + n*perEntry
+	}
+	return bytes
 }

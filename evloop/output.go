@@ -40,16 +40,18 @@ func (g *gather) reset() {
 // than another vector.
 const borrowMin = 512
 
-// add takes p and reports whether it had room.
-func (g *gather) add(p []byte, static bool) bool {
-	if static && len(p) >= borrowMin {
-		if len(g.pieces) == maxVectors {
-			return false
-		}
-		g.pieces, g.copied = append(g.pieces, p), false
-		g.bytes += len(p)
-		return true
+// borrow takes p itself and reports whether it had room.
+func (g *gather) borrow(p []byte) bool {
+	if len(g.pieces) == maxVectors {
+		return false
 	}
+	g.pieces, g.copied = append(g.pieces, p), false
+	g.bytes += len(p)
+	return true
+}
+
+// copy takes a copy of p and reports whether it had room.
+func (g *gather) copy(p []byte) bool {
 	if g.scratch == nil {
 		g.scratch = make([]byte, 0, scratchSize)
 	}
@@ -89,55 +91,75 @@ func (g *gather) advance(n int) {
 // it whole. It is sent, together with what else the callback writes, when the
 // outermost callback returns. The result is false when the message was
 // dropped or the connection is closing; p may be reused either way.
-func (c *Conn) Write(p []byte) bool { return c.write(p, false) }
+func (c *Conn) Write(p []byte) bool {
+	if !c.accepts(len(p)) {
+		return len(p) == 0 && c.mayWrite()
+	}
+	g := &c.loop.gather
+	if c.gathers() && (g.copy(p) || c.makeRoom() && g.copy(p)) {
+		return c.gathered()
+	}
+	return c.enqueueOne(p)
+}
 
 // WriteStatic is Write for bytes that stay unchanged until the outermost
 // callback returns, such as the input of Data or a constant. All but short
 // ones are copied only if the kernel does not take them at once.
-func (c *Conn) WriteStatic(p []byte) bool { return c.write(p, true) }
-
-func (c *Conn) write(p []byte, static bool) bool {
-	if !c.mayWrite() {
+//
+// It is apart from Write so that what Write was given does not escape: a reply
+// may be built in an array on the stack.
+func (c *Conn) WriteStatic(p []byte) bool {
+	if len(p) < borrowMin {
+		return c.Write(p)
+	}
+	if !c.accepts(len(p)) {
 		return false
 	}
-	if len(p) == 0 {
-		return true
+	g := &c.loop.gather
+	if c.gathers() && (g.borrow(p) || c.makeRoom() && g.borrow(p)) {
+		return c.gathered()
 	}
-	if !c.room(len(p)) {
-		return false
-	}
-	l := c.loop
-	if g := &l.gather; c.out.bytes == 0 && (g.c == c || g.c == nil) && c.kind.isStream() {
-		if c.gather(p, static) {
-			return true
-		}
-		l.flush(c) // out of room: send what is there, then try once more
-		if !c.mayWrite() {
-			return false
-		}
-		if c.out.bytes == 0 && c.gather(p, static) {
-			return true
-		}
-	}
-	l.enqueueCopy(c, p)
-	return c.queuedSome()
+	return c.enqueueOne(p)
 }
 
-// gather takes p for the one send at the end of the callback and reports
-// whether there was room. Where single messages may be dropped later, each
+// accepts reports whether a message of n bytes may be taken now.
+func (c *Conn) accepts(n int) bool { return n > 0 && c.mayWrite() && c.room(n) }
+
+// gathers reports whether output of c goes the short way, by the one send at
+// the end of the callback. Where single messages may be dropped later, each
 // stays a piece of its own.
-func (c *Conn) gather(p []byte, static bool) bool {
+func (c *Conn) gathers() bool {
 	g := &c.loop.gather
+	if c.out.bytes > 0 || (g.c != c && g.c != nil) || !c.kind.isStream() {
+		return false
+	}
 	if !c.merges() {
 		g.copied = false
 	}
-	if !g.add(p, static) {
-		return false
-	}
-	g.c = c
+	return true
+}
+
+// makeRoom sends what was gathered and reports whether more may be.
+func (c *Conn) makeRoom() bool {
+	c.loop.flush(c)
+	return c.mayWrite() && c.out.bytes == 0
+}
+
+// gathered does what a message that was gathered calls for.
+func (c *Conn) gathered() bool {
+	c.loop.gather.c = c
 	c.makeDirty()
 	c.checkFull()
 	return true
+}
+
+// enqueueOne queues a copy of p.
+func (c *Conn) enqueueOne(p []byte) bool {
+	if !c.mayWrite() { // the send that was to make room has failed
+		return false
+	}
+	c.loop.enqueueCopy(c, p)
+	return c.queuedSome()
 }
 
 // mayWrite reports whether output can still reach the peer.
@@ -148,14 +170,8 @@ func (c *Conn) mayWrite() bool {
 // Send queues m, which is shared and not copied, as one message. The result
 // is false when it was dropped or the connection is closing.
 func (c *Conn) Send(m *Message) bool {
-	if !c.mayWrite() {
-		return false
-	}
-	if len(m.buf) == 0 {
-		return true
-	}
-	if !c.room(len(m.buf)) {
-		return false
+	if !c.accepts(len(m.buf)) {
+		return len(m.buf) == 0 && c.mayWrite()
 	}
 	c.loop.spill(c) // keep the order
 	c.loop.enqueue(c, m)
@@ -264,6 +280,6 @@ func (l *Loop) sendFailed(c *Conn, err error) {
 	c.flags |= flagBroken | flagReset
 	c.reason = err
 	l.clearQueue(c)
-	c.flags |= flagReadable
+	c.flags |= flagReadable | flagMark // to EAGAIN, which then ends it
 	c.makeReady()
 }

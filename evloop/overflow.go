@@ -42,6 +42,7 @@ func (c *Conn) room(n int) bool {
 	}
 	c.countDrop(1, n)
 	c.overflow(ErrOverflow)
+	l.collectDebt() // a farewell was queued
 	return false
 }
 

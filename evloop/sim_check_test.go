@@ -29,6 +29,7 @@ func (w *simWorld) check() {
 	for c := range l.conns.all {
 		w.checkConn(c)
 	}
+	retrying := 0
 	if l.conns.used != len(w.conns) {
 		w.fail(l.conns.used, "connections in the table, but", len(w.conns), "open")
 	}
@@ -37,13 +38,19 @@ func (w *simWorld) check() {
 		if !ln.closed {
 			w.checkListener(ln)
 		}
+		if ln.retry != 0 && !ln.closed {
+			retrying++
+		}
+	}
+	if n := l.timers.heap.len(); n != len(w.timers)+retrying {
+		w.fail(n, "timers are armed, not", len(w.timers), "and", retrying)
 	}
 }
 
 // checkConn: what the kernel will not report again must be remembered, and
 // what is remembered and may be done must be on the ready list.
 func (w *simWorld) checkConn(c *Conn) {
-	f, l := w.k.file("check", int(c.fd)), w.l
+	f, l, m := w.k.file("check", int(c.fd)), w.l, c.State.(*simConn)
 	ready := slices.Contains(l.ready, newToken(kindConn, c.slot, c.gen))
 	input := f.sock.hasInput() && c.flags&flagEOF == 0
 	serves := c.mayRead() || c.state == stateLingering
@@ -52,6 +59,10 @@ func (w *simWorld) checkConn(c *Conn) {
 		w.fail(f, "is dead and not buried")
 	case (c.flags&flagReady != 0) != ready:
 		w.fail(f, "is on the ready list:", ready)
+	case c.flags&flagEOF != 0 && f.sock.gone && !f.queued && c.mayRead() && !ready:
+		w.fail(f, "has nobody at the other end and lives on")
+	case c.kind.isStream() && m.s.read-m.readBefore > l.readBudget:
+		w.fail(f, "read", m.s.read-m.readBefore, "bytes in one turn")
 	case input && !f.queued && c.flags&flagReadable == 0:
 		w.fail(f, "has input that is forgotten")
 	case input && !f.queued && serves && !ready:
@@ -63,6 +74,7 @@ func (w *simWorld) checkConn(c *Conn) {
 	case len(c.in) > DefaultMaxInput && c.mayRead() && c.flags&flagReplay == 0:
 		w.fail(f, "keeps", len(c.in), "bytes of input")
 	}
+	m.readBefore = m.s.read
 	w.checkOutput(c, f)
 	if at, ok := c.deadline(); ok {
 		if set, has := l.deadlines.when(c.slot); !has || set > at {
@@ -84,6 +96,7 @@ func (w *simWorld) checkOutput(c *Conn, f *simFile) {
 		}
 	}
 	sum -= int(c.out.off)
+	m := f.sock.conn
 	armed := f.mask&unix.EPOLLOUT != 0
 	full := c.flags&flagFull != 0
 	switch {
@@ -97,6 +110,8 @@ func (w *simWorld) checkOutput(c *Conn, f *simFile) {
 		w.fail(f, "has room that is forgotten")
 	case c.state == stateOpen && (full && sum <= c.opts.lowWater() || sum >= c.opts.queue() && !full):
 		w.fail(f, "is full:", full, "with", sum, "bytes of", c.opts.queue())
+	case !m.raw && (c.out.begun() == 0) != (m.parser.n == 0) && (m.parser.n > 0 || !m.merges) && sum > 0:
+		w.fail(f, "has begun a message:", m.parser.n > 0, "but does not know")
 	case c.state == stateFlushing && sum == 0:
 		w.fail(f, "is flushed and nobody noticed")
 	}

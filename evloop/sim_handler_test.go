@@ -186,9 +186,12 @@ func (w *simWorld) Expired(l *Loop, t Timer) {
 		w.fail("timer", t.Kind, "expired twice or after Cancel or Closed")
 	case w.timers[i].at != t.Deadline || l.Now() < t.Deadline:
 		w.fail("timer", t.Kind, "expired too early")
+	case w.timers[i].turn == l.stats.Turns:
+		w.fail("timer", t.Kind, "expired in the turn in which it was armed")
 	case w.timers[i].conn != nil && l.Conn(t.Conn) != w.timers[i].conn.c:
 		w.fail("timer", t.Kind, "without its connection")
 	}
+	w.spent = append(w.spent, w.timers[i].id)
 	w.timers = slices.Delete(w.timers, i, i+1)
 	w.act(nil)
 }
@@ -207,6 +210,9 @@ func (w *simWorld) schedule(m *simConn) {
 }
 
 func (w *simWorld) cancel() {
+	if n := len(w.spent); n > 0 && w.l.Cancel(w.spent[w.rng.IntN(n)]) {
+		w.fail("a timer that has expired was cancelled")
+	}
 	if len(w.timers) == 0 {
 		return
 	}
@@ -215,6 +221,7 @@ func (w *simWorld) cancel() {
 	if !w.l.Cancel(id) || w.l.Cancel(id) {
 		w.fail("an armed timer must be cancelled once")
 	}
+	w.spent = append(w.spent, id)
 	w.timers = slices.Delete(w.timers, i, i+1)
 }
 
@@ -257,6 +264,10 @@ func (w *simWorld) act(self *simConn) {
 		w.actOnLoop()
 	case 20:
 		w.detach(m)
+	case 21:
+		for n := w.rng.IntN(3) / 2 * w.rng.IntN(100); n > 0; n-- {
+			w.write(m) // more than one send takes
+		}
 	}
 }
 
@@ -264,6 +275,9 @@ func (w *simWorld) act(self *simConn) {
 func (w *simWorld) detach(m *simConn) {
 	if m.s.kind&kindTCP == 0 {
 		return // what a simulated loop adopts is TCP
+	}
+	if w.chance(4) {
+		w.finish(m, time.Duration(w.rng.IntN(int(time.Second))), nil)
 	}
 	fd, saved, err := m.c.Detach()
 	w.k.trace("detach %d: %v", m.s.id, err)
@@ -335,6 +349,9 @@ func (w *simWorld) resume(m *simConn) {
 	if m.paused && m.c.state < stateDead {
 		m.mayReplay, m.mustReplay = true, true
 		m.paused = false
+		if m.c.opts.Overflow != Pause || !m.c.Full() {
+			m.lastData = w.l.now // the pause does not count
+		}
 	}
 	m.c.Resume()
 }
@@ -347,13 +364,18 @@ func (w *simWorld) finish(m *simConn, timeout time.Duration, reason error) {
 }
 
 func (w *simWorld) abort(m *simConn, reason error) {
-	if m.c.state < stateDead {
+	before := m.c.reason
+	dead := m.c.state >= stateDead
+	m.c.Abort(reason)
+	switch {
+	case dead && m.c.reason != before:
+		w.fail("the reason of an end was replaced by", reason)
+	case !dead:
 		m.ended, m.aborted, m.reason = true, true, reason
 		if reason == nil {
 			m.reason = ErrAborted
 		}
 	}
-	m.c.Abort(reason)
 }
 
 // write sends a message of its own to m.

@@ -60,6 +60,7 @@ type simFile struct {
 	registered, queued bool
 	mask               uint32
 	token              token
+	told               int // how often of room or an error that no send has used up
 }
 
 func (k *simKernel) simulation() *simulation {
@@ -166,10 +167,16 @@ func (k *simKernel) epollWait(evs []unix.EpollEvent, timeout Time) (int, unix.Er
 		k.events = k.events[1:]
 		f.queued = false
 		if bits := f.holds() & (f.mask | hangup); f.registered && bits != 0 {
+			if bits&(unix.EPOLLOUT|hangup) != 0 {
+				f.told++
+			}
 			put(f.token, bits)
 		}
 	}
-	k.strayEvents(put)
+	reported := evs[:n]
+	k.strayEvents(put, func(t token) bool { // epoll never says two things of one descriptor
+		return slices.ContainsFunc(reported, func(ev unix.EpollEvent) bool { return tokenOf(&ev) == t })
+	})
 	if n == 0 && timeout != 0 {
 		k.asleep = timeout < 0
 		k.clock += max(0, timeout) // for ever: somebody else wakes the loop in the end
@@ -179,7 +186,7 @@ func (k *simKernel) epollWait(evs []unix.EpollEvent, timeout Time) (int, unix.Er
 
 // strayEvents reports what nobody asked for: former holders of a slot, and
 // readiness that another reader has used up already.
-func (k *simKernel) strayEvents(put func(token, uint32)) {
+func (k *simKernel) strayEvents(put func(token, uint32), reported func(token) bool) {
 	if k.faults.rate == 0 || k.rng.IntN(8) != 0 {
 		return
 	}
@@ -187,7 +194,8 @@ func (k *simKernel) strayEvents(put func(token, uint32)) {
 		k.staleSent++
 		put(k.stale[k.rng.IntN(len(k.stale))], k.rng.Uint32()&(unix.EPOLLIN|unix.EPOLLOUT|hangup|unix.EPOLLRDHUP))
 	}
-	if f := k.files[k.rng.IntN(len(k.files))]; f != nil && f.registered {
+	if f := k.files[k.rng.IntN(len(k.files))]; f != nil && f.registered && !reported(f.token) {
+		f.told++
 		put(f.token, []uint32{unix.EPOLLIN, unix.EPOLLIN | unix.EPOLLPRI, unix.EPOLLOUT, unix.EPOLLIN | unix.EPOLLOUT}[k.rng.IntN(4)])
 	}
 }

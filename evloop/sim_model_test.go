@@ -33,6 +33,7 @@ type simConn struct {
 	mustReplay     bool // it must, if something was kept
 	overfull       bool // more was left unconsumed than the bound
 	consumed       int
+	readBefore     int // s.read when the turn began
 	lastData       Time
 	lastWire       Time
 
@@ -203,8 +204,12 @@ func (m *simConn) checkEnd(err error) {
 // checkBytes checks that an end other than by the handler or a bound comes
 // behind all input, and an orderly one behind all output.
 func (m *simConn) checkBytes(err error) {
-	if _, system := errors.AsType[unix.Errno](err); system && !m.ended && !m.s.broken && m.s.read < m.s.sent {
+	_, system := errors.AsType[unix.Errno](err)
+	if system && !m.ended && !m.s.broken && m.s.read < m.s.sent {
 		m.w.fail(m.s.sent-m.s.read, "bytes of", m.s.id, "lost before", err)
+	}
+	if err == nil || system {
+		m.checkOrder()
 	}
 	if err != nil {
 		return
@@ -220,6 +225,14 @@ func (m *simConn) checkBytes(err error) {
 		m.w.fail("orderly end of", m.s.id, "misses", m.accepted-m.carried, "bytes of output, of which", m.lost-m.unsent, "were reported")
 	case !m.raw && !m.farewell && !m.merges && m.acceptedN-m.carriedN != m.droppedN-m.refusedN:
 		m.w.fail("orderly end of", m.s.id, "misses", m.acceptedN-m.carriedN, "messages, of which", m.droppedN-m.refusedN, "were reported")
+	}
+}
+
+// checkOrder checks that the end of a terminal or FIFO was told as such, and
+// not as an error.
+func (m *simConn) checkOrder() {
+	if !m.s.kind.isSocket() && !m.ended && !m.eof && !m.s.broken {
+		m.w.fail("hang-up of", m.s.id, "without EOF")
 	}
 }
 

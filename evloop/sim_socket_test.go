@@ -24,6 +24,7 @@ type simSocket struct {
 	gone       bool       // reset, or unless TCP: closed by the peer
 	peerClosed bool       // the peer is no more: TCP answers output with RST
 	broken     bool       // by an injected failure: what was on its way is lost
+	mute       bool       // takes no output any more, although input goes on
 	err        unix.Errno // SO_ERROR
 
 	size, unread int  // the send buffer, and what of it the peer has not read
@@ -126,7 +127,8 @@ func (k *simKernel) take(s *simSocket, p []byte) (n int, mark bool) {
 
 func (k *simKernel) send(fd int, pieces [][]byte) (n int, errno unix.Errno) {
 	k.world()
-	s, total := k.file("send", fd).sock, 0
+	f := k.file("send", fd)
+	s, total := f.sock, 0
 	defer func() { k.trace("send %d of %d: %d %v", fd, total, n, errno) }()
 	for _, p := range pieces {
 		total += len(p)
@@ -136,16 +138,22 @@ func (k *simKernel) send(fd int, pieces [][]byte) (n int, errno unix.Errno) {
 		k.fail("an empty vector")
 	case len(pieces) < 1 || len(pieces) > maxVectors || len(pieces) > 1 && !s.kind.isStream():
 		k.fail("send of", len(pieces), "vectors")
+	case f.mask&unix.EPOLLOUT != 0 && f.told == 0:
+		k.fail("send to", f, "that is known to be full")
 	}
 	switch errno := k.faults.next(callSend, k.rng); {
 	case errno == unix.EAGAIN && s.gone: // never behind the end
 	case errno == unix.EAGAIN:
-		s.nospace = true
+		f.full()
 		k.space(s) // it comes between this call and what the loop makes of it
 		return -1, errno
+	case errno == unix.EINTR:
+		return -1, errno
 	case errno != 0:
-		if errno != unix.EINTR {
+		if k.rng.IntN(2) == 0 {
 			k.cut(s)
+		} else {
+			s.broken, s.mute = true, true
 		}
 		return -1, errno
 	}
@@ -155,10 +163,14 @@ func (k *simKernel) send(fd int, pieces [][]byte) (n int, errno unix.Errno) {
 		return -1, errno
 	case s.gone && s.kind&kindTerminal != 0:
 		return -1, unix.EIO
-	case s.gone || s.finOut:
+	case s.gone || s.finOut || s.mute:
 		return -1, unix.EPIPE
 	}
-	if n = k.fits(s, total); n == 0 {
+	n = k.fits(s, total)
+	if n < total {
+		f.full()
+	}
+	if n == 0 {
 		return -1, unix.EAGAIN
 	}
 	k.carry(s, pieces, n)
@@ -175,8 +187,16 @@ func (k *simKernel) fits(s *simSocket, n int) int {
 	case took > 1 && k.faults.short(k.rng):
 		took = 1 + k.rng.IntN(took)
 	}
-	s.nospace = s.nospace || took < n
 	return took
+}
+
+// full notes that a send fell short: an edge of room is due, and until it is
+// told nobody should try again.
+func (f *simFile) full() {
+	f.sock.nospace = true
+	if f.mask&unix.EPOLLOUT != 0 {
+		f.told = max(0, f.told-1)
+	}
 }
 
 // carry puts the first n bytes on the wire.
@@ -238,7 +258,9 @@ func (k *simKernel) shutdown(fd int) error {
 		return unix.ENOTCONN
 	}
 	s.finOut = true
-	k.wake(f, 0)
+	if k.rng.IntN(2) == 0 {
+		k.wake(f, 0) // Linux always does
+	}
 	return nil
 }
 

@@ -21,8 +21,11 @@ import (
 //	go test ./evloop -run TestSimulation -seeds=100000  for a long night
 var (
 	seedFlag  = flag.Uint64("seed", 0, "replay this one history of the simulation and print its trace")
-	seedsFlag = flag.Uint64("seeds", 4000, "histories of the simulation to play")
+	seedsFlag = flag.Uint64("seeds", defaultSeeds, "histories of the simulation to play")
 )
+
+// defaultSeeds take some four seconds of one core.
+const defaultSeeds = 8000
 
 // simBudget bounds the time in which the histories are played, for machines
 // that are much slower (or a race detector) than any on which nothing is cut.
@@ -42,7 +45,7 @@ func TestSimulation(t *testing.T) {
 	var all sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
 		all.Go(func() {
-			for seed := next.Add(1); seed <= last && (time.Now().Before(end) || last > 4000) && !t.Failed(); seed = next.Add(1) {
+			for seed := next.Add(1); seed <= last && (time.Now().Before(end) || last > defaultSeeds) && !t.Failed(); seed = next.Add(1) {
 				w, err := play(seed, randomFaults(seed), false)
 				if err != nil {
 					t.Errorf("seed %d: %v\nreplay: go test ./evloop -run TestSimulation -seed=%d", seed, err, seed)

@@ -29,6 +29,8 @@ type simWorld struct {
 	posted   int    // functions that are still to run
 	quiet    bool   // the history is over: no faults, willing peers
 	bounded  bool   // the loop's memory was bounded at times
+	crowd    bool   // clients come by the hundred, once
+	spent    []TimerID
 	serial   int
 	options  []*Options
 	lines    []string // the trace, when wanted
@@ -77,6 +79,9 @@ func (w *simWorld) begin(seed uint64, faults simFaults, trace bool) {
 		}
 	}
 	cfg := Config{Connections: 2 + w.rng.IntN(12), Memory: w.memory()}
+	if w.chance(20) {
+		cfg.Connections, w.crowd = 200, true
+	}
 	if w.chance(2) {
 		cfg.ReadBudget = 1 + w.rng.IntN(30<<10)
 	}
@@ -149,6 +154,8 @@ func (w *simWorld) peers() {
 		return
 	}
 	switch w.rng.IntN(40) {
+	default:
+		w.peerReads(s, w.size())
 	case 0:
 		w.k.trace("peer %d: FIN", s.id)
 		w.peerShuts(s)
@@ -160,8 +167,13 @@ func (w *simWorld) peers() {
 		w.k.reset(s, unix.ECONNRESET)
 	case 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18:
 		w.peerSends(s, w.size())
-	default:
-		w.peerReads(s, w.size())
+	case 19:
+		if w.crowd {
+			w.crowd = false
+			for range 100 {
+				w.connect()
+			}
+		}
 	}
 }
 

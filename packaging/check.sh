@@ -33,7 +33,10 @@ scripts() {
 	for file in "$here"/deb/{postinst,prerm,postrm}; do
 		grep -q '^set -e$' "$file" || fail "$file goes on after an error"
 	done
-	! have shellcheck shellcheck || shellcheck -x -P "$here/test" -S warning "${files[@]}" || fail shellcheck
+	if have shellcheck shellcheck; then
+		shellcheck -S warning "${files[@]}" || fail shellcheck
+		shellcheck -s bash -x -P "$here/test/payload" -S warning "$here"/test/cases/*.sh || fail "shellcheck, cases"
+	fi
 	bash -n "$here/completions/penstock.bash" || fail "bash completion"
 	! command -v zsh >/dev/null || zsh -n "$here/completions/_penstock" || fail "zsh completion"
 	! command -v fish >/dev/null || fish -n "$here/completions/penstock.fish" || fail "fish completion"

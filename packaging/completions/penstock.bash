@@ -10,8 +10,8 @@ _penstock() {
 		compopt -o filenames
 	else
 		case ${COMP_WORDS[1]} in
-		run | check | units | apply) mapfile -t COMPREPLY < <(compgen -W '-c -h' -- "$current") ;;
-		reload | version) mapfile -t COMPREPLY < <(compgen -W '-h' -- "$current") ;;
+		run | check | units | reload) mapfile -t COMPREPLY < <(compgen -W '-c -h' -- "$current") ;;
+		apply | version) mapfile -t COMPREPLY < <(compgen -W '-h' -- "$current") ;;
 		esac
 	fi
 }

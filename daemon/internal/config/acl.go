@@ -3,6 +3,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"net/netip"
@@ -87,6 +88,7 @@ func parsePrefix(s string) (netip.Prefix, error) {
 func parseSources(v any) (Sources, error) {
 	var out Sources
 	list, err := texts(v)
+	errs := []error{err}
 	for _, s := range list {
 		if s == localSubnets {
 			out.LocalSubnets = true
@@ -94,11 +96,11 @@ func parseSources(v any) (Sources, error) {
 		}
 		p, err := parsePrefix(s)
 		if err != nil {
-			return out, fmt.Errorf("%w, or %q", err, localSubnets)
+			errs = append(errs, fmt.Errorf("%w, or %q", err, localSubnets))
 		}
 		out.Prefixes = append(out.Prefixes, p)
 	}
-	return out, err
+	return out, errors.Join(errs...)
 }
 
 // unitWords are the names IPAddressAllow= and IPAddressDeny= know beside
@@ -109,17 +111,18 @@ var unitWords = []string{"any", "localhost", "link-local", "multicast"}
 // in canonical form.
 func parseUnitSources(v any) ([]string, error) {
 	list, err := texts(v)
+	errs := []error{err}
 	for i, s := range list {
 		if slices.Contains(unitWords, s) {
 			continue
 		}
 		p, err := parsePrefix(s)
 		if err != nil {
-			return nil, fmt.Errorf("%w, or %s", err, strings.Join(unitWords, ", "))
+			errs = append(errs, fmt.Errorf("%w, or %s", err, strings.Join(unitWords, ", ")))
 		}
 		list[i] = p.String()
 	}
-	return list, err
+	return list, errors.Join(errs...)
 }
 
 // passwd is where the names of allow_uid are looked up. The name service
@@ -132,25 +135,24 @@ func parseUIDs(v any) ([]uint32, error) {
 	if !ok {
 		return nil, wrongType(v, "an array of user names or numbers")
 	}
-	var out []uint32
-	for _, e := range list {
-		switch e := e.(type) {
-		case int64:
-			if e < 0 || e >= math.MaxUint32 {
-				return nil, fmt.Errorf("%d is not a user id", e)
-			}
-			out = append(out, uint32(e))
-		case string:
-			uid, err := lookupUID(e)
-			if err != nil {
-				return nil, err
-			}
-			out = append(out, uid)
-		default:
-			return nil, wrongType(e, "a user name or number")
-		}
+	out, errs := make([]uint32, len(list)), make([]error, len(list))
+	for i, e := range list {
+		out[i], errs[i] = parseUID(e)
 	}
-	return out, nil
+	return out, errors.Join(errs...)
+}
+
+func parseUID(v any) (uint32, error) {
+	switch v := v.(type) {
+	case int64:
+		if v < 0 || v >= math.MaxUint32 { // the last one is what chown(2) takes for none
+			return 0, fmt.Errorf("%d is not a user id", v)
+		}
+		return uint32(v), nil
+	case string:
+		return lookupUID(v)
+	}
+	return 0, wrongType(v, "a user name or number")
 }
 
 // lookupUID finds a name in passwd(5).

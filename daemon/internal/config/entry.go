@@ -14,21 +14,27 @@ import (
 )
 
 // A text becomes a flat list of entries, one for each key that has a value,
-// with the line it stands on. The TOML library knows the lines but has no
-// function for them; it puts them into its errors, however. So each value is
-// decoded a second time into a type that always fails, and the line is taken
-// from the failure. Finding the lines with a scanner of our own was the
+// which know how to find the line they stand on. The TOML library knows the
+// lines but has no function for them; it puts them into its errors, however. So
+// a value is decoded a second time into a type that always fails, and the line
+// is taken from the failure. Each such failure costs a walk over the text, so
+// only mistakes ask. Finding the lines with a scanner of our own was the
 // alternative: a second reading of the grammar that would differ somewhere.
 
 // An entry is one key of one file and its undecoded value.
 type entry struct {
 	file    string
-	line    int
-	section string // limits, log or service
-	service string // its name, in section service
-	key     string // "" is the header of a service
+	md      *toml.MetaData
+	at      toml.Primitive // what the library remembers the line of
+	header  toml.Primitive // the table it is in, for when it has none
+	section string         // limits, log or service
+	service string         // its name, in section service
+	key     string         // "" is the header of a service
 	value   any
 }
+
+// line returns the line of the entry.
+func (e entry) line() int { return cmp.Or(lineOf(e.md, e.at), lineOf(e.md, e.header)) }
 
 // String returns the path of the key, for mistakes.
 func (e entry) String() string {
@@ -75,26 +81,21 @@ func (b *builder) parse(file string, text []byte) {
 	if !ok {
 		return
 	}
-	start := len(b.entries)
 	for section, p := range tree {
-		e := entry{file: file, section: section, line: lineOf(&md, p)}
+		e := entry{file: file, md: &md, at: p, header: p, section: section}
 		switch section {
 		case "limits":
-			b.keys(&md, p, e, names(limitKeys))
+			b.keys(e, names(limitKeys))
 		case "log":
-			b.keys(&md, p, e, names(logKeys))
+			b.keys(e, names(logKeys))
 		case "loop":
-			b.keys(&md, p, e, names(loopKeys))
+			b.keys(e, names(loopKeys))
 		case "service":
-			b.services(&md, p, e)
+			b.services(e)
 		default:
 			b.wrong(e, fmt.Errorf("unknown, want one of limits, log, loop, service%s", suggest(section, []string{"limits", "log", "loop", "service"})))
 		}
 	}
-	// Maps have no order; files do, and the last entry of a key wins.
-	slices.SortStableFunc(b.entries[start:], func(x, y entry) int {
-		return cmp.Or(cmp.Compare(x.line, y.line), cmp.Compare(x.String(), y.String()))
-	})
 }
 
 // isName keeps a name usable as part of a unit's name and as the
@@ -108,37 +109,39 @@ func isName(s string) bool {
 var reserved = []string{"config-error"}
 
 // services adds the entries below "service".
-func (b *builder) services(md *toml.MetaData, p toml.Primitive, e entry) {
-	tables, ok := members(md, p)
+func (b *builder) services(e entry) {
+	tables, ok := members(e.md, e.at)
 	if !ok {
-		b.wrong(e, wrongType(value(md, p), "tables such as [service.NAME]"))
+		b.wrong(e, wrongType(value(e.md, e.at), "tables such as [service.NAME]"))
 		return
 	}
 	for name, p := range tables {
 		e := e
-		e.service, e.line = name, lineOf(md, p)
+		e.service, e.at, e.header = name, p, p
 		switch {
+		case name == "": // the path could not say which
+			b.wrong(e, errors.New(`"" is not a name`))
+			continue
 		case !isName(name):
 			b.wrong(e, errors.New("is not a name: want a lower-case letter, then up to 31 of a-z 0-9 _ -"))
 		case slices.Contains(reserved, name):
 			b.wrong(e, errors.New("is a name that a unit of the package has"))
 		}
-		b.keys(md, p, e, names(serviceKeys))
+		b.keys(e, names(serviceKeys))
 	}
 }
 
-// keys adds an entry for each key of the table p, and one for its header.
-func (b *builder) keys(md *toml.MetaData, p toml.Primitive, e entry, known []string) {
-	leaves, ok := members(md, p)
+// keys adds an entry for each key of the table e, and one for its header.
+func (b *builder) keys(e entry, known []string) {
+	leaves, ok := members(e.md, e.at)
 	if !ok {
-		b.wrong(e, wrongType(value(md, p), "a table"))
+		b.wrong(e, wrongType(value(e.md, e.at), "a table"))
 		return
 	}
 	b.entries = append(b.entries, e)
 	for name, p := range leaves {
 		e := e
-		e.key, e.value = name, value(md, p)
-		e.line = cmp.Or(lineOf(md, p), e.line)
+		e.key, e.value, e.at = name, value(e.md, p), p
 		b.entries = append(b.entries, e)
 		if !slices.Contains(known, name) {
 			b.wrong(e, errors.New("unknown key"+suggest(name, known)))

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -209,14 +210,15 @@ func table(v any) (map[string]string, error) {
 		return nil, wrongType(v, "a table of strings")
 	}
 	out := make(map[string]string, len(m))
-	for q, a := range m {
-		s, ok := a.(string)
+	var errs []error
+	for _, q := range slices.Sorted(maps.Keys(m)) { // sorted: the same mistakes every time
+		s, ok := m[q].(string)
 		if !ok {
-			return nil, fmt.Errorf("%q %w", q, wrongType(a, "a string"))
+			errs = append(errs, fmt.Errorf("%q %w", q, wrongType(m[q], "a string")))
 		}
 		out[q] = s
 	}
-	return out, nil
+	return out, errors.Join(errs...)
 }
 
 // command wants an absolute path: the daemon runs without a shell and, in

@@ -250,5 +250,5 @@ func (b *builder) wrong(e entry, err error) {
 	if e.service != "" {
 		b.broken[e.service] = true
 	}
-	b.mistake(Mistake{File: e.file, Line: e.line, Key: e.String(), Problem: err.Error()})
+	b.mistake(Mistake{File: e.file, Line: e.line(), Key: e.String(), Problem: err.Error()})
 }

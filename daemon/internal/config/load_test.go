@@ -5,6 +5,7 @@ package config
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -213,6 +214,20 @@ func TestFilesMistakes(t *testing.T) {
 	got := strings.Split(strings.ReplaceAll(err.Error(), dir+"/", ""), "\n")
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+// A file of many services is read in the time its length takes: to find the
+// line of each key, and not only of mistakes, took half a minute for 10,000.
+func TestManyServices(t *testing.T) {
+	const n = 2000
+	var text strings.Builder
+	for i := range n {
+		fmt.Fprintf(&text, "[service.s%d]\nkind=\"echo\"\nlisten=[\"%d\"]\n", i, 10000+i)
+	}
+	c, err := Parse("x.toml", []byte(text.String()))
+	if err != nil || len(c.Services) != n {
+		t.Errorf("%d services, %v, want %d", len(c.Services), err, n)
 	}
 }
 

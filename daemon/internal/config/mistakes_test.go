@@ -117,6 +117,21 @@ func TestMistakes(t *testing.T) {
 		{"unknown user", head + "allow_uid = [\"no such user\", 1]\n", []string{
 			`x.toml:4: service.x.allow_uid: there is no user "no such user" in /etc/passwd`,
 		}},
+		{"each bad item of a list", "[service.x]\nkind = \"lookup\"\nlisten = [1, \"7000\", 2]\ndeny = [\"x\", \"10.0.0.0/8\", \"y\"]\nip_deny = [\"x\", \"any\", \"y\"]\nallow_uid = [-1, 0, \"\"]\nanswers = { a = 1, b = \"2\", c = 3 }\n", []string{
+			`x.toml:3: service.x.listen: item 1 is an integer, want a string`,
+			`x.toml:3: service.x.listen: item 3 is an integer, want a string`,
+			`x.toml:4: service.x.deny: "x" is not an address or network such as 192.0.2.0/24, or "local-subnets"`,
+			`x.toml:4: service.x.deny: "y" is not an address or network such as 192.0.2.0/24, or "local-subnets"`,
+			`x.toml:5: service.x.ip_deny: "x" is not an address or network such as 192.0.2.0/24, or any, localhost, link-local, multicast`,
+			`x.toml:5: service.x.ip_deny: "y" is not an address or network such as 192.0.2.0/24, or any, localhost, link-local, multicast`,
+			`x.toml:6: service.x.allow_uid: -1 is not a user id`,
+			`x.toml:6: service.x.allow_uid: there is no user "" in /etc/passwd`,
+			`x.toml:7: service.x.answers: "a" is an integer, want a string`,
+			`x.toml:7: service.x.answers: "c" is an integer, want a string`,
+		}},
+		{"no name", "[service.\"\"]\nqueue = 1\n", []string{
+			`x.toml:1: service: "" is not a name`,
+		}},
 		{"queue above the memory for all", head + "queue = \"1MiB\"\n[limits]\nmemory = \"512KiB\"\n", []string{
 			`x.toml:4: service.x.queue: 1MiB for one client is more than limits.memory, 512KiB for all`,
 		}},

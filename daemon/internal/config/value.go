@@ -110,10 +110,14 @@ func texts(v any) ([]string, error) {
 		return nil, wrongType(v, "an array of strings")
 	}
 	out := make([]string, len(list))
+	var errs []error
 	for i, e := range list {
 		if out[i], ok = e.(string); !ok {
-			return nil, fmt.Errorf("item %d %w", i+1, wrongType(e, "a string"))
+			errs = append(errs, fmt.Errorf("item %d %w", i+1, wrongType(e, "a string")))
 		}
+	}
+	if errs != nil {
+		return nil, errors.Join(errs...)
 	}
 	return out, nil
 }

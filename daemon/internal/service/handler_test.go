@@ -218,7 +218,7 @@ func TestHandlerExamples(t *testing.T) {
 	t.Run("sh", func(t *testing.T) {
 		a := serve(t, fmt.Sprintf("kind=\"handler\"\nevents=true\ncommand=[\"/bin/sh\",%q]", folder+"/handler.sh")).dial()
 		a.send("hi \"there\"\\\n\xff\n%s {}\n")
-		a.want("you said: hi \"there\"\\\nyou said: %s {}\n")
+		a.want("you said: hi \"there\"\\\nyou said: no text\nyou said: %s {}\n")
 	})
 	t.Run("python", func(t *testing.T) {
 		const python = "/usr/bin/python3"

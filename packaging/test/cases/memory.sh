@@ -12,7 +12,8 @@ claim "install" install_package
 claim "answers" answers 1060
 pid=$(property penstock.service MainPID)
 if [ -e $group/memory.max ]; then
-	claim "a limit in the control group" below "$(cat $group/memory.max)" $((1 << 30))
+	total=$(awk '/^MemTotal:/ { print $2 * 1024 }' /proc/meminfo)
+	claim "a limit in the control group" below "$(cat $group/memory.max)" $((total / 3))
 	claim "of tasks as well" below "$(cat $group/pids.max)" 1000
 else
 	echo "     no memory controller here: the control group was not looked at"

@@ -9,7 +9,7 @@ killed() { property penstock.service NRestarts | grep -v '^0$'; }
 
 claim "install" install_package
 mkdir -p /etc/systemd/system/penstock.service.d
-printf '[Service]\nWatchdogSec=%ss\nRestartSec=1s\n' $((2 * (slow > 1 ? 5 : 1))) >/etc/systemd/system/penstock.service.d/test.conf
+printf '[Service]\nWatchdogSec=%ss\nTimeoutAbortSec=1s\nRestartSec=1s\n' $((2 * (slow > 1 ? 5 : 1))) >/etc/systemd/system/penstock.service.d/test.conf
 systemctl daemon-reload
 claim "answers" answers 1060
 pid=$(property penstock.service MainPID)
@@ -17,7 +17,8 @@ sleep $((5 * (slow > 1 ? 4 : 1)))
 claim "a healthy one is left alone" is "$(property penstock.service MainPID)" "$pid"
 claim "no restart" is "$(property penstock.service NRestarts)" 0
 
-# SIGSTOP stands for a loop that does not come round.
+# SIGSTOP stands for a loop that does not come round. A stopped process does not
+# hear SIGABRT either, hence the short TimeoutAbortSec=.
 kill -STOP "$pid"
 (ask 1060 >/run/waited) &
 claim "a stuck one is killed" eventually 20 killed

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build !race
+
+package main
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"testing"
+	"time"
+)
+
+// What a whole process holds, as the kernel counts it. Not under the race
+// detector, whose shadow of the memory is larger than the memory.
+
+// serve starts penstock with a configuration and waits until it is ready.
+func serve(t *testing.T, config string) (p *proc) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "penstock.toml")
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p = &proc{cmd: exec.Command("penstock", "run", "-c", file), out: newTranscript(), done: make(chan struct{})}
+	if err := p.run(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = p.cmd.Process.Kill()
+		<-p.done
+	})
+	if !p.out.await(regexp.MustCompile("daemon ready")) {
+		t.Fatalf("not ready:\n%v", p.out)
+	}
+	return p
+}
+
+// status returns a field of /proc/PID/status in bytes (proc_pid_status(5)).
+func (p *proc) status(t *testing.T, field string) int {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := regexp.MustCompile(`(?m)^` + field + `:\s+(\d+) kB$`).FindSubmatch(text)
+	if m == nil {
+		t.Fatalf("no %s in\n%s", field, text)
+	}
+	kib, _ := strconv.Atoi(string(m[1]))
+	return kib << 10
+}
+
+// chat opens n connections, each of which sends a message and has it back.
+func chat(t *testing.T, path string, n int) {
+	t.Helper()
+	reply := make([]byte, 6)
+	for range n {
+		c, err := net.Dial("unix", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		if _, err := io.WriteString(c, "hello\n"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(c, reply); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestIdleConnectionMemory: a connection that has had its answer and waits
+// holds no buffer, and less than a kibibyte in all. The first hundred pay for
+// what is there once, and 480 bytes each are usual.
+func TestIdleConnectionMemory(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	p := serve(t, fmt.Sprintf("[limits]\nper_source=0\n[service.echo]\nkind='echo'\nlisten=['%s']\n", path))
+	const conns = 1000
+	chat(t, path, 100)
+	before := p.status(t, "RssAnon")
+	chat(t, path, conns)
+	each := (p.status(t, "RssAnon") - before) / conns
+	t.Logf("%d bytes for each of %d idle connections", each, conns)
+	if each > 1<<10 {
+		t.Errorf("%d bytes for an idle connection, want 1024 at most", each)
+	}
+}
+
+// TestMemoryCeiling: clients that do not read could together have hundreds of
+// times what limits.memory allows, each within its own queue. The peak of the
+// whole process stays below the limit and what the manual adds to it.
+func TestMemoryCeiling(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	const limit, manual, clients = 1 << 20, 24<<20 + 1000<<10, 300
+	p := serve(t, fmt.Sprintf("[limits]\nconnections=1000\nper_source=0\nmemory=%d\n[service.echo]\nkind='echo'\nqueue='1MiB'\nlisten=['%s']\n", limit, path))
+	text := make([]byte, 1<<20)
+	for range clients {
+		c, err := net.Dial("unix", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		// Nobody reads the reply: the server takes it all, stops reading, or
+		// cuts this client or another.
+		if err := c.SetWriteDeadline(time.Now().Add(10 * time.Millisecond)); err != nil {
+			t.Fatal(err)
+		}
+		_, _ = c.Write(text)
+	}
+	if !p.out.await(regexp.MustCompile("connection cut .*reason=memory")) {
+		t.Fatalf("nobody was cut for limits.memory:\n%v", p.out)
+	}
+	peak := p.status(t, "VmHWM")
+	t.Logf("peak of %d KiB", peak>>10)
+	if peak > limit+manual {
+		t.Errorf("peak of %d bytes, want %d at most", peak, limit+manual)
+	}
+}

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package evloop
+
+import (
+	"bytes"
+	"runtime"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// allocates fails the test when a message costs an allocation. The first rounds
+// fill the pools; the peer's own buffer is made beforehand.
+func allocates(t *testing.T, message func()) {
+	t.Helper()
+	for range 100 {
+		message()
+	}
+	if n := testing.AllocsPerRun(1000, message); n != 0 {
+		t.Errorf("%v allocations for a message, want none", n)
+	}
+}
+
+// exchange has p send m, the loop turn, and p read into buf.
+func exchange(t *testing.T, l *Loop, p *peer, m, buf []byte) {
+	if _, err := unix.Write(p.fd, m); err != nil {
+		t.Fatal(err)
+	}
+	for tries := 0; ; tries++ {
+		if err := l.turn(false); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := unix.Read(p.fd, buf); n > 0 {
+			return
+		} else if err != unix.EAGAIN || tries > 1e6 {
+			t.Fatalf("no reply: %v", err)
+		}
+	}
+}
+
+func TestNoAllocation(t *testing.T) {
+	m, buf := bytes.Repeat([]byte("m"), 1000), make([]byte, 64<<10)
+	line := NewMessage([]byte("a line of a room\n"))
+	for _, tt := range []struct {
+		name string
+		data func(r *rig, c *Conn, p []byte) int
+	}{
+		{"echo by reference", func(_ *rig, c *Conn, p []byte) int { c.WriteStatic(p); return len(p) }},
+		{"echo by copy", func(_ *rig, c *Conn, p []byte) int { c.Write(p); return len(p) }},
+		{"many short answers", func(_ *rig, c *Conn, p []byte) int {
+			for range 16 {
+				c.Write([]byte("an answer\n"))
+			}
+			return len(p)
+		}},
+		{"a line to all", func(r *rig, c *Conn, p []byte) int {
+			for o := range r.l.conns.all {
+				o.Send(line)
+			}
+			return len(p)
+		}},
+		{"a copy to all", func(r *rig, c *Conn, p []byte) int {
+			for o := range r.l.conns.all {
+				o.Write(p[:10])
+			}
+			return len(p)
+		}},
+		{"input kept and shown again", func(_ *rig, c *Conn, p []byte) int {
+			c.Write(p[len(p)-1:])
+			if len(p) < 3000 {
+				return 0
+			}
+			return len(p)
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := newEpollRig(t)
+			h := &dataFunc{f: func(c *Conn, p []byte) int { return tt.data(r, c, p) }}
+			ours, p := tcpPair(t)
+			if _, err := r.l.Add(ours, h, nil); err != nil {
+				t.Fatal(err)
+			}
+			var others []*peer
+			for range 5 {
+				ours, o := socketPair(t, unix.SOCK_STREAM)
+				if _, err := r.l.Add(ours, h, nil); err != nil {
+					t.Fatal(err)
+				}
+				others = append(others, o)
+			}
+			allocates(t, func() {
+				exchange(t, r.l, p, m, buf)
+				for _, o := range others {
+					unix.Read(o.fd, buf)
+				}
+			})
+		})
+	}
+}
+
+// A stuck peer costs no allocation for each message either, once the queue
+// has its nodes.
+func TestNoAllocationWhileQueued(t *testing.T) {
+	for _, policy := range []Overflow{DropOldest, DropNewest} {
+		r := newEpollRig(t)
+		ours, p := socketPair(t, unix.SOCK_STREAM)
+		c, err := r.l.Add(ours, &dataFunc{}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = p
+		c.SetOptions(&Options{Queue: 4000, Overflow: policy})
+		r.clog(c)
+		m := make([]byte, 300)
+		write := func() { c.Write(m) }
+		allocates(t, func() {
+			r.l.enter()
+			write()
+			r.l.leave()
+		})
+		if c.Dropped() == 0 {
+			t.Errorf("%v: nothing was dropped", policy)
+		}
+	}
+}
+
+// Timers, posts and deadlines are reused as well.
+func TestNoAllocationForTimers(t *testing.T) {
+	r := newEpollRig(t)
+	g := &guard{}
+	f := func() {}
+	allocates(t, func() {
+		id := r.l.Schedule(Timer{Deadline: 1 << 62, Handler: g})
+		r.l.Schedule(Timer{Deadline: 1, Handler: g})
+		r.l.Cancel(id)
+		r.l.Post(f)
+		if err := r.l.turn(false); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// bytesPerConn is what a connection at rest may cost this package: the Conn,
+// its slots in the tables, and no buffer. The handler's State is not counted.
+const bytesPerConn = 300
+
+// TestIdleConnectionHoldsNoBuffer opens connections, has each echo a message,
+// keep a partial line and complete it, and counts the heap per connection.
+func TestIdleConnectionHoldsNoBuffer(t *testing.T) {
+	const n = 2000
+	r := newEpollRig(t)
+	h := &dataFunc{f: func(c *Conn, p []byte) int {
+		if p[len(p)-1] != '\n' {
+			return 0
+		}
+		c.Write(p)
+		return len(p)
+	}}
+	fds, peers := make([]int, n), make([]*peer, n)
+	for i := range n {
+		fds[i], peers[i] = socketPair(t, unix.SOCK_STREAM)
+	}
+	m, buf := bytes.Repeat([]byte("m"), 2000), make([]byte, 64<<10)
+	before := heap()
+	for i, fd := range fds {
+		c, err := r.l.Add(fd, h, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.SetOptions(defaultOptions)
+		unix.Write(peers[i].fd, m)
+		r.turn()
+		if len(c.Input()) != len(m) {
+			t.Fatalf("kept %d bytes, want a partial line", len(c.Input()))
+		}
+		exchange(t, r.l, peers[i], []byte("\n"), buf)
+	}
+	each := float64(heap()-before) / n
+	t.Logf("%.0f bytes for each connection", each)
+	if each > bytesPerConn {
+		t.Errorf("%.0f bytes for each connection, want at most %d", each, bytesPerConn)
+	}
+	runtime.KeepAlive(peers)
+}
+
+// heap returns what is in use after a collection.
+func heap() int64 {
+	runtime.GC()
+	runtime.GC() // finishes the sweep of the first
+	var s runtime.MemStats
+	runtime.ReadMemStats(&s)
+	return int64(s.HeapAlloc)
+}

@@ -1,0 +1,429 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package evloop
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+var kindCases = []conformanceCase{
+	{"every kind carries bytes both ways that it has", kindsCarry},
+	{"a packet is one message, in and out", packetBoundaries},
+	{"an empty packet is not the end", packetEmpty},
+	{"a packet peer that shut its side is at the end", packetHalfClose},
+	{"a packet is not cut by the read budget", packetBudget},
+	{"a packet larger than the read buffer ends the connection", packetTruncated},
+	{"a message larger than a packet can be ends the connection", packetTooLarge},
+	{"a read end delivers everything before the end", pipeReadEnd},
+	{"a FIFO without writers waits for the first", fifoWaits},
+	{"a write end drains, and closes behind its last byte", pipeWriteEnd},
+	{"a write end learns that nobody reads, without writing", pipeNoReader},
+	{"a paused write end learns it with Resume", pipeNoReaderPaused},
+	{"a terminal that hung up is at the end", terminalHangup},
+	{"a terminal returns a line at a time", terminalLines},
+	{"bytes behind a passed descriptor are not hidden", passedDescriptor},
+	{"bytes behind urgent data are not hidden", urgentData},
+	{"TCP is not delayed, whoever opened it", adoptedNoDelay},
+	{"what is no stream is refused", addRefuses},
+}
+
+// pipe returns the two ends; ours is what Add takes.
+func (r *rig) pipe() (read, write int) {
+	r.Helper()
+	var fds [2]int
+	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
+		r.Fatal(err)
+	}
+	return fds[0], fds[1]
+}
+
+func (r *rig) seqpacket() (*Conn, *peer) {
+	r.Helper()
+	ours, p := socketPair(r.T, unix.SOCK_SEQPACKET)
+	return r.add(ours), p
+}
+
+// terminal returns the master of a pseudo-terminal, as the loop's, and its
+// slave. Both sides are raw unless canonical is set.
+func (r *rig) terminal(canonical bool) (*Conn, *peer) {
+	r.Helper()
+	master, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		r.Skipf("no pseudo-terminals here: %v", err)
+	}
+	n, err := unix.IoctlGetInt(master, unix.TIOCGPTN)
+	if err == nil {
+		err = unix.IoctlSetPointerInt(master, unix.TIOCSPTLCK, 0)
+	}
+	if err != nil {
+		unix.Close(master)
+		r.Fatal(err)
+	}
+	slave, err := unix.Open(fmt.Sprintf("/dev/pts/%d", n), unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		unix.Close(master)
+		r.Skipf("no pseudo-terminals here: %v", err)
+	}
+	tio, err := unix.IoctlGetTermios(slave, unix.TCGETS)
+	if err != nil {
+		r.Fatal(err)
+	}
+	tio.Lflag &^= unix.ECHO
+	tio.Oflag &^= unix.OPOST
+	if !canonical {
+		tio.Lflag &^= unix.ICANON | unix.ISIG
+		tio.Iflag &^= unix.ICRNL | unix.IXON
+	}
+	if err := unix.IoctlSetTermios(slave, unix.TCSETS, tio); err != nil {
+		r.Fatal(err)
+	}
+	return r.add(master), newPeer(r.T, slave)
+}
+
+func kindsCarry(r *rig) {
+	r.onData = func(c *Conn, b []byte) int { c.WriteStatic(b); return len(b) }
+	for name, pair := range map[string]func() (*Conn, *peer){
+		"TCP": r.tcp, "Unix stream": r.unix, "seqpacket": r.seqpacket,
+		"terminal": func() (*Conn, *peer) { return r.terminal(false) },
+	} {
+		c, p := pair() // no subtest: its goroutine would be another than the loop's
+		for i := range 3 {
+			m := fmt.Sprintf("%s %d\n", name, i)
+			p.write(m)
+			r.gets(p, []byte(m))
+		}
+		r.do(func() { c.Abort(nil) })
+	}
+}
+
+func packetBoundaries(r *rig) {
+	c, p := r.seqpacket()
+	var seen []string
+	r.onData = func(c *Conn, b []byte) int { seen = append(seen, string(b)); return len(b) }
+	p.write("one")
+	p.write("two")
+	r.until("two packets", func() bool { return len(seen) == 2 })
+	if seen[0] != "one" || seen[1] != "two" {
+		r.Errorf("Data saw %q, want a call for each packet", seen)
+	}
+	unix.SetsockoptInt(c.FD(), unix.SOL_SOCKET, unix.SO_SNDBUF, 4096)
+	var want [][]byte
+	r.do(func() {
+		for i := range 30 { // more than the socket takes
+			m := frame(i, 200)
+			want = append(want, m)
+			switch i % 3 {
+			case 0:
+				c.Write(m)
+			case 1:
+				c.WriteStatic(m)
+			case 2:
+				c.Send(NewMessage(m))
+			}
+		}
+	})
+	buf := make([]byte, 4096)
+	for i := range want {
+		var n int
+		r.spin("a packet", func() (ok bool) { n, _ = unix.Read(p.fd, buf); return n > 0 })
+		if !bytes.Equal(buf[:n], want[i]) {
+			r.Fatalf("packet %d has %d bytes, want message %d of %d", i, n, i, len(want[i]))
+		}
+	}
+}
+
+func packetEmpty(r *rig) {
+	c, p := r.seqpacket()
+	for _, m := range []string{"", "a", "", "", "b", ""} {
+		if err := unix.Send(p.fd, []byte(m), 0); err != nil {
+			r.Fatal(err)
+		}
+	}
+	r.until("the packets", func() bool { return string(r.of(c).got) == "ab" })
+	r.turn()
+	if h := r.of(c); h.eof || h.closed || h.calls != 2 {
+		r.Errorf("EOF %t, closed %t, %d calls of Data; want an open connection and 2", h.eof, h.closed, h.calls)
+	}
+	if c.flags&flagReadable != 0 {
+		r.Error("not read until there was nothing more")
+	}
+}
+
+// The end and an empty packet both read as zero; here come both, and the end
+// is not accompanied by a hang-up.
+func packetHalfClose(r *rig) {
+	for _, last := range []string{"", "x"} {
+		c, p := r.seqpacket()
+		r.onEOF = func(c *Conn) {
+			c.Write([]byte("reply"))
+			c.CloseAfterFlush(patience, nil)
+		}
+		unix.Send(p.fd, nil, 0)
+		unix.Send(p.fd, []byte(last), 0)
+		p.shut()
+		r.until("EOF", func() bool { return r.of(c).eof })
+		if got := string(r.of(c).got); got != last {
+			r.Errorf("Data saw %q before EOF, want %q", got, last)
+		}
+		r.gets(p, []byte("reply"))
+		r.ends(c, nil)
+	}
+}
+
+func packetBudget(r *rig) {
+	r.use(Config{ReadBudget: 10})
+	c, p := r.seqpacket()
+	p.write(string(make([]byte, 30_000)))
+	p.write("next")
+	r.until("both packets", func() bool { return len(r.of(c).got) == 30_004 })
+	if n := r.of(c).calls; n != 2 {
+		r.Errorf("%d calls of Data for 2 packets", n)
+	}
+}
+
+func packetTruncated(r *rig) {
+	c, p := r.seqpacket()
+	unix.SetsockoptInt(p.fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 200_000)
+	p.write("fits")
+	p.write(string(make([]byte, readSize)))
+	p.write(string(make([]byte, readSize+1)))
+	r.ends(c, ErrTruncated)
+	if n := len(r.of(c).got); n != 4+readSize {
+		r.Errorf("Data saw %d bytes, want the packets that fit", n)
+	}
+}
+
+func packetTooLarge(r *rig) {
+	c, _ := r.seqpacket()
+	r.do(func() { c.Write(make([]byte, 10<<20)) })
+	r.ends(c, unix.EMSGSIZE)
+}
+
+func pipeReadEnd(r *rig) {
+	for _, size := range []int{1, readSize, 300_000} {
+		read, write := r.pipe()
+		c := r.add(read)
+		p := newPeer(r.T, write)
+		r.do(func() {
+			if c.Write([]byte("x")) {
+				r.Error("a read end took a message")
+			}
+		})
+		sent := bytes.Repeat([]byte("p"), size)
+		for left := sent; len(left) > 0; {
+			left = left[p.offer(left):]
+			r.turn()
+		}
+		p.close()
+		r.ends(c, nil)
+		if h := r.of(c); !h.eof || !bytes.Equal(h.got, sent) {
+			r.Errorf("%d bytes and EOF %t, want all %d", len(h.got), h.eof, size)
+		}
+	}
+}
+
+// read(2) returns 0 on a FIFO that nobody has opened for writing, too.
+func fifoWaits(r *rig) {
+	path := filepath.Join(r.TempDir(), "fifo")
+	if err := unix.Mkfifo(path, 0o600); err != nil {
+		r.Fatal(err)
+	}
+	read, err := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		r.Fatal(err)
+	}
+	c := r.add(read)
+	c.Pause()
+	r.do(c.Resume)
+	r.turn()
+	if r.of(c).eof {
+		r.Fatal("EOF before the first writer")
+	}
+	write, err := unix.Open(path, unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		r.Fatal(err)
+	}
+	p := newPeer(r.T, write)
+	p.write("sensor")
+	r.until("Data", func() bool { return string(r.of(c).got) == "sensor" })
+	p.close()
+	r.ends(c, nil)
+}
+
+func pipeWriteEnd(r *rig) {
+	read, write := r.pipe()
+	c := r.add(write)
+	p := newPeer(r.T, read)
+	var want []byte
+	r.do(func() {
+		for i := range 300 { // more than a pipe holds
+			m := frame(i, 1000)
+			want = append(want, m...)
+			if i%2 == 0 {
+				c.Write(m)
+			} else {
+				c.Send(NewMessage(m))
+			}
+		}
+		c.CloseAfterFlush(patience, nil)
+	})
+	r.gets(p, want)
+	r.ends(c, nil)
+	if _, err := p.receive(); err != io.EOF {
+		r.Errorf("reader: %v, want EOF", err)
+	}
+	if h := r.of(c); h.calls != 0 || h.eof {
+		r.Errorf("%d calls of Data, EOF %t on a write end", h.calls, h.eof)
+	}
+}
+
+func pipeNoReader(r *rig) {
+	for _, stuck := range []bool{false, true} {
+		read, write := r.pipe()
+		c := r.add(write)
+		if stuck {
+			r.do(func() { c.Write(make([]byte, 200_000)) })
+		}
+		unix.Close(read)
+		r.ends(c, unix.EPIPE)
+	}
+}
+
+func pipeNoReaderPaused(r *rig) {
+	read, write := r.pipe()
+	c := r.add(write)
+	c.Pause()
+	unix.Close(read)
+	r.turn()
+	if r.of(c).closed {
+		r.Log("closed while paused, which is allowed as well")
+		return
+	}
+	r.do(c.Resume)
+	r.ends(c, unix.EPIPE)
+}
+
+func terminalHangup(r *rig) {
+	c, p := r.terminal(false)
+	p.write("last words")
+	p.close()
+	r.ends(c, nil)
+	if h := r.of(c); string(h.got) != "last words" || !h.eof {
+		r.Errorf("Data saw %q, EOF %t", h.got, h.eof)
+	}
+}
+
+// A short read of a terminal does not mean that there is no second line.
+func terminalLines(r *rig) {
+	master, slave := r.terminal(true)
+	line := "a line\n"
+	n := 20
+	c := r.add(mustDup(r, slave.fd))
+	r.do(func() {
+		for range n {
+			master.Write([]byte(line))
+		}
+	})
+	r.until("all lines", func() bool { return len(r.of(c).got) == n*len(line) })
+	if r.of(c).calls < n {
+		r.Errorf("%d calls of Data; the test needs a line at a time", r.of(c).calls)
+	}
+	r.do(func() { c.Abort(nil); master.Abort(nil) })
+}
+
+func mustDup(r *rig, fd int) int {
+	r.Helper()
+	n, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		r.Fatal(err)
+	}
+	return n
+}
+
+// A read of a Unix stream ends behind bytes that carried descriptors, short
+// of what it was asked for, with more to read and no second edge. Nobody asked
+// for the descriptors, so they must not arrive.
+func passedDescriptor(r *rig) {
+	c, p := r.unix()
+	read, write := r.pipe()
+	before := len(descriptors())
+	r.turn()
+	c.Pause() // until everything is there, so that one edge is for all
+	p.write("before ")
+	if err := unix.Sendmsg(p.fd, []byte("with "), unix.UnixRights(write), nil, 0); err != nil {
+		r.Fatal(err)
+	}
+	p.write("behind")
+	r.turn()
+	r.do(c.Resume)
+	r.until("all bytes", func() bool { return string(r.of(c).got) == "before with behind" })
+	if got := len(descriptors()); got != before {
+		r.Errorf("%d descriptors, %d before the message", got, before)
+	}
+	unix.Close(write)
+	q := newPeer(r.T, read)
+	if _, err := q.receive(); err != io.EOF {
+		r.Errorf("the pipe whose end was passed: %v, want EOF since nobody holds it", err)
+	}
+}
+
+// recv stops at the mark of urgent data, short of what it was asked for.
+func urgentData(r *rig) {
+	for name, pair := range map[string]func() (*Conn, *peer){"TCP": r.tcp, "Unix stream": r.unix} {
+		c, p := pair()
+		r.turn()
+		c.Pause()
+		p.write("before")
+		if err := unix.Send(p.fd, []byte("!"), unix.MSG_OOB); err != nil {
+			r.Logf("%s has no urgent data here: %v", name, err) // CONFIG_AF_UNIX_OOB
+			continue
+		}
+		p.write("behind")
+		arrives(r.T, c.FD(), unix.POLLPRI)
+		r.turn()
+		r.do(c.Resume)
+		r.until("all bytes but the urgent one", func() bool { return string(r.of(c).got) == "beforebehind" })
+	}
+}
+
+func adoptedNoDelay(r *rig) {
+	c, _ := r.tcp()
+	if on, err := unix.GetsockoptInt(c.FD(), unix.IPPROTO_TCP, unix.TCP_NODELAY); err != nil || on == 0 {
+		r.Errorf("TCP_NODELAY %d, %v", on, err)
+	}
+	if fl, err := unix.FcntlInt(uintptr(c.FD()), unix.F_GETFL, 0); err != nil || fl&unix.O_NONBLOCK == 0 {
+		r.Errorf("flags %#x, %v; want O_NONBLOCK", fl, err)
+	}
+}
+
+func addRefuses(r *rig) {
+	dgram, _ := socketPair(r.T, unix.SOCK_DGRAM)
+	defer unix.Close(dgram)
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		r.Fatal(err)
+	}
+	defer null.Close()
+	for name, tt := range map[string]struct {
+		fd   int
+		want error
+	}{
+		"a datagram socket": {dgram, unix.ESOCKTNOSUPPORT},
+		"/dev/null":         {int(null.Fd()), unix.EPERM},
+	} {
+		if c, err := r.l.Add(tt.fd, r.probe, nil); c != nil || !errors.Is(err, tt.want) {
+			r.Errorf("%s: Add = %v, %v; want %v", name, c, err, tt.want)
+		}
+	}
+	if n := r.l.Stats().Conns; n != 0 {
+		r.Errorf("%d connections", n)
+	}
+}

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package evloop
+
+import (
+	"math"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+func TestTableTellsGenerationsApart(t *testing.T) {
+	var tb table[int]
+	one, two := 1, 2
+	slot, gen := tb.insert(&one)
+	if tb.get(slot, gen) != &one || tb.used != 1 {
+		t.Fatalf("get(%d, %d) does not find the value", slot, gen)
+	}
+	tb.remove(slot)
+	if tb.get(slot, gen) != nil || tb.used != 0 {
+		t.Errorf("get(%d, %d) finds a value that was removed", slot, gen)
+	}
+	again, next := tb.insert(&two)
+	if again != slot || next == gen {
+		t.Errorf("insert = %d, %d; want slot %d in another generation than %d", again, next, slot, gen)
+	}
+	if tb.get(slot, gen) != nil || tb.get(slot, next) != &two {
+		t.Error("the former generation finds the value of the next, or the next its own not")
+	}
+	if tb.get(slot+1, 1) != nil || tb.get(math.MaxUint32, 1) != nil || tb.get(slot, 0) != nil {
+		t.Error("get finds something in a slot or generation that never was")
+	}
+}
+
+// A generation that wraps skips 0, which names nothing.
+func TestTableGenerationWraps(t *testing.T) {
+	var tb table[int]
+	v := 1
+	slot, _ := tb.insert(&v)
+	tb.slots[slot].gen = math.MaxUint32
+	tb.remove(slot)
+	if _, gen := tb.insert(&v); gen != 1 {
+		t.Errorf("generation %d after the last, want 1", gen)
+	}
+}
+
+func TestTableAll(t *testing.T) {
+	var tb table[int]
+	values := []int{0, 1, 2, 3, 4}
+	for i := range values {
+		tb.insert(&values[i])
+	}
+	seen := 0
+	for v := range tb.all {
+		seen++
+		if *v%2 == 0 {
+			tb.remove(uint32(*v)) // itself
+		}
+	}
+	if seen != 5 || tb.used != 2 {
+		t.Errorf("yielded %d, %d left; want 5 and 2", seen, tb.used)
+	}
+	for range tb.all {
+		break
+	}
+}
+
+func TestToken(t *testing.T) {
+	for _, tt := range []struct {
+		kind      tokenKind
+		slot, gen uint32
+	}{
+		{kindConn, 0, 1},
+		{kindListener, 1, math.MaxUint32},
+		{kindWatch, 1<<30 - 1, 0x80000000},
+		{kindWake, 1 << 29, 0x7fffffff},
+	} {
+		got := newToken(tt.kind, tt.slot, tt.gen)
+		if got.kind() != tt.kind || got.slot() != tt.slot || got.gen() != tt.gen {
+			t.Errorf("token %#x: kind %d, slot %d, generation %d; want %+v", uint64(got), got.kind(), got.slot(), got.gen(), tt)
+		}
+	}
+}
+
+// All 64 bits of epoll_data come back from the kernel, on every architecture:
+// a 32-bit one that compared only half of them would confuse generations.
+func TestTokenThroughKernel(t *testing.T) {
+	epfd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(epfd)
+	k := kernel{epfd: epfd}
+	for _, want := range []token{newToken(kindWatch, 0, 1), newToken(kindWake, 1<<30-1, math.MaxUint32), newToken(kindConn, 5, 1<<31)} {
+		fd, err := unix.Eventfd(1, unix.EFD_CLOEXEC)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := k.epollAdd(fd, unix.EPOLLIN|edge, want); err != nil {
+			t.Fatal(err)
+		}
+		var evs [4]unix.EpollEvent
+		n, errno := k.epollWait(evs[:], 0)
+		if n != 1 || errno != 0 || tokenOf(&evs[0]) != want {
+			t.Errorf("%d events, %v, token %#x; want %#x", n, errno, uint64(tokenOf(&evs[0])), uint64(want))
+		}
+		unix.Close(fd)
+	}
+}

@@ -55,6 +55,7 @@ func testBackend(t *testing.T, newLoop func(Config) *Loop) {
 		{"output", outputCases},
 		{"overflow", overflowCases},
 		{"memory", memoryCases},
+		{"chaos", chaosCases},
 		{"close", closeCases},
 		{"accept", acceptCases},
 		{"timer", timerCases},

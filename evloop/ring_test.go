@@ -2,6 +2,19 @@
 
 package evloop
 
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"penstock/evloop/internal/uring"
+)
+
+// What is the ring's own beside the conformance suite, which it passes too.
+
 // newRinged makes a loop on io_uring and does not take epoll for an answer.
 func newRinged(cfg Config) (*Loop, error) {
 	cfg.Backend = IOUring
@@ -11,4 +24,233 @@ func newRinged(cfg Config) (*Loop, error) {
 		return nil, l.Fallback()
 	}
 	return l, err
+}
+
+func newRingRig(t *testing.T) *rig {
+	t.Helper()
+	if err := ProbeIOUring(); err != nil {
+		t.Skipf("this kernel refuses: %v", err)
+	}
+	return newRig(t, func(cfg Config) *Loop {
+		l, err := newRinged(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	})
+}
+
+func TestBackendNames(t *testing.T) {
+	for b, want := range map[Backend]string{Epoll: "epoll", IOUring: "io_uring", Auto: "auto"} {
+		if got := b.String(); got != want {
+			t.Errorf("%d: %q, want %q", b, got, want)
+		}
+	}
+}
+
+// A loop that may not or cannot have a ring serves by epoll and says why.
+func TestFallback(t *testing.T) {
+	killed := errors.New("killed")
+	tests := []struct {
+		name string
+		cfg  Config
+		want error
+	}{
+		{"epoll was asked for", Config{}, nil},
+		{"auto without a probe", Config{Backend: Auto}, ErrNoProbe},
+		{"the probe says no", Config{Backend: Auto, Probe: func() error { return killed }}, killed},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			l, err := New(tt.cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			if got := l.Fallback(); !errors.Is(got, tt.want) || l.Backend() != Epoll {
+				t.Errorf("back end %v, fallback %v; want epoll, %v", l.Backend(), got, tt.want)
+			}
+		})
+	}
+}
+
+func TestAutoTakesRing(t *testing.T) {
+	newRingRig(t) // or skips
+	asked := 0
+	l, err := New(Config{Backend: Auto, Probe: func() error { asked++; return nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if l.Backend() != IOUring || l.Fallback() != nil || asked != 1 {
+		t.Errorf("back end %v, fallback %v, asked %d times; want io_uring", l.Backend(), l.Fallback(), asked)
+	}
+}
+
+// One line to many receivers is one entry of the kernel, and stored once in
+// what the kernel is shown.
+func TestRingFanOutInOneEnter(t *testing.T) {
+	r := newRingRig(t)
+	const receivers = 500
+	var conns []*Conn
+	var peers []*peer
+	for range receivers {
+		c, p := r.unix()
+		conns, peers = append(conns, c), append(peers, p)
+	}
+	r.turn()
+	line := NewMessage([]byte(strings.Repeat("l", 1000) + "\n"))
+	used := 0
+	r.l.Post(func() {
+		for _, c := range conns {
+			c.Send(line)
+		}
+	})
+	before := r.l.ring.r.Enters()
+	if err := r.l.turn(false); err != nil { // runs the function
+		t.Fatal(err)
+	}
+	u := r.l.ring
+	between := u.r.Enters()
+	if got := len(u.out); got != receivers {
+		t.Errorf("%d connections with output at the end of the turn, want %d", got, receivers)
+	}
+	r.l.offer()
+	if got := u.r.Enters() - between; got != 1 || between-before != 1 {
+		t.Errorf("%d enters for the turn and %d for the output, want one each", between-before, got)
+	}
+	if used = u.batch.used; used != 0 {
+		t.Errorf("%d bytes of the arena in use after the results", used)
+	}
+	for _, p := range peers {
+		if got := p.read(); !bytes.Equal(got, line.Bytes()) {
+			t.Fatalf("a receiver got %q", got)
+		}
+	}
+}
+
+func TestBatchSharesLine(t *testing.T) {
+	var b batch
+	if err := b.open(); err != nil {
+		t.Fatal(err)
+	}
+	defer b.close()
+	m, other := NewMessage([]byte("line\n")), NewMessage([]byte("other\n"))
+	var first, second, third uring.SQE
+	b.fill(&first, [][]byte{m.buf}, m.Len(), m)
+	b.fill(&second, [][]byte{m.buf}, m.Len(), m)
+	b.fill(&third, [][]byte{other.buf}, other.Len(), other)
+	if first.Addr != second.Addr || first.Addr == third.Addr {
+		t.Errorf("addresses %#x, %#x, %#x; want the first two alike", first.Addr, second.Addr, third.Addr)
+	}
+	rest := m.buf[2:]
+	b.fill(&second, [][]byte{rest}, len(rest), nil)
+	if second.Addr == third.Addr || second.Len != 3 {
+		t.Errorf("the rest of a message at %#x, %d bytes; want a place of its own", second.Addr, second.Len)
+	}
+}
+
+// The least memory a ring takes and more senders than it has buffers: what
+// finds no buffer waits in its socket, and nobody is forgotten.
+func TestRingRunsOutOfBuffers(t *testing.T) {
+	r := newRingRig(t)
+	r.use(Config{RingMemory: 1})
+	const senders, size = 50, 40_000
+	sent := bytes.Repeat([]byte("0123456789"), size/10)
+	var conns []*Conn
+	for range senders {
+		c, p := r.unix()
+		p.write(string(sent))
+		conns = append(conns, c)
+	}
+	r.until("all bytes", func() bool {
+		for _, c := range conns {
+			if c.BytesIn() < size {
+				return false
+			}
+		}
+		return true
+	})
+	for _, c := range conns {
+		if !bytes.Equal(r.of(c).got, sent) {
+			t.Fatalf("got %d bytes, want %d; they agree on the first %d", len(r.of(c).got), size, commonPrefix(r.of(c).got, sent))
+		}
+	}
+}
+
+// A paused connection holds what came within one turn, which is charged to it
+// and bounded, and no shared buffer; the rest waits in the socket.
+func TestRingHoldsLittle(t *testing.T) {
+	r := newRingRig(t)
+	c, p := r.unix()
+	c.Pause()
+	unix.SetsockoptInt(p.fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 4<<20)
+	junk := make([]byte, 1<<20)
+	offered := 0
+	for range 50 {
+		offered += p.offer(junk)
+		r.turn()
+	}
+	s := &r.l.ring.streams[c.slot]
+	if n := len(s.held); n == 0 || n > DefaultRingMemory || offered <= 2*DefaultRingMemory && n == offered {
+		t.Errorf("%d bytes held of %d", n, offered)
+	}
+	if got := r.l.Stats().Queued; got < int64(len(s.held)) {
+		t.Errorf("%d bytes charged for %d that are held", got, len(s.held))
+	}
+	if s.receives != recvIdle {
+		t.Errorf("the receive is in state %d, want idle", s.receives)
+	}
+	c.Resume()
+	r.until("all of it", func() bool { return int(c.BytesIn()) == offered })
+	if s := &r.l.ring.streams[c.slot]; s.held != nil {
+		t.Errorf("%d bytes still held", len(s.held))
+	}
+}
+
+// Bytes that have left the kernel and were not delivered go with the
+// connection.
+func TestRingDetachCarriesHeld(t *testing.T) {
+	r := newRingRig(t)
+	c, p := r.unix()
+	c.Pause()
+	p.write("one ")
+	r.until("held bytes", func() bool { return r.l.ring.streams[c.slot].held != nil })
+	p.write("two ")
+	fd, saved, err := c.Detach()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.write("three")
+	r.use(Config{})
+	again, err := r.l.Restore(fd, r.probe, nil, saved)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again.Resume()
+	r.until("all of it", func() bool { return string(r.of(again).got) == "one two three" })
+	if again.BytesIn() != 13 {
+		t.Errorf("BytesIn %d, want 13", again.BytesIn())
+	}
+}
+
+// The loop may be closed on another thread than the ring's; requests then end
+// with the ring.
+func TestRingClosedElsewhere(t *testing.T) {
+	r := newRingRig(t)
+	c, p := r.tcp()
+	done := make(chan error)
+	go func() { done <- r.l.Run() }()
+	r.l.Post(func() { c.Write([]byte("hello")) })
+	arrives(t, p.fd, unix.POLLIN)
+	p.read()
+	r.l.Stop()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	r.l.Close()
+	arrives(t, p.fd, unix.POLLIN) // FIN or RST
+	if !r.of(c).closed {
+		t.Error("not closed")
+	}
 }

@@ -55,6 +55,8 @@ type Ring struct {
 	bufSize int
 	bufTail uint16
 
+	enters uint64
+
 	arg getEventsArg
 	ts  *timespec // in mapped memory: the kernel reads it during a sleep
 }
@@ -159,6 +161,7 @@ func (r *Ring) Staged() int { return int(r.tail - atomic.LoadUint32(r.sqHead)) }
 // Submit hands over what is staged and lets deferred work complete, without
 // waiting. A raw call: it cannot block.
 func (r *Ring) Submit() unix.Errno {
+	r.enters++
 	atomic.StoreUint32(r.sqTail, r.tail)
 	_, _, errno := unix.RawSyscall6(unix.SYS_IO_URING_ENTER, uintptr(r.fd), uintptr(r.Staged()), 0, enterGetEvents, 0, 0)
 	return errno
@@ -167,6 +170,7 @@ func (r *Ring) Submit() unix.Errno {
 // Wait is Submit, and then waits for a completion, for timeout at most
 // (negative: for ever). ETIME says that the timeout has passed.
 func (r *Ring) Wait(timeout time.Duration) unix.Errno {
+	r.enters++
 	atomic.StoreUint32(r.sqTail, r.tail)
 	r.arg.ts = 0
 	if timeout >= 0 {
@@ -177,6 +181,9 @@ func (r *Ring) Wait(timeout time.Duration) unix.Errno {
 		enterGetEvents|enterExtArg, uintptr(unsafe.Pointer(&r.arg)), unsafe.Sizeof(r.arg))
 	return errno
 }
+
+// Enters returns how many times the kernel was entered by Submit and Wait.
+func (r *Ring) Enters() uint64 { return r.enters }
 
 // Drain appends the completions to dst and frees their places.
 func (r *Ring) Drain(dst []CQE) []CQE {

@@ -40,6 +40,11 @@ func exchange(t *testing.T, l *Loop, p *peer, m, buf []byte) {
 }
 
 func TestNoAllocation(t *testing.T) {
+	t.Run("epoll", func(t *testing.T) { testNoAllocation(t, newEpollRig) })
+	t.Run("io_uring", func(t *testing.T) { testNoAllocation(t, newRingRig) })
+}
+
+func testNoAllocation(t *testing.T, newRig func(*testing.T) *rig) {
 	m, buf := bytes.Repeat([]byte("m"), 1000), make([]byte, 64<<10)
 	line := NewMessage([]byte("a line of a room\n"))
 	for _, tt := range []struct {
@@ -75,7 +80,7 @@ func TestNoAllocation(t *testing.T) {
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			r := newEpollRig(t)
+			r := newRig(t)
 			h := &dataFunc{f: func(c *Conn, p []byte) int { return tt.data(r, c, p) }}
 			ours, p := tcpPair(t)
 			if _, err := r.l.Add(ours, h, nil); err != nil {

@@ -69,6 +69,9 @@ func (c *Conn) fail(err error) {
 	}
 	l.clearQueue(c)
 	l.releaseInput(c)
+	if c.held > 0 {
+		l.ring.release(c, &l.ring.streams[c.slot])
+	}
 	l.dead = append(l.dead, c)
 }
 

@@ -44,7 +44,8 @@ type Conn struct {
 	bytesIn, bytesOut uint64
 	dropped, unsaid   uint32 // messages dropped, and of these not yet reported
 	unsaidBytes       uint32
-	until             Time // deadline of flushing and lingering
+	held              uint32 // bytes of buffers in which the ring holds input
+	until             Time   // deadline of flushing and lingering
 }
 
 type connState uint8

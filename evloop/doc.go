@@ -8,7 +8,8 @@
 //
 // A [Handler] is given bytes that came and hands over bytes that must go. It
 // never sees EAGAIN, a short write or an event mask: the back end (epoll(7),
-// edge-triggered) keeps those to itself.
+// edge-triggered, or on request io_uring(7), see [Config].Backend) keeps those
+// to itself.
 //
 //   - Input is read into one buffer of the loop. What the handler does not
 //     consume is kept, bounded, and shown again in front of further bytes.
@@ -54,6 +55,11 @@
 //
 // A panic of a handler is not recovered: state that it left half-changed
 // would be served on. Under a service manager the sockets outlive the process.
+//
+// With io_uring the outermost callback's output goes out when the turn ends,
+// together with that of all others, in one system call. The ring belongs to
+// one thread, so the goroutine that calls Run is locked to its thread until
+// Close; nothing is sent before Run has begun.
 //
 // # What it is not
 //

@@ -105,8 +105,9 @@ const (
 	headroom = 32
 )
 
-// New makes a loop with the epoll back end (epoll(7)). The errors are those of
-// epoll_create1(2), eventfd(2) and getrlimit(2), as *os.SyscallError.
+// New makes a loop with the back end of cfg, or with epoll in its place, see
+// Fallback. The errors are those of epoll_create1(2), eventfd(2) and
+// getrlimit(2), as *os.SyscallError.
 func New(cfg Config) (*Loop, error) { return newLoop(cfg, nil) }
 
 // newLoop is New with the seam for simulated system calls.

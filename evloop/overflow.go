@@ -95,7 +95,7 @@ type owing struct {
 
 // debt is what c holds of the loop's memory bound. A shared message counts in
 // full for each that queues it, although it is charged once.
-func (c *Conn) debt() uint32 { return c.out.bytes + uint32(cap(c.in)) }
+func (c *Conn) debt() uint32 { return c.out.bytes + uint32(cap(c.in)) + c.held }
 
 // weigh puts c into the bucket that its debt belongs to.
 func (l *Loop) weigh(c *Conn) {

@@ -98,9 +98,6 @@ func newRing(l *Loop, memory int) (*ring, error) {
 
 // close gives everything back. Requests that are still there end with the ring.
 func (u *ring) close() {
-	for i := range u.streams {
-		u.release(&u.streams[i])
-	}
 	u.r.Close()
 	u.batch.close()
 	if u.enabled && unix.Gettid() == u.tid {
@@ -162,7 +159,7 @@ func (u *ring) end(c *Conn) {
 		closeFD(int(c.fd), c.flags&flagReset != 0 && c.kind&kindTCP != 0)
 	}
 	s = &u.streams[c.slot]
-	u.release(s)
+	u.release(c, s)
 	*s = stream{}
 }
 

@@ -83,6 +83,7 @@ func (u *ring) completed(t tag, ev uring.CQE, n int) {
 	s := &u.streams[c.slot]
 	budget := u.budget(s)
 	keep, got := -1, 0 // in rbuf: nothing yet
+	holding := false
 	for {
 		if ev.Flags&uring.FlagMore == 0 {
 			s.receives = recvIdle
@@ -99,6 +100,7 @@ func (u *ring) completed(t tag, ev uring.CQE, n int) {
 			u.r.Return(id)
 		default:
 			u.hold(c, s, ev)
+			holding = true
 		}
 		if u.at == n || tag(u.events[u.at].UserData) != t || got+ringBuffer > readSize {
 			break
@@ -107,7 +109,12 @@ func (u *ring) completed(t tag, ev uring.CQE, n int) {
 		u.at++
 	}
 	u.deliver(c, got)
-	if c.state == stateFlushing && s.end != 0 {
+	if holding {
+		u.l.enter()
+		u.l.collectDebt()
+		u.l.leave()
+	}
+	if s = &u.streams[c.slot]; c.state == stateFlushing && s.end != 0 {
 		u.deaf(c)
 		return
 	}
@@ -176,8 +183,7 @@ func (u *ring) hold(c *Conn, s *stream, ev uring.CQE) {
 	if have := len(s.held); cap(s.held)-have < len(p) {
 		b := append(l.pool.get(max(2*(have+len(p)), 8<<10)), s.held...)
 		l.pool.put(s.held)
-		l.queued += int64(cap(b) - cap(s.held))
-		s.held = b
+		u.holds(c, s, b)
 	}
 	s.held = append(s.held, p...)
 	u.r.Return(id)
@@ -188,12 +194,19 @@ func (u *ring) hold(c *Conn, s *stream, ev uring.CQE) {
 	}
 }
 
+// holds replaces the buffer of what is held and charges c for it.
+func (u *ring) holds(c *Conn, s *stream, b []byte) {
+	u.l.queued += int64(cap(b) - cap(s.held))
+	s.held, c.held = b, uint32(cap(b))
+	u.l.weigh(c)
+}
+
 // release forgets what was held.
-func (u *ring) release(s *stream) {
-	if s.held != nil {
-		u.l.queued -= int64(cap(s.held))
-		u.l.pool.put(s.held)
-		s.held, s.off = nil, 0
+func (u *ring) release(c *Conn, s *stream) {
+	if b := s.held; b != nil {
+		u.holds(c, s, nil)
+		u.l.pool.put(b)
+		s.off = 0
 	}
 }
 
@@ -219,7 +232,7 @@ func (u *ring) receive(c *Conn) {
 		keep := copy(u.l.rbuf, c.in)
 		copy(u.l.rbuf[keep:], s.held[s.off:s.off+n])
 		if s.off += n; s.off == len(s.held) {
-			u.release(s)
+			u.release(c, s)
 		}
 		u.deliver(c, n)
 	}

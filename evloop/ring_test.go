@@ -208,6 +208,33 @@ func TestRingHoldsLittle(t *testing.T) {
 	}
 }
 
+// What is held counts for the bound of the loop, and whoever holds the most
+// pays, as with kept input.
+func TestRingHeldPays(t *testing.T) {
+	r := newRingRig(t)
+	const bound = 100_000
+	r.use(Config{Memory: bound})
+	for i := range 20 {
+		c, p := r.unix()
+		c.Pause()
+		p.write(strings.Repeat("x", 10_000+1000*i))
+	}
+	r.spin("all input", func() bool {
+		if got := r.l.Stats().Queued; got > bound {
+			t.Fatalf("%d bytes charged, bound %d", got, bound)
+		}
+		return r.l.Stats().Conns < 15
+	})
+	for c, h := range r.probe.conns {
+		if h.closed && !errors.Is(h.err, ErrMemory) {
+			t.Errorf("the connection in slot %d got %v, want ErrMemory", c.slot, h.err)
+		}
+	}
+	if n := r.l.Stats().Conns; n < 2 {
+		t.Errorf("%d connections left", n)
+	}
+}
+
 // Bytes that have left the kernel and were not delivered go with the
 // connection.
 func TestRingDetachCarriesHeld(t *testing.T) {

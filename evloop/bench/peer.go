@@ -51,6 +51,7 @@ var sources = []source{
 	{name: "c-libuv", path: "servers/c/uv.c", libs: []string{"-luv"}, needs: "libuv1-dev", modes: []string{load.Echo, load.Ask}, adopts: true},
 	{name: "c-uring", path: "servers/c/uring.c", libs: []string{"-luring"}, needs: "liburing-dev", modes: []string{load.Echo}, fragile: true},
 	{name: "evloop", path: "./servers/evloop", modes: []string{load.Echo, load.Ask, load.Room}, adopts: true},
+	{name: "evloop-uring", path: "./servers/evloop", modes: []string{load.Echo, load.Ask, load.Room}, adopts: true},
 	{name: "go-net", path: "./servers/gonet", modes: []string{load.Echo, load.Ask}, adopts: true},
 	{name: "netpoll", path: "./servers/netpoll", modes: []string{load.Echo, load.Ask}},
 }

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -29,7 +30,14 @@ func main() {
 }
 
 func serve(args peer.Args) error {
-	l, err := evloop.New(evloop.Config{})
+	var cfg evloop.Config
+	if strings.HasSuffix(os.Args[0], "-uring") { // built under that name too
+		cfg.Backend = evloop.IOUring
+	}
+	l, err := evloop.New(cfg)
+	if err == nil {
+		err = l.Fallback() // figures of epoll under another name would be a lie
+	}
 	if err != nil {
 		return err
 	}

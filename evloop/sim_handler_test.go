@@ -332,7 +332,7 @@ func (w *simWorld) actOnLoop() {
 	case 5:
 		w.l.SetLimits(1+w.rng.IntN(12), w.memory())
 	case 6:
-		if w.chance(10) {
+		if w.chance(4) {
 			ln.Close()
 			w.closedLn[ln] = true
 		}

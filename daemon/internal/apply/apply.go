@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -36,7 +37,7 @@ const attempts = 2
 // returns an error, the lines written to Out before tell how far it got;
 // sockets that did not change are open all the same.
 func (a *Applier) Run(cfg *config.Config) error {
-	before, err := a.generated()
+	before, err := a.applied()
 	if err != nil {
 		return err
 	}
@@ -61,13 +62,41 @@ func (a *Applier) Run(cfg *config.Config) error {
 	if !h.serving() {
 		a.say("%s is not active, its sockets stay closed; to open them: systemctl enable --now %s", unit.Target, unit.Target)
 	}
-	return a.carryOut(decide(before, now, want, h), want)
+	p := decide(before, now, want, h)
+	if err := a.carryOut(p); err != nil {
+		return err
+	}
+	faulty, err := a.settle(p.restart, want)
+	return errors.Join(err, a.remember(before, now, faulty))
 }
 
 func (a *Applier) say(format string, args ...any) { fmt.Fprintf(a.Out, format+"\n", args...) }
 
 func (a *Applier) generated() ([]unit.File, error) {
 	return unit.Read(filepath.Join(a.Root, generatorFolder))
+}
+
+// applied returns the units with which the sockets were opened, or, where
+// nobody has kept them, what the manager has loaded.
+func (a *Applier) applied() ([]unit.File, error) {
+	folder := filepath.Join(a.Root, unit.AppliedFolder)
+	if _, err := os.Stat(folder); errors.Is(err, fs.ErrNotExist) {
+		return a.generated()
+	}
+	return unit.Read(folder)
+}
+
+// remember keeps the units for the next time. What is at fault was not opened
+// and stays as it was.
+func (a *Applier) remember(before, now []unit.File, faulty []string) error {
+	isFaulty := func(f unit.File) bool { return slices.Contains(faulty, f.Name) }
+	files := slices.DeleteFunc(slices.Clone(now), isFaulty)
+	for _, f := range before {
+		if isFaulty(f) {
+			files = append(files, f)
+		}
+	}
+	return unit.Replace(filepath.Join(a.Root, unit.AppliedFolder), files)
 }
 
 // want returns the sockets that should listen, and those that the
@@ -131,8 +160,8 @@ func (a *Applier) holder(pid int) (map[uint64]bool, error) {
 	return held, err
 }
 
-// carryOut does what was planned and looks at the result.
-func (a *Applier) carryOut(p plan, want wanted) error {
+// carryOut does what was planned, but for the restart.
+func (a *Applier) carryOut(p plan) error {
 	for _, name := range slices.Sorted(maps.Keys(p.reasons)) {
 		a.say("%s: %s", name, p.reasons[name])
 	}
@@ -153,7 +182,7 @@ func (a *Applier) carryOut(p plan, want wanted) error {
 			return a.refusal(err)
 		}
 	}
-	return a.settle(p.restart, want)
+	return nil
 }
 
 // refusal adds what the service says about a reload that has failed.
@@ -166,7 +195,7 @@ func (a *Applier) refusal(err error) error {
 
 // settle restarts the units in one call and looks whether all is well then;
 // if not, it tries what is not once more, and returns what is left.
-func (a *Applier) settle(restart []string, want wanted) error {
+func (a *Applier) settle(restart []string, want wanted) (faulty []string, err error) {
 	for attempt := 1; ; attempt++ {
 		var restartErr error
 		if len(restart) > 0 {
@@ -175,16 +204,16 @@ func (a *Applier) settle(restart []string, want wanted) error {
 		}
 		h, err := a.observe(want)
 		if err != nil {
-			return errors.Join(restartErr, err)
+			return restart, errors.Join(restartErr, err)
 		}
-		faults, curable := h.faults(want, restart)
+		faults, faulty, curable := h.faults(want, restart)
 		if len(faults) == 0 {
 			// Whatever went wrong with one of the jobs, the look decides.
 			a.report(h, want)
-			return nil
+			return nil, nil
 		}
 		if len(curable) == 0 || attempt == attempts {
-			return errors.Join(errors.New(strings.Join(faults, "\n")), restartErr)
+			return faulty, errors.Join(errors.New(strings.Join(faults, "\n")), restartErr)
 		}
 		if restart = curable; !slices.Contains(restart, unit.Service) {
 			restart = append(restart, unit.Service)

@@ -13,11 +13,11 @@ type ConnID struct {
 // A Conn is a stream of bytes: TCP, a Unix stream or seqpacket socket, a tty,
 // a FIFO or a pipe end. All methods are for the loop's goroutine.
 //
-//	          CloseAfterFlush            sent, FIN            peer's FIN, timeout
-//	 open ─────────────────► flushing ──────────► lingering ──────────┐
-//	  │                          │                    │               ▼
-//	  └──────────────────────────┴────────────────────┴──────────►  dead ─► Closed
-//	     Abort, overflow, error, EOF with nothing to send
+//	         CloseAfterFlush            sent, FIN            peer's FIN, timeout
+//	open ─────────────────► flushing ──────────► lingering ──────────┐
+//	 │                          │                    │               ▼
+//	 └──────────────────────────┴────────────────────┴──────────►  dead ─► Closed
+//	    Abort, overflow, error, EOF with nothing to send
 type Conn struct {
 	// State is the handler's. For an accepted connection it starts as what
 	// Acceptor.Accept returned, for an adopted one as what Add was given.

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"penstock/daemon/internal/config"
@@ -223,15 +224,24 @@ func (a *Applier) settle(restart []string, want wanted) (faulty []string, err er
 
 // report says that all is well, and with what.
 func (a *Applier) report(h host, want wanted) {
-	if !h.serving() {
+	switch {
+	case !h.serving():
 		return
+	case len(want) == 0:
+		a.say("no socket to listen on")
+	case !h.running():
+		a.say("%s, %s starts with the first client", count(len(want)), unit.Service)
+	default:
+		a.say("%s, passed to %s", count(len(want)), unit.Service)
+		if status := h.units[unit.Service].Status; status != "" {
+			a.say("%s: %s", unit.Service, status)
+		}
 	}
-	passed := "passed on when a client comes"
-	if h.running() {
-		passed = "passed to " + unit.Service
+}
+
+func count(n int) string {
+	if n == 1 {
+		return "1 socket listens"
 	}
-	a.say("%d sockets listen, %s", len(want), passed)
-	if status := h.units[unit.Service].Status; h.running() && status != "" {
-		a.say("%s: %s", unit.Service, status)
-	}
+	return strconv.Itoa(n) + " sockets listen"
 }

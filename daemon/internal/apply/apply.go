@@ -60,6 +60,8 @@ func (a *Applier) Run(cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
+	// A disabled target is the administrator's word that nothing is to listen;
+	// it is not for us to open ports against it.
 	if !h.serving() {
 		a.say("%s is not active, its sockets stay closed; to open them: systemctl enable --now %s", unit.Target, unit.Target)
 	}
@@ -128,7 +130,9 @@ func (a *Applier) want(cfg *config.Config, now []unit.File) (want wanted, masked
 	return want, masked, nil
 }
 
-// observe finds out how things are.
+// observe finds out how things are. The pattern finds the sockets of services
+// that are no more; those that should be are named, for one that the manager
+// has not loaded yet matches no pattern.
 func (a *Applier) observe(want wanted) (h host, err error) {
 	names := append(slices.Sorted(maps.Keys(want)), unit.Service, unit.Target, unit.ErrorReport, unit.SocketName("*"))
 	units, err := systemctl.Show(names...)
@@ -161,7 +165,8 @@ func (a *Applier) holder(pid int) (map[uint64]bool, error) {
 	return held, err
 }
 
-// carryOut does what was planned, but for the restart.
+// carryOut does what was planned, but for the restart. Orphans are stopped
+// before anything is started: a new socket may want the port of one.
 func (a *Applier) carryOut(p plan) error {
 	for _, name := range slices.Sorted(maps.Keys(p.reasons)) {
 		a.say("%s: %s", name, p.reasons[name])

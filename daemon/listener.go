@@ -30,6 +30,7 @@ type listener struct {
 	broken    bool       // the loop would not take it
 	file      socketFile // of a Unix socket that we have bound
 	tune      []sockOpt  // what accepted sockets do not inherit
+	keepIdle  int        // seconds of silence before a probe; see keepSpread
 }
 
 // Accept is the admission. The session it makes is the connection's State.
@@ -48,6 +49,9 @@ func (l *listener) Accept(_ *evloop.Listener, fd int, from netip.AddrPort) (evlo
 		o.set(fd)
 	}
 	l.d.lastID++
+	if l.keepIdle > 0 {
+		probe(l.keepIdle, l.d.lastID).set(fd)
+	}
 	return l.ep, &service.Session{ID: l.d.lastID, Peer: peer, Since: l.d.loop.Now(), Owner: l.ep}
 }
 
@@ -82,6 +86,7 @@ func (l *listener) unix() bool { return l.family == unix.AF_UNIX }
 func (l *listener) arm() (err error) {
 	if !l.unix() {
 		l.tune = tuneListener(l.fd, l.inherited)
+		l.keepIdle = keepIdle(l.fd)
 	}
 	l.ln, err = l.d.loop.Listen(l.fd, l)
 	l.broken = err != nil

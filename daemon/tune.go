@@ -17,10 +17,12 @@ func (o sockOpt) unset(fd int) bool {
 }
 
 // What TCP connections get beside TCP_NODELAY, which is the loop's: a peer
-// that vanished without a word is found after a minute, with data on the way
-// to it (TCP_USER_TIMEOUT) or without (keepalive); see tcp(7).
+// that vanished without a word is found after two minutes, with data on the way
+// to it (TCP_USER_TIMEOUT) or without (keepalive); see tcp(7). The kernel
+// counts both against TCP_USER_TIMEOUT, so that has to leave room for three
+// probes after the longest silence: 30 + 60 + 3 * 10 seconds.
 var (
-	userTimeout = sockOpt{unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, 60_000}
+	userTimeout = sockOpt{unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, 120_000}
 	keepAlive   = []sockOpt{
 		{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
 		{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, 30},
@@ -28,6 +30,30 @@ var (
 		{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, 3},
 	}
 )
+
+// keepSpread is over how many seconds the first probes of connections are
+// spread. Thousands that came together would otherwise be probed in the same
+// moment, each time, because the kernel's timers get coarser with their length.
+// The answers overflow its input queue (net.core.netdev_max_backlog, 1000
+// packets), and clients that are alive are cut: 5000 of 8000 on loopback, after
+// a minute.
+const keepSpread = 60
+
+// probe returns the option that gives connection id its own moment. base is
+// what its listener has, by us or by its unit.
+func probe(base int, id uint64) sockOpt {
+	return sockOpt{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, base + int(id%keepSpread)}
+}
+
+// keepIdle returns the seconds of silence before the first probe that the
+// listener passes on.
+func keepIdle(fd int) int {
+	s, err := unix.GetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE)
+	if err != nil || keepAlive[0].unset(fd) {
+		return keepAlive[1].value
+	}
+	return s
+}
 
 // tuneListener sets the options on a listener of our own, from which accepted
 // sockets inherit them, and returns what has to be set on each. An inherited

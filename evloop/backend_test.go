@@ -62,6 +62,7 @@ func testBackend(t *testing.T, newLoop func(Config) *Loop) {
 		{"post", postCases},
 		{"watch", watchCases},
 		{"kinds", kindCases},
+		{"serve", serveCases},
 		{"reentry", reentryCases},
 	} {
 		t.Run(subject.name, func(t *testing.T) {

@@ -27,7 +27,8 @@ type Handler interface {
 	// EOF says that the peer has shut its side (FIN, HUP of a pipe). Output
 	// still flows; the handler ends the connection with CloseAfterFlush when
 	// it has no more to say. Input that will now never be complete is
-	// c.Input(). EOF is not called while paused.
+	// c.Input(); Data may still be shown it once more, after Resume or when a
+	// full queue has drained. EOF is not called while paused.
 	EOF(c *Conn)
 
 	// Drained says that the queue had reached Options.Queue and has fallen to

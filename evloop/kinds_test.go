@@ -347,52 +347,6 @@ func mustDup(r *rig, fd int) int {
 	return n
 }
 
-// A read of a Unix stream ends behind bytes that carried descriptors, short
-// of what it was asked for, with more to read and no second edge. Nobody asked
-// for the descriptors, so they must not arrive.
-func passedDescriptor(r *rig) {
-	c, p := r.unix()
-	read, write := r.pipe()
-	before := len(descriptors())
-	r.turn()
-	c.Pause() // until everything is there, so that one edge is for all
-	p.write("before ")
-	if err := unix.Sendmsg(p.fd, []byte("with "), unix.UnixRights(write), nil, 0); err != nil {
-		r.Fatal(err)
-	}
-	p.write("behind")
-	r.turn()
-	r.do(c.Resume)
-	r.until("all bytes", func() bool { return string(r.of(c).got) == "before with behind" })
-	if got := len(descriptors()); got != before {
-		r.Errorf("%d descriptors, %d before the message", got, before)
-	}
-	unix.Close(write)
-	q := newPeer(r.T, read)
-	if _, err := q.receive(); err != io.EOF {
-		r.Errorf("the pipe whose end was passed: %v, want EOF since nobody holds it", err)
-	}
-}
-
-// recv stops at the mark of urgent data, short of what it was asked for.
-func urgentData(r *rig) {
-	for name, pair := range map[string]func() (*Conn, *peer){"TCP": r.tcp, "Unix stream": r.unix} {
-		c, p := pair()
-		r.turn()
-		c.Pause()
-		p.write("before")
-		if err := unix.Send(p.fd, []byte("!"), unix.MSG_OOB); err != nil {
-			r.Logf("%s has no urgent data here: %v", name, err) // CONFIG_AF_UNIX_OOB
-			continue
-		}
-		p.write("behind")
-		arrives(r.T, c.FD(), unix.POLLPRI)
-		r.turn()
-		r.do(c.Resume)
-		r.until("all bytes but the urgent one", func() bool { return string(r.of(c).got) == "beforebehind" })
-	}
-}
-
 func adoptedNoDelay(r *rig) {
 	c, _ := r.tcp()
 	if on, err := unix.GetsockoptInt(c.FD(), unix.IPPROTO_TCP, unix.TCP_NODELAY); err != nil || on == 0 {

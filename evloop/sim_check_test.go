@@ -61,6 +61,8 @@ func (w *simWorld) checkConn(c *Conn) {
 		w.fail(f, "is on the ready list:", ready)
 	case c.flags&flagEOF != 0 && f.sock.gone && !f.queued && c.mayRead() && !ready:
 		w.fail(f, "has nobody at the other end and lives on")
+	case c.flags&flagBroken != 0 && !f.queued && c.mayRead() && !ready:
+		w.fail(f, "takes no output and lives on")
 	case c.kind.isStream() && m.s.read-m.readBefore > l.readBudget:
 		w.fail(f, "read", m.s.read-m.readBefore, "bytes in one turn")
 	case input && !f.queued && c.flags&flagReadable == 0:

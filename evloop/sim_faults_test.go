@@ -100,7 +100,7 @@ var simTable = func() []byte {
 	return t
 }()
 
-func simAt(id uint32, pos int) []byte { return simTable[(int(id)*7919+pos)%simPeriod:] }
+func simAt(id uint32, pos int) []byte { return simTable[(int64(id)*7919+int64(pos))%simPeriod:] }
 
 func simFill(p []byte, id uint32, pos int) {
 	for len(p) > 0 {

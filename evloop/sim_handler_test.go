@@ -10,9 +10,8 @@ import (
 	"time"
 )
 
-// What handlers do in a history: simWorld serves all connections itself,
-// checks each callback against the model and then does something at random to
-// any connection, listener or timer of the loop.
+// The callbacks of a history: simWorld serves all connections itself, checks
+// each call against the model and then has act do something at random.
 
 var errSim = errors.New("a reason of the handler")
 
@@ -169,15 +168,6 @@ func (w *simWorld) Closed(c *Conn, err error) {
 	}
 }
 
-// A simTimer is a timer that should expire.
-type simTimer struct {
-	id   TimerID
-	at   Time
-	kind int
-	conn *simConn
-	turn uint64 // in which it was armed
-}
-
 func (w *simWorld) Expired(l *Loop, t Timer) {
 	defer w.call(nil, "Expired")()
 	i := slices.IndexFunc(w.timers, func(s simTimer) bool { return s.kind == t.Kind })
@@ -194,108 +184,6 @@ func (w *simWorld) Expired(l *Loop, t Timer) {
 	w.spent = append(w.spent, w.timers[i].id)
 	w.timers = slices.Delete(w.timers, i, i+1)
 	w.act(nil)
-}
-
-func (w *simWorld) schedule(m *simConn) {
-	w.serial++
-	t := Timer{Deadline: w.l.now + Time(w.rng.IntN(20)-4)*Time(time.Millisecond), Kind: w.serial, Handler: w}
-	s := simTimer{at: t.Deadline, kind: t.Kind, turn: w.l.stats.Turns}
-	if m != nil && w.chance(2) {
-		t.Conn, s.conn = m.c.ID(), m
-	}
-	if s.id = w.l.Schedule(t); s.id == 0 {
-		w.fail("timer not armed")
-	}
-	w.timers = append(w.timers, s)
-}
-
-func (w *simWorld) cancel() {
-	if n := len(w.spent); n > 0 && w.l.Cancel(w.spent[w.rng.IntN(n)]) {
-		w.fail("a timer that has expired was cancelled")
-	}
-	if len(w.timers) == 0 {
-		return
-	}
-	i := w.rng.IntN(len(w.timers))
-	id := w.timers[i].id
-	if !w.l.Cancel(id) || w.l.Cancel(id) {
-		w.fail("an armed timer must be cancelled once")
-	}
-	w.spent = append(w.spent, id)
-	w.timers = slices.Delete(w.timers, i, i+1)
-}
-
-// act does one thing to self or to anybody else.
-func (w *simWorld) act(self *simConn) {
-	m := self
-	if m == nil || w.chance(2) {
-		if m = nil; len(w.conns) > 0 {
-			m = w.conns[w.rng.IntN(len(w.conns))]
-		}
-	}
-	if w.quiet || m == nil {
-		return
-	}
-	what := w.rng.IntN(24)
-	w.k.trace("act %d on %d", what, m.s.id)
-	switch what {
-	case 0, 1:
-		m.c.Pause()
-		m.paused = m.paused || m.c.state < stateDead // not after Detach
-	case 2, 3, 4:
-		w.resume(m)
-	case 5, 6, 7, 8, 9:
-		w.write(m)
-	case 10, 11:
-		w.share()
-	case 12:
-		w.finish(m, time.Duration(w.rng.IntN(int(2*time.Second))), []error{nil, errSim}[w.rng.IntN(2)])
-	case 13:
-		if w.chance(4) {
-			w.abort(m, []error{nil, errSim}[w.rng.IntN(2)])
-		}
-	case 14:
-		m.options(w.pickOptions(m.raw))
-	case 15, 16, 17:
-		w.schedule(m)
-	case 18:
-		w.cancel()
-	case 19:
-		w.actOnLoop()
-	case 20:
-		w.detach(m)
-	case 21:
-		for n := w.rng.IntN(3) / 2 * w.rng.IntN(100); n > 0; n-- {
-			w.write(m) // more than one send takes
-		}
-	}
-}
-
-// detach carries m over to a new Conn of the loop in a later turn.
-func (w *simWorld) detach(m *simConn) {
-	if m.s.kind&kindTCP == 0 {
-		return // what a simulated loop adopts is TCP
-	}
-	if w.chance(4) {
-		w.finish(m, time.Duration(w.rng.IntN(int(time.Second))), nil)
-	}
-	fd, saved, err := m.c.Detach()
-	w.k.trace("detach %d: %v", m.s.id, err)
-	if err != nil {
-		return
-	}
-	w.away = append(w.away, m)
-	w.posted++
-	w.l.Post(func() {
-		w.posted--
-		if _, err := w.l.Restore(fd, w, m, saved); err != nil {
-			w.k.trace("restore %d: %v", m.s.id, err)
-			m.s.broken = true
-			if !m.closed { // Restored was called, so Closed has to be
-				w.fail("restore of", m.s.id, "failed too late:", err)
-			}
-		}
-	})
 }
 
 func (w *simWorld) Saved(c *Conn) ([]byte, error) {
@@ -318,89 +206,4 @@ func (w *simWorld) Restored(c *Conn, state []byte) error {
 	m.options(w.pickOptions(m.raw))
 	w.act(m)
 	return nil
-}
-
-// actOnLoop does something that concerns all connections.
-func (w *simWorld) actOnLoop() {
-	switch ln := w.lns[w.rng.IntN(len(w.lns))]; w.rng.IntN(10) {
-	case 0, 1:
-		ln.Pause()
-		w.paused[ln] = true
-	case 2, 3, 4:
-		ln.Resume()
-		w.paused[ln] = false
-	case 5:
-		w.l.SetLimits(1+w.rng.IntN(12), w.memory())
-	case 6:
-		if w.chance(10) {
-			ln.Close()
-			w.closedLn[ln] = true
-		}
-	case 7:
-		for c := range w.l.Conns() {
-			if w.chance(8) {
-				w.abort(c.State.(*simConn), nil)
-			}
-		}
-	}
-}
-
-func (w *simWorld) resume(m *simConn) {
-	if m.paused && m.c.state < stateDead {
-		m.mayReplay, m.mustReplay = true, true
-		m.paused = false
-		if m.c.opts.Overflow != Pause || !m.c.Full() {
-			m.lastData = w.l.now // the pause does not count
-		}
-	}
-	m.c.Resume()
-}
-
-func (w *simWorld) finish(m *simConn, timeout time.Duration, reason error) {
-	if !m.c.Closing() {
-		m.ended, m.reason = true, reason
-	}
-	m.c.CloseAfterFlush(timeout, reason)
-}
-
-func (w *simWorld) abort(m *simConn, reason error) {
-	before := m.c.reason
-	dead := m.c.state >= stateDead
-	m.c.Abort(reason)
-	switch {
-	case dead && m.c.reason != before:
-		w.fail("the reason of an end was replaced by", reason)
-	case !dead:
-		m.ended, m.aborted, m.reason = true, true, reason
-		if reason == nil {
-			m.reason = ErrAborted
-		}
-	}
-}
-
-// write sends a message of its own to m.
-func (w *simWorld) write(m *simConn) {
-	w.serial++
-	msg := simMessage{uint32(w.serial), simHead + w.size()}
-	p := msg.bytes()
-	m.send(msg, func() bool {
-		if w.chance(2) {
-			return m.c.WriteStatic(p)
-		}
-		ok := m.c.Write(p)
-		clear(p) // it is the caller's again
-		return ok
-	})
-}
-
-// share sends one message to several.
-func (w *simWorld) share() {
-	w.serial++
-	msg := simMessage{uint32(w.serial), simHead + w.size()}
-	shared := NewMessage(msg.bytes())
-	for _, m := range w.conns {
-		if w.chance(2) {
-			m.send(msg, func() bool { return m.c.Send(shared) })
-		}
-	}
 }

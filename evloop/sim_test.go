@@ -29,7 +29,7 @@ const defaultSeeds = 8000
 
 // simBudget bounds the time in which the histories are played, for machines
 // that are much slower (or a race detector) than any on which nothing is cut.
-const simBudget = 20 * time.Second
+const simBudget = 10 * time.Second
 
 func TestSimulation(t *testing.T) {
 	if *seedFlag != 0 {
@@ -176,7 +176,7 @@ func (w *simWorld) end() {
 // short histories is made to fail once, until a history ends before the call
 // that should have failed.
 func TestSimulationEachCallFails(t *testing.T) {
-	seeds := uint64(6)
+	seeds := uint64(3)
 	if testing.Short() {
 		seeds = 1
 	}

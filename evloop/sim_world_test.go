@@ -143,7 +143,7 @@ func (w *simWorld) peers() {
 		return
 	}
 	if len(w.socks) < 3 || w.chance(12) {
-		w.connect()
+		w.connect(max(0, w.rng.IntN(len(w.lns)+3)-3)) // half of them by TCP
 		return
 	}
 	i := w.rng.IntN(len(w.socks))
@@ -171,14 +171,14 @@ func (w *simWorld) peers() {
 		if w.crowd {
 			w.crowd = false
 			for range 100 {
-				w.connect()
+				w.connect(0)
 			}
 		}
 	}
 }
 
-func (w *simWorld) connect() {
-	i := max(0, w.rng.IntN(len(w.lns)+3)-3) // half of them by TCP
+// connect puts a client into the backlog of a listener.
+func (w *simWorld) connect(i int) {
 	if w.closedLn[w.lns[i]] {
 		return
 	}

@@ -38,7 +38,7 @@ func (t *table[T]) insert(v *T) (index, gen uint32) {
 
 // get returns the value, or nil when that generation of the slot is over.
 func (t *table[T]) get(index, gen uint32) *T {
-	if int(index) >= len(t.slots) {
+	if uint(index) >= uint(len(t.slots)) { // an int of 32 bits would be negative
 		return nil
 	}
 	s := &t.slots[index]

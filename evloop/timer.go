@@ -71,7 +71,7 @@ func (l *Loop) Schedule(t Timer) TimerID {
 func (l *Loop) Cancel(id TimerID) bool {
 	ts := &l.timers
 	i, gen := uint32(id>>32), uint32(id)
-	if gen == 0 || int(i) >= len(ts.slots) || ts.slots[i].gen != gen || !ts.heap.has(i) {
+	if gen == 0 || uint(i) >= uint(len(ts.slots)) || ts.slots[i].gen != gen || !ts.heap.has(i) {
 		return false
 	}
 	l.retire(i)

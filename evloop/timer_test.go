@@ -252,7 +252,8 @@ func idlePaused(r *rig) {
 func stallTimeout(r *rig) {
 	c, p := r.tcp()
 	r.stick(c)
-	c.SetOptions(&Options{StallTimeout: 20 * time.Millisecond})
+	r.do(func() { c.Write(make([]byte, 8<<20)) }) // more than the peer takes below
+	c.SetOptions(&Options{StallTimeout: 50 * time.Millisecond})
 	// A peer that takes a little now and then is slow and not stuck.
 	for range 3 {
 		before := c.BytesOut()
@@ -263,8 +264,8 @@ func stallTimeout(r *rig) {
 	}
 	last := c.lastOut
 	r.ends(c, ErrStalled)
-	if got := r.l.Now().Sub(last); got < 20*time.Millisecond {
-		r.Errorf("ended %v after the last progress, want 20ms", got)
+	if got := r.l.Now().Sub(last); got < 50*time.Millisecond {
+		r.Errorf("ended %v after the last progress, want 50ms", got)
 	}
 }
 

@@ -34,7 +34,8 @@ func generate(p process, args []string) int {
 	source := p.path(defaultConfig)
 	cfg, mistakes := config.Load(source)
 	files, err := unit.Generate(source, cfg, mistakes, unit.Overrides(p.root))
-	if err = errors.Join(err, unit.Write(args[0], files)); err != nil {
+	err = errors.Join(err, unit.Write(args[0], files), unit.Seed(p.path(unit.AppliedFolder), files))
+	if err != nil {
 		fmt.Fprintln(p.stderr, generatorName+":", err)
 		return exitFailed
 	}

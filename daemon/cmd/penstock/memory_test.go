@@ -9,7 +9,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -19,27 +18,6 @@ import (
 
 // What a whole process holds, as the kernel counts it. Not under the race
 // detector, whose shadow of the memory is larger than the memory.
-
-// serve starts penstock with a configuration and waits until it is ready.
-func serve(t *testing.T, config string) (p *proc) {
-	t.Helper()
-	file := filepath.Join(t.TempDir(), "penstock.toml")
-	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	p = &proc{cmd: exec.Command("penstock", "run", "-c", file), out: newTranscript(), done: make(chan struct{})}
-	if err := p.run(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = p.cmd.Process.Kill()
-		<-p.done
-	})
-	if !p.out.await(regexp.MustCompile("daemon ready")) {
-		t.Fatalf("not ready:\n%v", p.out)
-	}
-	return p
-}
 
 // status returns a field of /proc/PID/status in bytes (proc_pid_status(5)).
 func (p *proc) status(t *testing.T, field string) int {

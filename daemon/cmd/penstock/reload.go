@@ -42,24 +42,26 @@ func reload(p process, args []string) int {
 		fmt.Fprintln(p.stderr, err)
 		return exitConfig
 	}
-	var done string
+	var said string
 	var err error
 	if pid := os.Getenv("MAINPID"); pid != "" {
-		done, err = reloadProcess(pid, runtimeFolder(), asked)
+		err = reloadProcess(pid, runtimeFolder(), asked)
 	} else {
-		done, err = reloadService()
+		said, err = reloadService()
 	}
 	if err != nil {
 		fmt.Fprintln(p.stderr, "penstock reload:", err)
 		return exitFailed
 	}
-	fmt.Fprintln(p.stdout, done)
+	if said != "" {
+		fmt.Fprintln(p.stdout, said)
+	}
 	return exitOK
 }
 
 // reloadService has the manager do it, so that it knows of the reload; the
 // manager runs us again, as ExecReload=.
-func reloadService() (done string, err error) {
+func reloadService() (said string, err error) {
 	before, err := systemctl.ShowOne(unit.Service)
 	switch {
 	case err != nil:
@@ -80,31 +82,31 @@ func reloadService() (done string, err error) {
 // reloadProcess signals the daemon and waits for the outcome of a reload that
 // began after asked. From 253 on the manager has sent SIGHUP before it runs
 // us. That reload may have begun before, so ours is sent in any case; the
-// daemon makes one of signals that come in a row.
-func reloadProcess(text, folder string, asked time.Duration) (done string, err error) {
+// daemon makes one of signals that come in a row. When it went well there is
+// nothing to say: the daemon's record is in the same journal.
+func reloadProcess(text, folder string, asked time.Duration) error {
 	pid, err := strconv.Atoi(text)
 	if err != nil || pid <= 1 {
-		return "", fmt.Errorf("MAINPID is %q, not a process", text)
+		return fmt.Errorf("MAINPID is %q, not a process", text)
 	}
 	if folder == "" {
-		return "", errors.New("RUNTIME_DIRECTORY is not set: the unit needs RuntimeDirectory= for the result")
+		return errors.New("RUNTIME_DIRECTORY is not set: the unit needs RuntimeDirectory= for the result")
 	}
 	// A number may be used again, what this refers to is one process.
 	process, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
-		return "", fmt.Errorf("process %d: %w", pid, os.NewSyscallError("pidfd_open", err))
+		return fmt.Errorf("process %d: %w", pid, os.NewSyscallError("pidfd_open", err))
 	}
 	defer unix.Close(process)
 	watch, err := watchFolder(folder)
 	if err != nil {
-		return "", err
+		return err
 	}
 	defer unix.Close(watch)
 	if err := unix.PidfdSendSignal(process, unix.SIGHUP, nil, 0); err != nil {
-		return "", fmt.Errorf("process %d: %w", pid, os.NewSyscallError("pidfd_send_signal", err))
+		return fmt.Errorf("process %d: %w", pid, os.NewSyscallError("pidfd_send_signal", err))
 	}
-	o, err := awaitOutcome(process, watch, folder, asked)
-	return o.status, err
+	return awaitOutcome(process, watch, folder, asked)
 }
 
 // watchFolder returns an inotify descriptor that is readable once a file has
@@ -123,24 +125,24 @@ func watchFolder(folder string) (int, error) {
 
 // awaitOutcome waits until there is an outcome that is late enough, the
 // process ends or patience does. asked is cut to the file's resolution.
-func awaitOutcome(process, watch int, folder string, asked time.Duration) (outcome, error) {
+func awaitOutcome(process, watch int, folder string, asked time.Duration) error {
 	asked = asked.Truncate(time.Microsecond)
 	deadline := monotonic() + reloadPatience
 	for {
 		if o, ok := readOutcome(folder); ok && o.began >= asked {
-			return o, o.err
+			return o.err
 		}
 		left := deadline - monotonic()
 		if left <= 0 {
-			return outcome{}, fmt.Errorf("no result within %v", reloadPatience)
+			return fmt.Errorf("no result within %v", reloadPatience)
 		}
 		fds := []unix.PollFd{{Fd: int32(watch), Events: unix.POLLIN}, {Fd: int32(process), Events: unix.POLLIN}}
 		_, err := unix.Poll(fds, int(left.Milliseconds())+1)
 		if err != nil && !errors.Is(err, unix.EINTR) {
-			return outcome{}, os.NewSyscallError("poll", err)
+			return os.NewSyscallError("poll", err)
 		}
 		if fds[1].Revents != 0 {
-			return outcome{}, errors.New("the process ended before it told the result")
+			return errors.New("the process ended before it told the result")
 		}
 		var events [4096]byte
 		_, _ = unix.Read(watch, events[:]) // what they say is in the file

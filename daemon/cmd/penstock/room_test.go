@@ -6,11 +6,34 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"testing"
 	"time"
 )
+
+// serve starts penstock with a configuration and waits until it is ready.
+func serve(t *testing.T, config string) (p *proc) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "penstock.toml")
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p = &proc{cmd: exec.Command("penstock", "run", "-c", file), out: newTranscript(), done: make(chan struct{})}
+	if err := p.run(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = p.cmd.Process.Kill()
+		<-p.done
+	})
+	if !p.out.await(regexp.MustCompile("daemon ready")) {
+		t.Fatalf("not ready:\n%v", p.out)
+	}
+	return p
+}
 
 // A chatter is two members of a room: one says a line, the other hears it.
 type chatter struct {

@@ -8,8 +8,10 @@ import (
 	"io"
 	"io/fs"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"penstock/daemon/internal/config"
@@ -36,7 +38,7 @@ const attempts = 2
 // returns an error, the lines written to Out before tell how far it got;
 // sockets that did not change are open all the same.
 func (a *Applier) Run(cfg *config.Config) error {
-	before, err := a.generated()
+	before, err := a.applied()
 	if err != nil {
 		return err
 	}
@@ -58,16 +60,46 @@ func (a *Applier) Run(cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
+	// A disabled target is the administrator's word that nothing is to listen;
+	// it is not for us to open ports against it.
 	if !h.serving() {
 		a.say("%s is not active, its sockets stay closed; to open them: systemctl enable --now %s", unit.Target, unit.Target)
 	}
-	return a.carryOut(decide(before, now, want, h), want)
+	p := decide(before, now, want, h)
+	if err := a.carryOut(p); err != nil {
+		return err
+	}
+	faulty, err := a.settle(p.restart, want)
+	return errors.Join(err, a.remember(before, now, faulty))
 }
 
 func (a *Applier) say(format string, args ...any) { fmt.Fprintf(a.Out, format+"\n", args...) }
 
 func (a *Applier) generated() ([]unit.File, error) {
 	return unit.Read(filepath.Join(a.Root, generatorFolder))
+}
+
+// applied returns the units with which the sockets were opened, or, where
+// nobody has kept them, what the manager has loaded.
+func (a *Applier) applied() ([]unit.File, error) {
+	folder := filepath.Join(a.Root, unit.AppliedFolder)
+	if _, err := os.Stat(folder); errors.Is(err, fs.ErrNotExist) {
+		return a.generated()
+	}
+	return unit.Read(folder)
+}
+
+// remember keeps the units for the next time. What is at fault was not opened
+// and stays as it was.
+func (a *Applier) remember(before, now []unit.File, faulty []string) error {
+	isFaulty := func(f unit.File) bool { return slices.Contains(faulty, f.Name) }
+	files := slices.DeleteFunc(slices.Clone(now), isFaulty)
+	for _, f := range before {
+		if isFaulty(f) {
+			files = append(files, f)
+		}
+	}
+	return unit.Replace(filepath.Join(a.Root, unit.AppliedFolder), files)
 }
 
 // want returns the sockets that should listen, and those that the
@@ -98,7 +130,9 @@ func (a *Applier) want(cfg *config.Config, now []unit.File) (want wanted, masked
 	return want, masked, nil
 }
 
-// observe finds out how things are.
+// observe finds out how things are. The pattern finds the sockets of services
+// that are no more; those that should be are named, for one that the manager
+// has not loaded yet matches no pattern.
 func (a *Applier) observe(want wanted) (h host, err error) {
 	names := append(slices.Sorted(maps.Keys(want)), unit.Service, unit.Target, unit.ErrorReport, unit.SocketName("*"))
 	units, err := systemctl.Show(names...)
@@ -131,8 +165,9 @@ func (a *Applier) holder(pid int) (map[uint64]bool, error) {
 	return held, err
 }
 
-// carryOut does what was planned and looks at the result.
-func (a *Applier) carryOut(p plan, want wanted) error {
+// carryOut does what was planned, but for the restart. Orphans are stopped
+// before anything is started: a new socket may want the port of one.
+func (a *Applier) carryOut(p plan) error {
 	for _, name := range slices.Sorted(maps.Keys(p.reasons)) {
 		a.say("%s: %s", name, p.reasons[name])
 	}
@@ -153,7 +188,7 @@ func (a *Applier) carryOut(p plan, want wanted) error {
 			return a.refusal(err)
 		}
 	}
-	return a.settle(p.restart, want)
+	return nil
 }
 
 // refusal adds what the service says about a reload that has failed.
@@ -166,7 +201,7 @@ func (a *Applier) refusal(err error) error {
 
 // settle restarts the units in one call and looks whether all is well then;
 // if not, it tries what is not once more, and returns what is left.
-func (a *Applier) settle(restart []string, want wanted) error {
+func (a *Applier) settle(restart []string, want wanted) (faulty []string, err error) {
 	for attempt := 1; ; attempt++ {
 		var restartErr error
 		if len(restart) > 0 {
@@ -175,16 +210,16 @@ func (a *Applier) settle(restart []string, want wanted) error {
 		}
 		h, err := a.observe(want)
 		if err != nil {
-			return errors.Join(restartErr, err)
+			return restart, errors.Join(restartErr, err)
 		}
-		faults, curable := h.faults(want, restart)
+		faults, faulty, curable := h.faults(want, restart)
 		if len(faults) == 0 {
 			// Whatever went wrong with one of the jobs, the look decides.
 			a.report(h, want)
-			return nil
+			return nil, nil
 		}
 		if len(curable) == 0 || attempt == attempts {
-			return errors.Join(errors.New(strings.Join(faults, "\n")), restartErr)
+			return faulty, errors.Join(errors.New(strings.Join(faults, "\n")), restartErr)
 		}
 		if restart = curable; !slices.Contains(restart, unit.Service) {
 			restart = append(restart, unit.Service)
@@ -194,15 +229,24 @@ func (a *Applier) settle(restart []string, want wanted) error {
 
 // report says that all is well, and with what.
 func (a *Applier) report(h host, want wanted) {
-	if !h.serving() {
+	switch {
+	case !h.serving():
 		return
+	case len(want) == 0:
+		a.say("no socket to listen on")
+	case !h.running():
+		a.say("%s, %s starts with the first client", count(len(want)), unit.Service)
+	default:
+		a.say("%s, passed to %s", count(len(want)), unit.Service)
+		if status := h.units[unit.Service].Status; status != "" {
+			a.say("%s: %s", unit.Service, status)
+		}
 	}
-	passed := "passed on when a client comes"
-	if h.running() {
-		passed = "passed to " + unit.Service
+}
+
+func count(n int) string {
+	if n == 1 {
+		return "1 socket listens"
 	}
-	a.say("%d sockets listen, %s", len(want), passed)
-	if status := h.units[unit.Service].Status; h.running() && status != "" {
-		a.say("%s: %s", unit.Service, status)
-	}
+	return strconv.Itoa(n) + " sockets listen"
 }

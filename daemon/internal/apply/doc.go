@@ -4,7 +4,7 @@
 // systemd holds the sockets: it has the generator run again and then restarts
 // what has changed, and nothing else.
 //
-//	read the generated units ──► daemon-reload ──► read them again
+//	read the applied units ──► daemon-reload ──► read the generated ones
 //	                                  │
 //	     what has changed, and what does not listen ──► plan
 //	                                  │

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"path"
 	"slices"
+	"strings"
 
 	"penstock/daemon/internal/systemctl"
 	"penstock/daemon/internal/unit"
@@ -97,8 +98,8 @@ type plan struct {
 	forget  []string          // failed units that are no more
 }
 
-// decide compares what the generator had written before with what it has
-// written now, and both with what the machine does.
+// decide compares the units with which the sockets were opened with those that
+// the generator has written now, and both with what the machine does.
 func decide(before, now []unit.File, want wanted, h host) plan {
 	p := plan{reasons: map[string]string{}}
 	was, is := texts(before), texts(now)
@@ -115,7 +116,7 @@ func decide(before, now []unit.File, want wanted, h host) plan {
 			reason = "new"
 		case known && want[name] == "":
 			reason = "replaced by the administrator's"
-		case old != want[name]:
+		case atStart(old) != atStart(want[name]):
 			reason = "changed"
 		}
 		if reason != "" {
@@ -126,7 +127,9 @@ func decide(before, now []unit.File, want wanted, h host) plan {
 	for _, name := range slices.Sorted(maps.Keys(h.units)) {
 		p.orphan(h.units[name], want)
 	}
-	limits := was[unit.ServiceDropIn] != is[unit.ServiceDropIn] || was[unit.HandlersDropIn] != is[unit.HandlersDropIn]
+	limits := slices.ContainsFunc([]string{unit.ServiceDropIn, unit.HandlersDropIn}, func(name string) bool {
+		return atStart(was[name]) != atStart(is[name])
+	})
 	p.decideService(h, limits, len(want))
 	return p
 }
@@ -172,8 +175,8 @@ func (p *plan) decideService(h host, limits bool, sockets int) {
 }
 
 // faults returns what is wrong with what should listen, a line for each unit,
-// and the units that another restart may help.
-func (h host) faults(want wanted, restarted []string) (lines, curable []string) {
+// the names of those, and of the ones that another restart may help.
+func (h host) faults(want wanted, restarted []string) (lines, names, curable []string) {
 	for _, name := range slices.Sorted(maps.Keys(want)) {
 		if !h.serving() && !slices.Contains(restarted, name) {
 			continue
@@ -182,7 +185,7 @@ func (h host) faults(want wanted, restarted []string) (lines, curable []string) 
 		if fault == "" {
 			continue
 		}
-		lines = append(lines, name+": "+fault)
+		lines, names = append(lines, name+": "+fault), append(names, name)
 		if canHelp {
 			curable = append(curable, name)
 		}
@@ -193,15 +196,28 @@ func (h host) faults(want wanted, restarted []string) (lines, curable []string) 
 		if u.Status != "" {
 			line += ": " + u.Status
 		}
-		lines, curable = append(lines, line), append(curable, unit.Service)
+		lines, names, curable = append(lines, line), append(names, unit.Service), append(curable, unit.Service)
 	}
-	return lines, curable
+	return lines, names, curable
 }
 
+// texts returns the files by name.
 func texts(files []unit.File) map[string]string {
 	m := make(map[string]string, len(files))
 	for _, f := range files {
 		m[f.Name] = f.Text
 	}
 	return m
+}
+
+// atStart returns the part of a unit that takes effect when it is started; the
+// section [Unit] is in force after a daemon-reload. Without the distinction an
+// upgrade to a version that writes another comment would close every port.
+func atStart(text string) string {
+	for _, section := range []string{"[Socket]\n", "[Service]\n"} {
+		if _, after, ok := strings.Cut(text, section); ok {
+			return after
+		}
+	}
+	return text
 }

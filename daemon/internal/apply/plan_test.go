@@ -160,6 +160,13 @@ func TestDecide(t *testing.T) {
 			plan{restart: []string{unit.Service}},
 		},
 		{
+			"what a daemon-reload alone puts in force, such as another description",
+			change(socketA, "# old\n[Unit]\nDescription=x\n\n[Socket]\nBacklog=1\n"), change(socketA, "[Unit]\n[Socket]\nBacklog=1\n"),
+			wanted{socketA: "[Unit]\n[Socket]\nBacklog=1\n", socketB: "b"},
+			well(),
+			plan{reload: true},
+		},
+		{
 			"the administrator's own unit in place of the generated one", generated, generated[:1],
 			wanted{socketA: "a", socketB: ""},
 			well(),
@@ -240,7 +247,7 @@ func TestFaultsAfterARestart(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			lines, canTry := tt.host.faults(both, tt.restarted)
+			lines, _, canTry := tt.host.faults(both, tt.restarted)
 			if diff := cmp.Diff([][]string{tt.lines, tt.canTry}, [][]string{lines, canTry}); diff != "" {
 				t.Errorf("-want +got:\n%s", diff)
 			}

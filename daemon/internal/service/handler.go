@@ -53,6 +53,9 @@ type client struct {
 
 func clientOf(c *evloop.Conn) *client { return SessionOf(c).Data.(*client) }
 
+// size is part of audience.
+func (h *handler) size() int { return len(h.clients) }
+
 func newHandler(conf *config.Service, env Env) *handler {
 	h := &handler{
 		conf:    conf,

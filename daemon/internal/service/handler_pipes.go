@@ -46,9 +46,23 @@ type stdout struct {
 	p *program
 }
 
-func (s stdout) Data(_ *evloop.Conn, b []byte) int {
+// Data takes less the more clients a line may go to: a program that floods its
+// output must not keep the loop for long.
+func (s stdout) Data(c *evloop.Conn, b []byte) int {
+	b = portion(c, b, deliveries/max(4, s.p.user.size()))
 	s.p.lines.feed(b, s.p.user.deliver, s.p.user.overlong)
 	return len(b)
+}
+
+// portion returns at most the first most bytes of b, and no fewer than 128; the
+// loop shows the rest in its next turn.
+func portion(c *evloop.Conn, b []byte, most int) []byte {
+	most = max(most, 128)
+	if len(b) <= most {
+		return b
+	}
+	c.Yield()
+	return b[:most]
 }
 
 // Closed comes early when the program does not want to speak any more.
@@ -73,7 +87,8 @@ type stderr struct {
 	p *program
 }
 
-func (s stderr) Data(_ *evloop.Conn, b []byte) int {
+func (s stderr) Data(c *evloop.Conn, b []byte) int {
+	b = portion(c, b, deliveries/4)
 	say := func(line []byte) {
 		text := strings.ToValidUTF8(string(appendClean(nil, line, false)), "?")
 		s.p.said.record(slog.LevelInfo, "program wrote", slog.String("text", text))

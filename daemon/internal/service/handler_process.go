@@ -59,6 +59,7 @@ type program struct {
 
 // An audience is whom a program works for. Loop goroutine only.
 type audience interface {
+	size() int                       // how many clients there are
 	proceed()                        // the program takes input
 	deliver(line []byte)             // a line of its output, without the LF
 	overlong(head []byte, bytes int) // the beginning of one that was too long

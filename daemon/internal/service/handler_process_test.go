@@ -306,3 +306,26 @@ func TestHandlerOutputHeldOpen(t *testing.T) {
 	r := serve(t, "kind=\"handler\"\ncommand=[\"/bin/sh\",\"-c\",\"setsid sleep 3 & exit 0\"]", hurry)
 	r.log.wait(t, "program ended status=exit status 0", 2)
 }
+
+// A program that floods its output is heard a portion a turn, smaller the more
+// clients a line may go to: 64 KiB of two-byte lines would otherwise be as many
+// messages to everybody before any client is served again.
+func TestProgramFloodIsPortioned(t *testing.T) {
+	r := serve(t, "kind=\"discard\"")
+	client := r.dial()
+	client.send("x")
+	r.do(func() {
+		for c := range r.loop.Conns() {
+			for _, tt := range []struct{ offered, most, want int }{
+				{1000, deliveries / 4, 1000},
+				{64 << 10, deliveries / 4, deliveries / 4},
+				{64 << 10, deliveries / 1000, 128},
+				{100, 0, 100},
+			} {
+				if got := len(portion(c, make([]byte, tt.offered), tt.most)); got != tt.want {
+					t.Errorf("portion of %d bytes, at most %d: %d, want %d", tt.offered, tt.most, got, tt.want)
+				}
+			}
+		}
+	})
+}

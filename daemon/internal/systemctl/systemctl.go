@@ -56,7 +56,7 @@ func Show(names ...string) ([]Unit, error) {
 	return units, nil
 }
 
-// ShowOne returns one unit.
+// ShowOne returns one unit. It need not exist: its Load is not-found then.
 func ShowOne(name string) (Unit, error) {
 	units, err := Show(name)
 	if err != nil {
@@ -71,12 +71,18 @@ func ShowOne(name string) (Unit, error) {
 }
 
 // Do runs a verb such as restart on units, waits until it is done and returns
-// what systemctl says when it fails.
+// what systemctl says when it fails. Several units in one call become one
+// transaction: the manager orders their stops and starts among each other,
+// which a service and the sockets it is to be handed depend on.
 func Do(verb string, units ...string) error {
 	_, err := run(append([]string{verb, "--no-ask-password", "--"}, units...)...)
 	return err
 }
 
+// run returns what systemctl prints, or as an error what it complains of. It is
+// looked up in PATH: distributions differ in where it is. Whoever calls may
+// have a terminal, but neither a pager nor a question for a password has a
+// place in the middle of an apply.
 func run(args ...string) ([]byte, error) {
 	cmd := exec.Command("systemctl", append([]string{"--no-pager"}, args...)...)
 	var stdout, stderr bytes.Buffer
@@ -91,7 +97,9 @@ func run(args ...string) ([]byte, error) {
 	return nil, fmt.Errorf("systemctl %s: %w", args[0], err)
 }
 
-// parse reads the lines of one unit.
+// parse reads the lines of one unit. Their order differs by version, a property
+// that the unit's type does not have is left out, and Listen comes once for
+// each address, with the kind of socket behind it.
 func parse(block string) (u Unit) {
 	for line := range strings.Lines(block) {
 		key, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "=")

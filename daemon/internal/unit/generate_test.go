@@ -196,3 +196,33 @@ func TestWriteGoesOn(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestSeedKeepsWhatIsThere: a daemon-reload must not make the generator forget
+// with which units the sockets were opened; apply replaces them as a whole.
+func TestSeedKeepsWhatIsThere(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "run", "applied")
+	first, second := []File{{"penstock-a.socket", "a"}, {ServiceDropIn, "c"}}, []File{{"penstock-a.socket", "a2"}}
+	steps := []struct {
+		name  string
+		write func(string, []File) error
+		files []File
+		want  []File
+	}{
+		{"at boot", Seed, first, first},
+		{"at a daemon-reload", Seed, second, first},
+		{"by apply", Replace, second, second},
+		{"by apply without services", Replace, nil, nil},
+	}
+	for _, s := range steps {
+		if err := s.write(folder, s.files); err != nil {
+			t.Fatalf("%s: %v", s.name, err)
+		}
+		got, err := Read(folder)
+		if err != nil {
+			t.Fatalf("%s: %v", s.name, err)
+		}
+		if diff := cmp.Diff(s.want, got); diff != "" {
+			t.Errorf("%s: -want +got:\n%s", s.name, diff)
+		}
+	}
+}

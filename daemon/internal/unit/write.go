@@ -47,3 +47,37 @@ func Read(folder string) ([]File, error) {
 	}
 	return files, nil
 }
+
+// AppliedFolder keeps the generated units as they were when the sockets were
+// opened. The generator's own folder cannot tell: it is made anew at each
+// daemon-reload, also at one that a package manager causes, while a socket
+// that is open keeps its mode, its queue and its address until it is
+// restarted. The generator makes the folder at boot, penstock apply keeps it.
+const AppliedFolder = "/run/penstock/applied"
+
+// Seed makes the folder with files, unless it is there.
+func Seed(folder string, files []File) error {
+	if _, err := os.Stat(folder); err == nil {
+		return nil
+	}
+	return Replace(folder, files)
+}
+
+// Replace has the folder hold files and nothing else. A reader finds the
+// folder whole, or for a moment none.
+func Replace(folder string, files []File) error {
+	temp := folder + ".new"
+	if err := os.RemoveAll(temp); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(temp, 0o755); err != nil {
+		return err
+	}
+	if err := Write(temp, files); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(folder); err != nil {
+		return err
+	}
+	return os.Rename(temp, folder)
+}

@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-# Boots: qemu
 # Timeout: 150
 #
 # A service is added to, moved in and removed from a running daemon by editing

@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-# Boots: qemu
 #
 # A handler's program runs inside the sandbox: without a handler in the file
 # nothing but penstock may be executed, with one the usual folders of programs,

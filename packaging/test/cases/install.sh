@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-# Boots: qemu
 #
 # A fresh installation listens and runs nothing; the first client starts the
 # service and is answered itself; removal and purging leave nothing behind.

@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-# Boots: qemu
 #
 # The journal tells who came and why anybody was refused, by fields that can be
 # asked for; a flood of refusals is summed up, and entries have explanations.

@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-# Boots: qemu
 #
 # The ceiling of memory follows limits.memory: in the control group where there
 # is a memory controller, and in the Go runtime where there is none, as on a

@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-# Boots: qemu
 #
 # `systemctl reload` and `penstock reload` put a good file in force without a
 # new process and without ending a connection. A bad one fails with file, line

@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-# Boots: qemu
 #
 # The units are sound and the sandbox is tight: at most 1.0 of 10 by systemd's
 # own count, while TCP and Unix clients are served, their user is seen through

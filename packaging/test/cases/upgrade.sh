@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-# Boots: qemu
 # Timeout: 180
 #
 # An upgrade under load refuses nobody: every client of both ports is answered

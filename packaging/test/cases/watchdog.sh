@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-# Boots: qemu
 #
 # The watchdog is fed by the event loop: a healthy daemon lives on, one that is
 # stuck is killed and started again, and the client that waited is answered.

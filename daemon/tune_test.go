@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package daemon
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"penstock/systemd"
+)
+
+// TestKeepIdle: the spread begins at what the listener has.
+func TestKeepIdle(t *testing.T) {
+	fd := testSocket(t, unix.AF_INET)
+	usual := keepAlive[1].value
+	if got := keepIdle(fd); got != usual {
+		t.Errorf("without keepalive: %d s, want %d", got, usual)
+	}
+	keepAlive[0].set(fd)
+	sockOpt{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, 100}.set(fd)
+	if got := keepIdle(fd); got != 100 {
+		t.Errorf("with KeepAliveTimeSec=100 in the unit: %d s", got)
+	}
+	// TCP_USER_TIMEOUT also ends the waiting for answers to probes.
+	longest := time.Duration(probe(usual, keepSpread-1).value+keepAlive[2].value*keepAlive[3].value) * time.Second
+	if most := time.Duration(userTimeout.value) * time.Millisecond; longest >= most {
+		t.Errorf("a client is cut after %v, before it had %v for its probes", most, longest)
+	}
+}
+
+// TestProbesAreSpread: clients that come together are not probed together, or
+// the kernel drops the answers of some and they are cut although alive.
+func TestProbesAreSpread(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	f, err := ln.(*net.TCPListener).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := ln.Addr().String()
+	ready := make(chan struct{})
+	d, err := New(parse(t, fmt.Sprintf("[service.echo]\nkind='echo'\nlisten=['%s']\n", at)), Env{
+		Log: slog.New(slog.DiscardHandler), Managed: true, Ready: func() { close(ready) },
+		Inherited: systemd.Inherited{Activated: true, Sockets: []systemd.Socket{
+			{FD: fd, Name: "echo", Family: unix.AF_INET, Type: unix.SOCK_STREAM, Addr: at},
+		}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &running{d, make(chan error, 1)}
+	go func() { r.done <- d.Run() }()
+	<-ready
+	const clients = 10
+	for range clients {
+		c, err := net.Dial("tcp", at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := c.Write([]byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Read(make([]byte, 1)); err != nil { // it has been accepted
+			t.Fatal(err)
+		}
+	}
+	moments := make(map[int]bool)
+	r.do(func() {
+		for c := range r.loop.Conns() {
+			s, _ := unix.GetsockoptInt(c.FD(), unix.IPPROTO_TCP, unix.TCP_KEEPIDLE)
+			moments[s] = true
+			c.Abort(nil)
+		}
+	})
+	if len(moments) != clients {
+		t.Errorf("%d clients are probed at %d moments: %v", clients, len(moments), moments)
+	}
+	r.stop(t)
+}

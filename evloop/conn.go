@@ -78,6 +78,7 @@ const (
 	flagDetached                       // the descriptor belongs to the caller of Detach
 	flagInData                         // inside Data
 	flagOffered                        // on the ring's list of output to offer
+	flagBulk                           // left to epoll by the ring
 )
 
 // ID returns the connection's name.

@@ -140,12 +140,12 @@ func inputFullPaused(r *rig) {
 		c.Pause()
 		return 0
 	}
-	p.write(strings.Repeat("x", 5000))
+	p.write(strings.Repeat("x", 2000)) // one read, with any back end
 	r.until("Data", func() bool { return r.of(c).calls == 1 })
-	if len(c.Input()) != 5000 {
-		r.Fatalf("kept %d bytes, want 5000", len(c.Input()))
+	if len(c.Input()) != 2000 {
+		r.Fatalf("kept %d bytes, want 2000", len(c.Input()))
 	}
-	r.onData = func(c *Conn, b []byte) int { return 4950 }
+	r.onData = func(c *Conn, b []byte) int { return 1950 }
 	r.do(c.Resume)
 	r.until("the rest", func() bool { return r.of(c).calls == 2 })
 	if len(c.Input()) != 50 || r.of(c).closed {

@@ -131,7 +131,7 @@ func boundOverInput(r *rig) {
 	}
 	r.until("all input", func() bool {
 		for _, c := range conns {
-			if c.BytesIn() == 0 {
+			if c.BytesIn() < 15_000 && !r.of(c).closed {
 				return false
 			}
 		}

@@ -106,8 +106,11 @@ func (u *ring) close() {
 }
 
 // serves reports whether c is the ring's and not left to epoll: a packet needs
-// a buffer of its own size, and what is no socket has no send without signals.
-func (u *ring) serves(c *Conn) bool { return c.kind.isSocket() && c.kind.isStream() }
+// a buffer of its own size, what is no socket has no send without signals, and
+// much input is better read in large pieces, as many as may be delivered.
+func (u *ring) serves(c *Conn) bool {
+	return c.kind.isSocket() && c.kind.isStream() && c.flags&flagBulk == 0
+}
 
 // enable begins to use the ring. The kernel ties it to this thread, and so
 // this does the goroutine.
@@ -281,8 +284,12 @@ func (u *ring) request(t tag) {
 	e.FD, e.UserData = fd, uint64(t)
 	switch t.op() {
 	case opRecv:
-		e.Opcode, e.Flags, e.IOPrio, e.BufGroup = uring.OpRecv, uring.BufferSelect, uring.RecvMultishot, uring.Group
-		u.streams[t.slot()].receives = recvArmed
+		s := &u.streams[t.slot()]
+		e.Opcode, e.Flags, e.BufGroup = uring.OpRecv, uring.BufferSelect, uring.Group
+		if s.light {
+			e.IOPrio = uring.RecvMultishot
+		}
+		s.receives = recvArmed
 	case opEpoll:
 		e.Opcode, e.Len, e.OpFlags = uring.OpPollAdd, uring.PollMulti, unix.POLLIN
 	case opCancel:

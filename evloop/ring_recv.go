@@ -18,10 +18,12 @@ import (
 //	  └─────────────────┴──────────────────────────────┘
 //
 // A multishot receive goes on when the handler has had enough. What it brings
-// then is held, outside the shared buffers, and the receive is cancelled; it
-// is armed again when all that was held has been delivered. So a connection
-// that is not read holds what came within one turn at most, a part of the
-// shared buffers, and the rest waits in its socket.
+// then is held, outside the shared buffers, and the receive is cancelled. So
+// that this is little, the first receive is a single one: only who sends less
+// than a buffer is light and gets a multishot. Who then sends bulkMin in one
+// turn, or more than may be delivered, is bulk: when what was held has been
+// delivered the connection is left to epoll for good, whose reads are larger
+// and leave the rest in the socket.
 type stream struct {
 	held     []byte // from the pool; nil when there is none
 	off      int    // of it delivered
@@ -29,6 +31,8 @@ type stream struct {
 	taken    int    // and how much
 	end      int32  // what ended the input: 0 nothing yet, 1 FIN, an errno negated
 	receives recvState
+	light    bool // its receives are multishot
+	bulk     bool // it is to be left to epoll
 	watch    watchFor
 }
 
@@ -50,7 +54,11 @@ const (
 	watchRoom          // that and room to send
 )
 
-const endFIN = 1
+const (
+	endFIN = 1
+	// bulkMin is some buffers: below it one large read would not be cheaper.
+	bulkMin = 8 * ringBuffer
+)
 
 // arm has a receive staged with the next enter.
 func (u *ring) arm(c *Conn) {
@@ -75,7 +83,7 @@ func (u *ring) completed(t tag, ev uring.CQE, n int) {
 	c := u.l.conns.get(t.slot(), t.gen())
 	if c == nil || c.state >= stateDead {
 		u.discard(ev)
-		if c == nil && ev.Flags&uring.FlagMore != 0 {
+		if c == nil && ev.Res >= 0 {
 			u.l.stats.StaleEvents++
 		}
 		return
@@ -108,6 +116,7 @@ func (u *ring) completed(t tag, ev uring.CQE, n int) {
 		ev = u.events[u.at]
 		u.at++
 	}
+	u.classify(c, got)
 	u.deliver(c, got)
 	if holding {
 		u.l.enter()
@@ -188,9 +197,42 @@ func (u *ring) hold(c *Conn, s *stream, ev uring.CQE) {
 	s.held = append(s.held, p...)
 	u.r.Return(id)
 	c.flags |= flagReadable
+	u.stop(c, s)
+}
+
+// stop ends the receive, because the connection is bulk.
+func (u *ring) stop(c *Conn, s *stream) {
+	s.bulk = true
 	if s.receives == recvArmed {
 		s.receives = recvCancelled
 		u.todo = append(u.todo, newTag(opCancel, c.slot, c.gen))
+	}
+}
+
+// classify notes what c is by n bytes that have come directly after another.
+func (u *ring) classify(c *Conn, n int) {
+	s := &u.streams[c.slot]
+	switch {
+	case n == 0:
+	case !s.light && n < ringBuffer:
+		s.light = true
+	case !s.light || s.taken+n >= bulkMin:
+		u.stop(c, s)
+	}
+}
+
+// leave hands a connection over to epoll, of which nothing is under way.
+// Whether it waits for room stays as it is: ADD reports all that holds.
+func (u *ring) leave(c *Conn, s *stream) {
+	if s.watch != watchNone {
+		u.l.ep.k.epollDel(int(c.fd))
+	}
+	*s = stream{}
+	c.flags |= flagBulk
+	if err := u.l.ep.open(c); err != nil {
+		u.l.enter()
+		c.fail(err)
+		u.l.leave()
 	}
 }
 
@@ -242,6 +284,8 @@ func (u *ring) receive(c *Conn) {
 		u.finish(c, s.end)
 	case c.flags&flagBroken != 0 && !u.more(c):
 		u.l.broken(c, c.reason) // all that came before the failure is delivered
+	case s.receives == recvIdle && s.bulk:
+		u.leave(c, s)
 	case s.receives == recvIdle:
 		c.flags &^= flagReadable
 		u.arm(c)

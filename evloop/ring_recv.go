@@ -4,6 +4,7 @@ package evloop
 
 import (
 	"os"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -229,11 +230,16 @@ func (u *ring) leave(c *Conn, s *stream) {
 	}
 	*s = stream{}
 	c.flags |= flagBulk
-	if err := u.l.ep.open(c); err != nil {
-		u.l.enter()
-		c.fail(err)
-		u.l.leave()
+	u.l.enter()
+	if c.flags&flagOffered != 0 {
+		c.flags &^= flagOffered
+		u.out = slices.DeleteFunc(u.out, func(o *Conn) bool { return o == c })
+		c.makeDirty()
 	}
+	if err := u.l.ep.open(c); err != nil {
+		c.fail(err)
+	}
+	u.l.leave()
 }
 
 // holds replaces the buffer of what is held and charges c for it.

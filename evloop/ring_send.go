@@ -153,13 +153,6 @@ func (u *ring) pushSome() {
 	i := 0
 	for ; i < len(u.out) && !b.full(); i++ {
 		c := u.out[i]
-		if !u.serves(c) { // it has become bulk since
-			c.flags &^= flagOffered
-			u.l.enter()
-			u.l.flush(c)
-			u.l.leave()
-			continue
-		}
 		if c.state >= stateDead || c.out.bytes == 0 || c.flags&(flagArmed|flagBroken) != 0 {
 			c.flags &^= flagOffered
 			continue

@@ -281,3 +281,26 @@ func TestRingClosedElsewhere(t *testing.T) {
 		t.Error("not closed")
 	}
 }
+
+// Who sends much is left to epoll, output that was about to go out included,
+// and nothing of either direction is lost or moved.
+func TestRingLeavesBulk(t *testing.T) {
+	r := newRingRig(t)
+	r.onData = func(c *Conn, b []byte) int { c.Write(b); return len(b) }
+	light, q := r.unix()
+	c, p := r.tcp()
+	sent := bytes.Repeat([]byte("0123456789"), 30_000)
+	var got []byte
+	for at := 0; len(got) < len(sent); {
+		at += p.offer(sent[at:])
+		q.write("?")
+		r.turn()
+		got = append(got, p.read()...)
+	}
+	if !bytes.Equal(got, sent) {
+		t.Errorf("the echo agrees on the first %d bytes of %d", commonPrefix(got, sent), len(sent))
+	}
+	if c.flags&flagBulk == 0 || light.flags&flagBulk != 0 {
+		t.Errorf("bulk %t and %t, want only the one that sends much", c.flags&flagBulk != 0, light.flags&flagBulk != 0)
+	}
+}

@@ -43,7 +43,7 @@ func sharedStoredOnce(r *rig) {
 			}
 		}
 	})
-	if got := r.l.Stats().Queued; got < size || got > size+receivers*nodeSize {
+	if got := r.l.Stats().Queued; got < size || got > size+messageSize+receivers*nodeSize {
 		r.Errorf("%d bytes charged for a line of %d to %d receivers", got, size, receivers)
 	}
 	for _, c := range conns {

@@ -28,7 +28,8 @@ type endpoint struct {
 
 	listeners []*listener
 	conns     int
-	leaving   bool // replaced, removed or stopping: no new connections
+	leaving   bool                             // replaced, removed or stopping: no new connections
+	asking    map[evloop.ConnID]evloop.TimerID // while leaving: who may still ask
 
 	accepted, dropped uint64
 	bytesIn, bytesOut uint64            // of connections that have closed
@@ -111,7 +112,13 @@ func (ep *endpoint) Open(c *evloop.Conn) {
 }
 
 // Data hands bytes to the service.
-func (ep *endpoint) Data(c *evloop.Conn, p []byte) int { return ep.svc.Data(c, p) }
+func (ep *endpoint) Data(c *evloop.Conn, p []byte) int {
+	n := ep.svc.Data(c, p)
+	if ep.leaving && n > 0 {
+		ep.asked(c)
+	}
+	return n
+}
 
 // EOF tells the service that the client has no more to say.
 func (ep *endpoint) EOF(c *evloop.Conn) { ep.svc.EOF(c) }
@@ -137,6 +144,7 @@ func (ep *endpoint) Closed(c *evloop.Conn, err error) {
 	ep.bytesIn += c.BytesIn()
 	ep.bytesOut += c.BytesOut()
 	ep.sources.remove(s.Peer)
+	delete(ep.asking, c.ID())
 	if err == nil && ep.leaving {
 		err = service.ErrShutdown
 	}
@@ -150,24 +158,6 @@ func (ep *endpoint) Closed(c *evloop.Conn, err error) {
 	}
 	if ep.leaving && ep.conns == 0 {
 		ep.d.left(ep)
-	}
-}
-
-// leave lets no one in any more and asks every client to finish. left is
-// called when the last has.
-func (ep *endpoint) leave() {
-	ep.leaving = true
-	if ep.conns == 0 {
-		ep.d.left(ep)
-		return
-	}
-	drainer, _ := ep.svc.(service.Drainer)
-	for c := range ep.connections {
-		if drainer != nil {
-			drainer.Drain(c, ep.conf.DrainTimeout)
-			continue
-		}
-		c.CloseAfterFlush(ep.conf.DrainTimeout, nil) // nil: tell us if it could not
 	}
 }
 

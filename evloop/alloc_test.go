@@ -197,3 +197,39 @@ func heap() int64 {
 	runtime.ReadMemStats(&s)
 	return int64(s.HeapAlloc)
 }
+
+// What is charged to the bound must be near what is really held, or the bound
+// of a small board is none: small messages in buffers of their own are the
+// worst. The pool rounds up to powers of two, which is not charged.
+func TestChargeIsHonest(t *testing.T) {
+	const conns, messages, size = 20, 1000, 10
+	for policy := Pause; policy <= Disconnect; policy++ {
+		r := newEpollRig(t)
+		var stuck []*Conn
+		for range conns {
+			ours, _ := socketPair(t, unix.SOCK_STREAM)
+			c, err := r.l.Add(ours, &dataFunc{}, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.SetOptions(&Options{Overflow: policy})
+			r.clog(c)
+			stuck = append(stuck, c)
+		}
+		m := make([]byte, size)
+		before := heap()
+		for _, c := range stuck {
+			r.do(func() {
+				for range messages {
+					c.Write(m)
+				}
+			})
+		}
+		used, charged := heap()-before, r.l.Stats().Queued
+		t.Logf("%v: %d bytes charged, %d used", policy, charged, used)
+		if used > 2*charged+charged/4 {
+			t.Errorf("%v: %d bytes charged for the %d that are used", policy, charged, used)
+		}
+		runtime.KeepAlive(stuck)
+	}
+}

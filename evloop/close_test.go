@@ -324,7 +324,7 @@ func ghostEvents(r *rig) {
 func afterTheEnd(r *rig) {
 	c, _ := r.tcp()
 	id := c.ID()
-	if r.l.Conn(id) != c {
+	if r.l.Conn(id) != c || c.Loop() != r.l {
 		r.Error("Conn does not find the connection")
 	}
 	r.do(func() { c.Abort(nil) })

@@ -4,6 +4,7 @@ package evloop
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -233,42 +234,107 @@ func TestNoSendWhileArmed(t *testing.T) {
 	}
 }
 
-// A wait that a signal interrupts is a turn like any other.
+// A signal may interrupt any call; it is made again, or the turn is.
 func TestInterruptedCalls(t *testing.T) {
-	left := 3
-	interrupted := func() bool {
-		left--
-		return left >= 0
+	var left struct{ recv, send, wait int }
+	interrupted := func(n *int) bool {
+		*n--
+		return *n >= 0
 	}
 	r := newSeamRig(t, func(s *simulation) {
 		recv, send, wait := s.recv, s.send, s.epollWait
 		s.recv = func(fd int, p []byte) (int, bool, unix.Errno) {
-			if interrupted() {
+			if interrupted(&left.recv) {
 				return -1, false, unix.EINTR
 			}
 			return recv(fd, p)
 		}
 		s.send = func(fd int, pieces [][]byte) (int, unix.Errno) {
-			if interrupted() {
+			if interrupted(&left.send) {
 				return -1, unix.EINTR
 			}
 			return send(fd, pieces)
 		}
 		s.epollWait = func(evs []unix.EpollEvent, timeout Time) (int, unix.Errno) {
-			if interrupted() {
+			if interrupted(&left.wait) {
 				return -1, unix.EINTR
 			}
 			return wait(evs, timeout)
 		}
 	})
 	c, p := r.tcp()
-	r.onData = func(c *Conn, b []byte) int { left = 3; c.Write(b); return len(b) }
+	r.onData = func(c *Conn, b []byte) int { c.Write(b); return len(b) }
 	for range 5 {
-		left = 3
+		left.recv, left.send, left.wait = 3, 3, 3
 		p.write("echo")
 		r.gets(p, []byte("echo"))
 	}
 	if c.Closing() {
 		t.Error("an interruption ended the connection")
+	}
+}
+
+// An epoll that fails has no cure. Run says what it was.
+func TestWaitFails(t *testing.T) {
+	fails := false
+	r := newSeamRig(t, func(s *simulation) {
+		wait := s.epollWait
+		s.epollWait = func(evs []unix.EpollEvent, timeout Time) (int, unix.Errno) {
+			if fails {
+				return -1, unix.EBADF
+			}
+			return wait(evs, timeout)
+		}
+	})
+	fails = true
+	if err := r.l.Run(); !errors.Is(err, unix.EBADF) {
+		t.Errorf("Run = %v, want EBADF", err)
+	}
+}
+
+// A connection that cannot wait for room cannot be served; what has no place
+// in epoll is not adopted and stays the caller's.
+func TestEpollCtlFails(t *testing.T) {
+	refused := -1
+	r := newSeamRig(t, func(s *simulation) {
+		ctl := s.epollCtl
+		s.epollCtl = func(op, fd int, events uint32, data token) error {
+			if op == refused {
+				return unix.ENOMEM
+			}
+			return ctl(op, fd, events, data)
+		}
+	})
+	c, _ := r.tcp()
+	r.clog(c)
+	refused = unix.EPOLL_CTL_MOD
+	r.do(func() { c.Write([]byte("x")) })
+	r.ends(c, unix.ENOMEM)
+
+	refused = unix.EPOLL_CTL_ADD
+	ours, _ := socketPair(t, unix.SOCK_STREAM)
+	defer unix.Close(ours)
+	if c, err := r.l.Add(ours, r.probe, nil); c != nil || !errors.Is(err, unix.ENOMEM) {
+		t.Errorf("Add = %v, %v; want ENOMEM", c, err)
+	}
+	ln := tcpListener(t, 1)
+	defer unix.Close(ln)
+	if ln, err := r.l.Listen(ln, &door{}); ln != nil || !errors.Is(err, unix.ENOMEM) {
+		t.Errorf("Listen = %v, %v; want ENOMEM", ln, err)
+	}
+	if s := r.l.Stats(); s.Conns != 0 || s.Listeners != 0 {
+		t.Errorf("%d connections and %d listeners of what was refused", s.Conns, s.Listeners)
+	}
+	refused = -1
+}
+
+func TestNewWithoutDescriptors(t *testing.T) {
+	for left := range 2 {
+		release := exhaust(t, left)
+		l, err := New(Config{})
+		release()
+		if l != nil || !errors.Is(err, unix.EMFILE) {
+			t.Errorf("%d descriptors left: New = %v, %v; want EMFILE", left, l, err)
+		}
 	}
 }

@@ -67,8 +67,9 @@ type Config struct {
 	// 32 descriptors for everything else.
 	Connections int
 	// Memory bounds the bytes queued for and kept from all connections
-	// together. At the bound the longest queue pays by its own policy. Zero
-	// means no bound.
+	// together. At the bound the longest queue pays by its own policy. Buffers
+	// are rounded up to powers of two, so up to twice as much may be in use.
+	// Zero means no bound.
 	Memory int64
 	// ReadBudget is the most bytes read from a connection in a turn. Zero
 	// means 64 KiB, the size of the read buffer: on a small board copying a

@@ -15,6 +15,7 @@ var memoryCases = []conformanceCase{
 	{"the longest queue pays, by its own policy", longestPays},
 	{"the bound holds for what a gathered send left over", boundAfterGather},
 	{"the bound holds for kept input", boundOverInput},
+	{"one that is ending and owes the most is cut off", endingPays},
 	{"a shared message is charged to the bound once", sharedChargedOnce},
 	{"dropping one receiver of a shared message frees nothing and ends", sharedDropsEnd},
 	{"a lowered bound counts from the next message on", lowerBound},
@@ -42,7 +43,7 @@ func sharedStoredOnce(r *rig) {
 			}
 		}
 	})
-	if got := r.l.Stats().Queued; got < size || got > size+receivers*nodeSize {
+	if got := r.l.Stats().Queued; got < size || got > size+messageSize+receivers*nodeSize {
 		r.Errorf("%d bytes charged for a line of %d to %d receivers", got, size, receivers)
 	}
 	for _, c := range conns {
@@ -139,6 +140,21 @@ func boundOverInput(r *rig) {
 	})
 	if s := r.l.Stats(); s.Queued > bound || s.Conns == 20 || s.Conns < 2 {
 		r.Errorf("%d bytes charged (bound %d), %d of 20 connections left", s.Queued, bound, s.Conns)
+	}
+}
+
+// Nothing more can be dropped of it: its messages are a reply, or a farewell.
+func endingPays(r *rig) {
+	r.use(Config{Memory: 100_000})
+	conns, _ := r.stuckConns(2, nil)
+	r.do(func() {
+		conns[0].Write(make([]byte, 80_000))
+		conns[0].CloseAfterFlush(patience, nil)
+	})
+	r.do(func() { conns[1].Write(make([]byte, 30_000)) })
+	r.ends(conns[0], ErrMemory)
+	if conns[1].Closing() {
+		r.Error("the other one paid as well")
 	}
 }
 

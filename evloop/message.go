@@ -18,6 +18,21 @@ type Message struct {
 // that no queue holds any more is the garbage collector's.
 func NewMessage(p []byte) *Message { return &Message{buf: p} }
 
+// messageSize is the memory of a Message itself.
+const messageSize = 32
+
+// cost is what m takes of the loop's memory bound: its bytes, and for a small
+// one of the loop's own the smallest buffer there is. Charged by their length
+// alone, ten-byte replies to clients that do not read would hold twelve times
+// what the bound says. For the rest the bound is off by less than a factor of
+// two, since the pool rounds up.
+func (m *Message) cost() int64 {
+	if m.private {
+		return messageSize + int64(max(len(m.buf), poolMin))
+	}
+	return messageSize + int64(len(m.buf))
+}
+
 // Len returns the number of bytes.
 func (m *Message) Len() int { return len(m.buf) }
 

@@ -23,6 +23,7 @@ var outputCases = []conformanceCase{
 	{"Drained comes once, from the high to the low mark", drainedOnce},
 	{"Drained does not come for a queue that was never full", drainedNever},
 	{"the handler is told of a full queue while it writes", fullWhileWriting},
+	{"a peer that has gone is noticed while a callback writes", writeToGone},
 	{"an empty message is nothing", emptyMessage},
 	{"a closing connection takes no message", closingTakesNothing},
 }
@@ -264,6 +265,26 @@ func fullWhileWriting(r *rig) {
 	}
 	r.gets(p, make([]byte, 10_000))
 	r.spin("Drained", func() bool { return r.of(c).drained == 1 })
+}
+
+// What is gathered is sent when there is no room for more; if that fails the
+// handler is told by the next Write, and Closed follows with the reason.
+func writeToGone(r *rig) {
+	for name, policy := range map[string]Overflow{"no room to gather": Pause, "no room in the queue": DropOldest} {
+		c, p := r.unix()
+		c.SetOptions(&Options{Queue: 10_000, Overflow: policy})
+		r.do(func() {
+			p.close() // unnoticed, because events are asked for once a turn
+			n := 0
+			for c.Write(make([]byte, 1000)) && n < 1000 {
+				n++
+			}
+			if n == 1000 {
+				r.Errorf("%s: every message was taken", name)
+			}
+		})
+		r.ends(c, unix.EPIPE)
+	}
 }
 
 func emptyMessage(r *rig) {

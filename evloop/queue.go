@@ -63,7 +63,7 @@ func (l *Loop) enqueue(c *Conn, m *Message) {
 	c.out.bytes += uint32(len(m.buf))
 	l.queued += nodeSize
 	if m.queued == 0 {
-		l.queued += int64(len(m.buf))
+		l.queued += m.cost()
 	}
 	m.queued++
 	l.weigh(c)
@@ -76,10 +76,11 @@ func (l *Loop) enqueueCopy(c *Conn, p []byte) {
 	if t := c.out.tail; merges && t != 0 {
 		n := &l.nodes.nodes[t-1]
 		if n.m.private && cap(n.m.buf)-len(n.m.buf) >= len(p) {
+			before := n.m.cost()
 			n.m.buf = append(n.m.buf, p...)
 			n.count++
 			c.out.bytes += uint32(len(p))
-			l.queued += int64(len(p))
+			l.queued += n.m.cost() - before
 			l.weigh(c)
 			return
 		}
@@ -134,7 +135,7 @@ func (l *Loop) release(i uint32) {
 	l.queued -= nodeSize
 	m.queued--
 	if m.queued == 0 {
-		l.queued -= int64(len(m.buf))
+		l.queued -= m.cost()
 		if m.private {
 			l.pool.recycle(m)
 		}

@@ -131,7 +131,7 @@ func checkQueues(t *testing.T, l *Loop, conns []*Conn, models []modelQueue) {
 			m := l.nodes.nodes[n-1].m
 			got = append(got, m.Bytes()[off:]...)
 			if holders[m] == 0 {
-				charged += int64(m.Len())
+				charged += m.cost()
 			}
 			holders[m]++
 			charged += nodeSize

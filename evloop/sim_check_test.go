@@ -130,7 +130,7 @@ func (w *simWorld) checkMemory() {
 		for i := c.out.head; i != 0; i = l.nodes.nodes[i-1].next {
 			m := l.nodes.nodes[i-1].m
 			if total += nodeSize; queued[m] == 0 {
-				total += int64(len(m.buf))
+				total += m.cost()
 			}
 			queued[m]++
 			nodes++

@@ -74,7 +74,7 @@ func (k *simKernel) simulation() *simulation {
 // now lets every look at the clock cost something, so that deadlines fall
 // between any two calls.
 func (k *simKernel) now() Time {
-	k.clock += Time(k.rng.IntN(2000))
+	k.clock += Time(1 + k.rng.IntN(2000))
 	return k.clock
 }
 

@@ -124,10 +124,11 @@ func (e *epoll) dispatchAll(n int) {
 // poll serves what is there, for a back end that waits elsewhere.
 func (e *epoll) poll() {
 	for n := len(e.events); n == len(e.events); {
-		if n, _ = e.k.epollWait(e.events[:], 0); n < 0 { // EINTR: the descriptor stays ready
-			return
+		var errno unix.Errno
+		for n, errno = e.k.epollWait(e.events[:], 0); errno == unix.EINTR; {
+			n, errno = e.k.epollWait(e.events[:], 0) // the edge of the descriptor is spent
 		}
-		e.dispatchAll(n)
+		e.dispatchAll(max(n, 0))
 	}
 }
 

@@ -308,6 +308,9 @@ func (u *ring) serve() {
 		case opRecv:
 			u.completed(t, ev, n)
 		case opEpoll:
+			if errno := unix.Errno(-ev.Res); ev.Res < 0 && errno != unix.EINTR && errno != unix.ECANCELED {
+				u.failed = os.NewSyscallError("io_uring poll", errno) // nobody could wake the loop
+			}
 			if ev.Flags&uring.FlagMore == 0 {
 				u.todo = append(u.todo, t)
 			}

@@ -29,6 +29,9 @@ var backends = []struct {
 func TestBackend(t *testing.T) {
 	for _, b := range backends {
 		t.Run(b.name, func(t *testing.T) {
+			if b.name == "io_uring" {
+				skipWithoutRing(t)
+			}
 			testBackend(t, func(cfg Config) *Loop {
 				l, err := b.open(cfg)
 				if err != nil {

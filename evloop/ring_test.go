@@ -26,11 +26,18 @@ func newRinged(cfg Config) (*Loop, error) {
 	return l, err
 }
 
-func newRingRig(t *testing.T) *rig {
+// skipWithoutRing skips a test of the ring where there is none: on an older
+// kernel, under an emulator of system calls, in a sandbox.
+func skipWithoutRing(t *testing.T) {
 	t.Helper()
 	if err := ProbeIOUring(); err != nil {
 		t.Skipf("this kernel refuses: %v", err)
 	}
+}
+
+func newRingRig(t *testing.T) *rig {
+	t.Helper()
+	skipWithoutRing(t)
 	return newRig(t, func(cfg Config) *Loop {
 		l, err := newRinged(cfg)
 		if err != nil {

@@ -53,7 +53,7 @@ catalog() {
 # know; the service has one on purpose.
 units() {
 	have systemd-analyze systemd || return 0
-	systemd-analyze security --offline=true --threshold=10 "$here/units/penstock.service" >"$work/security" ||
+	systemd-analyze security --offline=true --threshold=10 "$here/units/penstock.service" >"$work/security" 2>&1 ||
 		{
 			cat "$work/security"
 			fail "sandbox scores above 1.0"

@@ -10,7 +10,12 @@
 #
 # A case is cases/NAME.sh: its head says in words what must hold. With
 # cases/NAME.offline, that runs first in the tree before it boots (nspawn only).
-# JOBS (2) containers run at a time.
+# JOBS (2) containers run at a time; VERBOSE=1 shows what passed as well.
+#
+# Needs root and these packages of Debian:
+#	nspawn     mmdebstrap systemd-container, and apt-utils gpg for the archive
+#	qemu, pi3  mmdebstrap arch-test qemu-user-static qemu-system-arm (or -x86)
+#	           e2fsprogs kmod cpio zstd xz-utils
 set -euo pipefail
 
 kind=${1:?nspawn, qemu or pi3} arch=${2:?ARCH} suite=${3:?SUITE}

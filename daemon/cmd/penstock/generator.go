@@ -23,8 +23,8 @@ To see what it would write: penstock units
 `
 
 // generate is the command under generatorName. Mistakes in the configuration
-// are no failure of it: it writes what can be written and a unit that tells of
-// the rest. Status 1 means that a file could not be written; systemd logs that
+// are no failure of it: it writes what was applied last, or at boot what can be
+// written, and a unit that tells of the rest. Status 1 means that a file could not be written; systemd logs that
 // and uses the others, so that a boot never hangs on it.
 func generate(p process, args []string) int {
 	if len(args) != 3 {
@@ -32,12 +32,24 @@ func generate(p process, args []string) int {
 		return exitUsage
 	}
 	source := p.path(defaultConfig)
-	cfg, mistakes := config.Load(source)
-	files, err := unit.Generate(source, cfg, mistakes, unit.Overrides(p.root))
+	files, _, err := p.unitsOf(source)
 	err = errors.Join(err, unit.Write(args[0], files), unit.Seed(p.path(unit.AppliedFolder), files))
 	if err != nil {
 		fmt.Fprintln(p.stderr, generatorName+":", err)
 		return exitFailed
 	}
 	return exitOK
+}
+
+// unitsOf returns the units that systemd is to have for the file at source, and
+// its mistakes. With mistakes in the file that the service reads these are the
+// ones that were applied.
+func (p process) unitsOf(source string) (files []unit.File, mistakes, err error) {
+	cfg, mistakes := config.Load(source)
+	files, err = unit.Generate(source, cfg, mistakes, unit.Overrides(p.root))
+	if mistakes == nil || source != p.path(defaultConfig) {
+		return files, mistakes, err
+	}
+	applied, readErr := unit.Read(p.path(unit.AppliedFolder))
+	return unit.Keep(applied, files), mistakes, errors.Join(err, readErr)
 }

@@ -6,17 +6,14 @@ import (
 	"flag"
 	"fmt"
 	"path/filepath"
-
-	"penstock/daemon/internal/config"
-	"penstock/daemon/internal/unit"
 )
 
 const aboutUnits = `usage: penstock units [-c FILE]
 
 Prints the units that penstock-generator would write for FILE (default
 ` + defaultConfig + `) and conf.d/*.toml beside it, each below its
-name. Nothing is written. Exit status 78 when there is a mistake; the units of
-services without one are printed all the same.
+name. Nothing is written. Exit status 78 when there is a mistake; the units that
+are printed then are those that were applied last, or of the services without one.
 `
 
 // generatorFolder is where systemd reads what generators write.
@@ -33,8 +30,7 @@ func units(p process, args []string) int {
 		fmt.Fprintln(p.stderr, "penstock units:", err)
 		return exitFailed
 	}
-	cfg, mistakes := config.Load(source)
-	files, err := unit.Generate(source, cfg, mistakes, unit.Overrides(p.root))
+	files, mistakes, err := p.unitsOf(source)
 	for i, f := range files {
 		if i > 0 {
 			fmt.Fprintln(p.stdout)

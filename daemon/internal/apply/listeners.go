@@ -118,6 +118,21 @@ func (ls listeners) at(address string) ([]uint64, bool) {
 	return ls[netip.AddrPortFrom(a.AddrPort.Addr().WithZone(""), a.AddrPort.Port()).String()], true
 }
 
+// overlapping returns the inodes of the sockets at all addresses that cannot be
+// listened on together with this one.
+func (ls listeners) overlapping(address string) (inodes []uint64) {
+	a, err := config.ParseAddress(address)
+	if err != nil {
+		return nil
+	}
+	for other, n := range ls {
+		if b, err := config.ParseAddress(other); err == nil && a.Overlaps(b) {
+			inodes = append(inodes, n...)
+		}
+	}
+	return inodes
+}
+
 // heldBy returns the inodes of the sockets that a process has open.
 func heldBy(root string, pid int) (map[uint64]bool, error) {
 	folder := filepath.Join(root, "proc", strconv.Itoa(pid), "fd")

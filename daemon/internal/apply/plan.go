@@ -38,7 +38,13 @@ func (h host) serving() bool { return h.units[unit.Target].Active == "active" }
 func (h host) fault(name string) (fault string, curable bool) {
 	u := h.units[name]
 	for _, address := range u.Listen {
-		if inodes, _ := h.listeners.at(address); h.taken(inodes) {
+		inodes, _ := h.listeners.at(address)
+		if len(inodes) == 0 && u.Active == "failed" {
+			// Who listens on all addresses has this one too. Only after a failure,
+			// since on another interface he would be in nobody's way.
+			inodes = h.listeners.overlapping(address)
+		}
+		if h.taken(inodes) {
 			return address + " is taken by another program", false
 		}
 	}

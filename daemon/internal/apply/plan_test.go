@@ -118,6 +118,26 @@ func TestDecide(t *testing.T) {
 			plan{reload: true},
 		},
 		{
+			"taken by a program that listens on all addresses", generated, generated, both,
+			func() host {
+				h := with(well(), socketB, func(u *systemctl.Unit) { u.Active = "failed" })
+				h.listeners = listeners{addressA: {inodeA}, "0.0.0.0:7001": {inodeB}}
+				h.manager, h.service = map[uint64]bool{inodeA: true}, map[uint64]bool{inodeA: true}
+				return h
+			}(),
+			plan{reload: true},
+		},
+		{
+			"all addresses of another interface are in nobody's way before a failure", generated[:1], generated, both,
+			func() host {
+				h := with(well(), socketB, func(u *systemctl.Unit) { u.Active = "inactive" })
+				h.listeners = listeners{addressA: {inodeA}, "0.0.0.0:7001": {inodeB}}
+				h.manager, h.service = map[uint64]bool{inodeA: true}, map[uint64]bool{inodeA: true}
+				return h
+			}(),
+			plan{restart: []string{socketB, unit.Service}, reasons: map[string]string{socketB: "new"}},
+		},
+		{
 			"removed: stopped, and the service lets go of it", generated, generated[:1],
 			wanted{socketA: "a"},
 			with(well(), socketB, func(u *systemctl.Unit) { u.Load = "not-found" }),

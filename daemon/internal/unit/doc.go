@@ -8,6 +8,7 @@
 //	penstock.service.d/50-handlers.conf   only with a handler: what it may run
 //	penstock.target.d/50-sockets.conf     the target wants and upholds them
 //	penstock-config-error.service   only with mistakes: says them in the journal
+//	penstock.target.d/50-mistakes.conf    the target wants that one too
 //
 // They are written into the "normal" folder of systemd.generator(7). It ranks
 // below /etc/systemd/system and /run/systemd/system and above the packages'

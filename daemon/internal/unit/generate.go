@@ -25,6 +25,7 @@ const (
 	ServiceDropIn  = Service + ".d/50-sockets.conf"
 	HandlersDropIn = Service + ".d/50-handlers.conf"
 	TargetDropIn   = Target + ".d/50-sockets.conf"
+	ReportDropIn   = Target + ".d/50-mistakes.conf"
 )
 
 // program is where the package installs the command.
@@ -69,9 +70,10 @@ func Generate(source string, cfg *config.Config, mistakes error, overrides func(
 	}
 	if mistakes != nil {
 		g.add(ErrorReport, g.errorReport(), &errs)
+		g.add(ReportDropIn, g.reportDropIn(), &errs)
 	}
-	if len(g.sockets) > 0 || mistakes != nil {
-		g.add(TargetDropIn, g.targetDropIn(mistakes != nil), &errs)
+	if len(g.sockets) > 0 {
+		g.add(TargetDropIn, g.targetDropIn(), &errs)
 	}
 	slices.SortFunc(g.files, func(a, b File) int { return strings.Compare(a.Name, b.Name) })
 	return g.files, errors.Join(errs...)
@@ -180,17 +182,20 @@ func (g *generator) handlersDropIn(cfg *config.Config) *text {
 // targetDropIn has the target start the sockets, and start again those that
 // have failed. Upholds= is written as a key, since 252 does not read
 // .upholds/ folders.
-func (g *generator) targetDropIn(mistakes bool) *text {
+func (g *generator) targetDropIn() *text {
 	var t text
 	head(&t, "", "")
-	wants := g.sockets
-	if mistakes {
-		wants = append(slices.Clone(wants), ErrorReport)
-	}
-	t.set("Wants", wants...)
-	if len(g.sockets) > 0 {
-		t.set("Upholds", g.sockets...)
-	}
+	t.set("Wants", g.sockets...)
+	t.set("Upholds", g.sockets...)
+	return &t
+}
+
+// reportDropIn has the target start the report. It is a file of its own so that
+// it can stand beside a target drop-in that was applied before the mistake.
+func (g *generator) reportDropIn() *text {
+	var t text
+	head(&t, "", "")
+	t.set("Wants", ErrorReport)
 	return &t
 }
 

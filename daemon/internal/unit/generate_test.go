@@ -37,9 +37,9 @@ func TestGenerateWritesNoMoreThanNeeded(t *testing.T) {
 			"penstock-a.socket", HandlersDropIn, ServiceDropIn, TargetDropIn,
 		}},
 		{"a mistake leaves the other service its socket", "[service.a]\n" + echo + "[service.b]\nkind = \"ehco\"\n", nil, []string{
-			"penstock-a.socket", ErrorReport, ServiceDropIn, TargetDropIn,
+			"penstock-a.socket", ErrorReport, ReportDropIn, ServiceDropIn, TargetDropIn,
 		}},
-		{"nothing but mistakes", "[service.b]\nkind = \"ehco\"\n", nil, []string{ErrorReport, TargetDropIn}},
+		{"nothing but mistakes", "[service.b]\nkind = \"ehco\"\n", nil, []string{ErrorReport, ReportDropIn}},
 		{"an administrator's unit is not written again", "[service.a]\n" + echo, map[string]Override{"penstock-a.socket": Own}, []string{
 			ServiceDropIn, TargetDropIn,
 		}},
@@ -71,7 +71,7 @@ func TestGenerateWithoutConfiguration(t *testing.T) {
 	if err != nil || len(files) != 2 {
 		t.Fatalf("Generate() = %d files, %v, want the report and the drop-in that wants it", len(files), err)
 	}
-	if got := read(t, file(t, files, TargetDropIn))["Unit.Wants"]; !slices.Equal(got, []string{ErrorReport}) {
+	if got := read(t, file(t, files, ReportDropIn))["Unit.Wants"]; !slices.Equal(got, []string{ErrorReport}) {
 		t.Errorf("the target wants %q", got)
 	}
 }
@@ -161,7 +161,7 @@ func TestOverrides(t *testing.T) {
 
 func TestWriteAndRead(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), "normal")
-	files := []File{{"penstock-a.socket", "a"}, {ErrorReport, "b"}, {ServiceDropIn, "c"}, {TargetDropIn, "d"}}
+	files := []File{{"penstock-a.socket", "a"}, {ErrorReport, "b"}, {ServiceDropIn, "c"}, {ReportDropIn, "d"}, {TargetDropIn, "e"}}
 	if got, err := Read(folder); err != nil || len(got) != 0 {
 		t.Errorf("Read of a missing folder = %v, %v", got, err)
 	}
@@ -224,5 +224,33 @@ func TestSeedKeepsWhatIsThere(t *testing.T) {
 		if diff := cmp.Diff(s.want, got); diff != "" {
 			t.Errorf("%s: -want +got:\n%s", s.name, diff)
 		}
+	}
+}
+
+// TestKeep: a mistake changes nothing about sockets that were applied, wherever
+// it is; only the report of it is new, or gone.
+func TestKeep(t *testing.T) {
+	report := []File{{ErrorReport, "report"}, {ReportDropIn, "wants it"}}
+	partly := append([]File{{"penstock-b.socket", "b2"}, {TargetDropIn, "b"}}, report...)
+	applied := []File{{"penstock-a.socket", "a"}, {"penstock-b.socket", "b"}, {TargetDropIn, "a b"}}
+	tests := []struct {
+		name                 string
+		applied, files, want []File
+	}{
+		{"at boot there is nothing to keep", nil, partly, partly},
+		{"one service has a mistake, another was changed", applied, partly, append(slices.Clone(report), applied...)},
+		{"the file is no TOML", applied, report, append(slices.Clone(report), applied...)},
+		{"an old report is not kept", []File{{ErrorReport, "old"}, {ReportDropIn, "old"}}, partly, partly},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			byName := func(a, b File) int { return strings.Compare(a.Name, b.Name) }
+			slices.SortFunc(tt.want, byName)
+			got := Keep(tt.applied, tt.files)
+			slices.SortFunc(got, byName)
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+		})
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 )
 
 // Write puts files into a generator's folder. What can be written is written:
@@ -29,7 +31,7 @@ func Write(folder string, files []File) error {
 // could be ours. A folder that does not exist holds none.
 func Read(folder string) ([]File, error) {
 	var files []File
-	for _, pattern := range []string{SocketName("*"), ServiceDropIn, HandlersDropIn, TargetDropIn, ErrorReport} {
+	for _, pattern := range []string{SocketName("*"), ServiceDropIn, HandlersDropIn, TargetDropIn, ReportDropIn, ErrorReport} {
 		// The pattern is well formed, and a folder that cannot be read has no
 		// matches; reading a match tells.
 		paths, _ := filepath.Glob(filepath.Join(folder, pattern))
@@ -54,6 +56,27 @@ func Read(folder string) ([]File, error) {
 // that is open keeps its mode, its queue and its address until it is
 // restarted. The generator makes the folder at boot, penstock apply keeps it.
 const AppliedFolder = "/run/penstock/applied"
+
+// Keep returns the units to write for a configuration with mistakes on a machine
+// where some have been applied: those, and of files, which Generate made, the
+// report. A mistake in one place may well be blamed on a service that has been
+// there for years, and one in the syntax hides all the others. A socket whose
+// unit is gone at a daemon-reload listens only as long as the service runs; so
+// does one whose address is another. With nothing applied, at boot, files it is.
+func Keep(applied, files []File) []File {
+	report := func(f File) bool { return f.Name == ErrorReport || f.Name == ReportDropIn }
+	kept := slices.DeleteFunc(slices.Clone(applied), report)
+	if len(kept) == 0 {
+		return files
+	}
+	for _, f := range files {
+		if report(f) {
+			kept = append(kept, f)
+		}
+	}
+	slices.SortFunc(kept, func(a, b File) int { return strings.Compare(a.Name, b.Name) })
+	return kept
+}
 
 // Seed makes the folder with files, unless it is there.
 func Seed(folder string, files []File) error {

@@ -41,6 +41,21 @@ claim "apply" penstock apply
 wait
 claim "nothing failed" is "$(systemctl --failed --no-legend --plain)" ""
 
+# A mistake may be blamed on the wrong service: here on the one that has been
+# there before. Nothing about its socket may change at the daemon-reloads.
+inode=$(ss -Hltne 'sport = :1060' | grep -o 'ino:[0-9]*')
+lookup broken '"127.0.0.1:1060"'
+claim "the mistake is blamed on the other" eval "penstock check 2>&1 | grep -F service.lancelot.listen"
+claim "daemon-reload" systemctl daemon-reload
+echo 'no TOML [' >>$config
+claim "daemon-reload without TOML" systemctl daemon-reload
+claim "the socket is loaded still" is "$(property penstock-lancelot.socket LoadState)" loaded
+mend
+systemctl daemon-reload
+systemctl stop penstock.service
+claim "mended: answers without apply" answers 1060
+claim "its socket was never closed" is "$(ss -Hltne 'sport = :1060' | grep -o 'ino:[0-9]*')" "$inode"
+
 broken
 claim "an upgrade with a bad file" install_package ./penstock-next.deb
 claim "leaves what runs" answers 1060

@@ -34,6 +34,12 @@ func applyFile(p process, args []string) int {
 		return status
 	}
 	source := p.path(defaultConfig)
+	release, err := apply.Lock(p.root, p.stdout)
+	if err != nil {
+		fmt.Fprintln(p.stderr, "penstock apply:", err)
+		return exitFailed
+	}
+	defer release()
 	cfg, err := config.Load(source)
 	if err == nil {
 		err = p.checkAsService(source)

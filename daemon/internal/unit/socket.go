@@ -36,6 +36,9 @@ func socketText(source string, s *config.Service) (string, error) {
 	for _, a := range s.Listen {
 		t.set("ListenStream", stream(a))
 	}
+	// While the service runs and a port is taken, Upholds= has the condition above
+	// looked at sixteen times in ten seconds, with a line each time.
+	t.set("LogLevelMax", "notice")
 	t.set("FileDescriptorName", s.Name)
 	t.set("Service", Service)
 	t.set("Backlog", strconv.Itoa(s.Backlog))

@@ -6,7 +6,8 @@
 # back: by itself, or at the latest by `penstock apply`.
 . ./assert.sh
 
-socat TCP-LISTEN:1062,bind=127.0.0.1,fork,reuseaddr SYSTEM:'echo other.' &
+# On all addresses, as most programs do.
+socat TCP-LISTEN:1062,fork,reuseaddr SYSTEM:'echo other.' &
 squatter=$!
 claim "somebody holds the port" eventually 5 listens 1062
 
@@ -21,6 +22,12 @@ claim "the status names it" eventually 10 eval "property penstock.service Status
 denied "apply reports it" penstock apply
 claim "apply names it" eval "penstock apply 2>&1 | grep taken"
 claim "the others answer still" answers 1060
+pid=$(property penstock.service MainPID)
+denied "apply reports it again" penstock apply
+claim "without a restart of what runs" is "$(property penstock.service MainPID)" "$pid"
+before=$(journal | wc -l)
+sleep 10
+claim "the journal does not fill" below $(($(journal | wc -l) - before)) 10
 
 systemctl stop penstock.service
 { kill $squatter && wait $squatter; } 2>/dev/null

@@ -24,6 +24,14 @@ claim "it starts when mended" eventually 20 answers 1060
 wait
 claim "the client that waited was answered" grep -q Grail /run/waited
 
+pid=$(property penstock.service MainPID)
+claim "only root may read it" chmod 600 $config
+claim "an upgrade" install_package ./penstock-next.deb
+claim "says whom it was refused to" grep -q "permission denied" /run/dpkg
+claim "and leaves what runs" is "$(property penstock.service MainPID)" "$pid"
+claim "which answers" answers 1060
+claim "mended once more" chmod 644 $config
+
 # State is not needed to serve.
 systemctl stop penstock.service
 chown root:root /var/lib/penstock

@@ -5,6 +5,7 @@ package evloop
 import (
 	"bytes"
 	"errors"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -69,6 +70,9 @@ func TestFallback(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
+			if runtime.GOARCH == "arm" && tt.want != nil {
+				tt.want = uring.ErrUnsupported // without asking the kernel, or anybody
+			}
 			l, err := New(tt.cfg)
 			if err != nil {
 				t.Fatal(err)

@@ -245,8 +245,9 @@ func (l *Loop) Conns() iter.Seq[*Conn] {
 	}
 }
 
-// SetLimits replaces Config.Connections and Config.Memory. Connections over a
-// lowered limit stay; the zero values mean what they mean in Config. Loop only.
+// SetLimits replaces Config.Connections, unless connections is zero, and
+// Config.Memory, of which zero means no bound. Connections over a lowered limit
+// stay; who owes too much for a lowered bound pays now. Loop only.
 func (l *Loop) SetLimits(connections int, memory int64) {
 	if connections > 0 {
 		l.limit = connections

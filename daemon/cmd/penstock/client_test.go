@@ -5,11 +5,13 @@ package main
 import (
 	"errors"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -17,11 +19,29 @@ import (
 )
 
 func freePort(ts *testscript.TestScript, _ bool, args []string) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	ts.Check(err)
-	defer ln.Close()
-	ts.Setenv(args[0], strconv.Itoa(ln.Addr().(*net.TCPAddr).Port))
+	for range 100 {
+		port := portsFrom + int(lastPort.Add(1)%ports)
+		ln, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port))
+		if err == nil {
+			ln.Close()
+			ts.Setenv(args[0], strconv.Itoa(port))
+			return
+		}
+	}
+	ts.Fatalf("no free port in a hundred")
 }
+
+// Ports that freePort tries lie below those that the kernel gives to outgoing
+// connections (net.ipv4.ip_local_port_range): one of those could be taken by
+// any client of another script before the daemon binds it. Each is tried once,
+// from a random one on, since scripts run at the same time.
+const portsFrom, ports = 20000, 12000
+
+var lastPort = func() *atomic.Uint32 {
+	p := new(atomic.Uint32)
+	p.Store(rand.Uint32N(ports))
+	return p
+}()
 
 func expand(ts *testscript.TestScript, _ bool, args []string) {
 	for _, name := range args {

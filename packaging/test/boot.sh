@@ -10,7 +10,7 @@
 #
 # A case is cases/NAME.sh: its head says in words what must hold. With
 # cases/NAME.offline, that runs first in the tree before it boots (nspawn only).
-# JOBS (2) containers run at a time; VERBOSE=1 shows what passed as well.
+# JOBS (4) containers run at a time; VERBOSE=1 shows what passed as well.
 #
 # Needs root and these packages of Debian:
 #	nspawn     mmdebstrap systemd-container, and apt-utils gpg for the archive
@@ -79,7 +79,7 @@ fi
 "$here/image.sh" "$arch" "$suite" tree >/dev/null
 failed=0 running=0
 for name in "${names[@]}"; do
-	if [ $running -ge "${JOBS:-2}" ]; then
+	if [ $running -ge "${JOBS:-4}" ]; then
 		wait -n || failed=1
 		running=$((running - 1))
 	fi

@@ -29,9 +29,10 @@ type Applier struct {
 // generatorFolder is systemd.generator(7)'s first folder.
 const generatorFolder = "run/systemd/generator"
 
-// attempts is how often a restart is tried. Sockets and service that restart
-// together can trip over a client that starts the service in between
-// (systemd 257: one in ten); the second time has always helped.
+// attempts is how often a restart is tried. For a moment a port may be taken
+// by nobody but a process that the manager has forked for another unit, which
+// still holds the old socket (254 and later, PrivateTmp= of a unit that stops);
+// and a client may start the service between its stop and the sockets' start.
 const attempts = 2
 
 // Run puts cfg, which must be what the file at Source says, in force. When it

@@ -55,6 +55,7 @@ claim "a network namespace of its own" not is "$(readlink "/proc/$pid/ns/net")" 
 claim "a system call filter" is "$(sed -n 's/^Seccomp:\t*//p' "/proc/$pid/status")" 2
 claim "one thread of Go code" below "$(ls "/proc/$pid/task" | wc -l)" 12
 claim "no journal line about the sandbox" not eval "journal -o cat | grep -i 'penstock.*\(denied\|SIGSYS\|core dumped\)'"
+claim "/tmp is its own, and writable" eval "grep -E ' /tmp rw,nosuid,nodev.* - tmpfs ' /proc/$pid/mountinfo"
 claim "status folder" test -d /var/lib/penstock
 claim "the folder of the sockets is root's" is "$(stat -c %U /run/penstock)" root
 claim "stop" systemctl stop penstock.service

@@ -9,7 +9,12 @@ claim "the target asks for its sockets" eval "property penstock.target Upholds |
 systemctl stop penstock-lancelot.socket
 claim "a socket that was stopped comes back" eventually 15 listens 1060
 claim "answers" eventually 15 answers 1060
-claim "restart of a single socket" systemctl restart penstock-lancelot.socket
+# Often, for what hinders it is a matter of milliseconds: a process that has
+# forked from the manager holds the old socket still.
+for n in {1..30}; do
+	systemctl restart penstock-lancelot.socket && answers 1060 || break
+done >/run/restarts 2>&1
+claim "thirty restarts of a single socket, the service running" is "$n" 30
 claim "answers after that" eventually 5 answers 1060
 claim "the other service too" listens 51423
 

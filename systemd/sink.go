@@ -38,6 +38,7 @@ type Sink struct {
 	out    transport
 	queue  queue
 	lost   uint64 // since the last notice
+	mute   bool   // the last send failed for good: the notice waits for another record
 	closed bool
 }
 
@@ -91,10 +92,10 @@ func (s *Sink) deliver(p []byte, made time.Time) (began bool) {
 		s.enqueue(p, made)
 		return before == 0
 	}
-	n, err := s.out.send(p)
+	n, err := s.try(p)
 	switch {
 	case n > 0 && n < len(p):
-		s.queue.push(slices.Clone(p[n:])) // the rest of a line, whatever the bound
+		s.queue.push(slices.Clone(p[n:]), 1) // the rest of a line, whatever the bound
 	case errors.Is(err, errLater):
 		s.enqueue(p, made)
 	case err != nil:
@@ -112,47 +113,56 @@ func (s *Sink) enqueue(p []byte, made time.Time) {
 			s.lost++
 			return
 		}
-		s.queue.push(s.form.notice(s.lost))
+		s.queue.push(s.form.notice(s.lost), s.lost)
 		s.lost = 0
 	}
 	if s.queue.bytes+len(p) > maxQueueBytes || s.queue.len() >= maxQueueRecords {
 		s.lost++
 		return
 	}
-	s.queue.push(s.form.late(slices.Clone(p), made))
+	s.queue.push(s.form.late(slices.Clone(p), made), 1)
 }
 
-// drain sends what waits until there is no room.
+// try sends p and notes whether a failure is for good.
+func (s *Sink) try(p []byte) (int, error) {
+	n, err := s.out.send(p)
+	s.mute = err != nil && !errors.Is(err, errLater)
+	return n, err
+}
+
+// drain sends what waits until there is no room. Whatever can never go is
+// counted, and the notice of that tried once: a pipe that nobody reads any more
+// fails for ever, and a loop here, or a timer that tries again, with it.
 func (s *Sink) drain() {
-	for {
-		if s.queue.len() == 0 {
-			if s.lost == 0 {
-				return
-			}
-			s.queue.push(s.form.notice(s.lost))
-			s.lost = 0
-		}
+	for s.queue.len() > 0 {
 		p := s.queue.front()
-		n, err := s.out.send(p)
+		n, err := s.try(p.bytes)
 		switch {
-		case errors.Is(err, errLater):
-			s.queue.trim(n)
-			return
+		case s.mute:
+			s.queue.trim(len(p.bytes))
+			s.lost += p.stands
 		case err != nil:
-			// This one will never go. The notice for it comes with the next
-			// call: if that cannot go either, a loop here would not end.
-			s.queue.trim(len(p))
-			s.lost++
+			s.queue.trim(n)
 			return
 		default:
 			s.queue.trim(n)
 		}
 	}
+	if s.lost == 0 {
+		return
+	}
+	p := s.form.notice(s.lost)
+	if n, err := s.try(p); err == nil {
+		s.lost = 0
+		if n < len(p) {
+			s.queue.push(p[n:], 1)
+		}
+	}
 }
 
-// pending counts the records that wait, the notice of a loss included.
+// pending counts the records that wait for room, the notice of a loss included.
 func (s *Sink) pending() int {
-	if s.lost > 0 {
+	if s.lost > 0 && !s.mute {
 		return s.queue.len() + 1
 	}
 	return s.queue.len()
@@ -182,7 +192,7 @@ func (s *Sink) Close(timeout time.Duration) int {
 	deadline := time.Now().Add(timeout)
 	for {
 		s.drain()
-		if s.pending() == 0 || !s.out.wait(deadline) {
+		if s.pending() == 0 || !s.out.wait(deadline) || time.Now().After(deadline) {
 			break
 		}
 	}
@@ -194,28 +204,34 @@ func (s *Sink) Close(timeout time.Duration) int {
 // A queue is a first-in first-out list of records. Its memory is given back
 // when it runs empty, which is nearly always.
 type queue struct {
-	list  [][]byte
+	list  []waiting
 	head  int
 	bytes int
 }
 
-func (q *queue) len() int      { return len(q.list) - q.head }
-func (q *queue) front() []byte { return q.list[q.head] }
+// A waiting is a record in the queue, or the rest of one.
+type waiting struct {
+	bytes  []byte
+	stands uint64 // how many records are lost with it: a notice stands for several
+}
 
-func (q *queue) push(p []byte) {
-	q.list = append(q.list, p)
+func (q *queue) len() int       { return len(q.list) - q.head }
+func (q *queue) front() waiting { return q.list[q.head] }
+
+func (q *queue) push(p []byte, stands uint64) {
+	q.list = append(q.list, waiting{p, stands})
 	q.bytes += len(p)
 }
 
 // trim removes n bytes at the front, and the record with its last one.
 func (q *queue) trim(n int) {
-	p := q.list[q.head][n:]
-	q.list[q.head] = p
+	front := &q.list[q.head]
+	front.bytes = front.bytes[n:]
 	q.bytes -= n
-	if len(p) > 0 {
+	if len(front.bytes) > 0 {
 		return
 	}
-	q.list[q.head] = nil
+	*front = waiting{}
 	q.head++
 	switch {
 	case q.head == len(q.list):

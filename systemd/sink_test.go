@@ -163,6 +163,38 @@ func TestSinkRefused(t *testing.T) {
 	}
 }
 
+// TestSinkBroken: where nothing can ever go there is nothing to wait for, not at
+// the end either, and the count of what was lost goes with the first record
+// that does.
+func TestSinkBroken(t *testing.T) {
+	g, signals := &gate{}, 0
+	l, sink := gated(g, func() { signals++ })
+	for range maxQueueRecords + 2 {
+		l.Info("waits for room")
+	}
+	g.room = maxQueueRecords
+	sink.Flush()
+	l.Info("behind a notice of two") // which waits with it
+	g.room, g.err = 0, unix.EPIPE
+	g.got.Reset()
+	l.Info("a")
+	signals = 0
+	l.Info("b")
+	if n := sink.Flush(); n != 0 || signals != 0 {
+		t.Errorf("%d wait for a broken pipe, %d signals", n, signals)
+	}
+	g.room = -1
+	l.Info("c")
+	if got, want := g.got.String(), "warn log messages dropped dropped=5\ninfo c\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	g.room = 0
+	l.Info("d")
+	if n := sink.Close(patient); n != 1 || g.waits > 0 {
+		t.Errorf("Close() = %d after %d waits, want 1 lost and no wait", n, g.waits)
+	}
+}
+
 // TestSinkKeepsLinesWhole: a stream may take a part of a line; the rest
 // follows before anything else.
 func TestSinkKeepsLinesWhole(t *testing.T) {

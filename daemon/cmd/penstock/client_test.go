@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -175,4 +176,23 @@ func hangup(ts *testscript.TestScript, _ bool, args []string) {
 
 func shut(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(worldOf(ts).conns[args[0]].(interface{ CloseWrite() error }).CloseWrite())
+}
+
+// chat opens n connections, each of which sends a message and has it back.
+func chat(t *testing.T, path string, n int) {
+	t.Helper()
+	reply := make([]byte, 6)
+	for range n {
+		c, err := net.Dial("unix", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		if _, err := io.WriteString(c, "hello\n"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(c, reply); err != nil {
+			t.Fatal(err)
+		}
+	}
 }

@@ -6,7 +6,6 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -32,25 +31,6 @@ func (p *proc) status(t *testing.T, field string) int {
 	}
 	kib, _ := strconv.Atoi(string(m[1]))
 	return kib << 10
-}
-
-// chat opens n connections, each of which sends a message and has it back.
-func chat(t *testing.T, path string, n int) {
-	t.Helper()
-	reply := make([]byte, 6)
-	for range n {
-		c, err := net.Dial("unix", path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = c.Close() })
-		if _, err := io.WriteString(c, "hello\n"); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := io.ReadFull(c, reply); err != nil {
-			t.Fatal(err)
-		}
-	}
 }
 
 // TestIdleConnectionMemory: a connection that has had its answer and waits

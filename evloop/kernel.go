@@ -90,14 +90,14 @@ func (k *kernel) epollWait(evs []unix.EpollEvent, timeout Time) (int, unix.Errno
 		return k.sim.epollWait(evs, timeout)
 	}
 	// epoll_pwait: arm64 and riscv64 have no epoll_wait.
-	p, n := uintptr(unsafe.Pointer(&evs[0])), uintptr(len(evs))
 	var r uintptr
 	var errno unix.Errno
 	if timeout == 0 {
-		r, _, errno = unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(k.epfd), p, n, 0, 0, 0)
+		r, _, errno = unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(k.epfd),
+			uintptr(unsafe.Pointer(&evs[0])), uintptr(len(evs)), 0, 0, 0)
 	} else {
-		ms := millis(timeout.Sub(0))
-		r, _, errno = unix.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(k.epfd), p, n, uintptr(ms), 0, 0)
+		r, _, errno = unix.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(k.epfd),
+			uintptr(unsafe.Pointer(&evs[0])), uintptr(len(evs)), uintptr(millis(timeout.Sub(0))), 0, 0)
 	}
 	return int(r), errno
 }
@@ -110,11 +110,11 @@ func (k *kernel) recv(c *Conn, p []byte) (n int, mark bool, errno unix.Errno) {
 	if k.sim != nil {
 		return k.sim.recv(int(c.fd), p)
 	}
-	fd, at, size := uintptr(c.fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p))
+	fd, size := uintptr(c.fd), uintptr(len(p))
 	var r uintptr
 	switch {
 	case c.kind&kindTCP != 0:
-		r, _, errno = unix.RawSyscall6(unix.SYS_RECVFROM, fd, at, size, unix.MSG_DONTWAIT, 0, 0)
+		r, _, errno = unix.RawSyscall6(unix.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&p[0])), size, unix.MSG_DONTWAIT, 0, 0)
 	case c.kind.isSocket():
 		// MSG_TRUNC makes a packet that did not fit return its true length
 		// (recv(2)); a stream ignores it.
@@ -126,7 +126,7 @@ func (k *kernel) recv(c *Conn, p []byte) (n int, mark bool, errno unix.Errno) {
 		mark = k.msg.Flags&unix.MSG_CTRUNC != 0
 		k.msg.Flags = 0
 	default:
-		r, _, errno = unix.Syscall(unix.SYS_READ, fd, at, size)
+		r, _, errno = unix.Syscall(unix.SYS_READ, fd, uintptr(unsafe.Pointer(&p[0])), size)
 	}
 	return int(r), mark, errno
 }
@@ -141,11 +141,10 @@ func (k *kernel) send(c *Conn, pieces [][]byte) (int, unix.Errno) {
 	var r uintptr
 	var errno unix.Errno
 	if p := pieces[0]; len(pieces) == 1 {
-		at, n := uintptr(unsafe.Pointer(&p[0])), uintptr(len(p))
 		if c.kind.isSocket() {
-			r, _, errno = unix.RawSyscall6(unix.SYS_SENDTO, fd, at, n, flags, 0, 0)
+			r, _, errno = unix.RawSyscall6(unix.SYS_SENDTO, fd, uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)), flags, 0, 0)
 		} else {
-			r, _, errno = unix.Syscall(unix.SYS_WRITE, fd, at, n)
+			r, _, errno = unix.Syscall(unix.SYS_WRITE, fd, uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)))
 		}
 		return int(r), errno
 	}

@@ -159,7 +159,7 @@ func peers(s settings, log io.Writer) ([]Peer, error) {
 	if s.peers != "" {
 		wanted = strings.Split(s.peers, ",")
 	}
-	peers, err := build(s.out, wanted, log)
+	peers, err := build(s.out, wanted, s.serverCPU >= 0, log)
 	if err != nil {
 		return nil, err
 	}

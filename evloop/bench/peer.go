@@ -42,6 +42,7 @@ type source struct {
 	// for all, which those who do not read end up holding.
 	fragile bool
 	adopts  bool
+	spreads bool // uses two CPUs, so that it has no place where the server is pinned to one
 }
 
 // sources are in the order of the table; the first that can be built is what
@@ -52,6 +53,7 @@ var sources = []source{
 	{name: "c-uring", path: "servers/c/uring.c", libs: []string{"-luring"}, needs: "liburing-dev", modes: []string{load.Echo}, fragile: true},
 	{name: "evloop", path: "./servers/evloop", modes: []string{load.Echo, load.Ask, load.Room}, adopts: true},
 	{name: "evloop-uring", path: "./servers/evloop", modes: []string{load.Echo, load.Ask, load.Room}, adopts: true},
+	{name: "evloop-2", path: "./servers/evloop", modes: []string{load.Echo, load.Ask}, spreads: true},
 	{name: "go-net", path: "./servers/gonet", modes: []string{load.Echo, load.Ask}, adopts: true},
 	{name: "netpoll", path: "./servers/netpoll", modes: []string{load.Echo, load.Ask}},
 }
@@ -59,13 +61,19 @@ var sources = []source{
 // build compiles the wanted peers into dir; no names means all. What cannot be
 // built is skipped with a word on log: a machine without a C compiler still
 // compares the Go servers.
-func build(dir string, wanted []string, log io.Writer) ([]Peer, error) {
+func build(dir string, wanted []string, pinned bool, log io.Writer) ([]Peer, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("build peers: %w", err)
 	}
 	var peers []Peer
 	for _, s := range sources {
 		if len(wanted) > 0 && !slices.Contains(wanted, s.name) {
+			continue
+		}
+		if s.spreads && pinned {
+			if len(wanted) > 0 {
+				fmt.Fprintf(log, "%s is left out: it needs -server-cpu -1\n", s.name)
+			}
 			continue
 		}
 		bin, err := filepath.Abs(filepath.Join(dir, s.name))

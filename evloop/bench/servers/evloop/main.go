@@ -30,17 +30,6 @@ func main() {
 }
 
 func serve(args peer.Args) error {
-	var cfg evloop.Config
-	if strings.HasSuffix(os.Args[0], "-uring") { // built under that name too
-		cfg.Backend = evloop.IOUring
-	}
-	l, err := evloop.New(cfg)
-	if err == nil {
-		err = l.Fallback() // figures of epoll under another name would be a lie
-	}
-	if err != nil {
-		return err
-	}
 	fd, err := listen(args.Network, args.Address)
 	if err != nil {
 		return err
@@ -53,6 +42,20 @@ func serve(args peer.Args) error {
 		h = ask{}
 	case "room":
 		h = &room{}
+	}
+	if strings.HasSuffix(os.Args[0], "-2") {
+		return serveTwo(fd, h)
+	}
+	var cfg evloop.Config
+	if strings.HasSuffix(os.Args[0], "-uring") { // built under that name too
+		cfg.Backend = evloop.IOUring
+	}
+	l, err := evloop.New(cfg)
+	if err == nil {
+		err = l.Fallback() // figures of epoll under another name would be a lie
+	}
+	if err != nil {
+		return err
 	}
 	if _, err := l.Listen(fd, acceptor{h}); err != nil {
 		return err

@@ -101,28 +101,18 @@ func run(args ...string) ([]byte, error) {
 // that the unit's type does not have is left out, and Listen comes once for
 // each address, with the kind of socket behind it.
 func parse(block string) (u Unit) {
+	texts := map[string]*string{
+		"Id": &u.ID, "LoadState": &u.Load, "ActiveState": &u.Active, "SubState": &u.Sub, "Result": &u.Result,
+		"FragmentPath": &u.Fragment, "StatusText": &u.Status, "User": &u.User,
+	}
 	for line := range strings.Lines(block) {
 		key, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "=")
-		switch key {
-		case "Id":
-			u.ID = value
-		case "LoadState":
-			u.Load = value
-		case "ActiveState":
-			u.Active = value
-		case "SubState":
-			u.Sub = value
-		case "Result":
-			u.Result = value
-		case "FragmentPath":
-			u.Fragment = value
-		case "StatusText":
-			u.Status = value
-		case "User":
-			u.User = value
-		case "MainPID":
+		switch text := texts[key]; {
+		case text != nil:
+			*text = value
+		case key == "MainPID":
 			u.MainPID, _ = strconv.Atoi(value) // 0 where there is none
-		case "Listen":
+		case key == "Listen":
 			if address, ok := strings.CutSuffix(value, " (Stream)"); ok {
 				u.Listen = append(u.Listen, unescape(address))
 			}

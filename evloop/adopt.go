@@ -11,7 +11,9 @@ import (
 
 // Add adopts a connected socket, a tty, a FIFO or a pipe end that somebody
 // else opened, calls h.Open and owns fd from success on. The direction of a
-// pipe end is its open mode. O_NONBLOCK is set, on the open file description.
+// pipe end is its open mode. O_NONBLOCK is set, on the open file description,
+// and a Unix stream refuses descriptors that the peer would pass (unix(7),
+// SCM_RIGHTS; Linux 6.16), which nobody could get here.
 // Errors: unix.EPERM for regular files and other descriptors that cannot be
 // polled, unix.ESOCKTNOSUPPORT for datagram sockets, those of fstat(2),
 // fcntl(2) and epoll_ctl(2). Loop only, or before Run.

@@ -71,6 +71,8 @@ const (
 	flagReadable                       // the descriptor was not yet read to EAGAIN
 	flagHup                            // the kernel reported HUP or ERR
 	flagMark                           // a short read does not mean drained
+	flagNoRights                       // the peer can pass no descriptors,
+	flagPlain                          // and none that it passed before is on the way
 	flagEOF                            // the peer's FIN was read
 	flagArmed                          // EPOLLOUT is armed
 	flagBroken                         // output failed; reason says why

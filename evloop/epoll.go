@@ -66,6 +66,9 @@ func interest(c *Conn) uint32 {
 
 // open registers c. ADD reports at once what is there already.
 func (e *epoll) open(c *Conn) error {
+	if c.kind&(kindUnix|kindPacket) == kindUnix && e.k.refuseRights(int(c.fd)) {
+		c.flags |= flagNoRights
+	}
 	return e.k.epollAdd(int(c.fd), interest(c), newToken(kindConn, c.slot, c.gen))
 }
 

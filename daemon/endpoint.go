@@ -148,7 +148,7 @@ func (ep *endpoint) Closed(c *evloop.Conn, err error) {
 	if err == nil && ep.leaving {
 		err = service.ErrShutdown
 	}
-	if ep.d.life.phase == stopping && errors.Is(err, evloop.ErrFlushTimeout) {
+	if ep.d.life.phase == stopping && (errors.Is(err, evloop.ErrFlushTimeout) || errors.Is(err, evloop.ErrStalled)) {
 		ep.d.cut++
 	}
 	ep.d.log.closed(ep.conf.Name, c, s, ep.d.loop.Now(), err)

@@ -17,8 +17,10 @@ import "time"
 const lingerTime = time.Second
 
 // CloseAfterFlush ends the connection in order: no further Data and EOF, what
-// is queued goes out, then FIN. Closed gets reason; if that is nil and the peer has not
-// taken everything after timeout, ErrFlushTimeout. It does nothing when the end has begun already.
+// is queued goes out, then FIN. Closed gets reason; if that is nil and the peer
+// has not taken everything after timeout, ErrFlushTimeout, or ErrStalled if it
+// has taken nothing for Options.StallTimeout before that. It does nothing when
+// the end has begun already.
 func (c *Conn) CloseAfterFlush(timeout time.Duration, reason error) {
 	if c.state != stateOpen {
 		return
@@ -45,8 +47,11 @@ func (c *Conn) Abort(reason error) {
 
 // flushError is what Closed reports when flushing did not come to its end.
 func (c *Conn) flushError() error {
-	if c.reason != nil {
+	switch {
+	case c.reason != nil:
 		return c.reason
+	case c.until > c.loop.now:
+		return ErrStalled
 	}
 	return ErrFlushTimeout
 }

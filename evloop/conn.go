@@ -217,10 +217,12 @@ func (c *Conn) watchDeadline() {
 
 // deadline returns when the connection will be overdue, as things stand.
 func (c *Conn) deadline() (at Time, ok bool) {
-	if c.state == stateFlushing || c.state == stateLingering {
+	switch d := c.opts.IdleTimeout; {
+	case c.state == stateLingering:
 		return c.until, true
-	}
-	if d := c.opts.IdleTimeout; d > 0 && c.mayRead() {
+	case c.state == stateFlushing:
+		at, ok = c.until, true
+	case d > 0 && c.mayRead():
 		at, ok = c.lastIn.Add(d), true
 	}
 	if d := c.opts.StallTimeout; d > 0 && c.out.bytes > 0 {
@@ -248,10 +250,16 @@ func (c *Conn) overdue() {
 	case c.state == stateFlushing:
 		c.flags |= flagReset
 		c.fail(c.flushError())
-	case c.out.bytes > 0 && c.opts.StallTimeout > 0 && c.lastOut.Add(c.opts.StallTimeout) <= c.loop.now:
+	case c.stalled():
 		c.flags |= flagReset
 		c.fail(ErrStalled)
 	default:
 		c.fail(ErrIdle)
 	}
+}
+
+// stalled reports whether output has waited for Options.StallTimeout.
+func (c *Conn) stalled() bool {
+	d := c.opts.StallTimeout
+	return d > 0 && c.out.bytes > 0 && c.lastOut.Add(d) <= c.loop.now
 }

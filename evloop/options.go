@@ -56,7 +56,8 @@ type Options struct {
 	IdleTimeout time.Duration
 
 	// StallTimeout ends a connection with ErrStalled whose queued output made
-	// no progress for that long. Zero means never.
+	// no progress for that long, also while it is being flushed. Zero means
+	// never.
 	StallTimeout time.Duration
 
 	// Farewell is a last message for a client that is closed with ErrOverflow

@@ -21,6 +21,7 @@ var timerCases = []conformanceCase{
 	{"IdleTimeout counts from the last input", idleTimeout},
 	{"IdleTimeout does not count while paused", idlePaused},
 	{"StallTimeout counts from the last progress", stallTimeout},
+	{"StallTimeout ends a flush that makes none", stallWhileFlushing},
 	{"an open connection without timeouts has no deadline", noDeadline},
 }
 
@@ -246,6 +247,18 @@ func idlePaused(r *rig) {
 	r.ends(c, ErrIdle)
 	if got := r.l.Now().Sub(resumed); got < idle/2 {
 		r.Errorf("ended %v after Resume, want %v", got, idle)
+	}
+}
+
+// A peer that has shut its side and reads nothing is no better than one that
+// has not, whatever time it was given.
+func stallWhileFlushing(r *rig) {
+	for want, reason := range map[error]error{ErrStalled: nil, ErrOverflow: ErrOverflow} {
+		c, _ := r.tcp()
+		r.stick(c)
+		c.SetOptions(&Options{StallTimeout: time.Millisecond})
+		r.do(func() { c.CloseAfterFlush(time.Hour, reason) })
+		r.ends(c, want)
 	}
 }
 

@@ -141,6 +141,10 @@ func (c *Conn) SetOptions(o *Options) {
 	c.watchDeadline()
 }
 
+// Options returns the bounds of the connection: what SetOptions was given, or
+// the defaults. They must not be changed.
+func (c *Conn) Options() *Options { return c.opts }
+
 // Pause stops Data and EOF until Resume.
 func (c *Conn) Pause() { c.flags |= flagPaused }
 

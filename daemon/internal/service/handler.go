@@ -42,12 +42,13 @@ type handler struct {
 
 // A client is what a handler remembers of a connection: Session.Data.
 type client struct {
-	pending  int    // messages without a reply
-	replyEnd uint64 // where the last reply ends in the output, counted from the connection's first byte
-	told     bool   // the program knows of the connection
-	blocked  bool   // paused until the program takes more
-	eof      bool   // the client has no more to say: closed with its last reply
-	leaving  bool   // the service ends: closed with its last reply
+	pending  int            // messages without a reply
+	replyEnd uint64         // where the last reply ends in the output, counted from the connection's first byte
+	told     bool           // the program knows of the connection
+	blocked  bool           // paused until the program takes more
+	limit    evloop.TimerID // of being blocked
+	eof      bool           // the client has no more to say: closed with its last reply
+	leaving  bool           // the service ends: closed with its last reply
 	timeout  time.Duration
 }
 
@@ -109,8 +110,7 @@ func (h *handler) tell(s *Session, what string, data []byte) {
 func (h *handler) Data(c *evloop.Conn, p []byte) (n int) {
 	for n < len(p) {
 		if !h.program.ready() {
-			c.Pause()
-			clientOf(c).blocked = true
+			h.block(c)
 			return n
 		}
 		msg, took, found := h.next(p[n:])
@@ -130,6 +130,29 @@ func (h *handler) Data(c *evloop.Conn, p []byte) (n int) {
 		n += took
 	}
 	return n
+}
+
+// Kinds of a client's timers.
+const (
+	timerDrain   = iota // drain_timeout is over
+	timerBlocked        // idle_timeout is
+)
+
+// block pauses a client until the program takes more, but not for ever. The
+// loop counts no silence while it does not read, and does not see who leaves:
+// clients that have long given up would keep their places, in the end all that
+// there are, for as long as the program does not run.
+func (h *handler) block(c *evloop.Conn) {
+	c.Pause()
+	cl := clientOf(c)
+	cl.blocked = true
+	if d := c.Options().IdleTimeout; d > 0 {
+		cl.limit = h.schedule(c, timerBlocked, d)
+	}
+}
+
+func (h *handler) schedule(c *evloop.Conn, kind int, after time.Duration) evloop.TimerID {
+	return h.loop.Schedule(evloop.Timer{Deadline: h.loop.Now().Add(after), Kind: kind, Conn: c.ID(), Handler: h})
 }
 
 // next cuts a message off p. Without a delimiter a message is what one read
@@ -164,16 +187,22 @@ func (h *handler) settle(c *evloop.Conn) {
 func (h *handler) Drain(c *evloop.Conn, timeout time.Duration) {
 	cl := clientOf(c)
 	cl.leaving, cl.timeout = true, timeout
+	h.loop.Cancel(cl.limit)
 	if cl.pending > 0 {
 		c.Pause()
-		h.loop.Schedule(evloop.Timer{Deadline: h.loop.Now().Add(timeout), Conn: c.ID(), Handler: h})
+		h.schedule(c, timerDrain, timeout)
 	}
 	h.settle(c)
 }
 
 // Expired ends a connection that has waited in vain.
 func (h *handler) Expired(l *evloop.Loop, t evloop.Timer) {
-	l.Conn(t.Conn).CloseAfterFlush(0, ErrShutdown)
+	switch c := l.Conn(t.Conn); t.Kind {
+	case timerDrain:
+		c.CloseAfterFlush(0, ErrShutdown)
+	case timerBlocked:
+		c.CloseAfterFlush(goodbyeTimeout, ErrNotTaken)
+	}
 }
 
 // Drained has nothing to go on with.
@@ -271,6 +300,7 @@ func (h *handler) proceed() {
 		h.introduce(c)
 		if cl := clientOf(c); cl.blocked && !cl.leaving {
 			cl.blocked = false
+			h.loop.Cancel(cl.limit)
 			c.Resume()
 		}
 	}

@@ -208,6 +208,22 @@ func TestHandlerProgramStopsReading(t *testing.T) {
 	}
 }
 
+// Clients wait for a program that does not run, but not for ever: nobody would
+// see that they have left.
+func TestHandlerProgramNeverStarts(t *testing.T) {
+	r := serve(t, "kind=\"handler\"\ncommand=[\"/nonexistent\"]", hurry, func(r *rig) {
+		r.opts.IdleTimeout = 20 * time.Millisecond
+	})
+	gone, waiting := r.dial(), r.dial()
+	gone.send("x\n")
+	gone.conn.Close()
+	waiting.send("x\n")
+	for range 2 {
+		r.wantEnd(ErrNotTaken)
+	}
+	waiting.wantEOF()
+}
+
 func TestHandlerStderr(t *testing.T) {
 	r := serveProgram(t, "")
 	c := r.dial()

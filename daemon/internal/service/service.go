@@ -91,6 +91,9 @@ var (
 	// ErrReplyLost means that a handler's client did not read and a reply to
 	// it did not fit its queue, where only broadcasts may be dropped.
 	ErrReplyLost error = &reason{"reply does not fit the queue", "reply_lost"}
+	// ErrNotTaken means that a handler's program has not taken what the client
+	// sent for idle_timeout.
+	ErrNotTaken error = &reason{"the program takes no message", "not_taken"}
 )
 
 // flushTimeout is how long a client that is finished may take to read what is

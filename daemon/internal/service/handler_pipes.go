@@ -75,7 +75,7 @@ func (s stdout) Closed(c *evloop.Conn, _ error) {
 		s.p.user.deliver(rest) // a last line may lack its end
 	}
 	if s.p.pid == 0 {
-		s.p.ended()
+		s.p.quiet()
 		return
 	}
 	s.p.hangUp()
@@ -89,18 +89,24 @@ type stderr struct {
 
 func (s stderr) Data(c *evloop.Conn, b []byte) int {
 	b = portion(c, b, deliveries/4)
-	say := func(line []byte) {
-		text := strings.ToValidUTF8(string(appendClean(nil, line, false)), "?")
-		s.p.said.record(slog.LevelInfo, "program wrote", slog.String("text", text))
-	}
-	s.p.spoken.feed(b, say, func(head []byte, _ int) { say(append(head, "..."...)) })
+	s.p.spoken.feed(b, s.p.say, func(head []byte, _ int) { s.p.say(append(head, "..."...)) })
 	return len(b)
+}
+
+// say passes a line of stderr on to the operator.
+func (p *program) say(line []byte) {
+	text := strings.ToValidUTF8(string(appendClean(nil, line, false)), "?")
+	p.said.record(slog.LevelInfo, "program wrote", slog.String("text", text))
 }
 
 // Closed leaves the program alone: it may work without.
 func (s stderr) Closed(c *evloop.Conn, _ error) {
-	if s.p.errs == c {
-		s.p.errs = nil
+	if s.p.errs != c {
+		return
+	}
+	s.p.errs = nil
+	if s.p.pid == 0 {
+		s.p.quiet()
 	}
 }
 

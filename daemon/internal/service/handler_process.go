@@ -203,7 +203,7 @@ func (p *program) stop() {
 		return
 	}
 	p.stopped = true
-	if p.pid == 0 && p.out == nil {
+	if p.pid == 0 && p.out == nil && p.errs == nil {
 		p.loop.Cancel(p.timer) // it would have been started again
 	}
 	p.hangUp()
@@ -262,11 +262,17 @@ func (p *program) signal(sig unix.Signal) {
 func (p *program) exited() {
 	p.status = reap(p.pid)
 	p.pid = 0
-	if p.out == nil {
-		p.ended()
-		return
-	}
 	p.schedule(timerRest, p.pace.rest)
+	p.quiet()
+}
+
+// quiet is called when the process is gone, or one of its pipes after it: with
+// both its life is over. Its last words are why it died, and they may take the
+// loop more turns than the end itself.
+func (p *program) quiet() {
+	if p.out == nil && p.errs == nil {
+		p.ended()
+	}
 }
 
 // ended is the end of a life.
@@ -279,7 +285,9 @@ func (p *program) ended() {
 	}
 	p.in, p.out, p.errs = nil, nil, nil
 	p.lines.flush()
-	p.spoken.flush()
+	if rest := p.spoken.flush(); len(rest) > 0 {
+		p.say(rest) // a last line may lack its end
+	}
 	ran := p.loop.Now().Sub(p.began)
 	level := slog.LevelWarn
 	if p.stopped {

@@ -234,6 +234,21 @@ func TestHandlerStderr(t *testing.T) {
 	r.log.wait(t, "program wrote text="+strings.Repeat("y", 256)+"...", 1)
 }
 
+// Why a program died is what it said last, be it long and without an end.
+func TestHandlerLastWords(t *testing.T) {
+	r := serveProgram(t, "max_line=\"60KiB\"")
+	c := r.dial()
+	const lines = 120
+	c.send("stderr " + strings.Repeat(strings.Repeat("y", 400)+"|", lines) + "no device\ncrash\n")
+	r.log.wait(t, "program ended", 1)
+	if got := r.log.count("program wrote text=yyy"); got != lines {
+		t.Errorf("%d lines, want %d", got, lines)
+	}
+	if got := r.log.count("program wrote text=no device"); got != 1 {
+		t.Errorf("%d records of the last line, want 1", got)
+	}
+}
+
 // The program must not be able to speak for the daemon.
 func TestHandlerEnvironment(t *testing.T) {
 	t.Setenv("NOTIFY_SOCKET", "/run/notify")

@@ -310,6 +310,7 @@ func (h *handler) proceed() {
 // Clients stay; those who waited for a reply are told.
 func (h *handler) gone() {
 	h.untold = nil
+	h.invalid.flush(slog.LevelWarn, "program output dropped")
 	if h.late > 0 {
 		h.log.Debug("replies to clients that have left", slog.Int("replies", h.late))
 		h.late = 0

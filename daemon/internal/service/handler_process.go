@@ -288,6 +288,7 @@ func (p *program) ended() {
 	if rest := p.spoken.flush(); len(rest) > 0 {
 		p.say(rest) // a last line may lack its end
 	}
+	p.said.flush(slog.LevelInfo, "program wrote")
 	ran := p.loop.Now().Sub(p.began)
 	level := slog.LevelWarn
 	if p.stopped {

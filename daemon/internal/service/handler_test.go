@@ -116,6 +116,8 @@ func TestHandlerInvalidOutput(t *testing.T) {
 	if n := r.log.count("program output dropped"); n > 10 {
 		t.Errorf("%d records, want 10", n)
 	}
+	c.send("crash\n") // nothing follows that could say how many were held back
+	r.log.wait(t, "messages suppressed event=program output dropped suppressed=92", 1)
 }
 
 func TestHandlerOverlongOutput(t *testing.T) {

@@ -12,7 +12,8 @@ import (
 
 // A throttle bounds the records that a peer or a program can cause: so many in
 // a window, and the first one after that says how many were left out. It has no
-// timer, so that a service that is silent again does not wake up to say so.
+// timer, so that a service that is silent again does not wake up to say so; who
+// knows that no further record will come calls flush.
 type throttle struct {
 	log    *slog.Logger
 	now    func() evloop.Time
@@ -45,6 +46,15 @@ func (t *throttle) record(level slog.Level, message string, attrs ...slog.Attr) 
 		t.held = 0
 	}
 	t.log.LogAttrs(context.Background(), level, message, attrs...)
+}
+
+// flush says how many records were left out since the last one.
+func (t *throttle) flush(level slog.Level, message string) {
+	if t.held > 0 {
+		t.log.LogAttrs(context.Background(), level, "messages suppressed",
+			slog.String("event", message), slog.Int("suppressed", t.held))
+		t.held = 0
+	}
 }
 
 // excerpt returns the beginning of p for a record. The journal and the

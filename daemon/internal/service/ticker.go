@@ -58,8 +58,12 @@ func (s *ticker) Open(c *evloop.Conn) {
 // Closed removes a client; the last one stops the clock.
 func (s *ticker) Closed(c *evloop.Conn, _ error) {
 	s.clients.remove(c)
-	if len(s.clients) == 0 {
-		s.loop.Cancel(s.timer)
+	if len(s.clients) > 0 {
+		return
+	}
+	s.loop.Cancel(s.timer)
+	if s.input != nil {
+		s.input.flush(slog.LevelInfo, "input received")
 	}
 }
 

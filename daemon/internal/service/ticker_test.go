@@ -97,6 +97,12 @@ func TestTickerLogsInput(t *testing.T) {
 	if got := r.log.wait(t, "input received", 1); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
+	for range 60 { // one by one: the answer says that it was read
+		c.send("PING\n")
+		c.want("+PONG\r\n")
+	}
+	c.conn.Close() // nothing follows that could say how many were held back
+	r.log.wait(t, "messages suppressed event=input received suppressed=11", 1)
 }
 
 // A client that does not read loses the oldest payloads and stays.

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -104,6 +105,34 @@ func TestPackagesAreDocumented(t *testing.T) {
 		switch row[1] {
 		case "util", "utils", "common", "helpers", "misc", "types":
 			t.Errorf("package %s: the name says nothing about its content", row[0])
+		}
+	}
+}
+
+// TestLayoutTable: README says once what each folder is, and of none that is
+// not there. Every package is in one of them.
+func TestLayoutTable(t *testing.T) {
+	readme, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(readme), "\n## Where things are\n")
+	table, _, _ = strings.Cut(table, "\n## ")
+	var rows []string
+	for _, m := range regexp.MustCompile("(?m)^\\| `([^`]+)`").FindAllStringSubmatch(table, -1) {
+		path := strings.TrimSuffix(m[1], "/")
+		if _, err := os.Stat(filepath.Join("..", path)); err != nil {
+			t.Errorf("README: %v", err)
+		}
+		if slices.Contains(rows, path) {
+			t.Errorf("README has two rows for %s", path)
+		}
+		rows = append(rows, path)
+	}
+	for _, row := range goList(t, "-f", "{{.ImportPath}}", "./...") {
+		path := strings.TrimPrefix(row[0], module+"/")
+		if !slices.ContainsFunc(rows, func(r string) bool { return within(path, r) }) {
+			t.Errorf("README does not say what %s is", path)
 		}
 	}
 }

@@ -9,8 +9,8 @@
 // service manager and its users rely on every port:
 //
 //	main      take inherited sockets, read the configuration (exit 78 if bad)
-//	New       limits, loop, services, sockets: match the inherited or bind
-//	Run       catch signals, start services, arm listeners, READY=1, loop
+//	New       limits, loop, signals, services, sockets: match the inherited or bind
+//	Run       start services, arm listeners, READY=1, loop
 //	          … SIGHUP: read and check off the loop, swap on it …
 //	          SIGTERM, or nobody came for exit_idle:
 //	          STOPPING=1, close listeners, drain, exit 0
@@ -25,10 +25,10 @@
 //
 // # Who calls what
 //
-// Everything runs on the goroutine that called Run, with two exceptions that
-// come back by evloop.Loop.Post: the goroutine that waits for signals and the
-// one that reads files during a reload, because a slow disk must not hold up
-// clients.
+// Everything runs on the goroutine that called Run, with exceptions that come
+// back by evloop.Loop.Post: the goroutine that waits for signals, the one that
+// reads files during a reload, because a slow disk must not hold up clients, and
+// for each handler the one that starts its program and waits for its end.
 //
 //	evloop.Acceptor  listener ── admission ──► endpoint ──► service.Service
 //	                 (socket)    (who, how many) (counts, log)  (the protocol)

@@ -31,7 +31,8 @@ func (b *builder) check(d described, limits Limits) {
 	// Who restricts users on a socket that cannot tell them believes to be
 	// safer than he is.
 	unix := slices.ContainsFunc(d.Listen, func(a Address) bool { return a.Network == "unix" })
-	if len(d.AllowUID) > 0 && len(d.Listen) > 0 && !unix {
+	listed, _ := d.at["listen"].value.([]any) // one that cannot be read may have meant one
+	if len(d.AllowUID) > 0 && len(d.Listen) == len(listed) && len(listed) > 0 && !unix {
 		b.wrong(d.where("allow_uid"), errors.New("has no effect: no address in listen is a Unix socket"))
 	}
 	switch {

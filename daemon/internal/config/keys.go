@@ -86,7 +86,7 @@ var serviceKeys = slices.Concat(commonKeys, socketKeys, lookupKeys, tickerKeys, 
 
 var commonKeys = []key[Service]{
 	{"kind", nil, into(func(s *Service) *Kind { return &s.Kind }, choice(kinds...))},
-	{"listen", nil, into(func(s *Service) *[]Address { return &s.Listen }, addresses)},
+	{"listen", nil, setListen},
 	{"allow", nil, into(func(s *Service) *Sources { return &s.Allow }, parseSources)},
 	{"deny", nil, into(func(s *Service) *Sources { return &s.Deny }, parseSources)},
 	{"allow_uid", nil, into(func(s *Service) *[]uint32 { return &s.AllowUID }, parseUIDs)},
@@ -156,6 +156,13 @@ func setDelimiter(s *Service, v any) (err error) {
 		return err
 	}
 	s.Lookup.Delimiter, err = filled(16)(v)
+	return err
+}
+
+// setListen stores the addresses that can be read beside one that cannot, so
+// that they are compared with those of other services all the same.
+func setListen(s *Service, v any) (err error) {
+	s.Listen, err = addresses(v)
 	return err
 }
 

@@ -67,6 +67,13 @@ func TestMistakes(t *testing.T) {
 			`x.toml:3: service.x.listen: "x": want PORT, IPv4:PORT, [IPv6]:PORT, /path or @name`,
 			`x.toml:3: service.x.listen: "0": "0" is not a port, 1 to 65535`,
 		}},
+		{"a bad address hides no clash of the others", head + "[service.y]\nkind = \"echo\"\nlisten = [\"x\", \"127.0.0.1:7000\"]\n", []string{
+			`x.toml:6: service.y.listen: "x": want PORT, IPv4:PORT, [IPv6]:PORT, /path or @name`,
+			`x.toml:6: service.y.listen: 127.0.0.1:7000 is opened twice, here and by service.x`,
+		}},
+		{"a bad address may be that of a Unix socket", "[service.x]\nkind = \"echo\"\nlisten = [\"7000\", \"/run/x/\"]\nallow_uid = [0]\n", []string{
+			`x.toml:3: service.x.listen: "/run/x/": is a directory`,
+		}},
 		{"bad names", "[service.X]\nkind=\"echo\"\nlisten=[\"7001\"]\n[service.config-error]\nkind=\"echo\"\nlisten=[\"7002\"]\n[service.\"a\\nb\"]\nkind=\"echo\"\nlisten=[\"7003\"]\n", []string{
 			`x.toml:1: service.X: is not a name: want a lower-case letter, then up to 31 of a-z 0-9 _ -`,
 			`x.toml:4: service.config-error: is a name that a unit of the package has`,

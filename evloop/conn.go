@@ -131,6 +131,7 @@ func (c *Conn) SetOptions(o *Options) {
 	held := !c.mayRead()
 	c.opts = o
 	c.lastIn, c.lastOut = c.loop.now, c.loop.now
+	c.loop.weigh(c)
 	c.checkFull()
 	if c.flags&flagFull != 0 {
 		c.makeDirty() // by the new low-water mark it may have drained already

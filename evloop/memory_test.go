@@ -13,6 +13,7 @@ import (
 var memoryCases = []conformanceCase{
 	{"one line to a thousand receivers is stored once", sharedStoredOnce},
 	{"the longest queue pays, by its own policy", longestPays},
+	{"who is exempt does not pay, and the next one does", exemptSpared},
 	{"the bound holds for what a gathered send left over", boundAfterGather},
 	{"the bound holds for kept input", boundOverInput},
 	{"one that is ending and owes the most is cut off", endingPays},
@@ -201,5 +202,19 @@ func lowerBound(r *rig) {
 	r.do(func() { conns[0].Write([]byte("x")) })
 	if got := r.l.Stats(); got.Queued > 50_000 || got.Conns == 10 {
 		r.Errorf("%d bytes charged to %d connections under a bound of 50000", got.Queued, got.Conns)
+	}
+}
+
+func exemptSpared(r *rig) {
+	r.use(Config{Memory: 100_000})
+	spared, _ := r.stuckConns(1, nil)
+	r.do(func() { spared[0].Write(make([]byte, 60_000)) })
+	spared[0].SetOptions(&Options{Exempt: true})
+	conns, _ := r.stuckConns(1, nil)
+	r.do(func() { conns[0].Write(make([]byte, 50_000)) })
+	r.ends(conns[0], ErrMemory)
+	r.do(func() { spared[0].Write(make([]byte, 60_000)) }) // nobody else is left to pay
+	if got := spared[0].Queued(); got != 120_000 || r.of(spared[0]).closed {
+		r.Errorf("%d bytes queued, closed %v; want all 120000", got, r.of(spared[0]).closed)
 	}
 }

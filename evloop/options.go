@@ -60,6 +60,12 @@ type Options struct {
 	// never.
 	StallTimeout time.Duration
 
+	// Exempt keeps the connection from paying for Config.Memory: what it holds
+	// counts, and is taken from others. It is for the few connections on which
+	// all others depend, such as the pipe to a program that serves them; their
+	// own bounds have to do.
+	Exempt bool
+
 	// Farewell is a last message for a client that is closed with ErrOverflow
 	// or ErrMemory. It follows the message that has begun to go out, if the
 	// client reads within FarewellTimeout. Empty, or a zero timeout, means

@@ -100,6 +100,9 @@ func (c *Conn) debt() uint32 { return c.out.bytes + uint32(cap(c.in)) + c.held }
 // weigh puts c into the bucket that its debt belongs to.
 func (l *Loop) weigh(c *Conn) {
 	b := uint8(bits.Len32(c.debt()))
+	if c.opts.Exempt {
+		b = 0
+	}
 	if b == c.out.bucket {
 		return
 	}

@@ -82,8 +82,10 @@ const (
 )
 
 // pipeOptions bound what waits for the program. Pause is the policy that never
-// drops; the handler looks at Full before it writes.
-var pipeOptions = &evloop.Options{Queue: 64 << 10, LowWater: 32 << 10}
+// drops; the handler looks at Full before it writes. The pipes are exempt from
+// paying for the bound over all clients: a few hundred of them could fill it,
+// and their program would die for it.
+var pipeOptions = &evloop.Options{Queue: 64 << 10, LowWater: 32 << 10, Exempt: true}
 
 func newProgram(argv []string, env Env, user audience) *program {
 	return &program{

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"penstock/evloop"
 )
 
 // testProgram says back what it is told, and does as it is told.
@@ -205,6 +207,36 @@ func TestHandlerProgramStopsReading(t *testing.T) {
 		if got := c.rest(); got != strings.Repeat(line[:4000], lines) {
 			t.Errorf("%d bytes came back, want %d", len(got), lines*4000)
 		}
+	}
+}
+
+// The bound over all clients is paid by clients. The pipe to their program may
+// be the longest queue, and is what all of them wait for.
+func TestHandlerProgramOutlivesShortMemory(t *testing.T) {
+	gate := filepath.Join(t.TempDir(), "gate")
+	if err := unix.Mkfifo(gate, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := serve(t, fmt.Sprintf("kind=\"handler\"\ncommand=[\"/bin/sh\",\"-c\",%q]", "read x <"+gate+"; exec cat"), hurry)
+	greedy, modest := r.dial(), r.dial()
+	go func() {
+		for err := error(nil); err == nil; {
+			_, err = greedy.conn.Write([]byte(strings.Repeat("x", 4000) + "\n"))
+		}
+	}()
+	for full := false; !full; {
+		r.do(func() { p := r.svc.(*handler).program; full = p.running() && !p.ready() })
+	}
+	r.do(func() { r.loop.SetLimits(0, 32<<10) })
+	r.wantEnd(evloop.ErrMemory)
+	r.do(func() { r.loop.SetLimits(0, 64<<20) })
+	if err := os.WriteFile(gate, []byte("go\n"), 0); err != nil {
+		t.Fatal(err)
+	}
+	modest.send("still there?\n")
+	modest.want("still there?")
+	if n := r.log.count("program ended"); n > 0 {
+		t.Error("the program paid")
 	}
 }
 

@@ -15,8 +15,14 @@ import (
 // be handed to another process of the same boot: the clock is one for all.
 type Time int64
 
-// Add returns the moment d after t.
-func (t Time) Add(d time.Duration) Time { return t + Time(d) }
+// Add returns the moment d after t, or the last one there is: who gives the
+// longest Duration for a timeout means never, and not the distant past.
+func (t Time) Add(d time.Duration) Time {
+	if sum := t + Time(d); d <= 0 || sum > t {
+		return sum
+	}
+	return math.MaxInt64
+}
 
 // Sub returns how long t is after u.
 func (t Time) Sub(u Time) time.Duration { return time.Duration(t - u) }

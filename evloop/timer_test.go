@@ -324,3 +324,22 @@ func TestTimeIsMonotonicClock(t *testing.T) {
 		t.Errorf("monotonic() = %d, want it within %d and %d", got, before, after)
 	}
 }
+
+func TestTimeAddSaturates(t *testing.T) {
+	now := monotonic()
+	tests := []struct {
+		d    time.Duration
+		want Time
+	}{
+		{0, now},
+		{-time.Second, now - Time(time.Second)},
+		{time.Second, now + Time(time.Second)},
+		{math.MaxInt64 - time.Duration(now), math.MaxInt64},
+		{math.MaxInt64, math.MaxInt64},
+	}
+	for _, tt := range tests {
+		if got := now.Add(tt.d); got != tt.want {
+			t.Errorf("%d.Add(%d) = %d, want %d", now, tt.d, got, tt.want)
+		}
+	}
+}

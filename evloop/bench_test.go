@@ -114,6 +114,39 @@ func BenchmarkRoom(b *testing.B) {
 	}
 }
 
+// BenchmarkQueue queues a hundred lines for a peer that reads nothing and takes
+// them out again in pieces that end within a line, as a kernel with little room
+// does: lines shared with others, and copies, each whole or merged.
+func BenchmarkQueue(b *testing.B) {
+	const lines, piece = 100, 1000
+	line := []byte("a line that somebody will read when he has the time\n")
+	shared := NewMessage(line)
+	for _, way := range []struct {
+		name   string
+		policy Overflow
+		put    func(*Loop, *Conn)
+	}{
+		{"shared", DropOldest, func(l *Loop, c *Conn) { l.enqueue(c, shared) }},
+		{"copied", DropOldest, func(l *Loop, c *Conn) { l.enqueueCopy(c, line) }},
+		{"merged", Pause, func(l *Loop, c *Conn) { l.enqueueCopy(c, line) }},
+	} {
+		b.Run(way.name, func(b *testing.B) {
+			l, c, _ := benchPair(b, nil)
+			c.SetOptions(&Options{Overflow: way.policy, Queue: 1 << 20})
+			b.SetBytes(lines * int64(len(line)))
+			b.ReportAllocs()
+			for b.Loop() {
+				for range lines {
+					way.put(l, c)
+				}
+				for c.out.bytes > 0 {
+					l.advance(c, min(piece, int(c.out.bytes)))
+				}
+			}
+		})
+	}
+}
+
 // BenchmarkTimer arms and cancels one among ten thousand.
 func BenchmarkTimer(b *testing.B) {
 	l, _, _ := benchPair(b, nil)

@@ -88,6 +88,7 @@ type Daemon struct {
 	cut       int   // connections that at the stop did not take all that was queued
 
 	idleTimer evloop.TimerID // while there is no client and exit_idle is set
+	strays    bool           // descriptors came that nobody here reads from
 }
 
 // New prepares everything that can go wrong: limits, services, sockets. The

@@ -38,8 +38,10 @@ func (d *Daemon) rested() {
 	d.loop.Cancel(d.idleTimer)
 	after := d.cfg.Limits.ExitIdle
 	// A managed process never binds, so all of its sockets stay open without
-	// it. One that was started by hand would just be gone.
-	if after == 0 || !d.env.Managed || d.clients > 0 || d.life.phase == stopping {
+	// it. One that was started by hand would just be gone. Whoever waits at a
+	// socket that no service wants would have the manager start the next process
+	// as soon as this one has gone, and so on every second.
+	if after == 0 || !d.env.Managed || d.strays || d.clients > 0 || d.life.phase == stopping {
 		return
 	}
 	d.idleTimer = d.loop.Schedule(evloop.Timer{Deadline: d.loop.Now().Add(after), Kind: timerIdle, Handler: d})

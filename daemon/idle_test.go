@@ -46,17 +46,32 @@ func newManager(t *testing.T) *manager {
 // activate makes a daemon that serves echo on the socket and leaves after idle.
 func (m *manager) activate(t *testing.T, idle time.Duration, ready func()) *Daemon {
 	t.Helper()
+	return m.start(t, idle, ready, m.inherited(t))
+}
+
+// dup is the listener as a process gets it.
+func (m *manager) dup(t *testing.T) int {
+	t.Helper()
 	fd, err := unix.FcntlInt(uintptr(m.fd), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return fd
+}
+
+// inherited is what a process gets from the manager.
+func (m *manager) inherited(t *testing.T) systemd.Inherited {
+	t.Helper()
+	sock := systemd.Socket{FD: m.dup(t), Name: "echo", Family: unix.AF_UNIX, Type: unix.SOCK_STREAM, Addr: m.path}
+	return systemd.Inherited{Activated: true, Sockets: []systemd.Socket{sock}}
+}
+
+// start is activate with what the process gets.
+func (m *manager) start(t *testing.T, idle time.Duration, ready func(), in systemd.Inherited) *Daemon {
+	t.Helper()
 	cfg := parse(t, fmt.Sprintf("[service.echo]\nkind='echo'\nlisten=['%s']\n", m.path))
 	cfg.Limits.ExitIdle = idle // below what a file may say: tests are in a hurry
-	sock := systemd.Socket{FD: fd, Name: "echo", Family: unix.AF_UNIX, Type: unix.SOCK_STREAM, Addr: m.path}
-	d, err := New(cfg, Env{
-		Log: slog.New(slog.DiscardHandler), Managed: true, Ready: ready,
-		Inherited: systemd.Inherited{Activated: true, Sockets: []systemd.Socket{sock}},
-	})
+	d, err := New(cfg, Env{Log: slog.New(slog.DiscardHandler), Managed: true, Ready: ready, Inherited: in})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -204,6 +219,34 @@ func (input) Data(_ *evloop.Conn, p []byte) int { return len(p) }
 func (input) EOF(*evloop.Conn)                  {}
 func (input) Drained(*evloop.Conn)              {}
 func (input) Closed(_ *evloop.Conn, _ error)    {}
+
+// TestExitIdleStrays: a process that was handed a socket of no service, or what
+// is no listening socket, stays: its manager would start it again at once for
+// who waits there.
+func TestExitIdleStrays(t *testing.T) {
+	for name, add := range map[string]func(*systemd.Inherited){
+		"nothing else": func(*systemd.Inherited) {},
+		"a socket of no service": func(in *systemd.Inherited) {
+			in.Sockets = append(in.Sockets, systemd.Socket{FD: newManager(t).dup(t), Name: "nobody", Addr: "/nobody"})
+		},
+		"what is no listener": func(in *systemd.Inherited) {
+			in.Rejected = append(in.Rejected, systemd.Rejected{Name: "fifo", Reason: "not a socket"})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := newManager(t)
+			in := m.inherited(t)
+			add(&in)
+			d := m.start(t, time.Hour, nil, in)
+			d.life.phase = ready
+			d.rested()
+			if got, want := d.loop.Stats().Timers, len(in.Sockets)+len(in.Rejected) == 1; got == 1 != want {
+				t.Errorf("%d timers, want one: %t", got, want)
+			}
+			d.release()
+		})
+	}
+}
 
 // TestExitIdleTimer: the time begins at READY, for a client may have left
 // before; it is not measured where the option is off, or where the process has

@@ -127,6 +127,7 @@ func (e Env) relevant(cfg *config.Config) *config.Config {
 func (d *Daemon) inherit(in systemd.Inherited) {
 	d.log.rejected(in.Rejected)
 	claims, extra := assign(d.cfg.Services, in.Sockets)
+	d.strays = len(extra)+len(in.Rejected) > 0
 	for _, c := range claims {
 		if !c.listed {
 			d.log.unlistedSocket(c.service.Name, c.socket.Addr)

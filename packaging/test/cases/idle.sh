@@ -31,6 +31,21 @@ for pause in 0.9 0.95 0.98 0.99 1.0 1.0 1.01 1.02 1.03 1.05 1.1 1.2 1.0 1.0 1.0;
 done
 claim "nobody was lost" not test -s /run/lost
 claim "it has ended and started several times" below 3 "$(starts)"
+
+# Who waits at a socket that no service wants does not have it start each second.
+printf '[Socket]\nListenStream=127.0.0.1:1070\nService=penstock.service\n' >/etc/systemd/system/penstock-strange.socket
+systemctl daemon-reload
+claim "it has ended" eventually 10 state_is penstock.service inactive
+systemctl start penstock-strange.socket
+before=$(starts)
+exec 7<>/dev/tcp/127.0.0.1/1070
+sleep 10
+claim "started once for who waits at a strange socket" is $(($(starts) - before)) 1
+exec 7>&-
+systemctl stop penstock-strange.socket
+rm /etc/systemd/system/penstock-strange.socket
+systemctl daemon-reload
+
 claim "sockets live" state_is penstock-lancelot.socket active
 claim "nothing failed" is "$(systemctl --failed --no-legend --plain)" ""
 done_claiming

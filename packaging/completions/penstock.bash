@@ -11,7 +11,8 @@ _penstock() {
 	else
 		case ${COMP_WORDS[1]} in
 		run | check | units | reload) mapfile -t COMPREPLY < <(compgen -W '-c -h' -- "$current") ;;
-		apply | version) mapfile -t COMPREPLY < <(compgen -W '-h' -- "$current") ;;
+		apply) mapfile -t COMPREPLY < <(compgen -W '-k -h' -- "$current") ;;
+		version) mapfile -t COMPREPLY < <(compgen -W '-h' -- "$current") ;;
 		esac
 	fi
 }

@@ -18,7 +18,7 @@ import (
 	"penstock/daemon/internal/unit"
 )
 
-const aboutApply = `usage: penstock apply
+const aboutApply = `usage: penstock apply [-k]
 
 Puts ` + defaultConfig + ` and conf.d/*.toml beside it in force on
 a machine where systemd holds the sockets: checks the files, runs daemon-reload,
@@ -26,10 +26,14 @@ restarts the sockets that have changed together with the service, stops those
 that were removed, and looks whether every port listens. Ports that did not
 change stay open. Exit status 78, and nothing is touched, when there is a
 mistake; 1 when something does not listen in the end.
+
+With -k no port that is served is closed, not even for a moment: only what
+listens nowhere is opened, and what is left to do is written to standard error.
 `
 
 func applyFile(p process, args []string) int {
 	flags := flag.NewFlagSet("apply", flag.ContinueOnError)
+	keep := flags.Bool("k", false, "")
 	if status, ok := p.parse(flags, aboutApply, args); !ok {
 		return status
 	}
@@ -48,7 +52,7 @@ func applyFile(p process, args []string) int {
 		fmt.Fprintln(p.stderr, err)
 		return exitConfig
 	}
-	a := apply.Applier{Root: p.root, Source: source, Out: p.stdout}
+	a := apply.Applier{Root: p.root, Source: source, Out: p.stdout, Keep: *keep, Left: p.stderr}
 	if err := a.Run(cfg); err != nil {
 		fmt.Fprintln(p.stderr, "penstock apply:", err)
 		return exitFailed

@@ -31,7 +31,7 @@ const usage = `usage: penstock COMMAND [ARGUMENTS]
   run [-c FILE]     serve; without a file, a built-in example on loopback
   check [-c FILE]   report every mistake in the configuration
   units [-c FILE]   print the systemd units that the configuration makes
-  apply             put the changed configuration in force, sockets included
+  apply [-k]        put the changed configuration in force, sockets included
   reload [-c FILE]  have the running daemon read its files again
   version           print the version
 

@@ -24,6 +24,11 @@ type Applier struct {
 	Root   string    // "/", but for tests
 	Source string    // the main configuration file, which the generator reads too
 	Out    io.Writer // what was done, a line each
+
+	// Keep closes no port that is served: it opens what is deaf, and writes to
+	// Left, a line each, what another Run without it has left to do.
+	Keep bool
+	Left io.Writer
 }
 
 // generatorFolder is systemd.generator(7)'s first folder.
@@ -70,8 +75,13 @@ func (a *Applier) Run(cfg *config.Config) error {
 	if err := a.carryOut(p); err != nil {
 		return err
 	}
+	for _, name := range slices.Sorted(maps.Keys(p.left)) {
+		if p.left[name] != added { // most likely opened just now, as the file has it
+			fmt.Fprintf(a.Left, "%s: %s, left open as it was\n", name, p.left[name])
+		}
+	}
 	faulty, err := a.settle(p.restart, want)
-	return errors.Join(err, a.remember(before, now, faulty))
+	return errors.Join(err, a.remember(before, now, slices.AppendSeq(faulty, maps.Keys(p.left))))
 }
 
 func (a *Applier) say(format string, args ...any) { fmt.Fprintf(a.Out, format+"\n", args...) }
@@ -90,13 +100,13 @@ func (a *Applier) applied() ([]unit.File, error) {
 	return unit.Read(folder)
 }
 
-// remember keeps the units for the next time. What is at fault was not opened
-// and stays as it was.
-func (a *Applier) remember(before, now []unit.File, faulty []string) error {
-	isFaulty := func(f unit.File) bool { return slices.Contains(faulty, f.Name) }
-	files := slices.DeleteFunc(slices.Clone(now), isFaulty)
+// remember keeps the units for the next time. Those that were not opened, as
+// they are at fault or left, stay as they were.
+func (a *Applier) remember(before, now []unit.File, unopened []string) error {
+	stays := func(f unit.File) bool { return slices.Contains(unopened, f.Name) }
+	files := slices.DeleteFunc(slices.Clone(now), stays)
 	for _, f := range before {
-		if isFaulty(f) {
+		if stays(f) {
 			files = append(files, f)
 		}
 	}
@@ -140,6 +150,7 @@ func (a *Applier) observe(want wanted) (h host, err error) {
 	if err != nil {
 		return h, err
 	}
+	h.keep = a.Keep
 	h.units = make(map[string]systemctl.Unit, len(units))
 	for _, u := range units {
 		h.units[u.ID] = u

@@ -20,6 +20,7 @@ type host struct {
 	listeners listeners
 	manager   map[uint64]bool // sockets PID 1 holds; nil: it may not be asked
 	service   map[uint64]bool // sockets the service holds; nil: it does not run, or may not be asked
+	keep      bool            // no port that is served may be closed
 }
 
 // wanted are the socket units that should listen, by name; the text is that
@@ -33,9 +34,25 @@ func (h host) running() bool { return h.units[unit.Service].MainPID != 0 }
 // administrator's word is given by starting and stopping the target.
 func (h host) serving() bool { return h.units[unit.Target].Active == "active" }
 
-// fault says what is wrong with a socket that should listen, or "". A restart
-// cures every fault but one, a port that somebody else has.
+// serves reports whether clients of the socket are answered at one of its
+// addresses, or at least.
+func (h host) serves(name string) bool {
+	return slices.ContainsFunc(h.units[name].Listen, func(address string) bool {
+		inodes, _ := h.listeners.at(address)
+		return heldAny(h.manager, inodes) && (!h.running() || heldAny(h.service, inodes))
+	})
+}
+
+// fault says what is wrong with a socket that should listen, or "", and
+// whether it is to be restarted for it.
 func (h host) fault(name string) (fault string, curable bool) {
+	fault, curable = h.ailment(name)
+	return fault, curable && (fault == "" || !h.keep || !h.serves(name))
+}
+
+// ailment is fault without a thought of what a restart would close. It cures
+// everything but a port that somebody else has.
+func (h host) ailment(name string) (fault string, curable bool) {
 	u := h.units[name]
 	for _, address := range u.Listen {
 		inodes, _ := h.listeners.at(address)
@@ -102,30 +119,21 @@ type plan struct {
 	restart []string          // sockets and service, in one call
 	reload  bool              // the service is to read its files again
 	forget  []string          // failed units that are no more
+	left    map[string]string // why a socket should be restarted that is kept open
 }
 
 // decide compares the units with which the sockets were opened with those that
 // the generator has written now, and both with what the machine does.
 func decide(before, now []unit.File, want wanted, h host) plan {
-	p := plan{reasons: map[string]string{}}
+	p := plan{reasons: map[string]string{}, left: map[string]string{}}
 	was, is := texts(before), texts(now)
-	serving := h.serving()
 	for _, name := range slices.Sorted(maps.Keys(want)) {
-		old, known := was[name]
-		reason, curable := h.fault(name)
+		reason := h.reason(name, was, want[name])
 		switch {
-		case !curable:
-			continue // closing what it has would only make it worse
-		case !serving && h.units[name].Active != "active":
-			continue
-		case want[name] != "" && !known:
-			reason = "new"
-		case known && want[name] == "":
-			reason = "replaced by the administrator's"
-		case atStart(old) != atStart(want[name]):
-			reason = "changed"
-		}
-		if reason != "" {
+		case reason == "":
+		case h.keep && h.serves(name):
+			p.left[name] = reason
+		default:
 			p.reasons[name] = reason
 			p.restart = append(p.restart, name)
 		}
@@ -138,6 +146,29 @@ func decide(before, now []unit.File, want wanted, h host) plan {
 	})
 	p.decideService(h, limits, len(want))
 	return p
+}
+
+// added is the reason for a socket that was not there at the last apply.
+const added = "new"
+
+// reason says why a socket should be restarted that was opened with one of the
+// units in was and is to be as text says; "": it should not.
+func (h host) reason(name string, was map[string]string, text string) string {
+	old, known := was[name]
+	fault, curable := h.fault(name)
+	switch {
+	case !curable:
+		return "" // closing what it has would only make it worse
+	case !h.serving() && h.units[name].Active != "active":
+		return ""
+	case text != "" && !known:
+		return added
+	case known && text == "":
+		return "replaced by the administrator's"
+	case atStart(old) != atStart(text):
+		return "changed"
+	}
+	return fault
 }
 
 // orphan stops what was generated and is no more. A unit that has a file is

@@ -44,6 +44,8 @@ func with(h host, name string, change func(*systemctl.Unit)) host {
 	return h
 }
 
+func keeping(h host) host { h.keep = true; return h }
+
 func stopped(h host) host {
 	h = with(h, unit.Service, func(u *systemctl.Unit) { u.Active, u.MainPID = "inactive", 0 })
 	h.service = nil
@@ -199,6 +201,29 @@ func TestDecide(t *testing.T) {
 			plan{reload: true, restart: nil},
 		},
 		{
+			"keep: a changed socket that is served", generated, change(socketB, "b2"),
+			wanted{socketA: "a", socketB: "b2"},
+			keeping(well()),
+			plan{reload: true, left: map[string]string{socketB: "changed"}},
+		},
+		{
+			"keep: a changed socket that waits for the service to start", generated, change(socketB, "b2"),
+			wanted{socketA: "a", socketB: "b2"},
+			keeping(stopped(well())),
+			plan{left: map[string]string{socketB: "changed"}},
+		},
+		{
+			"keep: a moved socket, deaf since the daemon-reload", generated, change(socketB, "b2"),
+			wanted{socketA: "a", socketB: "b2"},
+			keeping(with(well(), socketB, func(u *systemctl.Unit) { u.Listen = []string{"127.0.0.1:7009"} })),
+			plan{restart: []string{socketB, unit.Service}, reasons: map[string]string{socketB: "changed"}},
+		},
+		{
+			"keep: one address is deaf, the other is not", generated, generated, both,
+			keeping(with(well(), socketB, func(u *systemctl.Unit) { u.Listen = append(u.Listen, "127.0.0.1:7009") })),
+			plan{reload: true},
+		},
+		{
 			"without a look at other processes a listener is enough", generated, generated, both,
 			func() host { h := well(); h.manager, h.service = nil, nil; return h }(),
 			plan{reload: true},
@@ -222,6 +247,9 @@ func TestDecide(t *testing.T) {
 			got := decide(before, now, tt.want, tt.host)
 			if tt.plan.reasons == nil {
 				tt.plan.reasons = map[string]string{}
+			}
+			if tt.plan.left == nil {
+				tt.plan.left = map[string]string{}
 			}
 			if diff := cmp.Diff(tt.plan, got, cmp.AllowUnexported(plan{})); diff != "" {
 				t.Errorf("-want +got:\n%s", diff)
@@ -259,6 +287,12 @@ func TestFaultsAfterARestart(t *testing.T) {
 			[]string{unit.Service},
 		},
 		{"that it does not run is no fault by itself", stopped(well()), nil, nil, nil},
+		{
+			"one of two addresses, and the other is to be kept",
+			keeping(with(well(), socketB, func(u *systemctl.Unit) { u.Listen = append(u.Listen, "127.0.0.1:7009") })), all,
+			[]string{"penstock-b.socket: does not listen on 127.0.0.1:7009"},
+			nil,
+		},
 		{
 			"a port that somebody else has is not tried again", taken, all,
 			[]string{"penstock-b.socket: 127.0.0.1:7001 is taken by another program"},

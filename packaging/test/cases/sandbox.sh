@@ -56,6 +56,12 @@ claim "a system call filter" is "$(sed -n 's/^Seccomp:\t*//p' "/proc/$pid/status
 claim "one thread of Go code" below "$(ls "/proc/$pid/task" | wc -l)" 12
 claim "no journal line about the sandbox" not eval "journal -o cat | grep -i 'penstock.*\(denied\|SIGSYS\|core dumped\)'"
 claim "/tmp is its own, and writable" eval "grep -E ' /tmp rw,nosuid,nodev.* - tmpfs ' /proc/$pid/mountinfo"
+# executable FOLDER: the process could run what it has written there.
+executable() { awk -v at="$1" '$5 == at { options = $6 } END { exit options ~ /noexec/ }' /proc/$pid/mountinfo; }
+for folder in / /tmp /var/tmp /dev/shm /run /run/penstock/private /var/lib/penstock; do
+	claim "$folder holds no programs" not executable $folder
+done
+claim "the daemon is one" executable /usr/bin/penstock
 claim "status folder" test -d /var/lib/penstock
 claim "the folder of the sockets is root's" is "$(stat -c %U /run/penstock)" root
 claim "stop" systemctl stop penstock.service

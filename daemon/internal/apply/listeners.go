@@ -54,7 +54,7 @@ func readListeners(root string) (listeners, error) {
 		}
 		s := bufio.NewScanner(f)
 		for s.Scan() {
-			if at, inode := parse(strings.Fields(s.Text()), s.Text()); at != "" {
+			if at, inode := parse(strings.Fields(s.Text()), s.Text()); at != "" && reachable(root, at) {
 				ls[at] = append(ls[at], inode)
 			}
 		}
@@ -65,6 +65,16 @@ func readListeners(root string) (listeners, error) {
 		}
 	}
 	return ls, nil
+}
+
+// reachable reports whether clients find the way: a socket of which somebody has
+// removed the file listens on, and nobody can connect to it.
+func reachable(root, at string) bool {
+	if at[0] != '/' {
+		return true
+	}
+	fi, err := os.Lstat(filepath.Join(root, at))
+	return err == nil && fi.Mode().Type() == fs.ModeSocket
 }
 
 // parseTCP returns "" for what does not listen, the heading included.

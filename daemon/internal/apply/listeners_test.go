@@ -26,23 +26,28 @@ func TestListenersOfTheKernel(t *testing.T) {
 	tests := []struct {
 		name    string
 		address unix.Sockaddr
-		listens bool
+		listens bool // and can be connected to
+		removed bool // the file
 	}{
-		{"IPv4", &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}, true},
-		{"IPv4 bound only", &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 2}}, false},
-		{"IPv6", &unix.SockaddrInet6{Addr: [16]byte{15: 1}}, true},
-		{"all addresses", &unix.SockaddrInet6{}, true},
-		{"path", &unix.SockaddrUnix{Name: path}, true},
-		{"abstract", &unix.SockaddrUnix{Name: abstract}, true},
-		{"path bound only", &unix.SockaddrUnix{Name: path + "2"}, false},
+		{"IPv4", &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}, true, false},
+		{"IPv4 bound only", &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 2}}, false, false},
+		{"IPv6", &unix.SockaddrInet6{Addr: [16]byte{15: 1}}, true, false},
+		{"all addresses", &unix.SockaddrInet6{}, true, false},
+		{"path", &unix.SockaddrUnix{Name: path}, true, false},
+		{"abstract", &unix.SockaddrUnix{Name: abstract}, true, false},
+		{"path without its file", &unix.SockaddrUnix{Name: path + "3"}, false, true},
+		{"path bound only", &unix.SockaddrUnix{Name: path + "2"}, false, false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			fd, inode := open(t, tt.address)
-			if tt.listens {
+			if tt.listens || tt.removed {
 				if err := unix.Listen(fd, 1); err != nil {
 					t.Fatal(err)
 				}
+			}
+			if tt.removed {
+				_ = os.Remove(path + "3")
 			}
 			ls, err := readListeners("/")
 			if err != nil {

@@ -6,12 +6,18 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // The rules here join several keys; what one key may hold by itself is said in
 // keys.go. A rule refuses what can only be a slip: a setting that would have
 // no effect although somebody relies on it, or one that no client could ever
 // see at work.
+
+// ownFolders are the packaged service's: the manager empties the first at each
+// stop, and the second is made anew by each apply. A socket in there would
+// listen on, at a path that is gone.
+var ownFolders = []string{"/run/penstock/private/", "/run/penstock/applied/"}
 
 // check reports what the keys of one service mean together.
 func (b *builder) check(d described, limits Limits) {
@@ -20,6 +26,11 @@ func (b *builder) check(d described, limits Limits) {
 	}
 	if _, ok := d.at["listen"]; !ok {
 		b.wrong(d.where("listen"), errors.New(`missing, want an array such as ["127.0.0.1:7000"]`))
+	}
+	for _, a := range d.Listen {
+		if i := slices.IndexFunc(ownFolders, func(f string) bool { return strings.HasPrefix(a.Path, f) }); i >= 0 {
+			b.wrong(d.where("listen"), fmt.Errorf("%q: what is in %s is removed while the socket listens", a.Text, ownFolders[i]))
+		}
 	}
 	if err := checkOverflow(d.Kind, d.Overflow); err != nil {
 		b.wrong(d.where("overflow"), err)

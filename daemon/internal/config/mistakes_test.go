@@ -74,6 +74,9 @@ func TestMistakes(t *testing.T) {
 		{"a bad address may be that of a Unix socket", "[service.x]\nkind = \"echo\"\nlisten = [\"7000\", \"/run/x/\"]\nallow_uid = [0]\n", []string{
 			`x.toml:3: service.x.listen: "/run/x/": is a directory`,
 		}},
+		{"a folder that is emptied", "[service.x]\nkind = \"echo\"\nlisten = [\"/run/penstock/x.sock\", \"/run//penstock/private/x.sock\"]\n", []string{
+			`x.toml:3: service.x.listen: "/run/penstock/private/x.sock": what is in /run/penstock/private/ is removed while the socket listens`,
+		}},
 		{"bad names", "[service.X]\nkind=\"echo\"\nlisten=[\"7001\"]\n[service.config-error]\nkind=\"echo\"\nlisten=[\"7002\"]\n[service.\"a\\nb\"]\nkind=\"echo\"\nlisten=[\"7003\"]\n", []string{
 			`x.toml:1: service.X: is not a name: want a lower-case letter, then up to 31 of a-z 0-9 _ -`,
 			`x.toml:4: service.config-error: is a name that a unit of the package has`,

@@ -24,6 +24,10 @@ claim "its socket is passed" eval "systemctl status penstock.service | grep -F '
 claim "its unix socket listens" test -S /run/penstock/added.sock
 claim "nothing is degraded" not eval "property penstock.service StatusText | grep degraded"
 
+rm /run/penstock/added.sock
+claim "apply after somebody has removed a unix socket" penstock apply
+claim "its unix socket is back" test -S /run/penstock/added.sock
+
 sed -i 's/127.0.0.1:1062/127.0.0.1:1063/' $config
 claim "apply with a moved service" penstock apply
 claim "it answers at the new port" is "$(ask 1063)" "added."

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"penstock/daemon/internal/config"
 	"penstock/daemon/internal/systemctl"
@@ -214,6 +215,7 @@ func (a *Applier) refusal(err error) error {
 // settle restarts the units in one call and looks whether all is well then;
 // if not, it tries what is not once more, and returns what is left.
 func (a *Applier) settle(restart []string, want wanted) (faulty []string, err error) {
+	began := time.Now()
 	for attempt := 1; ; attempt++ {
 		var restartErr error
 		if len(restart) > 0 {
@@ -231,12 +233,30 @@ func (a *Applier) settle(restart []string, want wanted) (faulty []string, err er
 			return nil, nil
 		}
 		if len(curable) == 0 || attempt == attempts {
+			for i, name := range faulty {
+				if slices.Contains(curable, name) {
+					faults[i] += because(h.units[name], began)
+				}
+			}
 			return faulty, errors.Join(errors.New(strings.Join(faults, "\n")), restartErr)
 		}
 		if restart = curable; !slices.Contains(restart, unit.Service) {
 			restart = append(restart, unit.Service)
 		}
 	}
+}
+
+// because says why a socket has failed: its Result is no more than "exit-code"
+// or "resources". The service has a status line for it.
+func because(u systemctl.Unit, since time.Time) string {
+	if u.Active != "failed" || u.ID == unit.Service {
+		return ""
+	}
+	said := systemctl.Complaint(u.ID, since)
+	if said == "" {
+		return ""
+	}
+	return ": " + said
 }
 
 // report says that all is well, and with what.

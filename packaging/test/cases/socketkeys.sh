@@ -59,4 +59,9 @@ claim "nothing is degraded" not eval "property penstock.service StatusText | gre
 claim "no line of a unit was ignored" not eval "journal -o cat _PID=1 | grep -iE 'run/systemd/generator/penstock.*(ignor|unknown|fail|invalid)'"
 claim "no complaint about a socket option" not eval "journal -o cat _PID=1 | grep -E 'penstock.*(failed: |not supported)'"
 claim "nothing failed" is "$(systemctl --failed --no-legend --plain)" ""
+
+sed -i 's/"board"/"nobodies"/' $config
+denied "apply with a group that is not there" penstock apply
+claim "names it" eval "penstock apply 2>&1 | grep -F 'group nobodies'"
+claim "the others answer" is "$(ask 1063)" "forms."
 done_claiming

@@ -69,6 +69,8 @@ first=$(pid)
 sleep $((slow > 1 ? 12 : 4))
 claim "a healthy one is left alone" is "$(pid)" "$first"
 kill -STOP "$first"
+# The signal stops one thread after the other; a client could still be answered.
+claim "it is stuck" eventually 5 not grep -q '^State:.[^Tt]' "/proc/$first/task/"*/status
 claim "a stuck one is replaced, and the client answered" eventually 12 answers 1060
 claim "it was another process" not is "$(pid)" "$first"
 

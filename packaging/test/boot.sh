@@ -6,7 +6,10 @@
 # Builds the package and its next version, boots a Debian and runs the cases in
 # it. A container costs two seconds, so in nspawn each case has its own; an
 # emulated machine costs half a minute, so there all share one, and those are
-# run that say "Boots: qemu" in their head.
+# run that say so in their head:
+#
+#	Boots: qemu         there as well
+#	Boots: qemu ARCH    there as well, in machines of ARCH
 #
 # A case is cases/NAME.sh: its head says in words what must hold. With
 # cases/NAME.offline, that runs first in the tree before it boots (nspawn only).
@@ -47,7 +50,7 @@ cases() {
 	elif [ "$kind" = nspawn ]; then
 		basename -s .sh "$here"/cases/*.sh
 	else
-		grep -l '^# Boots:.*qemu' "$here"/cases/*.sh | xargs basename -s .sh
+		grep -lE "^# Boots: qemu( $arch)?\$" "$here"/cases/*.sh | xargs basename -s .sh
 	fi
 }
 

@@ -133,7 +133,7 @@ nspawn-test: ## the packages on systemd 252 and 257 in containers (needs root)
 	packaging/test/boot.sh nspawn amd64 trixie
 
 .PHONY: boot-test
-boot-test: nspawn-test ## also on an emulated arm64 board
+boot-test: nspawn-test ## also on an emulated arm64 board, the event loop on its kernel
 	packaging/test/boot.sh qemu arm64 bookworm
 
 .PHONY: boot-test-all

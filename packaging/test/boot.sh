@@ -10,6 +10,7 @@
 #
 #	Boots: qemu         there as well
 #	Boots: qemu ARCH    there as well, in machines of ARCH
+#	Boots: only qemu    nowhere else: it is about the machine's kernel
 #
 # A case is cases/NAME.sh: its head says in words what must hold. With
 # cases/NAME.offline, that runs first in the tree before it boots (nspawn only).
@@ -48,10 +49,20 @@ cases() {
 	if [ $# != 0 ]; then
 		printf '%s\n' "$@"
 	elif [ "$kind" = nspawn ]; then
-		basename -s .sh "$here"/cases/*.sh
+		grep -L '^# Boots: only' "$here"/cases/*.sh | xargs basename -s .sh
 	else
-		grep -lE "^# Boots: qemu( $arch)?\$" "$here"/cases/*.sh | xargs basename -s .sh
+		grep -lE "^# Boots: (only )?qemu( $arch)?\$" "$here"/cases/*.sh | xargs basename -s .sh
 	fi
+}
+
+# tests builds the tests of the event loop for the case that runs them there.
+tests() {
+	local goarch goarm package
+	read -r goarch goarm < <(awk -v name="$row" '$1 == name { print $3, $4 }' "$root/cross/targets")
+	for package in evloop evloop/internal/uring; do
+		(cd "$root" && CGO_ENABLED=0 GOOS=linux GOARCH=$goarch GOARM=${goarm#-} \
+			go test -c -ldflags '-s -w' -o "$work/payload/$(basename $package).test" "./$package")
+	done
 }
 
 # contain runs one case in a container and keeps what it says.
@@ -73,6 +84,7 @@ contain() {
 }
 
 mapfile -t names < <(cases "$@")
+case " ${names[*]} " in *" kernel "*) tests ;; esac
 if [ "$kind" != nspawn ]; then
 	[ "$kind" = qemu ] || export BOARD=$kind
 	"$here/qemu.sh" "$arch" "$suite" "$work/payload" "${names[@]}"

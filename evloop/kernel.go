@@ -9,13 +9,16 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"penstock/evloop/internal/uring"
 )
 
-// kernel is the seam between the epoll back end and the system: every call
-// that the back end makes while it serves goes through one of these methods.
-// sim is nil in production, so each is a compare, a branch that is never
-// taken and a direct call. An interface in its place would make every system
-// call an indirect one and keep the arguments on the heap.
+// kernel is the seam between the back ends and the system: every call that
+// they make while they serve goes through one of these methods, except
+// io_uring_enter, whose seam is in package uring. sim is nil in production, so
+// each is a compare, a branch that is never taken and a direct call. An
+// interface in its place would make every system call an indirect one and keep
+// the arguments on the heap.
 //
 // Calls on a socket with MSG_DONTWAIT cannot block and use RawSyscall, which
 // skips the scheduler's bookkeeping: a quarter of the CPU of an echo. What
@@ -44,6 +47,11 @@ type simulation struct {
 	socketErr  func(fd int) unix.Errno
 	finished   func(fd int) bool
 	closeReset func(fd int, reset bool)
+
+	// For the ring only.
+	ring    func(count, size int) *uring.Ring
+	poll    func(fd int) int16
+	closeFD func(fd int, reset bool)
 }
 
 func (k *kernel) now() Time {
@@ -260,14 +268,38 @@ func (k *kernel) close(fd int, reset bool) {
 		return
 	}
 	unix.EpollCtl(k.epfd, unix.EPOLL_CTL_DEL, fd, nil)
-	closeFD(fd, reset)
+	k.closeFD(fd, reset)
 }
 
 // closeFD closes a descriptor that epoll does not know.
-func closeFD(fd int, reset bool) {
+func (k *kernel) closeFD(fd int, reset bool) {
+	if k.sim != nil {
+		k.sim.closeFD(fd, reset)
+		return
+	}
 	if reset {
 		// A zero linger time is the one that does not block: close sends RST.
 		unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 	}
 	unix.Close(fd) // Linux has freed the number even when it reports EINTR (close(2))
+}
+
+// poll asks poll(2) about the input of a connection.
+func (k *kernel) poll(fd int32) int16 {
+	if k.sim != nil {
+		return k.sim.poll(int(fd))
+	}
+	p := [...]unix.PollFd{{Fd: fd, Events: unix.POLLIN | unix.POLLRDHUP}}
+	if n, err := unix.Poll(p[:], 0); n <= 0 || err != nil {
+		return 0
+	}
+	return p[0].Revents
+}
+
+// ring makes the queues and buffers of the ring.
+func (k *kernel) ring(count, size int) (*uring.Ring, error) {
+	if k.sim != nil {
+		return k.sim.ring(count, size), nil
+	}
+	return uring.New(count, size)
 }

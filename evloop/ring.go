@@ -84,7 +84,7 @@ func newRing(l *Loop, memory int) (*ring, error) {
 	for 2*count*ringBuffer <= min(memory, maxRingMemory) {
 		count *= 2
 	}
-	r, err := uring.New(count, ringBuffer)
+	r, err := l.ep.k.ring(count, ringBuffer)
 	if err != nil {
 		return nil, err
 	}
@@ -159,7 +159,7 @@ func (u *ring) end(c *Conn) {
 	if c.flags&flagDetached != 0 {
 		u.takeBack(c)
 	} else {
-		closeFD(int(c.fd), c.flags&flagReset != 0 && c.kind&kindTCP != 0)
+		u.l.ep.k.closeFD(int(c.fd), c.flags&flagReset != 0 && c.kind&kindTCP != 0)
 	}
 	s = &u.streams[c.slot]
 	u.release(c, s)

@@ -317,13 +317,7 @@ func (u *ring) finish(c *Conn, end int32) {
 func (u *ring) more(c *Conn) bool { return u.polls(c) != 0 }
 
 // polls asks poll(2) about c's input.
-func (u *ring) polls(c *Conn) int16 {
-	p := [...]unix.PollFd{{Fd: c.fd, Events: unix.POLLIN | unix.POLLRDHUP}}
-	if n, err := unix.Poll(p[:], 0); n <= 0 || err != nil {
-		return 0
-	}
-	return p[0].Revents
-}
+func (u *ring) polls(c *Conn) int16 { return u.l.ep.k.poll(c.fd) }
 
 // takeBack moves what has left the kernel for c, but was not delivered, to the
 // kept input, where it is carried along with the connection.

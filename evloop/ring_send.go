@@ -20,6 +20,7 @@ type batch struct {
 	sends  []send
 	arena  []byte // mapped
 	used   int
+	most   int // of the arena: all of it, unless a test leaves less
 	pinner runtime.Pinner
 
 	shared *Message // the last one that was copied whole,
@@ -42,6 +43,7 @@ const (
 )
 
 func (b *batch) open() (err error) {
+	b.most = arenaSize
 	b.arena, err = unix.Mmap(-1, 0, arenaSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
 	return os.NewSyscallError("mmap", err)
 }
@@ -56,7 +58,7 @@ func (b *batch) done(number uint32, res int32) {
 }
 
 // full reports whether the next send may find no room.
-func (b *batch) full() bool { return b.used+max(copyMost, iovecsSize)+8 > arenaSize }
+func (b *batch) full() bool { return b.used+max(copyMost, iovecsSize)+8 > b.most }
 
 // take returns the offset of n aligned bytes of the arena.
 func (b *batch) take(n int) int {

@@ -188,25 +188,31 @@ func (u *ring) next() *uring.SQE {
 	return e
 }
 
-// submit hands over all that is staged and takes what has completed. The
-// kernel may run short of memory on the way, or want its completions to be
-// taken first; it is asked again then.
+// submit hands over all that is staged and takes what has completed.
 func (u *ring) submit() {
 	const patient = 1000
 	for range patient {
 		errno := u.r.Submit()
 		u.drain()
-		switch errno {
-		case 0, unix.EINTR, unix.EAGAIN, unix.EBUSY, unix.ENOMEM:
-			if u.r.Staged() == 0 && !u.r.Overflowed() {
-				return
-			}
-		default:
+		switch {
+		case !passes(errno):
 			u.failed = os.NewSyscallError("io_uring_enter", errno)
+			return
+		case u.r.Staged() == 0 && !u.r.Overflowed():
 			return
 		}
 	}
 	u.failed = os.NewSyscallError("io_uring_enter", unix.EBUSY)
+}
+
+// passes reports whether an enter that ended with errno is worth another: the
+// kernel may run short of memory, or want its completions to be taken first.
+func passes(errno unix.Errno) bool {
+	switch errno {
+	case 0, unix.ETIME, unix.EINTR, unix.EAGAIN, unix.EBUSY, unix.ENOMEM:
+		return true
+	}
+	return false
 }
 
 // drain takes what has completed. Results of sends are noted at once; the rest
@@ -248,9 +254,7 @@ func (u *ring) wait(timeout Time) error {
 		if t := l.patience(); t >= 0 {
 			d = t.Sub(0)
 		}
-		switch errno := u.r.Wait(d); errno {
-		case 0, unix.ETIME, unix.EINTR, unix.EAGAIN, unix.EBUSY:
-		default:
+		if errno := u.r.Wait(d); !passes(errno) {
 			u.failed = os.NewSyscallError("io_uring_enter", errno)
 		}
 		u.drain()

@@ -96,6 +96,7 @@ func (u *ring) completed(t tag, ev uring.CQE, n int) {
 	for {
 		if ev.Flags&uring.FlagMore == 0 {
 			s.receives = recvIdle
+			c.flags |= flagReadable // until the next: who lingers must come by it
 		}
 		switch {
 		case ev.Res <= 0:

@@ -61,3 +61,25 @@ func TestRingSleepsInSpiteOfShortage(t *testing.T) {
 		t.Error("the loop did not sleep")
 	}
 }
+
+// A client asks one question, is answered and told goodbye. Its first receive
+// is a single one and is used up then: without another the peer's FIN was not
+// seen, and the connection lingered for its whole second.
+func TestRingSeesFINOfWhoIsAnsweredOnce(t *testing.T) {
+	r := newRingRig(t)
+	r.onData = func(c *Conn, b []byte) int {
+		c.Write(b)
+		c.CloseAfterFlush(patience, nil)
+		return len(b)
+	}
+	c, p := r.tcp()
+	p.write("question")
+	r.gets(p, []byte("question"))
+	p.shut()
+	arrives(t, int(c.fd), unix.POLLRDHUP)
+	start := r.l.Now()
+	r.ends(c, nil)
+	if d := r.l.Now().Sub(start); d >= lingerTime/2 {
+		t.Errorf("ended %v after the peer's FIN", d)
+	}
+}

@@ -291,6 +291,8 @@ func (u *ring) receive(c *Conn) {
 		u.finish(c, s.end)
 	case c.flags&flagBroken != 0 && !u.more(c):
 		u.l.broken(c, c.reason) // all that came before the failure is delivered
+	case s.receives == recvIdle && s.bulk && u.budget(s) < u.l.readBudget:
+		c.makeReady() // epoll would begin with a budget of its own
 	case s.receives == recvIdle && s.bulk:
 		u.leave(c, s)
 	case s.receives == recvIdle:

@@ -83,3 +83,20 @@ func TestRingSeesFINOfWhoIsAnsweredOnce(t *testing.T) {
 		t.Errorf("ended %v after the peer's FIN", d)
 	}
 }
+
+// The turn in which a connection turns out to be bulk is still the ring's:
+// left to epoll at once, it was read a second budget in it.
+func TestRingLeavesWithinTheBudget(t *testing.T) {
+	r := newRingRig(t)
+	const budget = ringBuffer + 1
+	r.use(Config{ReadBudget: budget})
+	c, p := r.unix()
+	p.write(string(make([]byte, 10*budget)))
+	for before := uint64(0); before < 10*budget; before = c.BytesIn() {
+		r.l.Post(func() {}) // has epoll asked behind the receive
+		r.turn()
+		if n := c.BytesIn() - before; n > budget {
+			t.Fatalf("%d bytes read in a turn, budget %d", n, budget)
+		}
+	}
+}

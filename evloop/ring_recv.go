@@ -311,8 +311,11 @@ func (u *ring) finish(c *Conn, end int32) {
 	}
 	gone := u.polls(c)&(unix.POLLHUP|unix.POLLERR) != 0
 	u.l.ended(c, gone)
-	if c.state < stateDead {
-		u.watch(c, &u.streams[c.slot], watchGone)
+	if c.state >= stateDead {
+		return
+	}
+	if err := u.watch(c, &u.streams[c.slot], watchGone); err != nil {
+		u.l.broken(c, err)
 	}
 }
 

@@ -228,13 +228,15 @@ func (u *ring) results() {
 func (u *ring) awaitRoom(c *Conn) {
 	s := &u.streams[c.slot]
 	c.flags |= flagArmed
-	u.watch(c, s, watchRoom)
+	if err := u.watch(c, s, watchRoom); err != nil {
+		c.fail(err)
+	}
 }
 
 // watch registers c with epoll for what, if it is not already.
-func (u *ring) watch(c *Conn, s *stream, what watchFor) {
+func (u *ring) watch(c *Conn, s *stream, what watchFor) error {
 	if s.watch >= what {
-		return
+		return nil
 	}
 	mask := uint32(edge)
 	if what == watchRoom {
@@ -247,11 +249,10 @@ func (u *ring) watch(c *Conn, s *stream, what watchFor) {
 	} else {
 		err = k.epollMod(int(c.fd), mask, t)
 	}
-	if err != nil {
-		c.fail(err)
-		return
+	if err == nil {
+		s.watch = what
 	}
-	s.watch = what
+	return err
 }
 
 // ready serves what epoll reports of a connection of the ring: room, and the

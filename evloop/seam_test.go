@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"penstock/evloop/internal/uring"
 )
 
 // throughSeam returns a loop whose system calls are real ones, made by the
@@ -40,6 +42,15 @@ func throughSeam(t *testing.T, cfg Config, change func(*simulation)) *Loop {
 		socketErr:  k.socketErr,
 		finished:   func(fd int) bool { return k.finished(conn(fd)) },
 		closeReset: k.close,
+		poll:       func(fd int) int16 { return k.poll(int32(fd)) },
+		closeFD:    k.closeFD,
+		ring: func(count, size int) *uring.Ring {
+			r, err := k.ring(count, size)
+			if err != nil {
+				t.Skipf("this kernel refuses: %v", err)
+			}
+			return r
+		},
 	}
 	if change != nil {
 		change(sim)

@@ -3,6 +3,7 @@
 package evloop
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -98,5 +99,29 @@ func TestRingLeavesWithinTheBudget(t *testing.T) {
 		if n := c.BytesIn() - before; n > budget {
 			t.Fatalf("%d bytes read in a turn, budget %d", n, budget)
 		}
+	}
+}
+
+// The peer has sent FIN, and epoll, which is to tell when it is gone for good,
+// refuses the connection. That ends it, and Closed comes at once.
+func TestRingClosesWhomEpollRefuses(t *testing.T) {
+	skipWithoutRing(t)
+	refused := -1
+	l := throughSeam(t, Config{Backend: IOUring}, func(s *simulation) {
+		epollCtl := s.epollCtl
+		s.epollCtl = func(op, fd int, events uint32, data token) error {
+			if fd == refused {
+				return unix.ENOSPC
+			}
+			return epollCtl(op, fd, events, data)
+		}
+	})
+	r := newRig(t, func(Config) *Loop { return l })
+	c, p := r.unix()
+	refused = c.FD()
+	p.shut()
+	r.until("EOF", func() bool { return r.of(c).eof })
+	if !r.of(c).closed || !errors.Is(r.of(c).err, unix.ENOSPC) {
+		t.Errorf("closed: %v (%v), want %v", r.of(c).closed, r.of(c).err, unix.ENOSPC)
 	}
 }

@@ -133,11 +133,12 @@ func (u *ring) open(c *Conn) error {
 		u.streams = append(u.streams, stream{})
 	}
 	u.streams[c.slot] = stream{}
-	u.arm(c)
-	if c.flags&flagArmed != 0 { // restored with output
-		c.flags &^= flagArmed
-		u.send(c)
+	if c.flags&flagArmed != 0 { // restored with output, which must not go before Restored has agreed
+		if err := u.watch(c, &u.streams[c.slot], watchRoom); err != nil {
+			return err
+		}
 	}
+	u.arm(c)
 	return nil
 }
 

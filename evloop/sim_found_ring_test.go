@@ -3,6 +3,7 @@
 package evloop
 
 import (
+	"bytes"
 	"errors"
 	"testing"
 	"time"
@@ -123,5 +124,51 @@ func TestRingClosesWhomEpollRefuses(t *testing.T) {
 	r.until("EOF", func() bool { return r.of(c).eof })
 	if !r.of(c).closed || !errors.Is(r.of(c).err, unix.ENOSPC) {
 		t.Errorf("closed: %v (%v), want %v", r.of(c).closed, r.of(c).err, unix.ENOSPC)
+	}
+}
+
+// A refuser is not to be restored: it has a message to add first, and finds
+// the queue full.
+type refuser struct{ *probe }
+
+var errRefused = errors.New("refused")
+
+func (*refuser) Dropped(*Conn, int, int) {}
+
+func (*refuser) Saved(*Conn) ([]byte, error) { return nil, nil }
+
+func (*refuser) Restored(c *Conn, _ []byte) error {
+	c.SetOptions(&Options{Queue: 1, Overflow: DropNewest})
+	c.Write([]byte("more"))
+	return errRefused
+}
+
+// A Restore that fails has not touched the connection: what was saved is as
+// good as before. The ring sent of its output, which then came twice.
+func TestRingSendsNothingBeforeRestored(t *testing.T) {
+	r := newRingRig(t)
+	ours, p := socketPair(t, unix.SOCK_STREAM)
+	c, err := r.l.Add(ours, &refuser{r.probe}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	written := r.stick(c)
+	var fd int
+	var saved []byte
+	r.do(func() { fd, saved, err = c.Detach() })
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := p.read()
+	if _, err := r.l.Restore(fd, &refuser{r.probe}, nil, saved); !errors.Is(err, errRefused) {
+		t.Fatalf("Restore: %v, want %v", err, errRefused)
+	}
+	r.turn()
+	if _, err := r.l.Restore(fd, r.probe, nil, saved); err != nil {
+		t.Fatal(err)
+	}
+	r.spin("all output", func() bool { got = append(got, p.read()...); return len(got) >= len(written) })
+	if !bytes.Equal(got, written) {
+		t.Errorf("peer got %d bytes, want %d; they agree on the first %d", len(got), len(written), commonPrefix(got, written))
 	}
 }

@@ -133,12 +133,21 @@ func (u *ring) open(c *Conn) error {
 		u.streams = append(u.streams, stream{})
 	}
 	u.streams[c.slot] = stream{}
-	if c.flags&flagArmed != 0 { // restored with output, which must not go before Restored has agreed
-		if err := u.watch(c, &u.streams[c.slot], watchRoom); err != nil {
-			return err
-		}
+	// What is restored may be at the end of its input already, and may have
+	// output, which must not go before Restored has agreed.
+	what := watchNone
+	if c.flags&flagEOF != 0 {
+		what = watchGone
 	}
-	u.arm(c)
+	if c.flags&flagArmed != 0 {
+		what = watchRoom
+	}
+	if err := u.watch(c, &u.streams[c.slot], what); err != nil {
+		return err
+	}
+	if c.flags&flagEOF == 0 {
+		u.arm(c)
+	}
 	return nil
 }
 

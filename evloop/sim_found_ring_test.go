@@ -172,3 +172,26 @@ func TestRingSendsNothingBeforeRestored(t *testing.T) {
 		t.Errorf("peer got %d bytes, want %d; they agree on the first %d", len(got), len(written), commonPrefix(got, written))
 	}
 }
+
+// A connection is restored whose peer had sent FIN before. Nothing can be
+// received from it any more, so epoll has to tell when the peer is gone.
+func TestRingSeesTheEndOfWhoIsRestoredAfterFIN(t *testing.T) {
+	r := newRingRig(t)
+	c, p := r.unix()
+	p.shut()
+	r.until("EOF", func() bool { return r.of(c).eof })
+	var fd int
+	var saved []byte
+	var err error
+	r.do(func() { fd, saved, err = c.Detach() })
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err = r.l.Restore(fd, r.probe, nil, saved)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.turn()
+	p.close()
+	r.ends(c, nil)
+}

@@ -48,7 +48,12 @@ func (b *batch) open() (err error) {
 	return os.NewSyscallError("mmap", err)
 }
 
-func (b *batch) close() { _ = unix.Munmap(b.arena) }
+// close follows that of the ring. Where an enter has failed for good there are
+// sends whose results nobody has seen.
+func (b *batch) close() {
+	b.pinner.Unpin()
+	_ = unix.Munmap(b.arena)
+}
 
 // done notes the result of a send.
 func (b *batch) done(number uint32, res int32) {

@@ -5,6 +5,7 @@ package evloop
 import (
 	"bytes"
 	"errors"
+	"runtime"
 	"testing"
 	"time"
 
@@ -26,6 +27,7 @@ func enteredBy(t *testing.T, enter func(k *uring.Kernel, wait bool) unix.Errno) 
 		now:      monotonic,
 		epollCtl: func(int, int, uint32, token) error { return nil },
 		ring:     func(count, size int) *uring.Ring { return uring.Simulate(k, 4, 4, count, size) },
+		closeFD:  func(int, bool) {},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -194,4 +196,42 @@ func TestRingSeesTheEndOfWhoIsRestoredAfterFIN(t *testing.T) {
 	r.turn()
 	p.close()
 	r.ends(c, nil)
+}
+
+// An enter fails for good while long output is pinned for it. The pins outlived
+// the loop, for which the garbage collector ends the process.
+func TestRingThatFailsLeavesNothingPinned(t *testing.T) {
+	t.Run("a loop that fails", failWithOutput)
+	for range 2 {
+		collected := make(chan bool)
+		runtime.SetFinalizer(new([64]byte), func(*[64]byte) { close(collected) })
+		runtime.GC()
+		<-collected // among the finalizers of this collection
+	}
+}
+
+func failWithOutput(t *testing.T) {
+	var l *Loop
+	broken := false
+	l = enteredBy(t, func(k *uring.Kernel, _ bool) unix.Errno {
+		if broken {
+			return unix.EBADF
+		}
+		takeAll(k, l.ring.r)
+		return 0
+	})
+	c, err := l.Add(1<<20, newProbe(t), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.turn(false); err != nil {
+		t.Fatal(err)
+	}
+	broken = true
+	c.Write(make([]byte, 2*copyMost))
+	l.enter()
+	l.leave()
+	if err := l.turn(false); !errors.Is(err, unix.EBADF) {
+		t.Errorf("turn: %v, want %v", err, unix.EBADF)
+	}
 }

@@ -312,8 +312,10 @@ func (u *ring) request(t tag) {
 }
 
 // serve reports everything that had come when the turn's enter returned, and
-// then gives the buffers back.
+// then gives the buffers back. Epoll is asked once, however often it
+// has had something new: it then tells all, and each connection has one budget in a turn.
 func (u *ring) serve() {
+	asked := false
 	for n := len(u.events); u.at < n; {
 		ev := u.events[u.at]
 		u.at++
@@ -328,7 +330,10 @@ func (u *ring) serve() {
 			if ev.Flags&uring.FlagMore == 0 {
 				u.todo = append(u.todo, t)
 			}
-			u.l.ep.poll()
+			if !asked {
+				asked = true
+				u.l.ep.poll()
+			}
 		}
 	}
 	u.r.Publish()

@@ -235,3 +235,40 @@ func failWithOutput(t *testing.T) {
 		t.Errorf("turn: %v, want %v", err, unix.EBADF)
 	}
 }
+
+// Two enters of a turn each say that epoll has something new. It was asked
+// twice, and gave a connection that it serves a second budget.
+func TestRingAsksEpollOnceInATurn(t *testing.T) {
+	skipWithoutRing(t)
+	asked := 0
+	l := throughSeam(t, Config{Backend: IOUring}, func(s *simulation) {
+		epollWait := s.epollWait
+		s.epollWait = func(evs []unix.EpollEvent, timeout Time) (int, unix.Errno) {
+			asked++
+			return epollWait(evs, timeout)
+		}
+	})
+	r := newRig(t, func(Config) *Loop { return l })
+	r.turn()
+	for range 2 {
+		fd, err := unix.Eventfd(1, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(fd)
+		if _, err := l.Watch(fd, unix.EPOLLIN, ignorer{}); err != nil {
+			t.Fatal(err)
+		}
+		l.ring.submit()
+	}
+	asked = 0
+	r.turn()
+	if asked != 1 {
+		t.Errorf("epoll was asked %d times in a turn, want once", asked)
+	}
+}
+
+// An ignorer is a WatchHandler.
+type ignorer struct{}
+
+func (ignorer) Ready(*Watch, uint32) {}

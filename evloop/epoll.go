@@ -125,14 +125,18 @@ func (e *epoll) dispatchAll(n int) {
 }
 
 // poll serves what is there, for a back end that waits elsewhere.
-func (e *epoll) poll() {
+func (e *epoll) poll() error {
 	for n := len(e.events); n == len(e.events); {
 		var errno unix.Errno
 		for n, errno = e.k.epollWait(e.events[:], 0); errno == unix.EINTR; {
 			n, errno = e.k.epollWait(e.events[:], 0) // the edge of the descriptor is spent
 		}
-		e.dispatchAll(max(n, 0))
+		if errno != 0 {
+			return os.NewSyscallError("epoll_pwait", errno)
+		}
+		e.dispatchAll(n)
 	}
+	return nil
 }
 
 func (e *epoll) dispatch(t token, events uint32) {

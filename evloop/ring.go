@@ -332,7 +332,9 @@ func (u *ring) serve() {
 			}
 			if !asked {
 				asked = true
-				u.l.ep.poll()
+				if err := u.l.ep.poll(); err != nil {
+					u.failed = err
+				}
 			}
 		}
 	}

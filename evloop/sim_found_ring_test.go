@@ -268,6 +268,20 @@ func TestRingAsksEpollOnceInATurn(t *testing.T) {
 	}
 }
 
+// Epoll that cannot be asked ends the loop, as it does without the ring. Its
+// events went by unseen, and with them every listener.
+func TestRingEndsWithoutEpoll(t *testing.T) {
+	skipWithoutRing(t)
+	l := throughSeam(t, Config{Backend: IOUring}, func(s *simulation) {
+		s.epollWait = func([]unix.EpollEvent, Time) (int, unix.Errno) { return -1, unix.EBADF }
+	})
+	defer l.Close()
+	l.Post(func() {})
+	if err := l.turn(true); !errors.Is(err, unix.EBADF) {
+		t.Errorf("turn: %v, want %v", err, unix.EBADF)
+	}
+}
+
 // An ignorer is a WatchHandler.
 type ignorer struct{}
 

@@ -258,20 +258,29 @@ func (u *ring) wait(timeout Time) error {
 	}
 	l := u.l
 	if u.at == len(u.events) && timeout != 0 && len(l.ready)+len(u.out) == 0 && u.failed == nil {
-		// Results of sends may have brought deadlines, and requests.
-		u.stage()
-		d := time.Duration(-1)
-		if t := l.patience(); t >= 0 {
-			d = t.Sub(0)
-		}
-		if errno := u.r.Wait(d); !passes(errno) {
-			u.failed = os.NewSyscallError("io_uring_enter", errno)
-		}
-		u.drain()
+		u.sleep()
 	}
 	l.now = l.ep.k.now()
 	u.serve()
 	return u.failed
+}
+
+// sleep waits for a completion until the loop's next deadline.
+func (u *ring) sleep() {
+	// Results of sends may have brought deadlines, and requests: so many that
+	// some are handed over in between, and have results already.
+	u.stage()
+	if u.at < len(u.events) || u.failed != nil {
+		return
+	}
+	d := time.Duration(-1)
+	if t := u.l.patience(); t >= 0 {
+		d = t.Sub(0)
+	}
+	if errno := u.r.Wait(d); !passes(errno) {
+		u.failed = os.NewSyscallError("io_uring_enter", errno)
+	}
+	u.drain()
 }
 
 // stage makes requests of what is to be done.

@@ -282,6 +282,53 @@ func TestRingEndsWithoutEpoll(t *testing.T) {
 	}
 }
 
+// An adder adds connections when another is closed.
+type adder struct {
+	*probe
+	n int
+}
+
+func (a *adder) Closed(c *Conn, err error) {
+	for ; a.n > 0; a.n-- {
+		if _, err := c.Loop().Add(1<<20+a.n, a.probe, nil); err != nil {
+			a.t.Error(err)
+		}
+	}
+}
+
+// The failure of a send has a handler add connections, more than one enter
+// takes, just before the loop sleeps. Some of their receives have a result
+// before it does, and it must not sleep on them.
+func TestRingDoesNotSleepOnResults(t *testing.T) {
+	var l *Loop
+	l = enteredBy(t, func(k *uring.Kernel, wait bool) unix.Errno {
+		if n := len(l.ring.events) - l.ring.at; wait && n > 0 {
+			t.Errorf("sleeps on %d completions", n)
+		}
+		for l.ring.r.Staged() > 0 && k.Room() > 0 {
+			switch e := k.Take(); e.Opcode {
+			case uring.OpSend:
+				k.Post(uring.CQE{UserData: e.UserData, Res: -int32(unix.EPIPE)})
+			case uring.OpRecv:
+				k.Post(uring.CQE{UserData: e.UserData, Res: -int32(unix.EINTR)})
+			}
+		}
+		return 0
+	})
+	c, err := l.Add(1<<20, &adder{newProbe(t), 9}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Write([]byte("farewell"))
+	c.CloseAfterFlush(time.Hour, nil)
+	l.enter()
+	l.leave()
+	l.ring.todo = l.ring.todo[:0] // what c and epoll have asked for is another story
+	if err := l.turn(true); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // An ignorer is a WatchHandler.
 type ignorer struct{}
 

@@ -333,3 +333,35 @@ func TestRingDoesNotSleepOnResults(t *testing.T) {
 type ignorer struct{}
 
 func (ignorer) Ready(*Watch, uint32) {}
+
+// A connection is paused when its peer sends much, and detached before the ring
+// has stopped receiving: with more input than was taken for possible, so that
+// Restore refused it.
+func TestRingDetachCarriesMuch(t *testing.T) {
+	r := newRingRig(t)
+	c, p := r.unix()
+	r.turn()
+	p.write("light\n")
+	r.until("input", func() bool { return c.BytesIn() > 0 })
+	c.Pause()
+	unix.SetsockoptInt(p.fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 4<<20)
+	sent := bytes.Repeat([]byte("0123456789"), 100_000)
+	sent = sent[:p.offer(sent)]
+	r.turn()
+	if n := len(r.l.ring.streams[c.slot].held); n <= len(r.l.rbuf) {
+		t.Skipf("only %d bytes are held", n)
+	}
+	fd, saved, err := c.Detach()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err = r.l.Restore(fd, r.probe, nil, saved)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Resume()
+	r.until("all of it", func() bool { return len(r.of(c).got) >= len(sent) })
+	if !bytes.Equal(r.of(c).got, sent) {
+		t.Errorf("got %d bytes, want %d; they agree on the first %d", len(r.of(c).got), len(sent), commonPrefix(r.of(c).got, sent))
+	}
+}

@@ -34,6 +34,11 @@ const (
 	savedRest     // the first message is the rest of one that has begun to go out
 )
 
+// savedInput is the most input that is carried along: what a handler has left,
+// and what a ring has received ahead of it, in all its buffers and again before
+// the receive has stopped.
+const savedInput = DefaultMaxInput + readSize + 2*maxRingMemory
+
 // ErrState means that a saved connection could not be read back.
 var ErrState = errors.New("evloop: damaged or foreign state of a connection")
 
@@ -192,7 +197,7 @@ func (r *record) decode(b []byte) error {
 	if len(r.messages) > 0 {
 		first = len(r.messages[0])
 	}
-	if d.bad || len(d.b) > 0 || len(r.in) > DefaultMaxInput+readSize || (r.off > 0 && r.off >= uint64(first)) {
+	if d.bad || len(d.b) > 0 || len(r.in) > savedInput || (r.off > 0 && r.off >= uint64(first)) {
 		return ErrState
 	}
 	return nil
@@ -213,7 +218,10 @@ func (r *record) apply(c *Conn) {
 		c.flags |= flagMark
 	}
 	c.reason = reasonOf(string(r.reason))
-	if len(r.in) > 0 {
+	if n := len(r.in); n > 0 {
+		if n > len(l.rbuf) { // it is shown in one piece, like all that was kept
+			l.rbuf = make([]byte, n)
+		}
 		l.store(c, r.in)
 		c.flags |= flagReplay // it may be complete: a pause can have held it back
 		c.makeReady()

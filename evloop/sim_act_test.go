@@ -3,6 +3,7 @@
 package evloop
 
 import (
+	"errors"
 	"slices"
 	"time"
 )
@@ -73,6 +74,9 @@ func (w *simWorld) detach(m *simConn) {
 		if _, err := w.l.Restore(fd, w, m, saved); err != nil {
 			w.k.trace("restore %d: %v", m.s.id, err)
 			m.s.broken = true
+			if errors.Is(err, ErrState) {
+				w.fail("what Detach of", m.s.id, "returned is no state:", len(saved), "bytes")
+			}
 			if !m.closed { // Restored was called, so Closed has to be
 				w.fail("restore of", m.s.id, "failed too late:", err)
 			}
@@ -167,17 +171,17 @@ func (w *simWorld) share() {
 
 // A simTimer is a timer that should expire.
 type simTimer struct {
-	id   TimerID
-	at   Time
-	kind int
-	conn *simConn
-	turn uint64 // in which it was armed
+	id    TimerID
+	at    Time
+	kind  int
+	conn  *simConn
+	armed Time // its l.Now
 }
 
 func (w *simWorld) schedule(m *simConn) {
 	w.serial++
 	t := Timer{Deadline: w.l.now + Time(w.rng.IntN(20)-4)*Time(time.Millisecond), Kind: w.serial, Handler: w}
-	s := simTimer{at: t.Deadline, kind: t.Kind, turn: w.l.stats.Turns}
+	s := simTimer{at: t.Deadline, kind: t.Kind, armed: w.l.now}
 	if m != nil && w.chance(2) {
 		t.Conn, s.conn = m.c.ID(), m
 	}

@@ -22,9 +22,16 @@ func (w *simWorld) check() {
 		w.fail(w.k.staleSent, "stale events sent, but", l.stats.StaleEvents, "recognised")
 	}
 	for _, t := range w.timers {
-		if t.at <= l.now && t.turn < l.stats.Turns {
+		if t.at <= l.now && t.armed < l.now {
 			w.fail("timer", t.kind, "is overdue")
 		}
+	}
+	if l.ring != nil {
+		if l.ring.failed != nil && w.k.faults.fatal {
+			return // the next turn says so, and until then nothing goes on
+		}
+		w.k.ring.look()
+		w.checkBuffers()
 	}
 	for c := range l.conns.all {
 		w.checkConn(c)
@@ -52,23 +59,13 @@ func (w *simWorld) check() {
 func (w *simWorld) checkConn(c *Conn) {
 	f, l, m := w.k.file("check", int(c.fd)), w.l, c.State.(*simConn)
 	ready := slices.Contains(l.ready, newToken(kindConn, c.slot, c.gen))
-	input := f.sock.hasInput() && c.flags&flagEOF == 0
-	serves := c.mayRead() || c.state == stateLingering
 	switch {
 	case c.state >= stateDead:
 		w.fail(f, "is dead and not buried")
 	case (c.flags&flagReady != 0) != ready:
 		w.fail(f, "is on the ready list:", ready)
-	case c.flags&flagEOF != 0 && f.sock.gone && !f.queued && c.mayRead() && !ready:
+	case c.flags&flagEOF != 0 && f.sock.gone && !f.queued && c.mayRead() && !ready && c.flags&flagOffered == 0:
 		w.fail(f, "has nobody at the other end and lives on")
-	case c.flags&flagBroken != 0 && !f.queued && c.mayRead() && !ready:
-		w.fail(f, "takes no output and lives on")
-	case c.kind.isStream() && m.s.read-m.readBefore > l.readBudget:
-		w.fail(f, "read", m.s.read-m.readBefore, "bytes in one turn")
-	case input && !f.queued && c.flags&flagReadable == 0:
-		w.fail(f, "has input that is forgotten")
-	case input && !f.queued && serves && !ready:
-		w.fail(f, "has input that nobody will read")
 	case c.flags&flagReplay != 0 && c.mayRead() && !ready:
 		w.fail(f, "has kept input that nobody will show")
 	case c.state == stateOpen && c.flags&flagDrained != 0 && !ready:
@@ -76,7 +73,14 @@ func (w *simWorld) checkConn(c *Conn) {
 	case len(c.in) > DefaultMaxInput && c.mayRead() && c.flags&flagReplay == 0:
 		w.fail(f, "keeps", len(c.in), "bytes of input")
 	}
-	m.readBefore = m.s.read
+	if w.ringed(c) {
+		w.checkReceive(c, f, ready)
+		w.checkSend(c, f)
+	} else {
+		w.checkInput(c, f, ready)
+		w.checkArmed(c, f)
+	}
+	m.readBefore, m.fresh = m.s.read, 0
 	w.checkOutput(c, f)
 	if at, ok := c.deadline(); ok {
 		if set, has := l.deadlines.when(c.slot); !has || set > at {
@@ -88,7 +92,36 @@ func (w *simWorld) checkConn(c *Conn) {
 	}
 }
 
-// checkOutput: OUT is armed if and only if the queue is not empty.
+// checkInput: the edge of input that the loop has not read is remembered.
+func (w *simWorld) checkInput(c *Conn, f *simFile, ready bool) {
+	m := c.State.(*simConn)
+	input := f.sock.hasInput() && c.flags&flagEOF == 0
+	switch {
+	case c.flags&flagBroken != 0 && !f.queued && c.mayRead() && !ready:
+		w.fail(f, "takes no output and lives on")
+	case c.kind.isStream() && m.s.read-m.readBefore > w.l.readBudget:
+		w.fail(f, "read", m.s.read-m.readBefore, "bytes in one turn")
+	case input && !f.queued && c.flags&flagReadable == 0:
+		w.fail(f, "has input that is forgotten")
+	case input && !f.queued && (c.mayRead() || c.state == stateLingering) && !ready:
+		w.fail(f, "has input that nobody will read")
+	}
+}
+
+// checkArmed: OUT is armed if and only if the queue is not empty.
+func (w *simWorld) checkArmed(c *Conn, f *simFile) {
+	armed := f.mask&unix.EPOLLOUT != 0
+	switch {
+	case armed != (c.flags&flagArmed != 0):
+		w.fail(f, "is armed:", armed, "but does not know")
+	case armed != (c.out.bytes > 0) && c.flags&flagBroken == 0:
+		w.fail(f, "is armed:", armed, "with", c.out.bytes, "bytes queued")
+	case c.out.bytes > 0 && f.holds()&unix.EPOLLOUT != 0 && !f.queued:
+		w.fail(f, "has room that is forgotten")
+	}
+}
+
+// checkOutput: the queue is whole, and the connection in the state it calls for.
 func (w *simWorld) checkOutput(c *Conn, f *simFile) {
 	nodes, sum := w.l.nodes.nodes, 0
 	for i := c.out.head; i != 0; i = nodes[i-1].next {
@@ -99,17 +132,10 @@ func (w *simWorld) checkOutput(c *Conn, f *simFile) {
 	}
 	sum -= int(c.out.off)
 	m := f.sock.conn
-	armed := f.mask&unix.EPOLLOUT != 0
 	full := c.flags&flagFull != 0
 	switch {
 	case sum != int(c.out.bytes) || (c.out.head == 0) != (c.out.tail == 0):
 		w.fail(f, "queues", sum, "bytes, not", c.out.bytes)
-	case armed != (c.flags&flagArmed != 0):
-		w.fail(f, "is armed:", armed, "but does not know")
-	case armed != (sum > 0) && c.flags&flagBroken == 0:
-		w.fail(f, "is armed:", armed, "with", sum, "bytes queued")
-	case sum > 0 && f.holds()&unix.EPOLLOUT != 0 && !f.queued:
-		w.fail(f, "has room that is forgotten")
 	case c.state == stateOpen && (full && sum <= c.opts.lowWater() || sum >= c.opts.queue() && !full):
 		w.fail(f, "is full:", full, "with", sum, "bytes of", c.opts.queue())
 	case !m.raw && (c.out.begun() == 0) != (m.parser.n == 0) && (m.parser.n > 0 || !m.merges) && sum > 0:
@@ -126,7 +152,7 @@ func (w *simWorld) checkMemory() {
 	queued := map[*Message]int32{}
 	owing := 0
 	for c := range l.conns.all {
-		total += int64(cap(c.in))
+		total += int64(cap(c.in)) + w.heldBy(c)
 		for i := c.out.head; i != 0; i = l.nodes.nodes[i-1].next {
 			m := l.nodes.nodes[i-1].m
 			if total += nodeSize; queued[m] == 0 {
@@ -198,15 +224,15 @@ func (w *simWorld) checkDelivered() {
 	for _, m := range w.conns {
 		switch {
 		case m.s.broken || m.c.flags&flagBroken != 0:
-		case m.s.read < m.s.sent && !m.ended:
-			w.fail(m.s.sent-m.s.read, "bytes of", m.s.id, "were never read")
+		case m.shown < m.s.sent && !m.ended:
+			w.fail(m.s.sent-m.shown, "bytes of", m.s.id, "were never read")
 		case m.mustReplay && len(m.c.in) > 0 && !m.ended:
 			w.fail("input of", m.s.id, "was never shown again")
 		case (m.s.finIn || m.s.gone) && !m.eof && !m.ended:
 			w.fail("the end of", m.s.id, "was never told")
 		case m.raw && m.carried < m.accepted || !m.raw && (m.c.out.bytes > 0 || m.parser.n > 0):
 			w.fail("output to", m.s.id, "was never sent")
-		case m.raw && !m.ended && m.carried < m.s.read-len(m.c.in):
+		case m.raw && !m.ended && m.carried < m.shown-len(m.c.in):
 			w.fail("echo to", m.s.id, "is not complete")
 		}
 	}
@@ -235,6 +261,9 @@ func (w *simWorld) checkClosed() {
 		if t := &l.timers.slots[i]; l.timers.heap.has(uint32(i)) && t.Conn != (ConnID{}) {
 			w.fail("a timer of a closed connection is left")
 		}
+	}
+	if w.k.ring != nil && !w.k.faults.fatal {
+		w.checkRequests()
 	}
 	w.checkMemory()
 	if l.queued != 0 {

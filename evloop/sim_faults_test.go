@@ -21,6 +21,7 @@ const (
 	callAccept
 	callShutdown
 	callSockErr // fails by leaving the pending error where it is
+	callEnter
 )
 
 // simErrnos are the failures that a manual page or the kernel's source allows
@@ -33,6 +34,7 @@ var simErrnos = [...][]unix.Errno{
 	callAccept:   {unix.EINTR, unix.ECONNABORTED, unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM, unix.EPROTO},
 	callShutdown: {unix.ENOTCONN},
 	callSockErr:  {unix.EINTR},
+	callEnter:    {unix.EINTR, unix.EAGAIN, unix.EINTR, unix.EAGAIN, unix.EBUSY, unix.ENOMEM},
 }
 
 // simFatal are failures from which the call does not recover. One in a
@@ -46,6 +48,7 @@ var simFatal = [...][]unix.Errno{
 	callAccept:   {unix.EINVAL},
 	callShutdown: {unix.ENOTCONN},
 	callSockErr:  {unix.EINTR},
+	callEnter:    {unix.EBADF},
 }
 
 // simClasses is how many failures of a call there are to try.
@@ -56,9 +59,10 @@ type simFaults struct {
 	rate   int // calls of a thousand that fail
 	shorts int // of a hundred that move less than they could
 	calls  int
-	nth    int // the call that fails; 0: none
-	class  int // and how
-	spell  int // accepts that go on failing as the last one did
+	nth    int  // the call that fails; 0: none
+	class  int  // and how
+	fatal  bool // it did so for good
+	spell  int  // accepts that go on failing as the last one did
 	last   unix.Errno
 }
 
@@ -69,7 +73,7 @@ func (f *simFaults) next(call simCall, rng *rand.Rand) (errno unix.Errno) {
 	case f.calls == f.nth && f.class < simClasses-1:
 		errno = list[f.class%len(list)]
 	case f.calls == f.nth:
-		errno = simFatal[call][0]
+		errno, f.fatal = simFatal[call][0], true
 	case call == callAccept && f.spell > 0:
 		f.spell--
 		return f.last

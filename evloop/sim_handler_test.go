@@ -121,8 +121,8 @@ func (w *simWorld) EOF(c *Conn) {
 	switch {
 	case !m.opened || m.closed || m.eof || m.ended || c.Closing() || m.paused:
 		w.fail("EOF of", m.s.id, "twice, while paused or after its end")
-	case m.s.read < m.s.sent || !m.s.finIn && !m.s.gone:
-		w.fail("EOF of", m.s.id, "before", m.s.sent-m.s.read, "bytes")
+	case m.shown < m.s.sent || !m.s.finIn && !m.s.gone:
+		w.fail("EOF of", m.s.id, "before", m.s.sent-m.shown, "bytes")
 	}
 	m.eof = true
 	switch {
@@ -176,7 +176,7 @@ func (w *simWorld) Expired(l *Loop, t Timer) {
 		w.fail("timer", t.Kind, "expired twice or after Cancel or Closed")
 	case w.timers[i].at != t.Deadline || l.Now() < t.Deadline:
 		w.fail("timer", t.Kind, "expired too early")
-	case w.timers[i].turn == l.stats.Turns:
+	case w.timers[i].armed == l.now:
 		w.fail("timer", t.Kind, "expired in the turn in which it was armed")
 	case w.timers[i].conn != nil && l.Conn(t.Conn) != w.timers[i].conn.c:
 		w.fail("timer", t.Kind, "without its connection")

@@ -39,8 +39,10 @@ type simKernel struct {
 	files  []*simFile // by descriptor less simFirst; nil: free
 	freed  []int
 	events []*simFile // the ready list of epoll
-	stale  []token    // of registrations that are over
+	stale  []simStale // registrations that are over
 	asleep bool       // the last wait was for ever, and nothing came
+	ring   *simRing   // nil: the loop is epoll's alone
+	edge   bool       // something was queued since the ring was told
 
 	staleSent uint64
 }
@@ -60,15 +62,28 @@ type simFile struct {
 	registered, queued bool
 	mask               uint32
 	token              token
-	told               int // how often of room or an error that no send has used up
+	told               int  // how often of room or an error that no send has used up
+	sending            bool // by the ring, which has not seen the result
+}
+
+// A simStale is a registration that is over. Its late events are stale if it
+// ended with the connection: the ring also ends one before.
+type simStale struct {
+	f *simFile
+	t token
 }
 
 func (k *simKernel) simulation() *simulation {
-	return &simulation{
+	sim := &simulation{
 		now: k.now, epollCtl: k.epollCtl, epollWait: k.epollWait,
 		recv: k.recv, send: k.send, accept: k.accept,
 		shutdown: k.shutdown, socketErr: k.socketErr, finished: k.finished, closeReset: k.close,
+		poll: k.poll, closeFD: k.closeFD,
 	}
+	if k.ring != nil {
+		sim.ring = k.ring.open
+	}
+	return sim
 }
 
 // now lets every look at the clock cost something, so that deadlines fall
@@ -111,6 +126,7 @@ func (k *simKernel) wake(f *simFile, bits uint32) {
 	}
 	if bits == 0 || bits&(f.mask|hangup) != 0 {
 		f.queued = true
+		k.edge = true
 		k.events = append(k.events, f)
 	}
 }
@@ -149,7 +165,8 @@ func (k *simKernel) epollCtl(op, fd int, mask uint32, t token) error {
 }
 
 // epollWait reports at most a few events, so that the others wait for the
-// next call as behind a full array.
+// next call as behind a full array. The ring has to take them all, because
+// epoll does not tell it of what is left.
 func (k *simKernel) epollWait(evs []unix.EpollEvent, timeout Time) (int, unix.Errno) {
 	k.world()
 	k.asleep = false
@@ -162,7 +179,11 @@ func (k *simKernel) epollWait(evs []unix.EpollEvent, timeout Time) (int, unix.Er
 		n++
 		k.trace("event kind %d slot %d gen %d: %x", t.kind(), t.slot(), t.gen(), bits)
 	}
-	for most := 1 + k.rng.IntN(8); len(k.events) > 0 && n < most; {
+	most := 1 + k.rng.IntN(8)
+	if k.ring != nil {
+		most = len(evs) - 2 // strayEvents has two more
+	}
+	for len(k.events) > 0 && n < most {
 		f := k.events[0]
 		k.events = k.events[1:]
 		f.queued = false
@@ -191,8 +212,18 @@ func (k *simKernel) strayEvents(put func(token, uint32), reported func(token) bo
 		return
 	}
 	if len(k.stale) > 0 && k.rng.IntN(2) == 0 {
-		k.staleSent++
-		put(k.stale[k.rng.IntN(len(k.stale))], k.rng.Uint32()&(unix.EPOLLIN|unix.EPOLLOUT|hangup|unix.EPOLLRDHUP))
+		s := k.stale[k.rng.IntN(len(k.stale))]
+		bits := k.rng.Uint32() & (unix.EPOLLIN | unix.EPOLLOUT | hangup | unix.EPOLLRDHUP)
+		switch {
+		case s.f.closed:
+			k.staleSent++
+			put(s.t, bits)
+		case !reported(s.t): // it was in front of the DEL
+			if s.t == s.f.token {
+				s.f.told++
+			}
+			put(s.t, s.f.holds())
+		}
 	}
 	if f := k.files[k.rng.IntN(len(k.files))]; f != nil && f.registered && !reported(f.token) {
 		f.told++
@@ -224,12 +255,21 @@ func (k *simKernel) accept(fd int) (int, netip.AddrPort, unix.Errno) {
 // unregister is also what close does to the last descriptor of a socket.
 func (k *simKernel) unregister(f *simFile) {
 	if f.registered {
-		k.stale = append(k.stale, f.token)
+		k.stale = append(k.stale, simStale{f, f.token})
 	}
 	if i := slices.Index(k.events, f); i >= 0 {
 		k.events = slices.Delete(k.events, i, i+1)
 	}
-	f.registered, f.queued = false, false
+	f.registered, f.queued, f.mask = false, false, 0
+}
+
+// closeFD is a close without a word to epoll, which must not know f: where
+// another process has the socket too, epoll would go on reporting it.
+func (k *simKernel) closeFD(fd int, reset bool) {
+	if f := k.file("close", fd); f.registered {
+		k.fail(f, "is closed and registered with epoll")
+	}
+	k.close(fd, reset)
 }
 
 func (k *simKernel) close(fd int, reset bool) {
@@ -237,6 +277,9 @@ func (k *simKernel) close(fd int, reset bool) {
 	k.trace("close %d reset %v", fd, reset)
 	if f.sock != nil && f.sock.conn != nil {
 		f.sock.conn.closing(reset)
+	}
+	if k.ring != nil && k.ring.receiving(f) && !k.faults.fatal {
+		k.fail(f, "is closed with a receive under way")
 	}
 	k.unregister(f)
 	f.closed = true

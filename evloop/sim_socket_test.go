@@ -276,6 +276,12 @@ func (k *simKernel) socketErr(fd int) unix.Errno {
 	return err
 }
 
+// poll is poll(2) for input.
+func (k *simKernel) poll(fd int) int16 {
+	k.world()
+	return int16(k.file("poll", fd).holds() & (unix.EPOLLIN | unix.EPOLLRDHUP | hangup))
+}
+
 // finished is poll and SIOCINQ for packets: an end, and nothing in front of it.
 func (k *simKernel) finished(fd int) bool {
 	s := k.file("poll", fd).sock

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -16,24 +17,40 @@ import (
 // The simulation runs the loop on a kernel and with peers that are played
 // from a seed. One seed is one history, and every history must keep the rules
 // of sim_model_test.go (seen from outside) and sim_check_test.go (from inside).
+// It is played for each back end, with io_uring in the place of epoll for the
+// streams that a ring serves; sim_ring_test.go and sim_ring_check_test.go are
+// what that adds.
 //
 //	go test ./evloop -run TestSimulation -seed=1234     that one, with its trace
+//	go test ./evloop -run TestRingSimulation -seed=1234
 //	go test ./evloop -run TestSimulation -seeds=100000  for a long night
 var (
 	seedFlag  = flag.Uint64("seed", 0, "replay this one history of the simulation and print its trace")
 	seedsFlag = flag.Uint64("seeds", defaultSeeds, "histories of the simulation to play")
 )
 
-// defaultSeeds take some four seconds of one core.
+// defaultSeeds take some four seconds of one core, for each back end.
 const defaultSeeds = 8000
 
 // simBudget bounds the time in which the histories are played, for machines
 // that are much slower (or a race detector) than any on which nothing is cut.
 const simBudget = 10 * time.Second
 
-func TestSimulation(t *testing.T) {
+func TestSimulation(t *testing.T) { simulate(t, Epoll) }
+
+func TestRingSimulation(t *testing.T) { simulate(t, IOUring) }
+
+// A simHistory is what decides a history.
+type simHistory struct {
+	seed    uint64
+	backend Backend
+	faults  simFaults
+	trace   bool
+}
+
+func simulate(t *testing.T, b Backend) {
 	if *seedFlag != 0 {
-		replay(t, *seedFlag)
+		replay(t, *seedFlag, b)
 		return
 	}
 	last := *seedsFlag
@@ -46,9 +63,9 @@ func TestSimulation(t *testing.T) {
 	for range runtime.GOMAXPROCS(0) {
 		all.Go(func() {
 			for seed := next.Add(1); seed <= last && (time.Now().Before(end) || last > defaultSeeds) && !t.Failed(); seed = next.Add(1) {
-				w, err := play(seed, randomFaults(seed), false)
+				w, err := play(simHistory{seed: seed, backend: b, faults: randomFaults(seed)})
 				if err != nil {
-					t.Errorf("seed %d: %v\nreplay: go test ./evloop -run TestSimulation -seed=%d", seed, err, seed)
+					t.Errorf("seed %d: %v\nreplay: go test ./evloop -run '^%s$' -seed=%d", seed, err, t.Name(), seed)
 				}
 				played.Add(1)
 				calls.Add(uint64(w.k.faults.calls))
@@ -59,8 +76,8 @@ func TestSimulation(t *testing.T) {
 	t.Logf("%d histories, %d system calls", played.Load(), calls.Load())
 }
 
-func replay(t *testing.T, seed uint64) {
-	w, err := play(seed, randomFaults(seed), true)
+func replay(t *testing.T, seed uint64, b Backend) {
+	w, err := play(simHistory{seed: seed, backend: b, faults: randomFaults(seed), trace: true})
 	t.Log(strings.Join(w.lines, "\n"))
 	if err != nil {
 		t.Errorf("seed %d: %v", seed, err)
@@ -77,26 +94,32 @@ func randomFaults(seed uint64) simFaults {
 }
 
 // play runs one history and returns the first rule that it broke.
-func play(seed uint64, faults simFaults, trace bool) (w *simWorld, err error) {
+func play(h simHistory) (w *simWorld, err error) {
 	defer func() {
 		if f := recover(); f != nil {
 			failure, ok := f.(simFailure)
 			if !ok {
-				panic(fmt.Sprintf("seed %d: %v", seed, f))
+				panic(fmt.Sprintf("%v, seed %d: %v\n%s", h.backend, h.seed, f, debug.Stack()))
 			}
 			err = fmt.Errorf("%s", strings.TrimSpace(string(failure)))
 			w.l.wake.close()
+			if w.l.ring != nil {
+				w.l.ring.close()
+			}
 			w.l.ep.close()
 		}
 	}()
 	w = &simWorld{}
-	w.begin(seed, faults, trace)
+	w.begin(h)
 	for range 20 + w.rng.IntN(100) {
 		w.k.clock += Time(w.rng.IntN(int(5 * time.Millisecond)))
 		if w.chance(10) {
 			w.post()
 		}
-		if w.l.turn(w.chance(2)) != nil {
+		if err := w.l.turn(w.chance(2)); err != nil {
+			if !w.k.faults.fatal {
+				w.fail("wait:", err)
+			}
 			w.end()
 			return w, nil // the wait itself has failed: nothing can be served any more
 		}
@@ -112,7 +135,7 @@ func play(seed uint64, faults simFaults, trace bool) (w *simWorld, err error) {
 // itself, with nothing forgotten.
 func (w *simWorld) calm() {
 	w.quiet = true
-	w.k.faults = simFaults{calls: w.k.faults.calls, nth: w.k.faults.nth}
+	w.k.faults = simFaults{calls: w.k.faults.calls, nth: w.k.faults.nth, fatal: w.k.faults.fatal}
 	w.l.readBudget = readSize // a small one would only take longer, too
 	w.k.trace("calm")
 	w.l.Post(func() {
@@ -175,7 +198,11 @@ func (w *simWorld) end() {
 // Whatever call fails, in whatever way, the rules hold: each call of some
 // short histories is made to fail once, until a history ends before the call
 // that should have failed.
-func TestSimulationEachCallFails(t *testing.T) {
+func TestSimulationEachCallFails(t *testing.T) { failEachCall(t, Epoll) }
+
+func TestRingSimulationEachCallFails(t *testing.T) { failEachCall(t, IOUring) }
+
+func failEachCall(t *testing.T, b Backend) {
 	seeds := uint64(3)
 	if testing.Short() {
 		seeds = 1
@@ -184,7 +211,7 @@ func TestSimulationEachCallFails(t *testing.T) {
 	for seed := uint64(1); seed <= seeds; seed++ {
 		for class := range simClasses {
 			for nth := 1; ; nth++ {
-				w, err := play(seed, simFaults{nth: nth, class: class}, false)
+				w, err := play(simHistory{seed: seed, backend: b, faults: simFaults{nth: nth, class: class}})
 				if err != nil {
 					t.Fatalf("seed %d, class %d, call %d: %v", seed, class, nth, err)
 				}

@@ -67,29 +67,25 @@ func (w *simWorld) memory() int64 {
 	return int64(30<<10 + w.rng.IntN(300<<10))
 }
 
-// begin makes the loop and two listeners.
-func (w *simWorld) begin(seed uint64, faults simFaults, trace bool) {
-	w.rng = rand.New(rand.NewPCG(seed, 0))
+// begin makes the loop and its listeners.
+func (w *simWorld) begin(h simHistory) {
+	w.rng = rand.New(rand.NewPCG(h.seed, 0))
 	w.paused, w.closedLn = map[*Listener]bool{}, map[*Listener]bool{}
-	w.k = &simKernel{rng: w.rng, faults: faults, fail: w.fail, world: w.peers, clock: Time(time.Hour)}
+	w.k = &simKernel{rng: w.rng, faults: h.faults, fail: w.fail, world: w.peers, clock: Time(time.Hour)}
 	w.k.trace = func(string, ...any) {}
-	if trace {
+	if h.trace {
 		w.k.trace = func(format string, args ...any) {
 			w.lines = append(w.lines, fmt.Sprintf("%v ", time.Duration(w.k.clock))+fmt.Sprintf(format, args...))
 		}
 	}
-	cfg := Config{Connections: 2 + w.rng.IntN(12), Memory: w.memory()}
-	if w.chance(20) {
-		cfg.Connections, w.crowd = 200, true
-	}
-	if w.chance(2) {
-		cfg.ReadBudget = 1 + w.rng.IntN(30<<10)
-	}
-	l, err := newLoop(cfg, w.k.simulation())
+	l, err := newLoop(w.config(h), w.k.simulation())
 	if err != nil {
 		w.fail(err)
 	}
 	w.l = l
+	if w.k.ring != nil {
+		w.k.ring.attach(l)
+	}
 	for range 4 {
 		w.options = append(w.options, w.newOptions())
 	}
@@ -104,6 +100,22 @@ func (w *simWorld) begin(seed uint64, faults simFaults, trace bool) {
 			w.closedLn[ln], ln.closed = true, true
 		}
 	}
+}
+
+// config draws a configuration, and brings in a ring where that is wanted.
+func (w *simWorld) config(h simHistory) Config {
+	cfg := Config{Backend: h.backend, Connections: 2 + w.rng.IntN(12), Memory: w.memory()}
+	if w.chance(20) {
+		cfg.Connections, w.crowd = 200, true
+	}
+	if w.chance(2) {
+		cfg.ReadBudget = 1 + w.rng.IntN(30<<10)
+	}
+	if h.backend == IOUring {
+		cfg.RingMemory = 16 << (10 + w.rng.IntN(8)/2) // 8 to 64 buffers
+		w.k.ring = &simRing{k: w.k}
+	}
+	return cfg
 }
 
 func (w *simWorld) newOptions() *Options {

@@ -100,6 +100,9 @@ func (k *Kernel) Provided(f func(id uint16, whole bool)) {
 	}
 }
 
+// Unpublished returns how many buffers were returned and wait for Publish.
+func (k *Kernel) Unpublished() int { return int(k.r.bufTail - k.tail()) }
+
 func (k *Kernel) tail() uint16 {
 	word := atomic.LoadUint32((*uint32)(unsafe.Pointer(&k.r.bufs[0].id)))
 	return (*(*[2]uint16)(unsafe.Pointer(&word)))[1]

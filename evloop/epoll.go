@@ -29,6 +29,7 @@ type epoll struct {
 	k      kernel
 	l      *Loop
 	events [256]unix.EpollEvent
+	most   int // of these in one call: all of them, unless a test leaves fewer
 	pieces [maxVectors][]byte
 }
 
@@ -46,7 +47,7 @@ func newEpoll(l *Loop, sim *simulation) (*epoll, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
 	}
-	return &epoll{k: kernel{epfd: fd, sim: sim}, l: l}, nil
+	return &epoll{k: kernel{epfd: fd, sim: sim}, l: l, most: len(epoll{}.events)}, nil
 }
 
 func (e *epoll) close() { unix.Close(e.k.epfd) }
@@ -100,10 +101,10 @@ func (e *epoll) arm(c *Conn, on bool) {
 // call that the scheduler knows of. Sleeping in a raw call would be cheaper
 // still and would stop the world at the first garbage collection.
 func (e *epoll) wait(timeout Time) error {
-	n, errno := e.k.epollWait(e.events[:], 0)
+	n, errno := e.k.epollWait(e.events[:e.most], 0)
 	if n == 0 && errno == 0 && timeout != 0 {
 		runtime.Gosched()
-		n, errno = e.k.epollWait(e.events[:], timeout)
+		n, errno = e.k.epollWait(e.events[:e.most], timeout)
 	}
 	e.l.now = e.k.now()
 	switch {
@@ -124,19 +125,19 @@ func (e *epoll) dispatchAll(n int) {
 	}
 }
 
-// poll serves what is there, for a back end that waits elsewhere.
-func (e *epoll) poll() error {
-	for n := len(e.events); n == len(e.events); {
-		var errno unix.Errno
-		for n, errno = e.k.epollWait(e.events[:], 0); errno == unix.EINTR; {
-			n, errno = e.k.epollWait(e.events[:], 0) // the edge of the descriptor is spent
-		}
-		if errno != 0 {
-			return os.NewSyscallError("epoll_pwait", errno)
-		}
-		e.dispatchAll(n)
+// poll serves what is there, for a back end that waits elsewhere, and reports
+// whether there may be more: the array was full, and the descriptor of epoll
+// does not say so again.
+func (e *epoll) poll() (more bool, err error) {
+	n, errno := -1, unix.EINTR
+	for errno == unix.EINTR {
+		n, errno = e.k.epollWait(e.events[:e.most], 0)
 	}
-	return nil
+	if errno != 0 {
+		return false, os.NewSyscallError("epoll_pwait", errno)
+	}
+	e.dispatchAll(n)
+	return n == e.most, nil
 }
 
 func (e *epoll) dispatch(t token, events uint32) {

@@ -44,6 +44,7 @@ type ring struct {
 	at      int
 	batch   batch
 	turn    uint64
+	asking  bool // epoll has something, and may not say so again
 	enabled bool
 	tid     int // of the thread that may use the ring
 	failed  error
@@ -257,7 +258,7 @@ func (u *ring) wait(timeout Time) error {
 		u.submit()
 	}
 	l := u.l
-	if u.at == len(u.events) && timeout != 0 && len(l.ready)+len(u.out) == 0 && u.failed == nil {
+	if u.at == len(u.events) && timeout != 0 && len(l.ready)+len(u.out) == 0 && !u.asking && u.failed == nil {
 		u.sleep()
 	}
 	l.now = l.ep.k.now()
@@ -320,11 +321,10 @@ func (u *ring) request(t tag) {
 	}
 }
 
-// serve reports everything that had come when the turn's enter returned, and
-// then gives the buffers back. Epoll is asked once, however often it
-// has had something new: it then tells all, and each connection has one budget in a turn.
+// serve reports everything that had come when the turn's enter returned, gives
+// the buffers back, and asks epoll where that has something new. Once in a turn
+// is enough, however often it was said, and lets nobody have two budgets.
 func (u *ring) serve() {
-	asked := false
 	for n := len(u.events); u.at < n; {
 		ev := u.events[u.at]
 		u.at++
@@ -339,13 +339,14 @@ func (u *ring) serve() {
 			if ev.Flags&uring.FlagMore == 0 {
 				u.todo = append(u.todo, t)
 			}
-			if !asked {
-				asked = true
-				if err := u.l.ep.poll(); err != nil {
-					u.failed = err
-				}
-			}
+			u.asking = true
 		}
 	}
 	u.r.Publish()
+	if u.asking {
+		var err error
+		if u.asking, err = u.l.ep.poll(); err != nil {
+			u.failed = err
+		}
+	}
 }

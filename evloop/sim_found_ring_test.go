@@ -268,6 +268,32 @@ func TestRingAsksEpollOnceInATurn(t *testing.T) {
 	}
 }
 
+// More events are there than one call of epoll reports, all the time. The ring
+// asked until there were none, while timers, streams and output waited. It
+// comes back to them now in the next turn, and does not sleep before that.
+func TestRingTakesOneArrayOfEventsInATurn(t *testing.T) {
+	skipWithoutRing(t)
+	asked := 0
+	l := throughSeam(t, Config{Backend: IOUring}, func(s *simulation) {
+		s.epollWait = func(evs []unix.EpollEvent, _ Time) (int, unix.Errno) {
+			if asked++; asked > 3 {
+				return 0, 0
+			}
+			for i := range evs {
+				evs[i].Pad = -1 // the waker's
+			}
+			return len(evs), 0
+		}
+	})
+	defer l.Close()
+	l.Post(func() {})
+	for turn := 1; turn <= 4; turn++ {
+		if err := l.turn(true); err != nil || asked != turn {
+			t.Fatalf("turn %d: epoll was asked %d times in all (%v)", turn, asked, err)
+		}
+	}
+}
+
 // Epoll that cannot be asked ends the loop, as it does without the ring. Its
 // events went by unseen, and with them every listener.
 func TestRingEndsWithoutEpoll(t *testing.T) {

@@ -181,7 +181,7 @@ func (k *simKernel) epollWait(evs []unix.EpollEvent, timeout Time) (int, unix.Er
 	}
 	most := 1 + k.rng.IntN(8)
 	if k.ring != nil {
-		most = len(evs) - 2 // strayEvents has two more
+		most = len(evs)
 	}
 	for len(k.events) > 0 && n < most {
 		f := k.events[0]
@@ -194,10 +194,11 @@ func (k *simKernel) epollWait(evs []unix.EpollEvent, timeout Time) (int, unix.Er
 			put(f.token, bits)
 		}
 	}
-	reported := evs[:n]
-	k.strayEvents(put, func(t token) bool { // epoll never says two things of one descriptor
-		return slices.ContainsFunc(reported, func(ev unix.EpollEvent) bool { return tokenOf(&ev) == t })
-	})
+	if reported := evs[:n]; n+2 <= len(evs) {
+		k.strayEvents(put, func(t token) bool { // epoll never says two things of one descriptor
+			return slices.ContainsFunc(reported, func(ev unix.EpollEvent) bool { return tokenOf(&ev) == t })
+		})
+	}
 	if n == 0 && timeout != 0 {
 		k.asleep = timeout < 0
 		k.clock += max(0, timeout) // for ever: somebody else wakes the loop in the end

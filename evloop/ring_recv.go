@@ -289,6 +289,8 @@ func (u *ring) receive(c *Conn) {
 	switch {
 	case s.end != 0:
 		u.finish(c, s.end)
+	case c.flags&flagBroken != 0 && u.r.Overflowed():
+		c.makeReady() // who knows whose completions these are
 	case c.flags&flagBroken != 0 && !u.more(c):
 		u.l.broken(c, c.reason) // all that came before the failure is delivered
 	case s.receives == recvIdle && s.bulk && u.budget(s) < u.l.readBudget:
@@ -319,8 +321,11 @@ func (u *ring) finish(c *Conn, end int32) {
 	}
 }
 
-// more reports whether the receive will bring anything yet.
-func (u *ring) more(c *Conn) bool { return u.polls(c) != 0 }
+// more reports whether the receive has brought, or will bring, anything yet.
+func (u *ring) more(c *Conn) bool {
+	t := newTag(opRecv, c.slot, c.gen)
+	return u.polls(c) != 0 || slices.ContainsFunc(u.events[u.at:], func(ev uring.CQE) bool { return tag(ev.UserData) == t })
+}
 
 // polls asks poll(2) about c's input.
 func (u *ring) polls(c *Conn) int16 { return u.l.ep.k.poll(c.fd) }

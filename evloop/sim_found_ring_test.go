@@ -5,66 +5,13 @@ package evloop
 import (
 	"bytes"
 	"errors"
-	"runtime"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
-
-	"penstock/evloop/internal/uring"
 )
 
-// What the simulation of io_uring has found, as sim_found_test.go does for
-// epoll.
-
-// enteredBy returns a loop whose io_uring_enter is enter, and that has no
-// other system calls worth the name.
-func enteredBy(t *testing.T, enter func(k *uring.Kernel, wait bool) unix.Errno) *Loop {
-	t.Helper()
-	k := &uring.Kernel{}
-	k.Enter = func(_ int, wait bool, _ time.Duration) unix.Errno { return enter(k, wait) }
-	l, err := newLoop(Config{Backend: IOUring}, &simulation{
-		now:      monotonic,
-		epollCtl: func(int, int, uint32, token) error { return nil },
-		ring:     func(count, size int) *uring.Ring { return uring.Simulate(k, 4, 4, count, size) },
-		closeFD:  func(int, bool) {},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	return l
-}
-
-// takeAll takes what is staged.
-func takeAll(k *uring.Kernel, r *uring.Ring) {
-	for r.Staged() > 0 {
-		k.Take()
-	}
-}
-
-// A kernel that is short of memory refuses an enter, and takes the next one.
-// The one before sleeping ended the loop for it.
-func TestRingSleepsInSpiteOfShortage(t *testing.T) {
-	refused := false
-	var l *Loop
-	l = enteredBy(t, func(k *uring.Kernel, wait bool) unix.Errno {
-		if wait && !refused {
-			refused = true
-			return unix.ENOMEM
-		}
-		takeAll(k, l.ring.r)
-		return 0
-	})
-	for range 2 {
-		if err := l.turn(true); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if !refused {
-		t.Error("the loop did not sleep")
-	}
-}
+// What the simulation of io_uring, or the work on it, has found on real sockets,
+// as sim_found_test.go has for epoll.
 
 // A client asks one question, is answered and told goodbye. Its first receive
 // is a single one and is used up then: without another the peer's FIN was not
@@ -198,44 +145,6 @@ func TestRingSeesTheEndOfWhoIsRestoredAfterFIN(t *testing.T) {
 	r.ends(c, nil)
 }
 
-// An enter fails for good while long output is pinned for it. The pins outlived
-// the loop, for which the garbage collector ends the process.
-func TestRingThatFailsLeavesNothingPinned(t *testing.T) {
-	t.Run("a loop that fails", failWithOutput)
-	for range 2 {
-		collected := make(chan bool)
-		runtime.SetFinalizer(new([64]byte), func(*[64]byte) { close(collected) })
-		runtime.GC()
-		<-collected // among the finalizers of this collection
-	}
-}
-
-func failWithOutput(t *testing.T) {
-	var l *Loop
-	broken := false
-	l = enteredBy(t, func(k *uring.Kernel, _ bool) unix.Errno {
-		if broken {
-			return unix.EBADF
-		}
-		takeAll(k, l.ring.r)
-		return 0
-	})
-	c, err := l.Add(1<<20, newProbe(t), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := l.turn(false); err != nil {
-		t.Fatal(err)
-	}
-	broken = true
-	c.Write(make([]byte, 2*copyMost))
-	l.enter()
-	l.leave()
-	if err := l.turn(false); !errors.Is(err, unix.EBADF) {
-		t.Errorf("turn: %v, want %v", err, unix.EBADF)
-	}
-}
-
 // Two enters of a turn each say that epoll has something new. It was asked
 // twice, and gave a connection that it serves a second budget.
 func TestRingAsksEpollOnceInATurn(t *testing.T) {
@@ -308,53 +217,6 @@ func TestRingEndsWithoutEpoll(t *testing.T) {
 	}
 }
 
-// An adder adds connections when another is closed.
-type adder struct {
-	*probe
-	n int
-}
-
-func (a *adder) Closed(c *Conn, err error) {
-	for ; a.n > 0; a.n-- {
-		if _, err := c.Loop().Add(1<<20+a.n, a.probe, nil); err != nil {
-			a.t.Error(err)
-		}
-	}
-}
-
-// The failure of a send has a handler add connections, more than one enter
-// takes, just before the loop sleeps. Some of their receives have a result
-// before it does, and it must not sleep on them.
-func TestRingDoesNotSleepOnResults(t *testing.T) {
-	var l *Loop
-	l = enteredBy(t, func(k *uring.Kernel, wait bool) unix.Errno {
-		if n := len(l.ring.events) - l.ring.at; wait && n > 0 {
-			t.Errorf("sleeps on %d completions", n)
-		}
-		for l.ring.r.Staged() > 0 && k.Room() > 0 {
-			switch e := k.Take(); e.Opcode {
-			case uring.OpSend:
-				k.Post(uring.CQE{UserData: e.UserData, Res: -int32(unix.EPIPE)})
-			case uring.OpRecv:
-				k.Post(uring.CQE{UserData: e.UserData, Res: -int32(unix.EINTR)})
-			}
-		}
-		return 0
-	})
-	c, err := l.Add(1<<20, &adder{newProbe(t), 9}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.Write([]byte("farewell"))
-	c.CloseAfterFlush(time.Hour, nil)
-	l.enter()
-	l.leave()
-	l.ring.todo = l.ring.todo[:0] // what c and epoll have asked for is another story
-	if err := l.turn(true); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // An ignorer is a WatchHandler.
 type ignorer struct{}
 
@@ -389,5 +251,29 @@ func TestRingDetachCarriesMuch(t *testing.T) {
 	r.until("all of it", func() bool { return len(r.of(c).got) >= len(sent) })
 	if !bytes.Equal(r.of(c).got, sent) {
 		t.Errorf("got %d bytes, want %d; they agree on the first %d", len(r.of(c).got), len(sent), commonPrefix(r.of(c).got, sent))
+	}
+}
+
+// Output fails while more input than is shown at once has left the socket. The
+// socket being empty was taken for the end of it.
+func TestRingShowsAllInputBeforeBrokenOutput(t *testing.T) {
+	r := newRingRig(t)
+	r.use(Config{ReadBudget: 4 * readSize})
+	c, p := r.unix()
+	r.turn()
+	p.write("light\n")
+	r.until("input", func() bool { return c.BytesIn() > 0 })
+	unix.SetsockoptInt(p.fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 4<<20)
+	unix.Shutdown(p.fd, unix.SHUT_RD)
+	sent := bytes.Repeat([]byte("0123456789"), readSize*3/20)
+	if n := p.offer(sent); n < len(sent) {
+		t.Fatalf("the socket takes %d bytes", n)
+	}
+	r.l.enter()
+	c.Write([]byte("nobody reads this"))
+	r.l.leave()
+	r.ends(c, unix.EPIPE)
+	if got := len(r.of(c).got) - len("light\n"); got != len(sent) {
+		t.Errorf("Data got %d bytes, want %d", got, len(sent))
 	}
 }

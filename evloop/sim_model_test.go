@@ -213,6 +213,10 @@ func (m *simConn) checkEnd(err error) {
 // behind all input, and an orderly one behind all output.
 func (m *simConn) checkBytes(err error) {
 	_, system := errors.AsType[unix.Errno](err)
+	refused := errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.ENOMEM) // by epoll, at once
+	if system && !m.ended && !refused && m.s.kind.isStream() && m.shown < m.s.read {
+		m.w.fail(m.s.read-m.shown, "bytes of", m.s.id, "received and not shown before", err)
+	}
 	if system && !m.ended && !m.s.broken && m.shown < m.s.sent {
 		m.w.fail(m.s.sent-m.shown, "bytes of", m.s.id, "lost before", err)
 	}

@@ -165,14 +165,11 @@ func (w *simWorld) calm() {
 	}
 }
 
-// rest turns until the loop would sleep for ever.
+// rest turns until the loop would sleep for ever, and its peers have nothing
+// to read: the ring can send and fall asleep in the same turn.
 func (w *simWorld) rest() {
 	w.k.asleep = false
-	for turns := 0; !w.k.asleep; turns++ {
-		for _, s := range w.socks {
-			s.size = simWindow // a small buffer would only take longer
-			w.peerReads(s, s.unread)
-		}
+	for turns := 0; w.peersRead() || !w.k.asleep; turns++ {
 		if err := w.l.turn(turns > 0); err != nil { // the first one runs what was posted
 			w.fail("wait:", err)
 		}
@@ -181,6 +178,18 @@ func (w *simWorld) rest() {
 			w.fail("the loop does not come to rest")
 		}
 	}
+}
+
+// peersRead has all peers read all they were sent, and reports whether that
+// was anything.
+func (w *simWorld) peersRead() (any bool) {
+	for _, s := range w.socks {
+		s.size = simWindow // a small buffer would only take longer
+		before := s.unread
+		w.peerReads(s, s.unread)
+		any = any || s.unread < before
+	}
+	return any
 }
 
 // end closes the loop in whatever state it is.

@@ -135,7 +135,11 @@ func (u *ring) send(c *Conn) {
 	if c.state >= stateDead {
 		return
 	}
-	if c.flags&flagOffered == 0 && c.out.bytes > 0 {
+	if c.out.bytes == 0 {
+		u.disarm(c) // the last messages were dropped, not sent
+		return
+	}
+	if c.flags&flagOffered == 0 {
 		c.flags |= flagOffered
 		u.out = append(u.out, c)
 	}
@@ -218,9 +222,8 @@ func (u *ring) results() {
 				c.flags |= flagOffered // more pieces than one send takes
 				u.out = append(u.out, c)
 			}
-		} else if st := &u.streams[c.slot]; st.watch == watchRoom && c.flags&flagEOF == 0 {
-			st.watch = watchNone
-			l.ep.k.epollDel(int(c.fd))
+		} else {
+			u.disarm(c)
 		}
 		l.settled(c)
 	}
@@ -235,6 +238,23 @@ func (u *ring) awaitRoom(c *Conn) {
 	c.flags |= flagArmed
 	if err := u.watch(c, s, watchRoom); err != nil {
 		c.fail(err)
+	}
+}
+
+// disarm ends the wait for room: nothing is queued any more.
+func (u *ring) disarm(c *Conn) {
+	c.flags &^= flagArmed
+	s, k := &u.streams[c.slot], &u.l.ep.k
+	switch {
+	case s.watch != watchRoom:
+	case c.flags&flagEOF == 0:
+		s.watch = watchNone
+		k.epollDel(int(c.fd))
+	default:
+		s.watch = watchGone
+		if err := k.epollMod(int(c.fd), edge, newToken(kindConn, c.slot, c.gen)); err != nil {
+			c.fail(err)
+		}
 	}
 }
 

@@ -277,3 +277,24 @@ func TestRingShowsAllInputBeforeBrokenOutput(t *testing.T) {
 		t.Errorf("Data got %d bytes, want %d", got, len(sent))
 	}
 }
+
+// All that waits for room is dropped. The connection went on to wait, was left
+// to epoll like that, and what was written next waited as well.
+func TestRingDoesNotWaitForRoomForNothing(t *testing.T) {
+	r := newRingRig(t)
+	c, _ := r.unix()
+	r.turn()
+	r.clog(c)
+	r.do(func() {
+		c.SetOptions(&Options{Overflow: DropOldest})
+		c.Write([]byte("no room"))
+	})
+	r.turn()
+	if c.flags&flagArmed == 0 {
+		t.Fatal("does not wait for room")
+	}
+	r.do(func() { r.l.SetLimits(0, 1) })
+	if s := r.l.ring.streams[c.slot]; c.Queued() > 0 || c.flags&flagArmed != 0 || s.watch != watchNone {
+		t.Errorf("%d bytes queued, waits for room: %t, watched for %d; want nothing", c.Queued(), c.flags&flagArmed != 0, s.watch)
+	}
+}

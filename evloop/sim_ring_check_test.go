@@ -143,6 +143,8 @@ func (w *simWorld) checkSend(c *Conn, f *simFile) {
 		w.fail(f, "is", listed, "times on the list of output to offer")
 	case armed && !room:
 		w.fail(f, "waits for room that nobody will report")
+	case c.out.bytes == 0 && (armed || room):
+		w.fail(f, "waits for room and has nothing to send")
 	case c.out.bytes > 0 && !armed && !offered && c.flags&flagBroken == 0:
 		w.fail(f, "has", c.out.bytes, "bytes of output that nobody will offer")
 	case c.out.bytes > 0 && armed && !offered && f.holds()&unix.EPOLLOUT != 0 && !f.queued:

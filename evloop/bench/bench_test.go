@@ -82,6 +82,22 @@ func TestPeerThatFails(t *testing.T) {
 	}
 }
 
+// TestLimit: where every run is disturbed, repeating them all ends with the
+// time, and not before each server has run in each cell.
+func TestLimit(t *testing.T) {
+	s := settings{
+		cells: "echo (tcp|unix) 64 64B x1", peers: "evloop,go-net", base: "go-net", out: t.TempDir(),
+		plan: Plan{Rounds: 5, Foreign: -1, Limit: time.Nanosecond}, window: 20 * time.Millisecond,
+	}
+	var out, log strings.Builder
+	if err := run(t.Context(), s, &out, &log); err != nil {
+		t.Fatalf("%v\n%s", err, log.String())
+	}
+	if got := strings.Count(out.String(), "0 quiet runs; 2 disturbed"); got != 2 {
+		t.Errorf("%d cells of two runs, want 2, in\n%s", got, out.String())
+	}
+}
+
 func result(ops uint64, cpu time.Duration) load.Result {
 	return load.Result{Ops: ops, Elapsed: time.Second, Server: sample.Usage{CPU: cpu}}
 }

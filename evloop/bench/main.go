@@ -35,6 +35,11 @@ import (
 // yardstick is the server that the others are compared with, if it is there.
 const yardstick = "c-epoll"
 
+// quickLimit is what three minutes leave when the servers have been built. It
+// is enough for all rounds on a quiet machine; on any other, repeating what was
+// disturbed would take three times as long.
+const quickLimit = 160 * time.Second
+
 // settings are the command line.
 type settings struct {
 	quick              bool
@@ -80,6 +85,7 @@ func parse() settings {
 	flag.Float64Var(&s.plan.Foreign, "foreign", 0.15, "share of a CPU used by others above which a run is repeated")
 	flag.DurationVar(&s.warmup, "warmup", 500*time.Millisecond, "time before the window of each run")
 	flag.DurationVar(&s.window, "window", 3*time.Second, "measured time of each run")
+	flag.DurationVar(&s.plan.Limit, "limit", 0, "time after which rounds are saved, so that each cell has one at least; 0: none")
 	flag.Parse()
 	if s.quick {
 		set := map[string]bool{}
@@ -89,6 +95,9 @@ func parse() settings {
 		}
 		if !set["peers"] {
 			s.peers = "c-epoll,evloop,go-net"
+		}
+		if !set["limit"] {
+			s.plan.Limit = quickLimit
 		}
 	}
 	s.custom = flag.Args()
@@ -122,18 +131,32 @@ func run(ctx context.Context, s settings, out, log io.Writer) error {
 		return err
 	}
 	printMachine(out, m)
-	var verdicts []verdict
-	for _, c := range cells {
-		records, err := b.runCell(ctx, c)
-		lines := summarize(records, names(b.peers, s.base))
-		verdicts = append(verdicts, judge(c, lines)...)
-		if perr := printCell(out, c, records, lines); err != nil || perr != nil {
-			return errors.Join(err, perr)
-		}
+	verdicts, err := b.runCells(ctx, cells, s.base, out)
+	if err != nil {
+		return err
 	}
 	printVerdicts(out, verdicts)
 	fmt.Fprintf(out, "\nEvery run: %s\n", file.Name())
 	return nil
+}
+
+// runCells measures one cell after the other and prints each when it is done.
+func (b *bench) runCells(ctx context.Context, cells []Cell, base string, out io.Writer) ([]verdict, error) {
+	end := time.Now().Add(b.plan.Limit)
+	var verdicts []verdict
+	for i, c := range cells {
+		var until time.Time
+		if b.plan.Limit > 0 { // what one cell saves is for those that follow
+			until = time.Now().Add(time.Until(end) / time.Duration(len(cells)-i))
+		}
+		records, err := b.runCell(ctx, c, until)
+		lines := summarize(records, names(b.peers, base))
+		verdicts = append(verdicts, judge(c, lines)...)
+		if perr := printCell(out, c, records, lines); err != nil || perr != nil {
+			return verdicts, errors.Join(err, perr)
+		}
+	}
+	return verdicts, nil
 }
 
 // rig chooses the CPUs. With a single one there is nothing to separate.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"time"
 )
 
 // A Plan says how often to run what.
@@ -17,8 +18,9 @@ import (
 // last alike. Running all rounds of one server and then all of the next was
 // rejected: a neighbour's minute would be one server's result.
 type Plan struct {
-	Rounds  int     // quiet ones wanted
-	Foreign float64 // share of a CPU used by others above which a run is disturbed
+	Rounds  int           // quiet ones wanted
+	Foreign float64       // share of a CPU used by others above which a run is disturbed
+	Limit   time.Duration // for all cells together; 0: none
 }
 
 const (
@@ -26,13 +28,16 @@ const (
 	extra    = 2 // factor: at most so many rounds in all
 )
 
-// runCell measures the cell for all peers and returns the records.
-func (b *bench) runCell(ctx context.Context, c Cell) ([]Record, error) {
+// runCell measures the cell for all peers and returns the records. Once, it
+// does so whatever the time; then only rounds that should end by until, unless
+// that is zero.
+func (b *bench) runCell(ctx context.Context, c Cell, until time.Time) ([]Record, error) {
 	peers := slices.DeleteFunc(slices.Clone(b.peers), func(p Peer) bool { return !p.can(c) })
 	var all []Record
 	failed := map[string]bool{}
 	for round, quiet := 0, 0; quiet < b.plan.Rounds && round < extra*b.plan.Rounds; round++ {
-		records, err := b.round(ctx, c, round, peers, failed)
+		begin := time.Now()
+		records, err := b.round(ctx, c, round, until, peers, failed)
 		all = append(all, records...)
 		if err != nil {
 			return all, err
@@ -41,17 +46,23 @@ func (b *bench) runCell(ctx context.Context, c Cell) ([]Record, error) {
 			quiet++
 		}
 		slices.Reverse(peers)
+		if now := time.Now(); past(until, now.Add(now.Sub(begin))) {
+			break
+		}
 	}
 	return all, nil
 }
 
-// round runs every peer once, a disturbed run again. A peer that fails is left
-// out of the further rounds of the cell.
-func (b *bench) round(ctx context.Context, c Cell, round int, peers []Peer, failed map[string]bool) ([]Record, error) {
+// past reports whether t is after until, if there is such a moment.
+func past(until, t time.Time) bool { return !until.IsZero() && t.After(until) }
+
+// round runs every peer once, a disturbed run again if there is time. A peer
+// that fails is left out of the further rounds of the cell.
+func (b *bench) round(ctx context.Context, c Cell, round int, until time.Time, peers []Peer, failed map[string]bool) ([]Record, error) {
 	var records []Record
 	for _, p := range peers {
 		for attempt := range attempts {
-			if failed[p.Name] {
+			if failed[p.Name] || attempt > 0 && past(until, time.Now()) {
 				break
 			}
 			if err := ctx.Err(); err != nil {

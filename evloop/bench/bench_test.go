@@ -86,15 +86,45 @@ func TestPeerThatFails(t *testing.T) {
 // time, and not before each server has run in each cell.
 func TestLimit(t *testing.T) {
 	s := settings{
-		cells: "echo (tcp|unix) 64 64B x1", peers: "evloop,go-net", base: "go-net", out: t.TempDir(),
+		cells: "echo (tcp|unix) 1000 64B x1", peers: "evloop,go-net", base: "go-net", out: t.TempDir(),
 		plan: Plan{Rounds: 5, Foreign: -1, Limit: time.Nanosecond}, window: 20 * time.Millisecond,
 	}
 	var out, log strings.Builder
 	if err := run(t.Context(), s, &out, &log); err != nil {
 		t.Fatalf("%v\n%s", err, log.String())
 	}
-	if got := strings.Count(out.String(), "0 quiet runs; 2 disturbed"); got != 2 {
-		t.Errorf("%d cells of two runs, want 2, in\n%s", got, out.String())
+	for _, want := range []string{"0 quiet runs; 2 disturbed", "shown are the least disturbed", "  go-net  1 ", "  evloop  1 "} {
+		if got := strings.Count(out.String(), want); got != 2 {
+			t.Errorf("%d times %q, want it in 2 cells, in\n%s", got, want, out.String())
+		}
+	}
+	if strings.Contains(out.String(), "Goals:") {
+		t.Errorf("disturbed runs were judged:\n%s", out.String())
+	}
+}
+
+func TestCalmest(t *testing.T) {
+	run := func(peer string, round int, foreign float64) Record {
+		return Record{Peer: peer, Round: round, Result: load.Result{Foreign: foreign}}
+	}
+	quiet := func(r Record) Record { r.Quiet = true; return r }
+	calm := func(records ...Record) []Record {
+		return calmest(records, summarize(records, []string{"broken", "c", "go"}))
+	}
+	broken := Record{Peer: "broken", Error: "ended early"}
+	got := calm(broken, run("c", 0, 0.5), run("c", 0, 0.3), run("go", 0, 0.4), run("c", 1, 0.6), quiet(run("go", 1, 0)))
+	want := []Record{broken, quiet(run("c", 0, 0.3)), quiet(run("go", 0, 0.4)), quiet(run("c", 1, 0.6)), quiet(run("go", 1, 0))}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if got := calm(quiet(run("c", 0, 0)), run("go", 0, 0.4)); len(got) != 2 {
+		t.Errorf("only the base is quiet, yet %v", got)
+	}
+	if got := calm(run("c", 0, 0.5), quiet(run("c", 0, 0.1)), quiet(run("go", 0, 0)), run("go", 1, 0.4), broken); got != nil {
+		t.Errorf("all have a quiet run, yet %v", got)
+	}
+	if got := calm(broken); got != nil {
+		t.Errorf("nobody runs, yet %v", got)
 	}
 }
 

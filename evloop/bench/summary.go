@@ -81,6 +81,33 @@ func summarize(records []Record, order []string) []Line {
 	return lines
 }
 
+// calmest returns, where a server that runs has no quiet round in common with
+// the base of lines, the least disturbed run of each server in each round, as
+// if it were quiet: without them a machine that is never quiet would get a table
+// with holes, or one whose ratios are to another server than elsewhere.
+// Otherwise it returns nil.
+func calmest(records []Record, lines []Line) []Record {
+	missing := func(r Record) bool {
+		i := slices.IndexFunc(lines, func(l Line) bool { return l.Peer == r.Peer })
+		return r.Error == "" && (i < 0 || lines[i].Rounds == 0 && lines[i].Error == "")
+	}
+	if !slices.ContainsFunc(records, missing) {
+		return nil
+	}
+	var best []Record
+	for _, r := range records {
+		i := slices.IndexFunc(best, func(b Record) bool { return b.Peer == r.Peer && b.Round == r.Round })
+		r.Quiet = r.Error == ""
+		switch {
+		case i < 0:
+			best = append(best, r)
+		case r.Quiet && r.Result.Foreign < best[i].Result.Foreign:
+			best[i] = r
+		}
+	}
+	return best
+}
+
 func line(runs, base map[int]load.Result) Line {
 	over := func(f func(r load.Result) float64) Spread {
 		var v []float64

@@ -29,8 +29,8 @@ func pinning(m Machine) string {
 }
 
 // printCell writes the block of one cell.
-func printCell(w io.Writer, c Cell, records []Record, lines []Line) error {
-	fmt.Fprintf(w, "\n%s: %s\n", c, rounds(records))
+func printCell(w io.Writer, c Cell, title string, lines []Line) error {
+	fmt.Fprintf(w, "\n%s: %s\n", c, title)
 	if len(lines) == 0 {
 		return nil
 	}

@@ -195,7 +195,9 @@ func (l *Loop) Stop() {
 
 // Close ends every connection with ErrLoopClosed, closes the listeners and
 // releases the loop. It must not be called while Run is running; on the
-// goroutine that ran it, or another that has synchronised with its end.
+// goroutine that ran it, or another that has synchronised with its end. With
+// io_uring the latter leaves the former locked to its thread, and the receive
+// buffers to the kernel, whose requests only the former can end.
 func (l *Loop) Close() error {
 	if l.closed {
 		return nil

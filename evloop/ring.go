@@ -97,9 +97,14 @@ func newRing(l *Loop, memory int) (*ring, error) {
 	return u, nil
 }
 
-// close gives everything back. Requests that are still there end with the ring.
+// close gives everything back. Where an enter has failed for good, receives
+// could not be cancelled and may still write to the buffers.
 func (u *ring) close() {
-	u.r.Close()
+	if u.failed == nil {
+		u.r.Close()
+	} else {
+		u.r.Abandon()
+	}
 	u.batch.close()
 	if u.enabled && unix.Gettid() == u.tid {
 		runtime.UnlockOSThread() // a locked thread runs no other goroutine, so this is the one
@@ -178,7 +183,8 @@ func (u *ring) end(c *Conn) {
 }
 
 // cancel ends every request for c's descriptor. When the loop is closed from
-// another thread the kernel refuses; then they end with the ring.
+// another thread the kernel refuses, which is a failure for good; then they end
+// some time after the ring.
 func (u *ring) cancel(c *Conn) {
 	e := u.next()
 	if e == nil {

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"testing"
 
@@ -273,7 +274,7 @@ func TestRingDetachCarriesHeld(t *testing.T) {
 }
 
 // The loop may be closed on another thread than the ring's; requests then end
-// with the ring.
+// some time after the ring, and the memory that they write to stays.
 func TestRingClosedElsewhere(t *testing.T) {
 	r := newRingRig(t)
 	c, p := r.tcp()
@@ -290,6 +291,10 @@ func TestRingClosedElsewhere(t *testing.T) {
 	arrives(t, p.fd, unix.POLLIN) // FIN or RST
 	if !r.of(c).closed {
 		t.Error("not closed")
+	}
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	if b := r.l.ring.r.Bytes(0, 1); cap(b) != 1 || b[0] > 'z' { // a panic if it is unmapped
+		t.Errorf("the first buffer holds %q", b)
 	}
 }
 

@@ -215,16 +215,29 @@ func (r *Ring) Drain(dst []CQE) []CQE {
 // had no place (IORING_FEAT_NODROP); the next Submit brings them.
 func (r *Ring) Overflowed() bool { return atomic.LoadUint32(r.sqFlags)&sqCQOverflow != 0 }
 
-// Close ends every request and releases the ring. The kernel finishes that in
-// the background.
+// Close releases the ring, of which every receive must have ended: the kernel
+// ends what is left in the background, and until then it may write to the
+// buffers, or to whatever is mapped in their place by that time.
 func (r *Ring) Close() {
+	r.Abandon()
+	if r.sim == nil {
+		unmap(r.bufMem)
+	}
+}
+
+// Abandon is Close where receives may be under way. It leaves the buffers.
+func (r *Ring) Abandon() {
 	if r.sim != nil {
 		return
 	}
 	unix.Close(r.fd)
-	for _, m := range [...][]byte{r.sqMem, r.sqeMem, r.bufMem, r.bufRing} {
-		if m != nil {
-			_ = unix.Munmap(m)
-		}
+	unmap(r.sqMem)
+	unmap(r.sqeMem)
+	unmap(r.bufRing) // the kernel has pinned the pages
+}
+
+func unmap(m []byte) {
+	if m != nil {
+		_ = unix.Munmap(m)
 	}
 }

@@ -21,7 +21,7 @@ func newRing(t *testing.T, count, size int) *Ring {
 	if err != nil {
 		t.Skipf("this kernel refuses: %v", err)
 	}
-	t.Cleanup(r.Close)
+	t.Cleanup(r.Abandon) // with whatever the test has left under way
 	runtime.LockOSThread()
 	t.Cleanup(runtime.UnlockOSThread)
 	if err := r.Enable(); err != nil {

@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 // TestRun goes the whole way once: build, start, load, record, print.
 func TestRun(t *testing.T) {
 	s := settings{
-		cells: "echo (tcp|unix) 64 64B x1,ask tcp 64 x1,room tcp 10 64B x1,churn.*,idle tcp 8000",
+		cells: "echo tcp 64 64B x1,echo unix 1 4096B x16,ask tcp 64 x1,room tcp 10 64B x1,churn.*,idle tcp 8000",
 		peers: "evloop,go-net", base: "go-net", out: t.TempDir(),
 		plan: Plan{Rounds: 1, Foreign: 1e9}, warmup: 10 * time.Millisecond, window: 50 * time.Millisecond,
 	}
@@ -214,8 +214,11 @@ func TestChoose(t *testing.T) {
 	if _, err := choose(full(), "echo"); err == nil {
 		t.Error("a pattern that matches no whole name is no error")
 	}
+	if got, err := choose(append(full(), asked()...), "echo (tcp|unix) (1|64|1000|8000) (64|4096)B x(1|16)"); err != nil || len(got) != 2*4*2*2 {
+		t.Errorf("%d cells of echo, %v, want every combination", len(got), err)
+	}
 	seen := map[string]bool{}
-	for _, c := range full() {
+	for _, c := range append(full(), asked()...) {
 		if seen[c.String()] {
 			t.Errorf("two cells are called %q", c)
 		}

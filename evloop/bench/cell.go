@@ -5,6 +5,7 @@ package main
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"penstock/evloop/bench/load"
@@ -83,6 +84,22 @@ func full() []Cell {
 		Cell{load.Idle, "tcp", 8000, 64, 1, 0},
 		Cell{load.Idle, "tcp", 0, 64, 1, 0},
 		Cell{start, "tcp", 1, 0, 1, 0})
+}
+
+// asked are the cells that run only if -cells names them: Unix sockets in the
+// sizes and depths of TCP. They would double the time of echo, and say little
+// beyond the cells of full.
+func asked() []Cell {
+	var cells []Cell
+	for _, c := range full() {
+		if c.Mode == load.Echo && c.Network == "tcp" && c.Stuck == 0 {
+			c.Network = "unix"
+			if !slices.Contains(full(), c) {
+				cells = append(cells, c)
+			}
+		}
+	}
+	return cells
 }
 
 // quick is what fits into three minutes: the two cells that say whether a

@@ -106,8 +106,11 @@ func parse() settings {
 
 func run(ctx context.Context, s settings, out, log io.Writer) error {
 	cells := full()
-	if s.quick {
+	switch {
+	case s.quick:
 		cells = quick()
+	case s.cells != "":
+		cells = append(cells, asked()...)
 	}
 	cells, err := choose(cells, s.cells)
 	if err != nil {

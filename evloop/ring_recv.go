@@ -331,7 +331,8 @@ func (u *ring) more(c *Conn) bool {
 func (u *ring) polls(c *Conn) int16 { return u.l.ep.k.poll(c.fd) }
 
 // takeBack moves what has left the kernel for c, but was not delivered, to the
-// kept input, where it is carried along with the connection.
+// kept input, where it is carried along with the connection. So is a failure,
+// which the kernel reports once: to the next one who asks it is a FIN.
 func (u *ring) takeBack(c *Conn) {
 	s := &u.streams[c.slot]
 	t := newTag(opRecv, c.slot, c.gen)
@@ -340,10 +341,15 @@ func (u *ring) takeBack(c *Conn) {
 			if ev.Res > 0 {
 				u.hold(c, s, ev)
 			} else {
-				u.discard(ev)
+				u.ended(c, s, ev)
 			}
 			u.events[i] = uring.CQE{UserData: uint64(newTag(opCancel, 0, 0))}
 		}
+	}
+	if s.end < 0 && c.state == stateOpen {
+		u.l.clearQueue(c)
+		c.flags |= flagBroken
+		c.reason = os.NewSyscallError("recv", unix.Errno(-s.end))
 	}
 	if s.held == nil {
 		return

@@ -273,6 +273,33 @@ func TestRingDetachCarriesHeld(t *testing.T) {
 	}
 }
 
+// A reset that the ring has heard of, and a paused connection has not, goes with
+// it: the kernel would call it an orderly end by then.
+func TestRingDetachCarriesReset(t *testing.T) {
+	for _, seen := range []bool{false, true} {
+		r := newRingRig(t)
+		c, p := r.tcp()
+		r.turn()
+		c.Pause()
+		p.reset()
+		arrives(t, c.FD(), unix.POLLHUP)
+		if seen {
+			r.turn()
+		}
+		fd, saved, err := c.Detach()
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.use(Config{})
+		again, err := r.l.Restore(fd, r.probe, nil, saved)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again.Resume()
+		r.ends(again, unix.ECONNRESET)
+	}
+}
+
 // The loop may be closed on another thread than the ring's; requests then end
 // some time after the ring, and the memory that they write to stays.
 func TestRingClosedElsewhere(t *testing.T) {

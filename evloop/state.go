@@ -32,6 +32,7 @@ const (
 	savedMark     // a short read does not mean drained
 	savedFlushing // CloseAfterFlush was called
 	savedRest     // the first message is the rest of one that has begun to go out
+	savedBroken   // input has failed, for the reason given, behind what was kept
 )
 
 // savedInput is the most input that is carried along: what a handler has left,
@@ -44,7 +45,10 @@ var ErrState = errors.New("evloop: damaged or foreign state of a connection")
 
 // knownReasons are errors that keep their identity across Restore, so that
 // errors.Is goes on working.
-var knownReasons = []error{ErrAborted, ErrFlushTimeout, ErrIdle, ErrInputFull, ErrMemory, ErrOverflow, ErrStalled}
+var knownReasons = []error{
+	ErrAborted, ErrFlushTimeout, ErrIdle, ErrInputFull, ErrMemory, ErrOverflow, ErrStalled,
+	os.NewSyscallError("recv", unix.ECONNRESET),
+}
 
 // Detach takes the connection out of the loop without closing it: kept input,
 // queued output, deadlines and what a Restorer says of State are returned as
@@ -88,6 +92,7 @@ func (c *Conn) encode(state []byte) []byte {
 		{c.flags&flagMark != 0, savedMark},
 		{c.state == stateFlushing, savedFlushing},
 		{c.out.rest, savedRest},
+		{c.flags&flagBroken != 0, savedBroken},
 	} {
 		if f.on {
 			flags |= f.bit
@@ -216,6 +221,9 @@ func (r *record) apply(c *Conn) {
 	}
 	if r.flags&savedMark != 0 {
 		c.flags |= flagMark
+	}
+	if r.flags&savedBroken != 0 {
+		c.flags |= flagBroken | flagReset
 	}
 	c.reason = reasonOf(string(r.reason))
 	if n := len(r.in); n > 0 {

@@ -35,6 +35,12 @@ const (
 	savedBroken   // input has failed, for the reason given, behind what was kept
 )
 
+// savedFlags are those of a connection that are carried as they are.
+var savedFlags = [...]struct {
+	flag connFlags
+	bit  byte
+}{{flagPaused, savedPaused}, {flagEOF, savedEOF}, {flagMark, savedMark}, {flagBroken, savedBroken}}
+
 // savedInput is the most input that is carried along: what a handler has left,
 // and what a ring has received ahead of it, in all its buffers and again before
 // the receive has stopped.
@@ -83,20 +89,16 @@ func (c *Conn) Detach() (fd int, saved []byte, err error) {
 // encode writes the record.
 func (c *Conn) encode(state []byte) []byte {
 	var flags byte
-	for _, f := range [...]struct {
-		on  bool
-		bit byte
-	}{
-		{c.flags&flagPaused != 0, savedPaused},
-		{c.flags&flagEOF != 0, savedEOF},
-		{c.flags&flagMark != 0, savedMark},
-		{c.state == stateFlushing, savedFlushing},
-		{c.out.rest, savedRest},
-		{c.flags&flagBroken != 0, savedBroken},
-	} {
-		if f.on {
+	for _, f := range savedFlags {
+		if c.flags&f.flag != 0 {
 			flags |= f.bit
 		}
+	}
+	if c.state == stateFlushing {
+		flags |= savedFlushing
+	}
+	if c.out.rest {
+		flags |= savedRest
 	}
 	b := []byte{stateVersion, flags}
 	for _, n := range [...]uint64{
@@ -213,17 +215,10 @@ func (r *record) apply(c *Conn) {
 	l := c.loop
 	c.bytesIn, c.bytesOut, c.dropped = r.bytesIn, r.bytesOut, uint32(r.dropped)
 	c.lastIn, c.lastOut, c.until = Time(r.lastIn), Time(r.lastOut), Time(r.until)
-	if r.flags&savedPaused != 0 {
-		c.flags |= flagPaused
-	}
-	if r.flags&savedEOF != 0 {
-		c.flags |= flagEOF
-	}
-	if r.flags&savedMark != 0 {
-		c.flags |= flagMark
-	}
-	if r.flags&savedBroken != 0 {
-		c.flags |= flagBroken | flagReset
+	for _, f := range savedFlags {
+		if r.flags&f.bit != 0 {
+			c.flags |= f.flag
+		}
 	}
 	c.reason = reasonOf(string(r.reason))
 	if n := len(r.in); n > 0 {

@@ -10,7 +10,8 @@ import (
 
 // A goal is a bound that one server must keep in some cells, in comparison
 // with another or by itself. The table below is what this project holds itself
-// to, so that a run ends with a verdict and not only with figures.
+// to, so that a run ends with a verdict and not only with figures. Wake-ups at rest
+// are not in it: what happens once a minute shows in no window of seconds.
 type goal struct {
 	cells   string // a pattern as for -cells
 	peer    string
@@ -30,7 +31,6 @@ var (
 	usedBytes = func(own, _ Line) float64 { return own.UsedBytes.Median }
 	resident  = func(own, _ Line) float64 { return own.RestKiB.Median / 1024 }
 	dirty     = func(own, _ Line) float64 { return own.RestDirtyKiB.Median / 1024 }
-	wakeups   = func(own, _ Line) float64 { return own.WakeupsPerS.Median * 120 }
 )
 
 const (
@@ -59,7 +59,6 @@ var goals = []goal{
 	{"idle tcp 8000", "penstock", "bytes for a connection", usedBytes, "", false, 600},
 	{"idle tcp 0", "penstock", "resident, MiB", resident, "", false, 8},
 	{"idle tcp 0", "penstock", "private dirty, MiB", dirty, "", false, 2},
-	{"idle tcp 0", "penstock", "wake-ups in 2 minutes", wakeups, "", false, 2},
 	{"start tcp 1", "penstock", "first byte, ratio", waitRatio, yardstick, false, 3},
 }
 

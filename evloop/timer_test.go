@@ -256,8 +256,10 @@ func stallWhileFlushing(r *rig) {
 	for want, reason := range map[error]error{ErrStalled: nil, ErrOverflow: ErrOverflow} {
 		c, _ := r.tcp()
 		r.stick(c)
-		c.SetOptions(&Options{StallTimeout: time.Millisecond})
-		r.do(func() { c.CloseAfterFlush(time.Hour, reason) })
+		r.do(func() { // at once: on a slow machine it would be stalled before it flushes
+			c.SetOptions(&Options{StallTimeout: time.Millisecond})
+			c.CloseAfterFlush(time.Hour, reason)
+		})
 		r.ends(c, want)
 	}
 }

@@ -28,7 +28,7 @@ func (w *simWorld) heldBy(c *Conn) int64 {
 // checkBuffers: each buffer is the kernel's, or in a completion that the loop
 // has yet to serve, or about to be the kernel's.
 func (w *simWorld) checkBuffers() {
-	u, r := w.k.ring, w.l.ring
+	u := w.k.ring
 	out := -u.q.Unpublished()
 	for _, away := range u.out {
 		if away {
@@ -42,15 +42,7 @@ func (w *simWorld) checkBuffers() {
 			}
 		}
 	}
-	for _, ev := range r.events[r.at:] {
-		count(ev)
-	}
-	for _, c := range u.unread {
-		count(c.CQE)
-	}
-	for _, c := range u.overflow {
-		count(c.CQE)
-	}
+	u.completions(w.l.ring, count)
 	if out != 0 {
 		w.fail(out, "buffers were never given back")
 	}
@@ -112,15 +104,7 @@ func (u *simRing) find(r *ring, t tag) (live int, coming bool) {
 			live++
 		}
 	}
-	for _, ev := range r.events[r.at:] {
-		count(ev)
-	}
-	for _, c := range u.unread {
-		count(c.CQE)
-	}
-	for _, c := range u.overflow {
-		count(c.CQE)
-	}
+	u.completions(r, count)
 	return live, coming
 }
 
@@ -157,5 +141,19 @@ func (w *simWorld) checkSend(c *Conn, f *simFile) {
 func (w *simWorld) checkRequests() {
 	for _, r := range w.k.ring.pending {
 		w.fail(r.f, "is still received from")
+	}
+}
+
+// completions passes all that the loop has not served yet: taken by the ring,
+// in its queue, and kept by the kernel for want of room there.
+func (u *simRing) completions(r *ring, count func(uring.CQE)) {
+	for _, ev := range r.events[r.at:] {
+		count(ev)
+	}
+	for _, c := range u.unread {
+		count(c.CQE)
+	}
+	for _, c := range u.overflow {
+		count(c.CQE)
 	}
 }

@@ -2,10 +2,10 @@
 # fish completion for penstock(8)
 
 complete -c penstock -f
-complete -c penstock -n __fish_use_subcommand -a run -d 'serve, in the foreground'
+complete -c penstock -n __fish_use_subcommand -a run -d 'serve in the foreground; without a file, a built-in example'
 complete -c penstock -n __fish_use_subcommand -a check -d 'report every mistake in the configuration'
-complete -c penstock -n __fish_use_subcommand -a units -d 'print the units the generator would write'
-complete -c penstock -n __fish_use_subcommand -a apply -d 'put the changed configuration in force'
+complete -c penstock -n __fish_use_subcommand -a units -d 'print the systemd units that the configuration makes'
+complete -c penstock -n __fish_use_subcommand -a apply -d 'put the changed configuration in force, sockets included'
 complete -c penstock -n __fish_use_subcommand -a reload -d 'have the running daemon read its files again'
 complete -c penstock -n __fish_use_subcommand -a version -d 'print the version'
 complete -c penstock -n '__fish_seen_subcommand_from run check units reload' -s c -r -F -d 'configuration file'

@@ -4,7 +4,6 @@ package main
 
 import (
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -18,9 +17,7 @@ import (
 	"penstock/daemon/internal/unit"
 )
 
-const aboutApply = `usage: penstock apply [-k]
-
-Puts ` + defaultConfig + ` and conf.d/*.toml beside it in force on
+const aboutApply = `Puts ` + defaultConfig + ` and conf.d/*.toml beside it in force on
 a machine where systemd holds the sockets: checks the files, runs daemon-reload,
 restarts the sockets that have changed together with the service, stops those
 that were removed, and looks whether every port listens. Ports that did not
@@ -31,10 +28,10 @@ With -k no port that is served is closed, not even for a moment: only what
 listens nowhere is opened, and what is left to do is written to standard error.
 `
 
-func applyFile(p process, args []string) int {
-	flags := flag.NewFlagSet("apply", flag.ContinueOnError)
-	keep := flags.Bool("k", false, "")
-	if status, ok := p.parse(flags, aboutApply, args); !ok {
+func applyFile(p process, c command, args []string) int {
+	flags := c.flags()
+	keep := flags.Bool(keepOption.letter, false, "")
+	if status, ok := p.parse(c, flags, args); !ok {
 		return status
 	}
 	source := p.path(defaultConfig)

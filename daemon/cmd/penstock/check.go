@@ -3,7 +3,6 @@
 package main
 
 import (
-	"flag"
 	"fmt"
 
 	"penstock/daemon/internal/config"
@@ -11,17 +10,15 @@ import (
 
 const defaultConfig = "/etc/penstock/penstock.toml"
 
-const aboutCheck = `usage: penstock check [-c FILE]
-
-Reads FILE (default ` + defaultConfig + `) and conf.d/*.toml beside it
+const aboutCheck = `Reads FILE (default ` + defaultConfig + `) and conf.d/*.toml beside it
 as run would, and prints every mistake as FILE:LINE: KEY: PROBLEM.
 Nothing is opened or changed. Exit status 78 when there is a mistake.
 `
 
-func check(p process, args []string) int {
-	flags := flag.NewFlagSet("check", flag.ContinueOnError)
-	file := flags.String("c", defaultConfig, "")
-	if status, ok := p.parse(flags, aboutCheck, args); !ok {
+func check(p process, c command, args []string) int {
+	flags := c.flags()
+	file := flags.String(fileOption.letter, defaultConfig, "")
+	if status, ok := p.parse(c, flags, args); !ok {
 		return status
 	}
 	cfg, err := config.Load(*file)

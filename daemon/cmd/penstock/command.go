@@ -8,39 +8,76 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"strings"
 )
 
-// A command is one word after penstock; its file has the same name.
+// A command is one word after penstock; its file has the same name. Usage and
+// -h are made from these rows. The manual page and the completions are written
+// by hand, for the shells differ too much, and a test compares them.
 type command struct {
-	name string
-	main func(p process, args []string) int
+	name    string
+	options []option
+	line    string // what it does, in the usage and the completions
+	more    string // what -h adds to the usage
+	main    func(p process, c command, args []string) int
 }
+
+// An option is a flag of one letter.
+type option struct {
+	letter string
+	value  string // what follows it; "" for a switch
+}
+
+var (
+	fileOption = option{"c", "FILE"}
+	keepOption = option{"k", ""}
+)
 
 var commands = []command{
-	{"run", run},
-	{"check", check},
-	{"units", units},
-	{"apply", applyFile},
-	{"reload", reload},
-	{"version", printVersion},
-	{probeName, probe}, // not in the usage: it is for the daemon itself
+	{"run", []option{fileOption}, "serve in the foreground; without a file, a built-in example", aboutRun, run},
+	{"check", []option{fileOption}, "report every mistake in the configuration", aboutCheck, check},
+	{"units", []option{fileOption}, "print the systemd units that the configuration makes", aboutUnits, units},
+	{"apply", []option{keepOption}, "put the changed configuration in force, sockets included", aboutApply, applyFile},
+	{"reload", []option{fileOption}, "have the running daemon read its files again", aboutReload, reload},
+	{"version", nil, "print the version", aboutVersion, printVersion},
 }
 
-const usage = `usage: penstock COMMAND [ARGUMENTS]
+// hidden are commands that the daemon itself starts.
+var hidden = []command{
+	{name: probeName, main: probe},
+}
 
-  run [-c FILE]     serve; without a file, a built-in example on loopback
-  check [-c FILE]   report every mistake in the configuration
-  units [-c FILE]   print the systemd units that the configuration makes
-  apply [-k]        put the changed configuration in force, sockets included
-  reload [-c FILE]  have the running daemon read its files again
-  version           print the version
+// arguments returns what may follow the name: "[-c FILE]".
+func (c command) arguments() string {
+	var words []string
+	for _, o := range c.options {
+		words = append(words, "["+strings.TrimSpace("-"+o.letter+" "+o.value)+"]")
+	}
+	return strings.Join(words, " ")
+}
 
-penstock COMMAND -h tells more; penstock(8) and penstock.toml(5) tell all.
-`
+// usage returns the answer to a command line without a command.
+func usage() string {
+	var b strings.Builder
+	b.WriteString("usage: penstock COMMAND [ARGUMENTS]\n\n")
+	for _, c := range commands {
+		fmt.Fprintf(&b, "  %-17s %s\n", c.name+" "+c.arguments(), c.line)
+	}
+	b.WriteString("\npenstock COMMAND -h tells more; penstock(8) and penstock.toml(5) tell all.\n")
+	return b.String()
+}
+
+// help returns the answer to -h.
+func (c command) help() string {
+	return strings.TrimRight("usage: penstock "+c.name+" "+c.arguments(), " ") + "\n\n" + c.more
+}
+
+// flags returns an empty set of flags, which parse reads.
+func (c command) flags() *flag.FlagSet { return flag.NewFlagSet(c.name, flag.ContinueOnError) }
 
 // parse reads the flags of a command that takes no other arguments. When it
 // returns false the command is over, with that exit status.
-func (p process) parse(flags *flag.FlagSet, about string, args []string) (status int, ok bool) {
+func (p process) parse(c command, flags *flag.FlagSet, args []string) (status int, ok bool) {
 	flags.SetOutput(io.Discard)
 	flags.Usage = func() {}
 	err := flags.Parse(args)
@@ -49,10 +86,10 @@ func (p process) parse(flags *flag.FlagSet, about string, args []string) (status
 	}
 	switch {
 	case errors.Is(err, flag.ErrHelp):
-		fmt.Fprint(p.stdout, about)
+		fmt.Fprint(p.stdout, c.help())
 		return exitOK, false
 	case err != nil:
-		fmt.Fprintf(p.stderr, "penstock %s: %v\n%s", flags.Name(), err, about)
+		fmt.Fprintf(p.stderr, "penstock %s: %v\n%s", c.name, err, c.help())
 		return exitUsage, false
 	}
 	return exitOK, true

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 
 	"penstock/systemd"
 )
@@ -43,19 +44,19 @@ func main() {
 // run dispatches to the subcommand and returns the exit status.
 func (p process) run(args []string) int {
 	if len(args) == 0 {
-		fmt.Fprint(p.stderr, usage)
+		fmt.Fprint(p.stderr, usage())
 		return exitUsage
 	}
 	switch args[0] {
 	case "help", "-h", "-help", "--help":
-		fmt.Fprint(p.stdout, usage)
+		fmt.Fprint(p.stdout, usage())
 		return exitOK
 	}
-	for _, c := range commands {
+	for _, c := range slices.Concat(commands, hidden) {
 		if c.name == args[0] {
-			return c.main(p, args[1:])
+			return c.main(p, c, args[1:])
 		}
 	}
-	fmt.Fprintf(p.stderr, "penstock: unknown command %q\n%s", args[0], usage)
+	fmt.Fprintf(p.stderr, "penstock: unknown command %q\n%s", args[0], usage())
 	return exitUsage
 }

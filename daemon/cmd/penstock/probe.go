@@ -26,7 +26,7 @@ const (
 )
 
 // probe is the child: it uses io_uring once and says in one line what went wrong.
-func probe(p process, args []string) int {
+func probe(p process, _ command, args []string) int {
 	if len(args) > 0 {
 		fmt.Fprintf(p.stderr, "penstock %s: unexpected argument %q\n", probeName, args[0])
 		return exitUsage

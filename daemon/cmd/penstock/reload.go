@@ -4,7 +4,6 @@ package main
 
 import (
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"strconv"
@@ -17,9 +16,7 @@ import (
 	"penstock/daemon/internal/unit"
 )
 
-const aboutReload = `usage: penstock reload [-c FILE]
-
-Checks FILE (default ` + defaultConfig + `) and conf.d/*.toml
+const aboutReload = `Checks FILE (default ` + defaultConfig + `) and conf.d/*.toml
 beside it, has the running daemon read its files again and waits for the result.
 Exit status 78 when there is a mistake, 1 when the daemon refused the files.
 
@@ -31,11 +28,11 @@ it is short for: systemctl reload penstock.service
 // applies to a reload as well, so that the reason is ours to tell.
 const reloadPatience = 25 * time.Second
 
-func reload(p process, args []string) int {
+func reload(p process, c command, args []string) int {
 	asked := monotonic()
-	flags := flag.NewFlagSet("reload", flag.ContinueOnError)
-	file := flags.String("c", p.path(defaultConfig), "")
-	if status, ok := p.parse(flags, aboutReload, args); !ok {
+	flags := c.flags()
+	file := flags.String(fileOption.letter, p.path(defaultConfig), "")
+	if status, ok := p.parse(c, flags, args); !ok {
 		return status
 	}
 	if _, err := config.Load(*file); err != nil {

@@ -4,7 +4,6 @@ package main
 
 import (
 	"errors"
-	"flag"
 	"log/slog"
 	"os"
 	"runtime"
@@ -19,9 +18,7 @@ import (
 	"penstock/systemd"
 )
 
-const aboutRun = `usage: penstock run [-c FILE]
-
-Serves what FILE and conf.d/*.toml beside it say, in the foreground, until
+const aboutRun = `Serves what FILE and conf.d/*.toml beside it say, in the foreground, until
 SIGTERM. SIGHUP reads the files again, SIGUSR1 writes the state to the log.
 Without -c it serves a built-in example of every kind on loopback and says how
 to try each.
@@ -29,10 +26,10 @@ to try each.
 Started by systemd it uses the sockets it is given and opens none.
 `
 
-func run(p process, args []string) int {
-	flags := flag.NewFlagSet("run", flag.ContinueOnError)
-	file := flags.String("c", "", "")
-	if status, ok := p.parse(flags, aboutRun, args); !ok {
+func run(p process, c command, args []string) int {
+	flags := c.flags()
+	file := flags.String(fileOption.letter, "", "")
+	if status, ok := p.parse(c, flags, args); !ok {
 		return status
 	}
 	limitProcs()

@@ -3,14 +3,11 @@
 package main
 
 import (
-	"flag"
 	"fmt"
 	"path/filepath"
 )
 
-const aboutUnits = `usage: penstock units [-c FILE]
-
-Prints the units that penstock-generator would write for FILE (default
+const aboutUnits = `Prints the units that penstock-generator would write for FILE (default
 ` + defaultConfig + `) and conf.d/*.toml beside it, each below its
 name. Nothing is written. Exit status 78 when there is a mistake; the units that
 are printed then are those that were applied last, or of the services without one.
@@ -19,10 +16,10 @@ are printed then are those that were applied last, or of the services without on
 // generatorFolder is where systemd reads what generators write.
 const generatorFolder = "/run/systemd/generator"
 
-func units(p process, args []string) int {
-	flags := flag.NewFlagSet("units", flag.ContinueOnError)
-	file := flags.String("c", p.path(defaultConfig), "")
-	if status, ok := p.parse(flags, aboutUnits, args); !ok {
+func units(p process, c command, args []string) int {
+	flags := c.flags()
+	file := flags.String(fileOption.letter, p.path(defaultConfig), "")
+	if status, ok := p.parse(c, flags, args); !ok {
 		return status
 	}
 	source, err := filepath.Abs(*file)

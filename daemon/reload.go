@@ -67,7 +67,7 @@ func diff(old, next *config.Config) (p plan) {
 func sameService(a, b *config.Service) bool {
 	pushes := a.Kind == config.KindRoom || a.Kind == config.KindTicker
 	measures := a.Kind == config.KindChargen || a.Kind == config.KindRoom && a.Room.History > 0
-	return a.Kind == b.Kind && a.MaxLine == b.MaxLine &&
+	return a.Kind == b.Kind && a.MaxLine == b.MaxLine && a.AtEOF == b.AtEOF &&
 		(pushes || a.Overflow == b.Overflow) && (!measures || a.Queue == b.Queue) &&
 		reflect.DeepEqual(a.Lookup, b.Lookup) && reflect.DeepEqual(a.Ticker, b.Ticker) &&
 		reflect.DeepEqual(a.Handler, b.Handler) && reflect.DeepEqual(a.Room, b.Room) &&

@@ -91,6 +91,16 @@ const (
 	Disconnect Overflow = "disconnect"
 )
 
+// AtEOF is what happens to a last message that lacks its delimiter when the
+// client has no more to say.
+type AtEOF string
+
+// The values of the key "at_eof".
+const (
+	Take AtEOF = "take" // it is a message like any other
+	Drop AtEOF = "drop" // it is counted and logged
+)
+
 // A Service is one [service.NAME] table. Every field has its effective value:
 // what the files left out holds the default of the kind.
 type Service struct {
@@ -108,6 +118,7 @@ type Service struct {
 	StallTimeout   time.Duration // output waiting and none taken; 0 is never
 	DrainTimeout   time.Duration // for queued output at the end; 0 is not at all
 	MaxLine        int           // bytes of one message, delimiter not counted
+	AtEOF          AtEOF         // of lookup, handler and room; "" for other kinds
 	Queue          int           // bytes waiting for one client
 	Overflow       Overflow
 

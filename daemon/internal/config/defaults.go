@@ -38,14 +38,14 @@ func newService(name string, kind Kind, limits Limits) *Service {
 	}
 	switch kind {
 	case KindLookup:
-		s.Lookup = &Lookup{Delimiter: "\n"}
+		s.Lookup, s.AtEOF = &Lookup{Delimiter: "\n"}, Take
 	case KindTicker:
 		s.Ticker = &Ticker{Payload: "ping\n", Interval: 5 * time.Second}
 	case KindHandler:
-		s.Handler = &Handler{Delimiter: "\n"}
+		s.Handler, s.AtEOF = &Handler{Delimiter: "\n"}, Take
 	case KindRoom:
 		r := presets[PresetNone]
-		s.Room = &r
+		s.Room, s.AtEOF = &r, Take
 	case KindQOTD:
 		s.QOTD = &QOTD{}
 	}

@@ -125,6 +125,9 @@ func tableOf(s *Service) map[string]any {
 		"socket_user": s.SocketUser, "socket_group": s.SocketGroup, "bind_device": s.BindDevice,
 		"ip_allow": append([]string{}, s.IPAllow...), "ip_deny": append([]string{}, s.IPDeny...),
 	}
+	if s.AtEOF != "" {
+		m["at_eof"] = string(s.AtEOF)
+	}
 	switch {
 	case s.Lookup != nil:
 		m["delimiter"], m["answers"], m["default"], m["fold_case"] = s.Lookup.Delimiter, s.Lookup.Answers, s.Lookup.Default, s.Lookup.FoldCase

@@ -116,8 +116,9 @@ var socketKeys = []key[Service]{
 	{"ip_deny", nil, into(func(s *Service) *[]string { return &s.IPDeny }, parseUnitSources)},
 }
 
-// lookupKeys holds two rows that other kinds share.
+// lookupKeys holds three rows that other kinds share.
 var lookupKeys = []key[Service]{
+	{"at_eof", []Kind{KindLookup, KindHandler, KindRoom}, into(func(s *Service) *AtEOF { return &s.AtEOF }, choice(Take, Drop))},
 	{"delimiter", []Kind{KindLookup, KindHandler}, setDelimiter},
 	{"answers", []Kind{KindLookup}, into(func(s *Service) *map[string]string { return &s.Lookup.Answers }, table)},
 	{"file", []Kind{KindLookup, KindQOTD}, setFile},
@@ -191,9 +192,9 @@ func setPreset(s *Service, v any) error {
 		return err
 	}
 	r := presets[p]
-	s.Room, s.MaxLine = &r, defaultLine // a later file may take the preset back
+	s.Room, s.MaxLine, s.AtEOF = &r, defaultLine, Take // a later file may take the preset back
 	if p == PresetTwisted {
-		s.MaxLine = twistedLine
+		s.MaxLine, s.AtEOF = twistedLine, Drop
 	}
 	return nil
 }

@@ -271,13 +271,15 @@ func TestPresetLine(t *testing.T) {
 	tests := []struct {
 		name, text, dropIn string
 		want               int
+		atEOF              AtEOF
 	}{
-		{"none", head, "", 4096},
-		{"twisted", head + twisted, "", 16384},
-		{"select-chat", head + "preset=\"select-chat\"\n", "", 4096},
-		{"max_line before it", head + "max_line=100\n" + twisted, "", 100},
-		{"taken back", head + twisted, "[service.r]\npreset=\"\"\n", 4096},
-		{"added later", head + "max_line=100\n", "[service.r]\n" + twisted, 100},
+		{"none", head, "", 4096, Take},
+		{"twisted", head + twisted, "", 16384, Drop},
+		{"select-chat", head + "preset=\"select-chat\"\n", "", 4096, Take},
+		{"max_line before it", head + "max_line=100\n" + twisted, "", 100, Drop},
+		{"at_eof before it", head + "at_eof=\"take\"\n" + twisted, "", 16384, Take},
+		{"taken back", head + twisted, "[service.r]\npreset=\"\"\n", 4096, Take},
+		{"added later", head + "max_line=100\n", "[service.r]\n" + twisted, 100, Drop},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -289,6 +291,9 @@ func TestPresetLine(t *testing.T) {
 			}
 			if got := c.Services[0].MaxLine; got != tt.want {
 				t.Errorf("max_line %d, want %d", got, tt.want)
+			}
+			if got := c.Services[0].AtEOF; got != tt.atEOF {
+				t.Errorf("at_eof %q, want %q", got, tt.atEOF)
 			}
 		})
 	}

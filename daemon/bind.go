@@ -98,6 +98,13 @@ func bindTCP(fd int, sa unix.Sockaddr, s *config.Service) error {
 	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
 		return os.NewSyscallError("setsockopt SO_REUSEADDR", err)
 	}
+	// Whatever net.ipv6.bindv6only says: an address means the same on every
+	// machine, and [::] is IPv4 as well (ipv6(7)).
+	if _, ok := sa.(*unix.SockaddrInet6); ok {
+		if err := unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 0); err != nil {
+			return os.NewSyscallError("setsockopt IPV6_V6ONLY", err)
+		}
+	}
 	if s.BindDevice != "" {
 		if err := unix.BindToDevice(fd, s.BindDevice); err != nil {
 			return fmt.Errorf("bind_device %s: %w", s.BindDevice, os.NewSyscallError("setsockopt SO_BINDTODEVICE", err))

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -132,5 +133,45 @@ func TestBindTCP(t *testing.T) {
 	if _, err := bind(mustAddress(t, "[fe80::1]:7000%nosuchif0"), &config.Service{}); err == nil ||
 		!strings.Contains(err.Error(), "interface nosuchif0") {
 		t.Errorf("bind: %v, want a complaint about the interface", err)
+	}
+}
+
+// A port without an address takes IPv4 clients whatever the machine's default
+// for IPv6 sockets is. The default belongs to a network namespace, so the test
+// makes one on a thread of its own, which ends with the goroutine.
+func TestBindBothFamilies(t *testing.T) {
+	skip := make(chan error, 1)
+	only := make(chan map[string]int, 1)
+	go func() {
+		runtime.LockOSThread()
+		defer close(only)
+		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			skip <- err
+			return
+		}
+		if err := os.WriteFile("/proc/sys/net/ipv6/bindv6only", []byte("1"), 0); err != nil {
+			skip <- err
+			return
+		}
+		got := map[string]int{}
+		for _, addr := range []string{"7000", "[::]:7001", "[::1]:7002"} {
+			fd, err := bind(mustAddress(t, addr), &config.Service{Backlog: 5})
+			if err != nil {
+				got[addr] = -1
+				continue
+			}
+			got[addr], _ = unix.GetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY)
+			_ = unix.Close(fd)
+		}
+		only <- got
+	}()
+	got, ok := <-only
+	if !ok {
+		t.Skip("no network namespace of one's own: ", <-skip)
+	}
+	for addr, v := range got {
+		if v != 0 && addr != "[::1]:7002" || v == 1 {
+			t.Errorf("%s: IPV6_V6ONLY = %d, want 0", addr, v)
+		}
 	}
 }

@@ -160,7 +160,7 @@ func textTCP(ap netip.AddrPort) string {
 
 // Overlaps reports whether the two cannot be opened side by side: they are
 // equal, or one is the wildcard that covers the other. [::] covers IPv4 as
-// well, because sockets are dual-stack unless net.ipv6.bindv6only is set
+// well: sockets are made dual-stack, whatever net.ipv6.bindv6only says
 // (ipv6(7)).
 func (a Address) Overlaps(b Address) bool {
 	if a.Network != b.Network || a.Network == "unix" {

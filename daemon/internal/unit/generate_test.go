@@ -116,6 +116,21 @@ func TestPortOfAllAddressesSurvivesAKernelWithoutIPv6(t *testing.T) {
 	}
 }
 
+// A socket of IPv6 takes IPv4 as well whatever the machine's default is; one
+// of IPv4 has no such line.
+func TestBothFamilies(t *testing.T) {
+	for listen, want := range map[string]bool{"7000": true, "[::1]:7000": true, "127.0.0.1:7000": false, "/run/x.sock": false} {
+		cfg, err := load(t, "[service.a]\nkind = \"echo\"\nlisten = [\""+listen+"\"]\n")
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := socketText("/x", cfg.Services[0])
+		if got := strings.Contains(text, "\nBindIPv6Only=both\n"); err != nil || got != want {
+			t.Errorf("%s: BindIPv6Only=both is %v, %v, want %v", listen, got, err, want)
+		}
+	}
+}
+
 func TestOverrides(t *testing.T) {
 	root := t.TempDir()
 	put := func(name, target, text string) {

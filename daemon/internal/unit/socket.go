@@ -72,6 +72,10 @@ func ofTCP(t *text, s *config.Service) {
 	// All addresses of a unit fail together: one that the machine does not
 	// have yet at boot would take the others down.
 	t.set("FreeBind", "yes")
+	if slices.ContainsFunc(s.Listen, func(a config.Address) bool { return a.AddrPort.Addr().Is6() }) {
+		// The default follows net.ipv6.bindv6only, and IPv4 would be refused.
+		t.set("BindIPv6Only", "both")
+	}
 	if slices.ContainsFunc(s.Listen, isUnix) {
 		// The manager would try the options below on the Unix socket too, and
 		// warn. The daemon sets on each connection what its socket lacks.

@@ -24,6 +24,9 @@ PACKAGES := ./...
 BENCH    := evloop/bench
 FUZZTIME ?= 20s
 
+# Histories of the simulated kernel that `make sim` plays for each back end.
+SIM_SEEDS ?= 20000
+
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -45,6 +48,14 @@ test: ## all tests; no root, no systemd, under 5 minutes
 .PHONY: race
 race: ## the tests under the race detector (needs a C compiler)
 	CGO_ENABLED=1 $(GO) test -race $(PACKAGES)
+
+.PHONY: sim
+sim: ## SIM_SEEDS histories (20000) on a simulated kernel, for each back end
+	$(GO) test ./evloop -count=1 -v -timeout 60m -run '^Test(Ring)?Simulation$$' -seeds=$(SIM_SEEDS)
+
+.PHONY: nightly
+nightly: ## what is too long for every change: 100000 histories
+	$(MAKE) sim SIM_SEEDS=100000
 
 .PHONY: lint
 lint: fmt vet staticcheck man ## every check that reads but does not run the code

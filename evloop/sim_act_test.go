@@ -146,13 +146,15 @@ func (w *simWorld) abort(m *simConn, reason error) {
 func (w *simWorld) write(m *simConn) {
 	w.serial++
 	msg := simMessage{uint32(w.serial), simHead + w.size()}
-	p := msg.bytes()
 	m.send(msg, func() bool {
 		if w.chance(2) {
-			return m.c.WriteStatic(p)
+			return m.c.WriteStatic(msg.bytes())
 		}
+		p := msg.appendTo(w.scratch[:0])
+		w.scratch = nil // a write may lead to another one
 		ok := m.c.Write(p)
 		clear(p) // it is the caller's again
+		w.scratch = p
 		return ok
 	})
 }

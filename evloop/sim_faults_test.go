@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"math/rand/v2"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -138,8 +139,10 @@ const (
 	simFarewell = 1<<32 - 1 // id of Options.Farewell
 )
 
-func (m simMessage) bytes() []byte {
-	p := make([]byte, m.len)
+func (m simMessage) bytes() []byte { return m.appendTo(nil) }
+
+func (m simMessage) appendTo(p []byte) []byte {
+	p = slices.Grow(p, m.len)[:m.len]
 	binary.LittleEndian.PutUint32(p, m.id)
 	binary.LittleEndian.PutUint32(p[4:], uint32(m.len))
 	binary.LittleEndian.PutUint32(p[8:], ^m.id)

@@ -24,17 +24,24 @@ import (
 //	go test ./evloop -run TestSimulation -seed=1234     that one, with its trace
 //	go test ./evloop -run TestRingSimulation -seed=1234
 //	go test ./evloop -run TestSimulation -seeds=100000  for a long night
+//
+// make sim and make nightly play more histories than make test.
 var (
 	seedFlag  = flag.Uint64("seed", 0, "replay this one history of the simulation and print its trace")
-	seedsFlag = flag.Uint64("seeds", defaultSeeds, "histories of the simulation to play")
+	seedsFlag = flag.Uint64("seeds", 0, "histories of the simulation to play, however long it takes; 0: a few seconds of them")
 )
 
-// defaultSeeds take some four seconds of one core, for each back end.
-const defaultSeeds = 8000
+// Without -seeds, the histories end after simBudget, for machines that are
+// much slower (or a race detector) than any on which nothing is cut.
+const (
+	defaultSeeds = 8000
+	simBudget    = 10 * time.Second
+)
 
-// simBudget bounds the time in which the histories are played, for machines
-// that are much slower (or a race detector) than any on which nothing is cut.
-const simBudget = 10 * time.Second
+// simGarbage is GOGC while histories are played. Each makes a loop, and with
+// it buffers that are garbage a millisecond later: at the default of 100, two
+// fifths of the time went into collections.
+const simGarbage = 400
 
 func TestSimulation(t *testing.T) { simulate(t, Epoll) }
 
@@ -53,16 +60,20 @@ func simulate(t *testing.T, b Backend) {
 		replay(t, *seedFlag, b)
 		return
 	}
-	last := *seedsFlag
+	last, bounded := *seedsFlag, *seedsFlag == 0
+	if bounded {
+		last = defaultSeeds
+	}
 	if testing.Short() {
 		last /= 10
 	}
+	defer debug.SetGCPercent(debug.SetGCPercent(simGarbage))
 	end := time.Now().Add(simBudget)
 	var next, played, calls atomic.Uint64
 	var all sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
 		all.Go(func() {
-			for seed := next.Add(1); seed <= last && (time.Now().Before(end) || last > defaultSeeds) && !t.Failed(); seed = next.Add(1) {
+			for seed := next.Add(1); seed <= last && (!bounded || time.Now().Before(end)) && !t.Failed(); seed = next.Add(1) {
 				w, err := play(simHistory{seed: seed, backend: b, faults: randomFaults(seed)})
 				if err != nil {
 					t.Errorf("seed %d: %v\nreplay: go test ./evloop -run '^%s$' -seed=%d", seed, err, t.Name(), seed)

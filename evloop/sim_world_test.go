@@ -33,6 +33,7 @@ type simWorld struct {
 	spent    []TimerID
 	serial   int
 	options  []*Options
+	scratch  []byte   // of write
 	lines    []string // the trace, when wanted
 }
 

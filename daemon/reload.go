@@ -46,7 +46,7 @@ func diff(old, next *config.Config) (p plan) {
 			p.added = append(p.added, s)
 		case reflect.DeepEqual(was, s):
 			p.unchanged++
-		case sameService(was, s):
+		case was.Serves(s):
 			p.adjusted = append(p.adjusted, s)
 		default:
 			p.replaced = append(p.replaced, s)
@@ -58,20 +58,6 @@ func diff(old, next *config.Config) (p plan) {
 		}
 	}
 	return p
-}
-
-// sameService reports whether what runs for a can go on for b: all that the
-// service itself was made from is equal. Everything else is the endpoint's,
-// except that services which reply have to know what overflow does to replies,
-// and two keep what they send below the queue's bound.
-func sameService(a, b *config.Service) bool {
-	pushes := a.Kind == config.KindRoom || a.Kind == config.KindTicker
-	measures := a.Kind == config.KindChargen || a.Kind == config.KindRoom && a.Room.History > 0
-	return a.Kind == b.Kind && a.MaxLine == b.MaxLine && a.AtEOF == b.AtEOF &&
-		(pushes || a.Overflow == b.Overflow) && (!measures || a.Queue == b.Queue) &&
-		reflect.DeepEqual(a.Lookup, b.Lookup) && reflect.DeepEqual(a.Ticker, b.Ticker) &&
-		reflect.DeepEqual(a.Handler, b.Handler) && reflect.DeepEqual(a.Room, b.Room) &&
-		reflect.DeepEqual(a.QOTD, b.QOTD)
 }
 
 // beginReload reads the files on a goroutine of its own.

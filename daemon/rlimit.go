@@ -19,8 +19,6 @@ const (
 	memoryFloor = 24 << 20
 	// perConnection is the daemon's own memory for a connection, rounded up.
 	perConnection = 1 << 10
-	// perEntry is what a table or a list adds to each of its texts.
-	perEntry = 128
 )
 
 // fitConnections makes room under RLIMIT_NOFILE (getrlimit(2)) for the
@@ -48,13 +46,11 @@ func fitConnections(cfg *config.Config) (connections int, err error) {
 	return int(got) - reserved, nil
 }
 
-// internalConns is how many connections of the loop are not clients: a
-// handler's two or three pipes count against the loop's limit as well.
+// internalConns is how many connections of the loop are not clients: the pipes
+// of a program count against the loop's limit as well.
 func internalConns(cfg *config.Config) (n int) {
 	for _, s := range cfg.Services {
-		if s.Kind == config.KindHandler {
-			n += 3
-		}
+		n += s.Conns()
 	}
 	return n
 }
@@ -74,25 +70,7 @@ func limitMemory(cfg *config.Config) {
 func memoryCeiling(cfg *config.Config) int64 {
 	ceiling := cfg.Limits.Memory + memoryFloor + int64(cfg.Limits.Connections)*perConnection
 	for _, s := range cfg.Services {
-		ceiling += 2 * holds(s) // a reload holds the former one's as well
+		ceiling += 2 * s.Holds() // a reload holds the former one's as well
 	}
 	return ceiling
-}
-
-// holds estimates what a service keeps whoever is connected.
-func holds(s *config.Service) (bytes int64) {
-	switch {
-	case s.Lookup != nil:
-		for q, a := range s.Lookup.Answers {
-			bytes += int64(len(q)+len(a)) + perEntry
-		}
-	case s.QOTD != nil:
-		for _, q := range s.QOTD.Quotes {
-			bytes += int64(len(q)) + perEntry
-		}
-	case s.Room != nil:
-		n := int64(s.Room.History)
-		bytes = min(n*int64(s.MaxLine), int64(s.Queue/2)) + n*perEntry
-	}
-	return bytes
 }

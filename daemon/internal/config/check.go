@@ -22,7 +22,7 @@ var ownFolders = []string{"/run/penstock/private/", "/run/penstock/applied/"}
 // check reports what the keys of one service mean together.
 func (b *builder) check(d described, limits Limits) {
 	if _, ok := d.at["kind"]; !ok {
-		b.wrong(d.where("kind"), fmt.Errorf("missing, want one of %s", quoted(kinds)))
+		b.wrong(d.where("kind"), fmt.Errorf("missing, want one of %s", quoted(Kinds())))
 	}
 	if _, ok := d.at["listen"]; !ok {
 		b.wrong(d.where("listen"), errors.New(`missing, want an array such as ["127.0.0.1:7000"]`))
@@ -46,15 +46,8 @@ func (b *builder) check(d described, limits Limits) {
 	if len(d.AllowUID) > 0 && len(d.Listen) == len(listed) && len(listed) > 0 && !unix {
 		b.wrong(d.where("allow_uid"), errors.New("has no effect: no address in listen is a Unix socket"))
 	}
-	switch {
-	case d.Lookup != nil:
-		b.checkLookup(d)
-	case d.Ticker != nil:
-		b.fits(d, "payload", d.Ticker.Payload)
-	case d.Handler != nil:
-		b.checkHandler(d)
-	case d.QOTD != nil:
-		b.checkQuotes(d)
+	if check := d.Kind.row().check; check != nil {
+		check(b, d)
 	}
 }
 
@@ -64,13 +57,6 @@ func (b *builder) fits(d described, key, s string) {
 	if len(s) > d.Queue {
 		b.wrong(d.where(key), fmt.Errorf("has %d bytes, more than queue (%s) takes", len(s), formatSize(int64(d.Queue))))
 	}
-}
-
-func (b *builder) checkHandler(d described) {
-	if _, ok := d.at["command"]; !ok {
-		b.wrong(d.where("command"), errors.New(`missing, want an array such as ["/usr/local/bin/program"]`))
-	}
-	b.fits(d, "error", d.Handler.Error)
 }
 
 // checkOverlaps finds addresses that two services, or one twice, would open.

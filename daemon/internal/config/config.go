@@ -63,23 +63,6 @@ const (
 	PeersNone   Peers = "none"   // nothing
 )
 
-// A Kind is what a service does with its connections.
-type Kind string
-
-// The kinds, as the key "kind" spells them.
-const (
-	KindLookup  Kind = "lookup"
-	KindEcho    Kind = "echo"
-	KindTicker  Kind = "ticker"
-	KindHandler Kind = "handler"
-	KindRoom    Kind = "room"
-	KindDiscard Kind = "discard"
-	KindDaytime Kind = "daytime"
-	KindTime    Kind = "time"
-	KindChargen Kind = "chargen"
-	KindQOTD    Kind = "qotd"
-)
-
 // Overflow is what happens to a client when its queue is full.
 type Overflow string
 
@@ -133,66 +116,7 @@ type Service struct {
 	IPAllow     []string    // IPAddressAllow= of systemd.resource-control(5)
 	IPDeny      []string    // IPAddressDeny=
 
-	// The keys of a kind; nil unless the service is of that kind.
-
-	Lookup  *Lookup
-	Ticker  *Ticker
-	Handler *Handler
-	Room    *Room
-	QOTD    *QOTD
-}
-
-// Lookup answers questions from a table.
-type Lookup struct {
-	Delimiter string // ends a question, never empty
-	// Answers by question. Questions are stored as they are looked up:
-	// without the delimiter, without white space around them, and in lower
-	// case (strings.ToLower) when FoldCase is set.
-	Answers  map[string]string
-	Default  string // to any other question; "" is silence
-	FoldCase bool
-	File     string // the table Answers was completed from; "" is none
-}
-
-// Ticker sends a payload at every interval.
-type Ticker struct {
-	Payload  string
-	Interval time.Duration
-	LogInput bool // lengths and a bounded prefix of what clients send
-}
-
-// Handler passes messages to one program shared by all clients.
-type Handler struct {
-	Command   []string // Command[0] is an absolute path
-	Delimiter string   // ends a message; "" makes what has arrived one message
-	Events    bool     // tell the program about open and close as well
-	Error     string   // to each pending client when the program dies
-}
-
-// Room is a chat room. The templates have the preset's texts where the file
-// gave none; each goes out as one line, the newline is not part of it, and ""
-// says nothing. They hold the placeholders {name} {peer} {line} {count}.
-type Room struct {
-	Preset       Preset
-	Welcome      string // to the client that came
-	Message      string // a line somebody sent
-	Join, Leave  string // to the others
-	History      int    // lines kept for newcomers
-	EchoToSender bool
-}
-
-// A Preset is a chat server of a tutorial whose clients a room serves.
-type Preset string
-
-// The presets.
-const (
-	PresetNone       Preset = ""
-	PresetTwisted    Preset = "twisted"     // lines end in CRLF only
-	PresetSelectChat Preset = "select-chat" // NAME: line first
-)
-
-// QOTD sends one of the quotes and closes (RFC 865).
-type QOTD struct {
-	File   string   // "" is the built-in collection
-	Quotes []string // at least one, each of at most 512 bytes
+	// Of holds the keys of the kind: a *Lookup, *Ticker, *Handler, *Room or *QOTD;
+	// nil for a kind that has none.
+	Of any
 }

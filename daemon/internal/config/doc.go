@@ -10,9 +10,10 @@
 //	               path, value)          kinds)                 together)
 //
 // Nothing stops at the first mistake: each stage adds to one list of [Mistake]
-// values, so that a file can be put right in one edit. What a key is called,
-// what it may hold and which kinds have it stands in one table (keys.go); the
-// tests hold reference.toml and the manual page against that table.
+// values, so that a file can be put right in one edit. What a key is called
+// and what it may hold stands in one row: in keys.go, or, if it belongs to one
+// kind of service, in kind_NAME.go with all else that differs between kinds
+// (kind.go). The tests hold reference.toml and the manual page against these.
 //
 // The obvious alternative, decoding into tagged structs, was rejected: the
 // decoder stops at the first wrong type, matches names without regard to case,

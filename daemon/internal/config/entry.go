@@ -127,7 +127,7 @@ func (b *builder) services(e entry) {
 		case slices.Contains(reserved, name):
 			b.wrong(e, errors.New("is a name that a unit of the package has"))
 		}
-		b.keys(e, names(serviceKeys))
+		b.keys(e, serviceKeyNames())
 	}
 }
 

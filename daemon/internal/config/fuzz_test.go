@@ -128,17 +128,17 @@ func tableOf(s *Service) map[string]any {
 	if s.AtEOF != "" {
 		m["at_eof"] = string(s.AtEOF)
 	}
-	switch {
-	case s.Lookup != nil:
-		m["delimiter"], m["answers"], m["default"], m["fold_case"] = s.Lookup.Delimiter, s.Lookup.Answers, s.Lookup.Default, s.Lookup.FoldCase
-	case s.Ticker != nil:
-		m["payload"], m["interval"], m["log_input"] = s.Ticker.Payload, s.Ticker.Interval.String(), s.Ticker.LogInput
-	case s.Handler != nil:
-		m["command"], m["delimiter"], m["events"], m["error"] = s.Handler.Command, s.Handler.Delimiter, s.Handler.Events, s.Handler.Error
-	case s.Room != nil:
-		m["preset"], m["welcome"], m["message"] = string(s.Room.Preset), s.Room.Welcome, s.Room.Message
-		m["join"], m["leave"] = s.Room.Join, s.Room.Leave
-		m["history"], m["echo_to_sender"] = s.Room.History, s.Room.EchoToSender
+	switch k := s.Of.(type) {
+	case *Lookup:
+		m["delimiter"], m["answers"], m["default"], m["fold_case"] = k.Delimiter, k.Answers, k.Default, k.FoldCase
+	case *Ticker:
+		m["payload"], m["interval"], m["log_input"] = k.Payload, k.Interval.String(), k.LogInput
+	case *Handler:
+		m["command"], m["delimiter"], m["events"], m["error"] = k.Command, k.Delimiter, k.Events, k.Error
+	case *Room:
+		m["preset"], m["welcome"], m["message"] = string(k.Preset), k.Welcome, k.Message
+		m["join"], m["leave"] = k.Join, k.Leave
+		m["history"], m["echo_to_sender"] = k.History, k.EchoToSender
 	}
 	return m
 }

@@ -200,7 +200,6 @@ func (d described) where(key string) entry {
 // service builds one service out of its entries. Without a known kind the
 // keys that all kinds have are still checked.
 func (b *builder) service(name string, entries []entry, limits Limits) described {
-	slices.SortStableFunc(entries, func(x, y entry) int { return cmp.Compare(rank(x.key), rank(y.key)) })
 	d := described{at: map[string]entry{}}
 	var kind Service // takes nothing but the kind
 	for _, e := range entries {
@@ -208,13 +207,15 @@ func (b *builder) service(name string, entries []entry, limits Limits) described
 			d.at[e.key] = e
 		}
 		if e.key == "kind" {
-			apply(b, serviceKeys, &kind, e)
+			b.applyTo(&kind, e)
 		}
 	}
 	d.Service = newService(name, kind.Kind, limits)
+	row := kind.Kind.row()
+	slices.SortStableFunc(entries, func(x, y entry) int { return cmp.Compare(row.rank(x.key), row.rank(y.key)) })
 	for _, e := range entries {
 		if e.key != "kind" {
-			apply(b, serviceKeys, d.Service, e)
+			b.applyTo(d.Service, e)
 		}
 	}
 	b.check(d, limits)
@@ -228,13 +229,21 @@ func apply[T any](b *builder, keys []key[T], t *T, e entry) {
 	if i < 0 {
 		return // reported when it was read
 	}
-	if s, ok := any(t).(*Service); ok && keys[i].kinds != nil && !slices.Contains(keys[i].kinds, s.Kind) {
-		if s.Kind != "" {
-			b.wrong(e, fmt.Errorf("is a key of kind %s, and this is of kind %q", quoted(keys[i].kinds), s.Kind))
-		}
-		return
-	}
 	if err := keys[i].set(t, e.value); err != nil {
+		b.wrong(e, err)
+	}
+}
+
+// applyTo is apply for a service, whose keys depend on its kind.
+func (b *builder) applyTo(s *Service, e entry) {
+	k, ok := s.Kind.row().key(e.key)
+	if !ok {
+		if of := having(e.key); len(of) > 0 && s.Kind != "" {
+			b.wrong(e, fmt.Errorf("is a key of kind %s, and this is of kind %q", quoted(of), s.Kind))
+		}
+		return // an unknown key was reported when it was read
+	}
+	if err := k.set(s, e.value); err != nil {
 		b.wrong(e, err)
 	}
 }

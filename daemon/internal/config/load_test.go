@@ -79,7 +79,7 @@ func TestBuiltin(t *testing.T) {
 		"What is your quest":          "To seek the Holy Grail.",
 		"What is your favorite color": "Blue.",
 	}
-	if diff := cmp.Diff(answers, service(t, c, "lancelot").Lookup.Answers); diff != "" {
+	if diff := cmp.Diff(answers, service(t, c, "lancelot").Of.(*Lookup).Answers); diff != "" {
 		t.Errorf("answers, -want +got:\n%s", diff)
 	}
 }
@@ -178,10 +178,10 @@ file = "` + filepath.Join(dir, "quotes") + `"
 		t.Fatal(err)
 	}
 	want := map[string]string{"beautiful is better than": "Ugly.", "simple is better than": "nearer"}
-	if diff := cmp.Diff(want, c.Services[0].Lookup.Answers); diff != "" {
+	if diff := cmp.Diff(want, c.Services[0].Of.(*Lookup).Answers); diff != "" {
 		t.Errorf("answers, -want +got:\n%s", diff)
 	}
-	if diff := cmp.Diff([]string{"one\ntwo", "three"}, c.Services[1].QOTD.Quotes); diff != "" {
+	if diff := cmp.Diff([]string{"one\ntwo", "three"}, c.Services[1].Of.(*QOTD).Quotes); diff != "" {
 		t.Errorf("quotes, -want +got:\n%s", diff)
 	}
 	if len(c.Files) != 3 {
@@ -253,7 +253,7 @@ per_source = 9
 	r := c.Services[0]
 	want := presets[PresetSelectChat]
 	want.Welcome = "hello"
-	if diff := cmp.Diff(&want, r.Room); diff != "" {
+	if diff := cmp.Diff(&want, r.Of); diff != "" {
 		t.Errorf("room, -want +got:\n%s", diff)
 	}
 	if r.Overflow != Disconnect || r.PerSource != 9 || r.IdleTimeout != 0 {
@@ -302,7 +302,7 @@ func TestPresetLine(t *testing.T) {
 // The shell loop of the built-in handler passes escapes on untouched and does
 // not leave messages without text unanswered: their clients wait.
 func TestBuiltinHandler(t *testing.T) {
-	argv := service(t, Builtin(), "handler").Handler.Command
+	argv := service(t, Builtin(), "handler").Of.(*Handler).Command
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Stdin = strings.NewReader(`{"conn":7,"event":"message","service":"handler","peer":"127.0.0.1:4000","data":"a \"b\" \\n %s $HOME\n"}
 {"conn":8,"event":"message","service":"handler","peer":"127.0.0.1:4001","base64":"/w=="}

@@ -200,7 +200,7 @@ func TestOverflowMatrix(t *testing.T) {
 		KindTime: "D--+", KindChargen: "D--+", KindQOTD: "D--+",
 		KindTicker: "-D++", KindRoom: "-++D", KindHandler: "-++D",
 	}
-	for _, kind := range kinds {
+	for _, kind := range Kinds() {
 		row := ""
 		for _, o := range columns {
 			switch err := checkOverflow(kind, o); {

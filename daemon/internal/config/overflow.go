@@ -30,34 +30,15 @@ var answering = policies{Pause, map[Overflow]string{
 	DropNewest: "a reply is never dropped",
 }}
 
-var matrix = map[Kind]policies{
-	KindLookup:  answering,
-	KindEcho:    answering,
-	KindDiscard: answering,
-	KindDaytime: answering,
-	KindTime:    answering,
-	KindChargen: answering,
-	KindQOTD:    answering,
-	KindTicker: {DropOldest, map[Overflow]string{
-		Pause: "nobody may stop the source",
-	}},
-	KindRoom: {Disconnect, map[Overflow]string{
-		Pause: "not reading from a client makes no room in its queue, for others fill it",
-	}},
-	KindHandler: {Disconnect, map[Overflow]string{
-		Pause: "a client that does not read would stop the program for all",
-	}},
-}
-
 // checkOverflow says why kind does not take o, and what it takes.
 func checkOverflow(kind Kind, o Overflow) error {
-	why, refused := matrix[kind].refused[o]
+	why, refused := kind.row().overflow.refused[o]
 	if !refused {
 		return nil
 	}
 	left := []Overflow{Pause, DropOldest, DropNewest, Disconnect}
 	left = slices.DeleteFunc(left, func(p Overflow) bool {
-		return slices.Contains(slices.Collect(maps.Keys(matrix[kind].refused)), p)
+		return slices.Contains(slices.Collect(maps.Keys(kind.row().overflow.refused)), p)
 	})
 	return fmt.Errorf("%q is not for kind %q: %s; want %s", o, kind, why, quoted(left))
 }

@@ -37,15 +37,15 @@ func TestReferenceDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := defaults()
-	for _, kind := range slices.Sorted(slices.Values(kinds)) {
+	for _, kind := range slices.Sorted(slices.Values(Kinds())) {
 		s := newService(string(kind), kind, want.Limits)
 		got := service(t, c, string(kind))
 		s.Listen = got.Listen
 		switch kind { // what has no default
 		case KindHandler:
-			s.Handler.Command = got.Handler.Command
+			s.Of.(*Handler).Command = got.Of.(*Handler).Command
 		case KindQOTD:
-			s.QOTD.Quotes = builtinQuotes
+			s.Of.(*QOTD).Quotes = builtinQuotes
 		}
 		want.Services = append(want.Services, s)
 	}
@@ -74,13 +74,13 @@ func TestReferenceComplete(t *testing.T) {
 	for _, name := range names(loopKeys) {
 		want = append(want, "loop."+name)
 	}
-	for _, k := range serviceKeys {
-		of := k.kinds
-		if of == nil {
-			of = kinds[:1]
+	for i, row := range kinds {
+		of := names(row.keys)
+		if i == 0 {
+			of = slices.Concat(names(commonKeys), names(socketKeys), of)
 		}
-		for _, kind := range of {
-			want = append(want, fmt.Sprintf("service.%s.%s", kind, k.name))
+		for _, name := range of {
+			want = append(want, fmt.Sprintf("service.%s.%s", row.name, name))
 		}
 	}
 	for _, path := range want {
@@ -100,15 +100,15 @@ func TestManualPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	value := map[string]any{}
-	for _, kind := range kinds {
+	for _, kind := range Kinds() {
 		maps.Copy(value, ref["service"][string(kind)].(map[string]any))
 	}
-	maps.Copy(value, ref["service"][string(kinds[0])].(map[string]any)) // its common keys are the plain ones
+	maps.Copy(value, ref["service"][string(kinds[0].name)].(map[string]any)) // its common keys are the plain ones
 	maps.Copy(value, ref["limits"])
 	maps.Copy(value, ref["log"])
 	maps.Copy(value, ref["loop"])
 
-	known := slices.Concat(names(limitKeys), names(logKeys), names(loopKeys), names(serviceKeys))
+	known := slices.Concat(names(limitKeys), names(logKeys), names(loopKeys), serviceKeyNames())
 	var got []string
 	for _, m := range manualItem.FindAllStringSubmatch(readText(t, manualPage), -1) {
 		name, text := m[1], strings.NewReplacer(`\(dq`, `"`, `\e`, `\`).Replace(m[2])

@@ -14,8 +14,8 @@
 //	                      └ counts, logs, sets evloop.Options   └ c.Write, c.Send
 //
 // To add a kind: write one file with a type and its methods, one test with the
-// exact bytes, a row in [New], and the keys in package config. Embed plain for
-// the callbacks that the kind does not care about.
+// exact bytes, a line in makers (service.go), and its row in package config.
+// Embed plain for the callbacks that the kind does not care about.
 //
 // Everything here runs on the loop's goroutine, so no type has a lock. The one
 // exception is said where it is: a handler's program is started and waited for

@@ -28,6 +28,7 @@ import (
 // those who wait for a reply are told (the key "error") and decide themselves.
 type handler struct {
 	conf    *config.Service
+	keys    *config.Handler
 	log     *slog.Logger
 	loop    *evloop.Loop
 	frame   framing // of delimiter, unless that is empty
@@ -58,16 +59,18 @@ func clientOf(c *evloop.Conn) *client { return SessionOf(c).Data.(*client) }
 func (h *handler) size() int { return len(h.clients) }
 
 func newHandler(conf *config.Service, env Env) *handler {
+	keys := conf.Of.(*config.Handler)
 	h := &handler{
 		conf:    conf,
+		keys:    keys,
 		log:     env.Log,
 		loop:    env.Loop,
-		frame:   newFraming(conf.Handler.Delimiter, conf.MaxLine),
+		frame:   newFraming(keys.Delimiter, conf.MaxLine),
 		wire:    newEncoder(),
 		invalid: newThrottle(env, 10),
 		clients: make(map[uint64]*evloop.Conn),
 	}
-	h.program = newProgram(conf.Handler.Command, env, h)
+	h.program = newProgram(keys.Command, env, h)
 	return h
 }
 
@@ -91,7 +94,7 @@ func (h *handler) Open(c *evloop.Conn) {
 // introduce tells the program of a new client, if it wants to know and can be
 // told now.
 func (h *handler) introduce(c *evloop.Conn) {
-	if cl := clientOf(c); h.conf.Handler.Events && !cl.told && h.program.ready() {
+	if cl := clientOf(c); h.keys.Events && !cl.told && h.program.ready() {
 		cl.told = true
 		h.tell(SessionOf(c), eventOpen, nil)
 	}
@@ -328,5 +331,5 @@ func (h *handler) fail(c *evloop.Conn, cl *client) {
 		return
 	}
 	cl.pending = 0
-	h.reply(c, []byte(h.conf.Handler.Error))
+	h.reply(c, []byte(h.keys.Error))
 }

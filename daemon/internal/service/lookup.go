@@ -30,14 +30,15 @@ type lookup struct {
 }
 
 func newLookup(conf *config.Service) *lookup {
+	keys := conf.Of.(*config.Lookup)
 	s := &lookup{
-		frame:   newFraming(conf.Lookup.Delimiter, conf.MaxLine),
-		answers: make(map[string][]byte, len(conf.Lookup.Answers)),
-		unknown: []byte(conf.Lookup.Default),
-		fold:    conf.Lookup.FoldCase,
+		frame:   newFraming(keys.Delimiter, conf.MaxLine),
+		answers: make(map[string][]byte, len(keys.Answers)),
+		unknown: []byte(keys.Default),
+		fold:    keys.FoldCase,
 		polite:  conf.Overflow == config.Pause,
 	}
-	for q, a := range conf.Lookup.Answers {
+	for q, a := range keys.Answers {
 		s.answers[q] = []byte(a)
 	}
 	return s

@@ -94,7 +94,7 @@ func TestLookupDisconnect(t *testing.T) {
 }
 
 func TestLookupAnswerDoesNotAllocate(t *testing.T) {
-	s := newLookup(&config.Service{MaxLine: 100, Lookup: &config.Lookup{
+	s := newLookup(&config.Service{MaxLine: 100, Of: &config.Lookup{
 		Delimiter: "?", FoldCase: true, Default: "no", Answers: map[string]string{"how are you": "fine"},
 	}})
 	q := []byte(" How are YOU ")
@@ -109,7 +109,7 @@ func TestLookupAnswerDoesNotAllocate(t *testing.T) {
 }
 
 func BenchmarkLookupAnswer(b *testing.B) {
-	s := newLookup(&config.Service{MaxLine: 100, Lookup: &config.Lookup{
+	s := newLookup(&config.Service{MaxLine: 100, Of: &config.Lookup{
 		Delimiter: "?", Answers: map[string]string{"What is your name": "My name is Sir Lancelot of Camelot."},
 	}})
 	in := []byte("What is your name?")

@@ -52,19 +52,20 @@ type member struct {
 func memberOf(c *evloop.Conn) *member { return SessionOf(c).Data.(*member) }
 
 func newRoom(conf *config.Service) *room {
+	keys := conf.Of.(*config.Room)
 	delim := "\n"
-	if conf.Room.Preset == config.PresetTwisted {
+	if keys.Preset == config.PresetTwisted {
 		delim = "\r\n"
 	}
 	return &room{
-		conf:         conf.Room,
+		conf:         keys,
 		frame:        newFraming(delim, conf.MaxLine),
 		nicks:        make(map[string]*evloop.Conn),
-		welcome:      parseTemplate(conf.Room.Welcome),
-		message:      parseTemplate(conf.Room.Message),
-		join:         parseTemplate(conf.Room.Join),
-		leave:        parseTemplate(conf.Room.Leave),
-		historyBound: conf.Queue / 2,
+		welcome:      parseTemplate(keys.Welcome),
+		message:      parseTemplate(keys.Message),
+		join:         parseTemplate(keys.Join),
+		leave:        parseTemplate(keys.Leave),
+		historyBound: conf.HistoryBound(),
 	}
 }
 

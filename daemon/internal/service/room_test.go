@@ -285,7 +285,7 @@ func TestTemplate(t *testing.T) {
 }
 
 func BenchmarkRoomRender(b *testing.B) {
-	r := newRoom(&config.Service{MaxLine: 4096, Queue: 65536, Room: &config.Room{Message: "{name}: {line}"}})
+	r := newRoom(&config.Service{MaxLine: 4096, Queue: 65536, Of: &config.Room{Message: "{name}: {line}"}})
 	c := &evloop.Conn{State: &Session{ID: 1, Data: &member{name: addr1}}}
 	line := []byte("a line of forty bytes, as people type...")
 	b.SetBytes(int64(len(line)))

@@ -48,29 +48,25 @@ type Env struct {
 // New makes the service that conf describes. conf must be complete, as
 // config.Load returns it, and must not change afterwards.
 func New(conf *config.Service, env Env) (Service, error) {
-	switch conf.Kind {
-	case config.KindLookup:
-		return newLookup(conf), nil
-	case config.KindEcho:
-		return echo{}, nil
-	case config.KindTicker:
-		return newTicker(conf, env), nil
-	case config.KindHandler:
-		return newHandler(conf, env), nil
-	case config.KindRoom:
-		return newRoom(conf), nil
-	case config.KindDiscard:
-		return discard{}, nil
-	case config.KindDaytime:
-		return oneShot{daytime(env.Now)}, nil
-	case config.KindTime:
-		return oneShot{rfc868(env.Now)}, nil
-	case config.KindChargen:
-		return newChargen(conf), nil
-	case config.KindQOTD:
-		return oneShot{quotes(conf.QOTD.Quotes)}, nil
+	newKind, ok := makers[conf.Kind]
+	if !ok {
+		return nil, fmt.Errorf("kind %q is not known", conf.Kind)
 	}
-	return nil, fmt.Errorf("kind %q is not known", conf.Kind)
+	return newKind(conf, env), nil
+}
+
+// makers holds a line for each kind: how to make a service of it.
+var makers = map[config.Kind]func(*config.Service, Env) Service{
+	config.KindLookup:  func(conf *config.Service, _ Env) Service { return newLookup(conf) },
+	config.KindEcho:    func(*config.Service, Env) Service { return echo{} },
+	config.KindTicker:  func(conf *config.Service, env Env) Service { return newTicker(conf, env) },
+	config.KindHandler: func(conf *config.Service, env Env) Service { return newHandler(conf, env) },
+	config.KindRoom:    func(conf *config.Service, _ Env) Service { return newRoom(conf) },
+	config.KindDiscard: func(*config.Service, Env) Service { return discard{} },
+	config.KindDaytime: func(_ *config.Service, env Env) Service { return oneShot{daytime(env.Now)} },
+	config.KindTime:    func(_ *config.Service, env Env) Service { return oneShot{rfc868(env.Now)} },
+	config.KindChargen: func(conf *config.Service, _ Env) Service { return newChargen(conf) },
+	config.KindQOTD:    func(conf *config.Service, _ Env) Service { return oneShot{quotes(conf.Of.(*config.QOTD).Quotes)} },
 }
 
 // A reason is an error of a service that ends a connection, with the word by

@@ -33,12 +33,13 @@ type ticker struct {
 }
 
 func newTicker(conf *config.Service, env Env) *ticker {
+	keys := conf.Of.(*config.Ticker)
 	s := &ticker{
-		payload:  evloop.NewMessage([]byte(conf.Ticker.Payload)),
-		interval: conf.Ticker.Interval,
+		payload:  evloop.NewMessage([]byte(keys.Payload)),
+		interval: keys.Interval,
 		loop:     env.Loop,
 	}
-	if conf.Ticker.LogInput {
+	if keys.LogInput {
 		t := newThrottle(env, 50)
 		s.input = &t
 	}

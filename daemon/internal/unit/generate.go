@@ -65,7 +65,7 @@ func Generate(source string, cfg *config.Config, mistakes error, overrides func(
 	if len(cfg.Services) > 0 {
 		g.add(ServiceDropIn, g.serviceDropIn(cfg), &errs)
 	}
-	if slices.ContainsFunc(cfg.Services, isHandler) {
+	if slices.ContainsFunc(cfg.Services, runs) {
 		g.add(HandlersDropIn, g.handlersDropIn(cfg), &errs)
 	}
 	if mistakes != nil {
@@ -157,7 +157,8 @@ func openFiles(cfg *config.Config) int {
 // be missing.
 var programFolders = []string{"/usr", "/bin", "/sbin", "/lib", "-/lib32", "-/lib64", "-/libx32"}
 
-func isHandler(s *config.Service) bool { return s.Handler != nil }
+// runs reports whether s executes a program.
+func runs(s *config.Service) bool { return len(s.Programs()) > 0 }
 
 // handlersDropIn lets the programs of handlers be executed; the service's own
 // unit forbids everything but the daemon itself. A program somewhere else is
@@ -168,12 +169,10 @@ func (g *generator) handlersDropIn(cfg *config.Config) *text {
 	t.section("Service")
 	t.set("ExecPaths", programFolders...)
 	for _, s := range cfg.Services {
-		if !isHandler(s) {
-			continue
-		}
-		path := s.Handler.Command[0]
-		if !slices.ContainsFunc(programFolders, func(f string) bool { return strings.HasPrefix(path, strings.TrimPrefix(f, "-")+"/") }) {
-			t.set("ExecPaths", quote("-"+path))
+		for _, path := range s.Programs() {
+			if !slices.ContainsFunc(programFolders, func(f string) bool { return strings.HasPrefix(path, strings.TrimPrefix(f, "-")+"/") }) {
+				t.set("ExecPaths", quote("-"+path))
+			}
 		}
 	}
 	return &t

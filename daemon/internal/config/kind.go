@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"reflect"
+	"slices"
+	"time"
+)
+
+// A Kind is what a service does with its connections.
+type Kind string
+
+// A kind is a row: all that the configuration, a reload, the limits, the
+// generator and the welcome have to know of one kind of service. The row stands
+// in kind_NAME.go together with the keys, their defaults and their checks, and
+// nothing else lists kinds. What the kind does on the wire is a file of the same
+// name in package service.
+//
+// An interface with a type for each kind was the alternative. Most kinds would
+// have answered most of its methods with nothing.
+type kind struct {
+	name Kind
+	keys []key[Service] // beside the common ones
+
+	// leads names the key, if any, whose value sets the defaults of others. It
+	// is applied before them, whatever the order in the file.
+	leads string
+
+	// defaults sets Of, and common keys whose default is this kind's own.
+	defaults func(*Service)
+	overflow policies
+	// check reports what the keys mean together, and reads the files they name.
+	check func(*builder, described)
+
+	// pushes: the service sends on its own account, so it does not ask what
+	// overflow does to a reply, and a reload may change that under it.
+	pushes bool
+	// measures reports whether the service was made for one value of queue.
+	measures func(*Service) bool
+
+	conns    int                     // connections of the loop that are no clients: pipes
+	files    int                     // open files beside sockets and clients
+	holds    func(*Service) int64    // bytes kept whoever is connected
+	programs func(*Service) []string // what it executes
+
+	// try returns a shell command that shows the service at work; to is where
+	// it listens, as arguments of nc(1).
+	try func(s *Service, to string) string
+}
+
+// kinds are in the order of the manual page.
+var kinds = []*kind{
+	&lookupKind, &echoKind, &tickerKind, &handlerKind, &roomKind,
+	&discardKind, &daytimeKind, &timeKind, &chargenKind, &qotdKind,
+}
+
+// row returns the row of a kind. An unknown kind has an empty one, so that the
+// keys that all kinds have are still checked.
+func (k Kind) row() *kind {
+	for _, row := range kinds {
+		if row.name == k {
+			return row
+		}
+	}
+	return &kind{}
+}
+
+// Kinds returns every kind, in the order of the manual page.
+func Kinds() []Kind {
+	out := make([]Kind, len(kinds))
+	for i, row := range kinds {
+		out[i] = row.name
+	}
+	return out
+}
+
+// key returns the row of the key that a service of this kind has by that name.
+func (row *kind) key(name string) (key[Service], bool) {
+	for _, table := range [][]key[Service]{commonKeys, socketKeys, row.keys} {
+		if i := slices.IndexFunc(table, func(k key[Service]) bool { return k.name == name }); i >= 0 {
+			return table[i], true
+		}
+	}
+	return key[Service]{}, false
+}
+
+// rank is the order in which the keys of a service are applied: those that
+// decide about the defaults of others first.
+func (row *kind) rank(name string) int {
+	if name != "" && name == row.leads {
+		return 0
+	}
+	return 1
+}
+
+// having returns the kinds that have a key of their own by that name.
+func having(name string) (out []Kind) {
+	for _, row := range kinds {
+		if slices.ContainsFunc(row.keys, func(k key[Service]) bool { return k.name == name }) {
+			out = append(out, row.name)
+		}
+	}
+	return out
+}
+
+// serviceKeyNames returns the keys that some service may have, each once.
+func serviceKeyNames() []string {
+	out := slices.Concat(names(commonKeys), names(socketKeys))
+	for _, row := range kinds {
+		for _, name := range names(row.keys) {
+			if !slices.Contains(out, name) {
+				out = append(out, name)
+			}
+		}
+	}
+	return out
+}
+
+// own is into for a key of one kind: field is a member of Service.Of.
+func own[K, V any](field func(*K) *V, parse func(any) (V, error)) func(*Service, any) error {
+	return into(func(s *Service) *V { return field(s.Of.(*K)) }, parse)
+}
+
+// Serves reports whether the running service that was made for s may go on for
+// next, which a reload brings: all that a service is made from is equal. The
+// rest of the keys are the connections' and the sockets'.
+func (s *Service) Serves(next *Service) bool {
+	row := s.Kind.row()
+	return s.Kind == next.Kind && s.MaxLine == next.MaxLine && s.AtEOF == next.AtEOF &&
+		(row.pushes || s.Overflow == next.Overflow) &&
+		(row.measures == nil || !row.measures(s) || s.Queue == next.Queue) &&
+		reflect.DeepEqual(s.Of, next.Of)
+}
+
+// Conns returns how many connections of the loop the service needs that are no
+// clients.
+func (s *Service) Conns() int { return s.Kind.row().conns }
+
+// Files returns how many open files the service needs beside those of its
+// clients: its sockets, and what its kind opens.
+func (s *Service) Files() int { return len(s.Listen) + s.Kind.row().files }
+
+// Holds estimates the bytes that the service keeps whoever is connected.
+func (s *Service) Holds() int64 {
+	if holds := s.Kind.row().holds; holds != nil {
+		return holds(s)
+	}
+	return 0
+}
+
+// perEntry is what a table or a list adds to each of its texts, in bytes.
+const perEntry = 128
+
+// Programs returns the absolute paths of what the service executes.
+func (s *Service) Programs() []string {
+	if programs := s.Kind.row().programs; programs != nil {
+		return programs(s)
+	}
+	return nil
+}
+
+// Try returns a shell command that shows the service at work. to is where it
+// listens, as arguments of nc(1) from Debian's netcat-openbsd (-N: half-close
+// at the end of input, -d: no input).
+func (s *Service) Try(to string) string {
+	if try := s.Kind.row().try; try != nil {
+		return try(s, to)
+	}
+	return listenOnly(s, to)
+}
+
+// listenOnly is for kinds that speak first.
+func listenOnly(_ *Service, to string) string { return "nc -d " + to }
+
+// say is for kinds that answer any text.
+func say(text string) func(*Service, string) string {
+	return func(_ *Service, to string) string { return "echo " + text + " | nc -N " + to }
+}
+
+// asking is the default of idle_timeout: a client that asks and is answered has
+// five minutes to ask again.
+const asking = 5 * time.Minute
+
+// listening has no idle_timeout. A client that mostly listens is silent by
+// nature; TCP keepalive finds those that died.
+func listening(s *Service) { s.IdleTimeout = 0 }

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// KindQOTD sends one of the quotes and closes (RFC 865).
+const KindQOTD Kind = "qotd"
+
+// QOTD sends one of the quotes and closes (RFC 865).
+type QOTD struct {
+	File   string   // "" is the built-in collection
+	Quotes []string // at least one, each of at most 512 bytes
+}
+
+var qotdKind = kind{
+	name: KindQOTD,
+	keys: []key[Service]{
+		{"file", own(func(k *QOTD) *string { return &k.File }, fileName)},
+	},
+	defaults: func(s *Service) { s.Of = &QOTD{} },
+	overflow: answering,
+	check:    checkQuotes,
+	holds: func(s *Service) (bytes int64) {
+		for _, q := range s.Of.(*QOTD).Quotes {
+			bytes += int64(len(q)) + perEntry
+		}
+		return bytes
+	},
+}
+
+// maxQuote keeps a quote below the 512 characters of RFC 865.
+const maxQuote = 511
+
+// checkQuotes reads the quotes, or takes the built-in ones.
+func checkQuotes(b *builder, d described) {
+	k := d.Of.(*QOTD)
+	if k.File == "" {
+		k.Quotes = slices.Clone(builtinQuotes)
+		return
+	}
+	path, text, ok := b.open(d, k.File)
+	if !ok {
+		return
+	}
+	k.File = path
+	for _, q := range splitQuotes(string(text)) {
+		if len(q.text) > maxQuote {
+			b.broken[d.Name] = true
+			b.mistake(Mistake{File: path, Line: q.line, Problem: fmt.Sprintf("quote has %d bytes, more than %d", len(q.text), maxQuote)})
+		}
+		k.Quotes = append(k.Quotes, q.text)
+	}
+	if len(k.Quotes) == 0 {
+		b.wrong(d.where("file"), errors.New("holds no quote"))
+	}
+}
+
+type quote struct {
+	line int // where it starts
+	text string
+}
+
+// splitQuotes cuts at lines that hold a percent sign alone, the format of
+// fortune(6). Line ends become LF, the last one is left off, and what is empty
+// then is no quote.
+func splitQuotes(text string) []quote {
+	var out []quote
+	q := quote{line: 1}
+	flush := func(next int) {
+		if q.text = strings.TrimRight(q.text, "\n"); q.text != "" {
+			out = append(out, q)
+		}
+		q = quote{line: next}
+	}
+	n := 0
+	for line := range strings.Lines(text) {
+		n++
+		line = strings.TrimRight(line, "\r\n")
+		if line == "%" {
+			flush(n + 1)
+			continue
+		}
+		q.text += line + "\n"
+	}
+	flush(n)
+	return out
+}
+
+// builtinQuotes are what a qotd service without a file sends.
+var builtinQuotes = []string{
+	"A gate that is never shut is a hole.",
+	"Water finds the smallest opening; so does a slow client.",
+	"Measure the pipe before you open the gate.",
+}

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// KindRoom passes each line to everybody in it.
+const KindRoom Kind = "room"
+
+// Room is a chat room. The templates have the preset's texts where the file
+// gave none; each goes out as one line, the newline is not part of it, and ""
+// says nothing. They hold the placeholders {name} {peer} {line} {count}.
+type Room struct {
+	Preset       Preset
+	Welcome      string // to the client that came
+	Message      string // a line somebody sent
+	Join, Leave  string // to the others
+	History      int    // lines kept for newcomers
+	EchoToSender bool
+}
+
+// A Preset is a chat server of a tutorial whose clients a room serves.
+type Preset string
+
+// The presets.
+const (
+	PresetNone       Preset = ""
+	PresetTwisted    Preset = "twisted"     // lines end in CRLF only
+	PresetSelectChat Preset = "select-chat" // NAME: line first
+)
+
+var roomKind = kind{
+	name: KindRoom,
+	keys: []key[Service]{
+		{"preset", setPreset},
+		{"welcome", own(func(k *Room) *string { return &k.Welcome }, template)},
+		{"message", own(func(k *Room) *string { return &k.Message }, template)},
+		{"join", own(func(k *Room) *string { return &k.Join }, template)},
+		{"leave", own(func(k *Room) *string { return &k.Leave }, template)},
+		{"history", own(func(k *Room) *int { return &k.History }, integer(0, 10000))},
+		{"echo_to_sender", own(func(k *Room) *bool { return &k.EchoToSender }, flag)},
+		atEOF,
+	},
+	leads: "preset",
+	defaults: func(s *Service) {
+		listening(s)
+		r := presets[PresetNone]
+		s.Of, s.AtEOF = &r, Take
+	},
+	overflow: policies{Disconnect, map[Overflow]string{
+		Pause: "not reading from a client makes no room in its queue, for others fill it",
+	}},
+	pushes:   true,
+	measures: func(s *Service) bool { return s.Of.(*Room).History > 0 },
+	holds: func(s *Service) int64 {
+		n := int64(s.Of.(*Room).History)
+		return min(n*int64(s.MaxLine), int64(s.HistoryBound())) + n*perEntry
+	},
+	try: func(s *Service, to string) string {
+		if s.Of.(*Room).Preset == PresetTwisted {
+			return "nc -C " + to
+		}
+		return "nc " + to
+	},
+}
+
+// HistoryBound returns the most bytes that a room keeps for newcomers: half of
+// queue, for each of them has to be able to take all of it beside the lines
+// that come meanwhile.
+func (s *Service) HistoryBound() int { return s.Queue / 2 }
+
+// twistedLine is what Twisted's LineReceiver takes (MAX_LENGTH); its clients
+// may rely on it.
+const twistedLine = 16384
+
+// setPreset stores the texts along with the preset. It runs before the other
+// keys of a room, so that each of them can be given differently.
+func setPreset(s *Service, v any) error {
+	p, err := choice(PresetNone, PresetTwisted, PresetSelectChat)(v)
+	if err != nil {
+		return err
+	}
+	r := presets[p]
+	s.Of, s.MaxLine, s.AtEOF = &r, defaultLine, Take // a later file may take the preset back
+	if p == PresetTwisted {
+		s.MaxLine, s.AtEOF = twistedLine, Drop
+	}
+	return nil
+}
+
+// presets holds the texts that go with a preset. Those of the tutorials'
+// servers are on the wire exactly so (the framing of select-chat aside: the
+// original sends pickled objects, and to unpickle what a network sent is to
+// run it).
+var presets = map[Preset]Room{
+	PresetNone: {
+		Welcome:      "Welcome to the chat server, {peer}",
+		Message:      "{name}: {line}",
+		EchoToSender: true,
+	},
+	PresetTwisted: {
+		Preset:       PresetTwisted,
+		Welcome:      "Welcome to the chat server, {peer}",
+		Message:      "{peer}: {line}",
+		EchoToSender: true,
+	},
+	PresetSelectChat: {
+		Preset:  PresetSelectChat,
+		Welcome: "CLIENT: {peer}",
+		Message: "#[{name}]>> {line}",
+		Join:    "(Connected: New client ({count}) from {name})",
+		Leave:   "(Hung up: Client from {name})",
+	},
+}
+
+// placeholders of the room's templates.
+var placeholders = []string{"{name}", "{peer}", "{line}", "{count}"}
+
+// template refuses words in braces that are not placeholders, for they would
+// go out as they stand; other braces are text. A newline would let one
+// template speak as two clients.
+func template(v any) (string, error) {
+	s, err := text(1024)(v)
+	if err != nil {
+		return "", err
+	}
+	if strings.ContainsFunc(s, func(r rune) bool { return isControl(r) && r != '\t' }) {
+		return "", errors.New("holds a control character; a template is one line and its newline is added")
+	}
+	for rest := s; ; {
+		i := strings.IndexByte(rest, '{')
+		if i < 0 {
+			return s, nil
+		}
+		rest = rest[i:]
+		n := 1 + len(rest[1:]) - len(strings.TrimLeft(rest[1:], "abcdefghijklmnopqrstuvwxyz_"))
+		if n > 1 && n < len(rest) && rest[n] == '}' && !slices.Contains(placeholders, rest[:n+1]) {
+			return "", fmt.Errorf("%s is not one of %s", rest[:n+1], strings.Join(placeholders, " "))
+		}
+		rest = rest[1:]
+	}
+}

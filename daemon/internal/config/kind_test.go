@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"os"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestKinds: each row is whole, and what is told of kinds elsewhere in words
+// tells of this one. It is the list of what a new kind still lacks.
+func TestKinds(t *testing.T) {
+	page, builtin := readText(t, manualPage), readText(t, "builtin.toml")
+	_, chapter, _ := strings.Cut(page, "\n.Sh KINDS\n")
+	chapter, _, _ = strings.Cut(chapter, "\n.Sh ")
+	for _, row := range kinds {
+		t.Run(string(row.name), func(t *testing.T) {
+			file := "kind_" + string(row.name) + ".go"
+			if _, err := os.Stat(file); err != nil {
+				t.Errorf("the row is not in %s: %v", file, err)
+			}
+			if row.overflow.preset == "" {
+				t.Error("the row lacks overflow: what happens at a full queue")
+			}
+			if s := newService("x", row.name, Limits{}); (s.Of == nil) != (len(row.keys) == 0) {
+				t.Errorf("the row has %d keys, and its defaults set Of to %#v", len(row.keys), s.Of)
+			}
+			if row.leads != "" && !slices.Contains(names(row.keys), row.leads) {
+				t.Errorf("leads names %q, which is no key of the row", row.leads)
+			}
+			heading := regexp.MustCompile(`(?m)^\.Ss ([a-z, ]+, )?` + string(row.name) + `(,|$)`)
+			if !heading.MatchString(chapter) {
+				t.Errorf("penstock.toml(5) has no section on it under KINDS")
+			}
+			if !strings.Contains(builtin, `"`+string(row.name)+`"`) {
+				t.Error("builtin.toml does not show it")
+			}
+		})
+	}
+}
+
+// TestKeyNames: no kind has a key by the name of one that every kind has, and
+// none has a key twice.
+func TestKeyNames(t *testing.T) {
+	common := slices.Concat(names(commonKeys), names(socketKeys))
+	for _, row := range kinds {
+		seen := slices.Clone(common)
+		for _, name := range names(row.keys) {
+			if slices.Contains(seen, name) {
+				t.Errorf("%s: key %q stands twice", row.name, name)
+			}
+			seen = append(seen, name)
+		}
+	}
+}
+
+// TestServes: whatever key of a kind a reload changes, the service is made
+// anew. One left out of the comparison would keep its old value in silence.
+func TestServes(t *testing.T) {
+	for _, row := range kinds {
+		fields := 0
+		if s := newService("x", row.name, Limits{}); s.Of != nil {
+			fields = reflect.ValueOf(s.Of).Elem().NumField()
+		}
+		for i := range fields {
+			a, b := newService("x", row.name, Limits{}), newService("x", row.name, Limits{})
+			v := reflect.ValueOf(b.Of).Elem()
+			change(t, v.Field(i))
+			if a.Serves(b) {
+				t.Errorf("%s: the service goes on although %s has changed", row.name, v.Type().Field(i).Name)
+			}
+		}
+		a := newService("x", row.name, Limits{})
+		if !a.Serves(newService("x", row.name, Limits{})) {
+			t.Errorf("%s: the service does not go on although nothing has changed", row.name)
+		}
+	}
+}
+
+// change gives v another value.
+func change(t *testing.T, v reflect.Value) {
+	t.Helper()
+	switch v.Kind() {
+	case reflect.Bool:
+		v.SetBool(!v.Bool())
+	case reflect.Int, reflect.Int64:
+		v.SetInt(v.Int() + 1)
+	case reflect.String:
+		v.SetString(v.String() + "x")
+	case reflect.Slice:
+		v.Set(reflect.MakeSlice(v.Type(), v.Len()+1, v.Len()+1))
+	case reflect.Map:
+		v.Set(reflect.MakeMap(v.Type()))
+		v.SetMapIndex(reflect.Zero(v.Type().Key()), reflect.Zero(v.Type().Elem()))
+	default:
+		t.Fatalf("a key is stored in a %v; say how to change one", v.Type())
+	}
+}

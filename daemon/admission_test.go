@@ -21,41 +21,6 @@ import (
 
 func tcpPeer(s string) service.Peer { return service.Peer{Addr: netip.MustParseAddrPort(s)} }
 
-// TestSources: what counts as one source, and that the books are balanced.
-func TestSources(t *testing.T) {
-	same := [][2]service.Peer{
-		{tcpPeer("192.0.2.1:1000"), tcpPeer("192.0.2.1:2000")},                  // ports
-		{tcpPeer("[2001:db8:1:2:3::1]:1"), tcpPeer("[2001:db8:1:2:ffff::9]:1")}, // one /64 is one host
-		{tcpPeer("[fe80::1%eth0]:1"), tcpPeer("[fe80::2%eth0]:1")},              // and so with a zone
-		{service.Peer{UID: 1000, PID: 1}, service.Peer{UID: 1000, PID: 2}},      // processes of one uid
-	}
-	for _, p := range same {
-		s := newSources()
-		s.add(p[0])
-		if got := s.count(p[1]); got != 1 {
-			t.Errorf("count(%v) = %d after %v came, want 1", p[1], got, p[0])
-		}
-		s.remove(p[1])
-		if len(s.conns) != 0 {
-			t.Errorf("%v is remembered after it left", p[0])
-		}
-	}
-	different := []service.Peer{
-		tcpPeer("192.0.2.1:1"), tcpPeer("192.0.2.2:1"), tcpPeer("[2001:db8:1:2::1]:1"), tcpPeer("[2001:db8:1:3::1]:1"),
-		tcpPeer("[::1]:1"), tcpPeer("0.0.0.1:1"),
-		{UID: 0},
-		{UID: 1},
-		{UID: 65534},
-	}
-	keys := map[uint64]service.Peer{}
-	for _, p := range different {
-		if was, ok := keys[sourceOf(p)]; ok {
-			t.Errorf("%v and %v count as one source", was, p)
-		}
-		keys[sourceOf(p)] = p
-	}
-}
-
 // TestReasonOf: the words operators filter by, and who is to hear of it.
 func TestReasonOf(t *testing.T) {
 	tests := []struct {

@@ -5,7 +5,6 @@ package daemon
 import (
 	"errors"
 	"log/slog"
-	"net/netip"
 	"time"
 
 	"penstock/daemon/internal/config"
@@ -75,11 +74,11 @@ type Daemon struct {
 	leaving   []*endpoint            // of former ones, until their last client is gone
 	parked    map[string][]*listener // inherited, of services that were removed
 	clients   int                    // connections of all endpoints
+	places    int                    // how many there may be; see fitConnections
+	sources   sources                // of all clients
 	lastID    uint64                 // of a session; below 2^53 for several lifetimes
 
-	local        []netip.Prefix // what local-subnets means
-	localAt      evloop.Time    // when it was found out; 0: never
-	localUnknown bool           // it could not be, and the log knows
+	local localSubnets
 
 	refusal   error // why the last reload was refused; nil: it was not
 	statusDue bool  // a STATUS= is scheduled
@@ -116,6 +115,7 @@ func New(cfg *config.Config, env Env) (_ *Daemon, err error) {
 	d := &Daemon{
 		env: env, cfg: cfg, loop: loop,
 		endpoints: make(map[string]*endpoint), parked: make(map[string][]*listener),
+		places: connections, sources: newSources(),
 	}
 	d.log = &journal{log: env.Log, peers: cfg.Log.Peers}
 	d.log.lim = newLimiter(loop, d.log.held)

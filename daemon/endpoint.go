@@ -105,6 +105,7 @@ func (ep *endpoint) Open(c *evloop.Conn) {
 	ep.accepted++
 	ep.d.clients++
 	ep.sources.add(s.Peer)
+	ep.d.sources.add(s.Peer)
 	c.SetOptions(ep.opts)
 	ep.d.log.opened(ep.conf.Name, s)
 	ep.d.statusChanged()
@@ -144,6 +145,7 @@ func (ep *endpoint) Closed(c *evloop.Conn, err error) {
 	ep.bytesIn += c.BytesIn()
 	ep.bytesOut += c.BytesOut()
 	ep.sources.remove(s.Peer)
+	ep.d.sources.remove(s.Peer)
 	delete(ep.asking, c.ID())
 	if err == nil && ep.leaving {
 		err = service.ErrShutdown

@@ -38,7 +38,7 @@ func (l *listener) Accept(_ *evloop.Listener, fd int, from netip.AddrPort) (evlo
 	peer, err := l.peer(fd, from)
 	reason := refusedPeer
 	if err == nil {
-		reason = l.admit(peer)
+		reason = l.admit(fd, peer)
 	}
 	if reason != "" {
 		l.ep.refused[reason]++

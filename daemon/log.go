@@ -190,7 +190,8 @@ func (j *journal) loopUnchanged() {
 }
 
 func (j *journal) subnetsUnknown(name string, err error) {
-	j.log.Warn("local-subnets means this machine only", slog.String(keyService, name), slog.Any(keyErr, err))
+	j.log.Warn("local-subnets not known, allow holds this machine only and deny everybody",
+		slog.String(keyService, name), slog.Any(keyErr, err), slog.String(keyHint, hint))
 }
 
 func (j *journal) signalIgnored(signal string) {

@@ -115,6 +115,7 @@ func (d *Daemon) apply(cfg *config.Config) error {
 	if connections < cfg.Limits.Connections {
 		d.log.fewerConnections(cfg.Limits.Connections, connections)
 	}
+	d.places = connections
 	d.loop.SetLimits(connections+internalConns(cfg), cfg.Limits.Memory)
 	limitMemory(cfg)
 	if cfg.Loop != d.cfg.Loop {

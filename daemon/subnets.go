@@ -3,25 +3,26 @@
 package daemon
 
 import (
-	"bytes"
+	"fmt"
 	"net/netip"
 	"os"
-	"runtime"
-	"unsafe"
+	"time"
 
 	"golang.org/x/sys/unix"
+
+	"penstock/daemon/internal/config"
+	"penstock/evloop"
 )
 
-// "local-subnets" means the networks this machine has an address in. The
-// usual way to list them is a netlink socket (net.Interfaces). In the sandbox
-// that fails twice: the address family is forbidden, and the process lives in
-// an empty network namespace of its own. An inherited listener belongs to the
-// host's namespace, and the ioctls of netdevice(7) on it see what is there:
+// "local-subnets" means the networks this machine has an address in. For IPv4
+// they are asked for through an IPv4 socket of the machine's own network
+// namespace (netdevice.go). There is always one: the client that has just
+// connected. If it came through an IPv6 socket that takes both, its connection
+// is made one of IPv4 first (IPV6_ADDRFORM in ipv6(7)); nothing changes for the
+// client. The kernel does that as long as the client has not shut its side, so
+// other sockets are asked before.
 //
-//	SIOCGIFCONF     every IPv4 address, on a socket of any family
-//	SIOCGIFNETMASK  its netmask, on an IPv4 socket only
-//
-// There is no such ioctl for IPv6, so link-local (fe80::/10) and unique local
+// There is no such way for IPv6, so link-local (fe80::/10) and unique local
 // addresses (fc00::/7, RFC 4193) stand for the local ones; neither is routed
 // from the Internet.
 var localIPv6 = []netip.Prefix{
@@ -30,94 +31,78 @@ var localIPv6 = []netip.Prefix{
 	netip.MustParsePrefix("fc00::/7"),
 }
 
-// localSubnets returns the networks seen from the socket fd. On an IPv6
-// socket the netmasks are unknown and exact is false: only the addresses of
-// the machine itself are returned then, because a guess could let in strangers.
-func localSubnets(fd int) (subnets []netip.Prefix, exact bool, err error) {
-	interfaces, err := interfaceAddrs(fd)
+// subnetsAge is how long an answer about the machine's addresses is used. It
+// is asked for again when a client comes, so nothing wakes up for it.
+const subnetsAge = 10 * time.Second
+
+// localSubnets is the last answer.
+type localSubnets struct {
+	known config.Subnets
+	at    evloop.Time // 0: never asked
+	told  bool        // the log knows that it is incomplete
+}
+
+// subnets returns what local-subnets means to the client of ep at addr, to which
+// fd leads. An incomplete answer is not kept: the next client may know more.
+func (d *Daemon) subnets(ep *endpoint, fd int, addr netip.Addr) config.Subnets {
+	switch now := d.loop.Now(); {
+	case !ep.conf.Allow.LocalSubnets && !ep.conf.Deny.LocalSubnets:
+		return config.Subnets{}
+	case !addr.Is4():
+		return config.Subnets{Networks: localIPv6}
+	case d.local.at == 0 || d.local.known.Incomplete || now.Sub(d.local.at) >= subnetsAge:
+		networks, err := d.ipv4Networks(fd)
+		d.local.known, d.local.at = config.Subnets{Networks: networks, Incomplete: err != nil}, now
+		if err != nil && !d.local.told {
+			d.log.subnetsUnknown(ep.conf.Name, err)
+		}
+		d.local.told = err != nil
+	}
+	return d.local.known
+}
+
+// ipv4Networks asks an IPv4 listener, then a socket made for the question if
+// the process is not in a sandbox, and at last the client. With an error it
+// returns only the addresses of the machine itself.
+func (d *Daemon) ipv4Networks(client int) ([]netip.Prefix, error) {
+	for _, l := range d.listeners() {
+		if l.family == unix.AF_INET && !l.dead() {
+			return ipv4Networks(l.fd)
+		}
+	}
+	if !d.env.Managed {
+		if own, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0); err == nil {
+			defer unix.Close(own)
+			return ipv4Networks(own)
+		}
+	}
+	if err := becomeIPv4(client); err != nil {
+		return ownAddresses(client), err
+	}
+	return ipv4Networks(client)
+}
+
+// becomeIPv4 makes a connection with an IPv4 client one of AF_INET.
+func becomeIPv4(fd int) error {
+	family, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
 	if err != nil {
-		return nil, false, err
+		return os.NewSyscallError("getsockopt SO_DOMAIN", err)
 	}
-	exact = true
-	subnets = append(subnets, localIPv6...)
-	for _, i := range interfaces {
-		bits, err := netmaskBits(fd, i.name)
-		if err != nil {
-			exact = false
-			bits = 32
-		}
-		subnets = append(subnets, netip.PrefixFrom(i.addr, bits).Masked())
+	if family == unix.AF_INET {
+		return nil
 	}
-	return subnets, exact, nil
+	if err := unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_ADDRFORM, unix.AF_INET); err != nil {
+		return fmt.Errorf("no IPv4 socket to ask for netmasks: %w", os.NewSyscallError("setsockopt IPV6_ADDRFORM", err))
+	}
+	return nil
 }
 
-type interfaceAddr struct {
-	name string // "eth0", or "eth0:1" for a further address
-	addr netip.Addr
-}
-
-// ifreqSize is sizeof(struct ifreq): a name and a union whose largest member,
-// struct ifmap, holds two longs and eight bytes.
-const ifreqSize = unix.IFNAMSIZ + 2*unsafe.Sizeof(uintptr(0)) + 8
-
-// ifconf is struct ifconf of netdevice(7).
-type ifconf struct {
-	length int32
-	buf    unsafe.Pointer
-}
-
-// interfaceAddrs lists the IPv4 addresses. The kernel fills what fits and
-// says nothing about the rest, so the buffer grows until room is left over.
-func interfaceAddrs(fd int) ([]interfaceAddr, error) {
-	for n := 16; ; n *= 2 {
-		buf := make([]byte, n*int(ifreqSize))
-		conf := ifconf{length: int32(len(buf)), buf: unsafe.Pointer(&buf[0])}
-		_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCGIFCONF, uintptr(unsafe.Pointer(&conf)))
-		runtime.KeepAlive(buf)
-		if errno != 0 {
-			return nil, os.NewSyscallError("ioctl SIOCGIFCONF", errno)
-		}
-		if int(conf.length) < len(buf) || n > 1<<12 {
-			return parseIfreqs(buf[:conf.length]), nil
-		}
+// ownAddresses are networks of one address each. SIOCGIFCONF, unlike the
+// netmasks, can be asked for on a socket of any family.
+func ownAddresses(fd int) (networks []netip.Prefix) {
+	addrs, _ := interfaceAddrs(fd) // without them nobody is local
+	for _, a := range addrs {
+		networks = append(networks, netip.PrefixFrom(a.addr, 32))
 	}
-}
-
-// parseIfreqs reads the records of SIOCGIFCONF:
-//
-//	0        16   18   20      24          ifreqSize
-//	┌────────┬────┬────┬───────┬───────────┐
-//	│ name\0 │ AF │port│ IPv4  │ unused    │
-//	└────────┴────┴────┴───────┴───────────┘
-func parseIfreqs(b []byte) []interfaceAddr {
-	var out []interfaceAddr
-	for ; len(b) >= int(ifreqSize); b = b[ifreqSize:] {
-		name, _, _ := bytes.Cut(b[:unix.IFNAMSIZ], []byte{0})
-		addr := netip.AddrFrom4([4]byte(b[unix.IFNAMSIZ+4 : unix.IFNAMSIZ+8]))
-		if !addr.IsUnspecified() {
-			out = append(out, interfaceAddr{string(name), addr})
-		}
-	}
-	return out
-}
-
-func netmaskBits(fd int, name string) (int, error) {
-	req, err := unix.NewIfreq(name)
-	if err != nil {
-		return 0, err
-	}
-	if err := unix.IoctlIfreq(fd, unix.SIOCGIFNETMASK, req); err != nil {
-		return 0, os.NewSyscallError("ioctl SIOCGIFNETMASK", err)
-	}
-	mask, err := req.Inet4Addr()
-	if err != nil {
-		return 0, err
-	}
-	ones := 0
-	for _, m := range mask {
-		for ; m&0x80 != 0; m <<= 1 {
-			ones++
-		}
-	}
-	return ones, nil
+	return networks
 }

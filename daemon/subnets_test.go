@@ -3,90 +3,149 @@
 package daemon
 
 import (
+	"fmt"
+	"io"
+	"log/slog"
 	"net"
-	"net/netip"
-	"slices"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"penstock/systemd"
 )
 
-// TestLocalSubnets compares with what netlink says, which works here because
-// tests run outside the sandbox.
-func TestLocalSubnets(t *testing.T) {
-	got, exact, err := localSubnets(testSocket(t, unix.AF_INET))
-	if err != nil || !exact {
-		t.Fatalf("localSubnets = %v, exact %v, %v", got, exact, err)
-	}
-	addrs, err := net.InterfaceAddrs()
+// runActivated is runDaemon for one service called echo and an inherited
+// listener of it, which it closes at the end.
+func runActivated(t *testing.T, text string, fd, family int, addr string) *running {
+	t.Helper()
+	sock := systemd.Socket{FD: fd, Name: "echo", Family: family, Type: unix.SOCK_STREAM, Addr: addr}
+	ready := make(chan struct{})
+	d, err := New(parse(t, text), Env{
+		Log: slog.New(slog.DiscardHandler), Managed: true, Ready: func() { close(ready) },
+		Inherited: systemd.Inherited{Activated: true, Sockets: []systemd.Socket{sock}},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, a := range addrs {
-		p, err := netip.ParsePrefix(a.String())
-		if err != nil || !p.Addr().Is4() {
-			continue
+	r := &running{d, make(chan error, 1)}
+	go func() { r.done <- d.Run() }()
+	<-ready
+	return r
+}
+
+// dualStack opens a listener for IPv6 and IPv4, and returns its port.
+func dualStack(t *testing.T) (fd, port int) {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		t.Skip(err)
+	}
+	if err := unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Bind(fd, &unix.SockaddrInet6{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Listen(fd, 64); err != nil {
+		t.Fatal(err)
+	}
+	sa, err := unix.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fd, sa.(*unix.SockaddrInet6).Port
+}
+
+// admitted connects from one address to another, says x and reports whether it
+// comes back.
+func admitted(t *testing.T, from, to string, port int) bool {
+	t.Helper()
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
+	c, err := dialer.Dial("tcp", net.JoinHostPort(to, fmt.Sprint(port)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := io.WriteString(c, "x"); err != nil {
+		return false
+	}
+	n, _ := c.Read(make([]byte, 1))
+	return n == 1
+}
+
+// TestSubnetsDualStack: a service whose only socket is an inherited one for
+// IPv6 and IPv4 knows the machine's IPv4 networks, for allow and for deny.
+func TestSubnetsDualStack(t *testing.T) {
+	if !alone(t) {
+		return
+	}
+	ip(t, "link set lo up")
+	ip(t, "addr add 10.1.2.3/24 dev lo")
+	// Clients can have these addresses, and the machine is not in their network.
+	ip(t, "route add local 203.0.113.0/24 dev lo")
+	for _, tt := range []struct {
+		rule        string
+		near, other bool
+	}{
+		{"allow = ['local-subnets']", true, false},
+		{"deny = ['local-subnets']", false, true},
+		{"allow = ['local-subnets', '203.0.113.0/24']\ndeny = ['203.0.113.4']", true, false},
+	} {
+		fd, port := dualStack(t)
+		r := runActivated(t, "[service.echo]\nkind = 'echo'\nlisten = ['7000']\n"+tt.rule+"\n", fd, unix.AF_INET6, fmt.Sprintf("[::]:%d", port))
+		for range 2 { // the second time the answer is known
+			if got := admitted(t, "10.1.2.3", "10.1.2.3", port); got != tt.near {
+				t.Errorf("%s: a neighbour is admitted: %v, want %v", tt.rule, got, tt.near)
+			}
+			if got := admitted(t, "203.0.113.4", "10.1.2.3", port); got != tt.other {
+				t.Errorf("%s: a stranger is admitted: %v, want %v", tt.rule, got, tt.other)
+			}
 		}
-		if !slices.Contains(got, p.Masked()) {
-			t.Errorf("%v is missing in %v", p.Masked(), got)
-		}
+		r.stop(t)
 	}
 }
 
-// TestLocalSubnetsWithoutMasks: an IPv6 listener does not tell netmasks, and
-// then nobody but the machine itself may count as local.
-func TestLocalSubnetsWithoutMasks(t *testing.T) {
-	for _, family := range []int{unix.AF_INET6, unix.AF_UNIX} {
-		got, exact, err := localSubnets(testSocket(t, family))
+// TestSubnetsInDoubt: while the networks cannot be learned, here because the
+// first client has shut its side already, nobody gets in who might have to stay
+// out. The next client ends the doubt.
+func TestSubnetsInDoubt(t *testing.T) {
+	if !alone(t) {
+		return
+	}
+	ip(t, "link set lo up")
+	ip(t, "addr add 10.1.2.3/24 dev lo")
+	ip(t, "route add local 203.0.113.0/24 dev lo")
+	for _, tt := range []struct {
+		rule, from string
+		inDoubt    bool
+		later      bool
+	}{
+		{"allow = ['local-subnets']", "10.1.2.3", true, true}, // the machine's own address
+		{"allow = ['local-subnets']", "10.1.2.9", false, true},
+		{"allow = ['local-subnets']", "203.0.113.4", false, false},
+		{"deny = ['local-subnets']", "203.0.113.4", false, true},
+	} {
+		fd, port := dualStack(t)
+		dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(tt.from)}}
+		first, err := dialer.Dial("tcp", fmt.Sprintf("10.1.2.3:%d", port))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if exact {
-			t.Errorf("family %d: netmasks are said to be known", family)
+		if _, err := io.WriteString(first, "x"); err != nil {
+			t.Fatal(err)
 		}
-		for _, p := range got {
-			if p.Addr().Is4() && p.Bits() != 32 {
-				t.Errorf("family %d: %v is wider than one address", family, p)
-			}
+		if err := first.(*net.TCPConn).CloseWrite(); err != nil {
+			t.Fatal(err)
 		}
+		r := runActivated(t, "[service.echo]\nkind = 'echo'\nlisten = ['7000']\n"+tt.rule+"\n", fd, unix.AF_INET6, fmt.Sprintf("[::]:%d", port))
+		n, _ := first.Read(make([]byte, 1))
+		if got := n == 1; got != tt.inDoubt {
+			t.Errorf("%s: %s is admitted in doubt: %v, want %v", tt.rule, tt.from, got, tt.inDoubt)
+		}
+		first.Close()
+		if got := admitted(t, tt.from, "10.1.2.3", port); got != tt.later {
+			t.Errorf("%s: %s is admitted: %v, want %v", tt.rule, tt.from, got, tt.later)
+		}
+		r.stop(t)
 	}
-}
-
-func TestParseIfreqs(t *testing.T) {
-	record := func(name string, addr [4]byte) []byte {
-		b := make([]byte, ifreqSize)
-		copy(b, name)
-		copy(b[unix.IFNAMSIZ+4:], addr[:])
-		return b
-	}
-	tests := []struct {
-		name string
-		in   []byte
-		want []interfaceAddr
-	}{
-		{"none", nil, nil},
-		{"cut short", record("lo", [4]byte{127, 0, 0, 1})[:20], nil},
-		{"without an address", record("eth0", [4]byte{}), nil},
-		{
-			"two", append(record("lo", [4]byte{127, 0, 0, 1}), record("a-name-of-16-byt", [4]byte{192, 0, 2, 9})...),
-			[]interfaceAddr{{"lo", netip.MustParseAddr("127.0.0.1")}, {"a-name-of-16-byt", netip.MustParseAddr("192.0.2.9")}},
-		},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			if got := parseIfreqs(tt.in); !slices.Equal(got, tt.want) {
-				t.Errorf("parseIfreqs = %v, want %v", got, tt.want)
-			}
-		})
-	}
-}
-
-func testSocket(t *testing.T, family int) int {
-	t.Helper()
-	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = unix.Close(fd) })
-	return fd
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"net/netip"
 	"os"
+	"strconv"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -198,7 +199,9 @@ func (k *kernel) accept(fd int) (int, netip.AddrPort, unix.Errno) {
 }
 
 // peerOf converts what accept4 filled in. Unix peers have no address worth
-// the name. IPv4 peers of a dual-stack socket are shown as IPv4.
+// the name. IPv4 peers of a dual-stack socket are shown as IPv4. The zone of a
+// link-local one is the number of the interface: its name would cost a system
+// call, and in the network namespace of the process may be another's.
 func peerOf(sa *unix.RawSockaddrAny) netip.AddrPort {
 	port := func(p *uint16) uint16 {
 		return binary.BigEndian.Uint16((*[2]byte)(unsafe.Pointer(p))[:])
@@ -209,7 +212,11 @@ func peerOf(sa *unix.RawSockaddrAny) netip.AddrPort {
 		return netip.AddrPortFrom(netip.AddrFrom4(in.Addr), port(&in.Port))
 	case unix.AF_INET6:
 		in := (*unix.RawSockaddrInet6)(unsafe.Pointer(sa))
-		return netip.AddrPortFrom(netip.AddrFrom16(in.Addr).Unmap(), port(&in.Port))
+		addr := netip.AddrFrom16(in.Addr).Unmap()
+		if in.Scope_id != 0 {
+			addr = addr.WithZone(strconv.FormatUint(uint64(in.Scope_id), 10))
+		}
+		return netip.AddrPortFrom(addr, port(&in.Port))
 	}
 	return netip.AddrPort{}
 }

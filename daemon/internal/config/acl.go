@@ -27,20 +27,31 @@ type Sources struct {
 // Empty reports whether nothing was listed.
 func (s Sources) Empty() bool { return len(s.Prefixes) == 0 && !s.LocalSubnets }
 
-// match returns the length of the longest prefix that holds addr, or -1.
-func (s Sources) match(addr netip.Addr, subnets []netip.Prefix) int {
+// Subnets is what local-subnets stands for at one moment.
+type Subnets struct {
+	Networks []netip.Prefix
+	// Incomplete says that the machine may be in further IPv4 networks, which
+	// could not be found out. allow takes the list as it is then, and deny
+	// takes every IPv4 address for a local one: a doubt lets nobody in.
+	Incomplete bool
+}
+
+// match returns the length of the longest of prefixes that holds addr, or -1.
+func match(prefixes []netip.Prefix, addr netip.Addr) int {
 	best := -1
-	for _, p := range s.Prefixes {
+	for _, p := range prefixes {
 		if p.Contains(addr) {
 			best = max(best, p.Bits())
 		}
 	}
+	return best
+}
+
+// match returns the length of the longest prefix that holds addr, or -1.
+func (s Sources) match(addr netip.Addr, local Subnets) int {
+	best := match(s.Prefixes, addr)
 	if s.LocalSubnets {
-		for _, p := range subnets {
-			if p.Contains(addr) {
-				best = max(best, p.Bits())
-			}
-		}
+		best = max(best, match(local.Networks, addr))
 	}
 	return best
 }
@@ -48,11 +59,13 @@ func (s Sources) match(addr netip.Addr, subnets []netip.Prefix) int {
 // Admits reports whether a client at addr may use s over TCP. The longest
 // prefix of allow and deny that holds addr decides, deny if both are equally
 // long. An address in neither is admitted unless there is an allow list.
-// subnets are the networks that local-subnets stands for at this moment;
 // IPv4-mapped addresses, which a dual-stack listener reports, count as IPv4.
-func (s *Service) Admits(addr netip.Addr, subnets []netip.Prefix) bool {
+func (s *Service) Admits(addr netip.Addr, local Subnets) bool {
 	addr = addr.Unmap().WithZone("") // a Prefix never contains a zoned address
-	allow, deny := s.Allow.match(addr, subnets), s.Deny.match(addr, subnets)
+	allow, deny := s.Allow.match(addr, local), s.Deny.match(addr, local)
+	if s.Deny.LocalSubnets && local.Incomplete && addr.Is4() {
+		deny = addr.BitLen()
+	}
 	if allow < 0 && deny < 0 {
 		return s.Allow.Empty()
 	}

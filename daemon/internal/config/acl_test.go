@@ -9,7 +9,7 @@ import (
 )
 
 func TestAdmits(t *testing.T) {
-	subnets := []netip.Prefix{netip.MustParsePrefix("192.168.1.0/24"), netip.MustParsePrefix("fe80::/10")}
+	local := Subnets{Networks: []netip.Prefix{netip.MustParsePrefix("192.168.1.0/24"), netip.MustParsePrefix("fe80::/10")}}
 	tests := []struct {
 		name        string
 		allow, deny []any
@@ -43,7 +43,37 @@ func TestAdmits(t *testing.T) {
 			if errAllow != nil || errDeny != nil {
 				t.Fatal(errAllow, errDeny)
 			}
-			if got := s.Admits(netip.MustParseAddr(tt.addr), subnets); got != tt.want {
+			if got := s.Admits(netip.MustParseAddr(tt.addr), local); got != tt.want {
+				t.Errorf("Admits(%s) = %v, want %v", tt.addr, got, tt.want)
+			}
+		})
+	}
+}
+
+// TestAdmitsInDoubt: when the machine's IPv4 networks are not all known, no
+// client gets in that might have to stay out.
+func TestAdmitsInDoubt(t *testing.T) {
+	local := Subnets{Networks: []netip.Prefix{netip.MustParsePrefix("192.168.1.5/32"), netip.MustParsePrefix("fe80::/10")}, Incomplete: true}
+	tests := []struct {
+		name        string
+		allow, deny []any
+		addr        string
+		want        bool
+	}{
+		{"allow holds what is known", []any{"local-subnets"}, nil, "192.168.1.5", true},
+		{"allow does not guess", []any{"local-subnets"}, nil, "192.168.1.6", false},
+		{"deny takes everybody", nil, []any{"local-subnets"}, "8.8.8.8", false},
+		{"deny wins over a single address", []any{"192.168.1.6"}, []any{"local-subnets"}, "192.168.1.6", false},
+		{"a list without the word is not in doubt", []any{"192.168.1.6"}, []any{"192.168.0.0/16"}, "192.168.1.6", true},
+		{"IPv6 is known", nil, []any{"local-subnets"}, "2001:db8::1", true},
+		{"mapped", nil, []any{"local-subnets"}, "::ffff:8.8.8.8", false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var s Service
+			s.Allow, _ = parseSources(slices.Concat([]any{}, tt.allow))
+			s.Deny, _ = parseSources(slices.Concat([]any{}, tt.deny))
+			if got := s.Admits(netip.MustParseAddr(tt.addr), local); got != tt.want {
 				t.Errorf("Admits(%s) = %v, want %v", tt.addr, got, tt.want)
 			}
 		})

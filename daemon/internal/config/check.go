@@ -39,6 +39,10 @@ func (b *builder) check(d described, limits Limits) {
 		b.wrong(d.where("queue"), fmt.Errorf("%s for one client is more than limits.memory, %s for all",
 			formatSize(int64(d.Queue)), formatSize(limits.Memory)))
 	}
+	if _, ok := d.at["per_source"]; ok && limits.PerSource > 0 && d.PerSource > limits.PerSource {
+		b.wrong(d.where("per_source"), fmt.Errorf("%d of this service is more than limits.per_source, %d of all together",
+			d.PerSource, limits.PerSource))
+	}
 	// Who restricts users on a socket that cannot tell them believes to be
 	// safer than he is.
 	unix := slices.ContainsFunc(d.Listen, func(a Address) bool { return a.Network == "unix" })

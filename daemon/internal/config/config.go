@@ -24,7 +24,7 @@ type Config struct {
 // Limits hold for all services together.
 type Limits struct {
 	Connections int   // open at once, 1 or more
-	PerSource   int   // default of Service.PerSource; 0 is no limit
+	PerSource   int   // of these from one source; 0 is no limit
 	Memory      int64 // bytes queued for all clients together
 
 	// ExitIdle ends a process that the service manager can start again at the
@@ -96,7 +96,7 @@ type Service struct {
 	AllowUID []uint32 // on Unix sockets, by SO_PEERCRED; empty is everybody
 
 	MaxConnections int           // 0: only Limits.Connections
-	PerSource      int           // 0 is no limit
+	PerSource      int           // of these from one source; 0: only Limits.PerSource
 	IdleTimeout    time.Duration // without a byte from the client; 0 is never
 	StallTimeout   time.Duration // output waiting and none taken; 0 is never
 	DrainTimeout   time.Duration // for queued output at the end; 0 is not at all

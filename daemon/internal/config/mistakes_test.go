@@ -109,6 +109,9 @@ func TestMistakes(t *testing.T) {
 		{"mode as a number", head + "socket_mode = 660\n", []string{
 			`x.toml:4: service.x.socket_mode: is an integer, want a string such as "0660"`,
 		}},
+		{"a source that may have more of one service than of all", head + "per_source = 65\n", []string{
+			`x.toml:4: service.x.per_source: 65 of this service is more than limits.per_source, 64 of all together`,
+		}},
 		{"units of systemd cannot be injected", head + "socket_user = \"a\\nExecStart=b\"\nbind_device = \"a b\"\nip_allow = [\"1.2.3.4\\nx\"]\n", []string{
 			`x.toml:4: service.x.socket_user: "a\nExecStart=b" is not the name of a user or group`,
 			`x.toml:5: service.x.bind_device: "a b" is not the name of a network interface`,

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package daemon
+
+import (
+	"net/netip"
+
+	"penstock/daemon/internal/service"
+)
+
+// sources counts connections by where they come from: those of one service, or
+// of the process.
+type sources struct{ conns map[source]int32 }
+
+// A source is an address, a network, or the user of a Unix socket.
+type source struct {
+	addr netip.Addr // zero: a user
+	uid  uint32
+}
+
+func newSources() sources { return sources{make(map[source]int32)} }
+
+// onLink holds IPv6 addresses in whose networks of 64 bits the neighbours of a
+// link live together, each with one address. Elsewhere such a network is one
+// customer's, who can use all of its addresses.
+var onLink = []netip.Prefix{
+	netip.MustParsePrefix("fe80::/10"), // RFC 4291, section 2.5.6
+	netip.MustParsePrefix("fc00::/7"),  // RFC 4193
+}
+
+func sourceOf(p service.Peer) source {
+	a := p.Addr.Addr().Unmap()
+	if !a.IsValid() {
+		return source{uid: p.UID}
+	}
+	if a.Is4() {
+		return source{addr: a}
+	}
+	for _, link := range onLink {
+		if link.Contains(a.WithZone("")) {
+			return source{addr: a} // one address on two links is two neighbours
+		}
+	}
+	return source{addr: netip.PrefixFrom(a.WithZone(""), 64).Masked().Addr()}
+}
+
+func (s *sources) count(p service.Peer) int { return int(s.conns[sourceOf(p)]) }
+func (s *sources) add(p service.Peer)       { s.conns[sourceOf(p)]++ }
+
+func (s *sources) remove(p service.Peer) {
+	key := sourceOf(p)
+	if s.conns[key]--; s.conns[key] <= 0 {
+		delete(s.conns, key)
+	}
+}

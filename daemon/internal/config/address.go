@@ -65,6 +65,10 @@ func parseUnix(s string) (Address, error) {
 			return Address{}, fmt.Errorf("%q: is a directory", s)
 		}
 		s = path.Clean(s)
+		// systemd binds the new name of the folder, and says so in the journal.
+		if rest, ok := strings.CutPrefix(s, "/var/run/"); ok {
+			s = "/run/" + rest
+		}
 	}
 	switch {
 	case len(s) == 1:
@@ -107,6 +111,9 @@ func parseTCP(s string) (netip.AddrPort, error) {
 		if zoned {
 			if err := checkInterface(zone); err != nil {
 				return netip.AddrPort{}, err
+			}
+			if !addr.IsLinkLocalUnicast() {
+				return netip.AddrPort{}, errors.New("an interface goes with an address of fe80::/10 only, the kernel ignores it elsewhere; key bind_device holds for all")
 			}
 			addr = addr.WithZone(zone)
 		}

@@ -5,6 +5,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -69,19 +70,34 @@ func (b *builder) checkOverlaps(all []described) {
 	type opened struct {
 		described
 		Address
+		file Address // without links
 	}
 	var before []opened
 	for _, d := range all {
 		for _, a := range d.Listen {
+			file := onDisk(a)
 			for _, o := range before {
 				apart := d.BindDevice != "" && o.BindDevice != "" && d.BindDevice != o.BindDevice
-				if !apart && a.Overlaps(o.Address) {
+				if !apart && file.Overlaps(o.file) {
 					b.wrong(d.where("listen"), overlap(d.Name, a, o.Name, o.Address))
 				}
 			}
-			before = append(before, opened{d, a})
+			before = append(before, opened{d, a, file})
 		}
 	}
+}
+
+// onDisk returns the address with the links of its folder followed: two
+// spellings of one file would take it from each other, and the one who lost it
+// would listen on without ever being found. A folder that is not there yet has
+// no links.
+func onDisk(a Address) Address {
+	if a.Network == "unix" && a.Path[0] == '/' {
+		if dir, err := filepath.EvalSymlinks(filepath.Dir(a.Path)); err == nil {
+			a.Path = filepath.Join(dir, filepath.Base(a.Path))
+		}
+	}
+	return a
 }
 
 func overlap(name string, a Address, other string, o Address) error {
@@ -91,6 +107,9 @@ func overlap(name string, a Address, other string, o Address) error {
 	}
 	if a == o {
 		return fmt.Errorf("%s is opened twice, here and by %s", a, whose)
+	}
+	if a.Network == "unix" {
+		return fmt.Errorf("%s is the same file as %s of %s", a, o, whose)
 	}
 	return fmt.Errorf("%s cannot be opened beside %s of %s, one covers the other", a, o, whose)
 }

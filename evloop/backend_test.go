@@ -67,6 +67,7 @@ func testBackend(t *testing.T, newLoop func(Config) *Loop) {
 		{"kinds", kindCases},
 		{"serve", serveCases},
 		{"reentry", reentryCases},
+		{"turn", turnCases},
 	} {
 		t.Run(subject.name, func(t *testing.T) {
 			for _, c := range subject.cases {

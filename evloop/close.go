@@ -36,7 +36,8 @@ func (c *Conn) CloseAfterFlush(timeout time.Duration, reason error) {
 
 // Abort ends the connection at once: what is queued is dropped, and a TCP
 // peer gets RST, so that it cannot take the cut for an orderly end. Closed
-// gets reason, or ErrAborted for nil, when the outermost callback has returned.
+// gets reason, or ErrAborted for nil, when the outermost callback has returned,
+// or in a later turn when more connections end at once than one turn closes.
 func (c *Conn) Abort(reason error) {
 	if reason == nil {
 		reason = ErrAborted
@@ -78,6 +79,9 @@ func (c *Conn) fail(err error) {
 		l.ring.release(c, &l.ring.streams[c.slot])
 	}
 	l.dead = append(l.dead, c)
+	if c.flags&flagDetached != 0 {
+		l.detached++
+	}
 }
 
 // flushed goes on with the end when the last queued byte was taken.
@@ -110,6 +114,12 @@ func (l *Loop) bury(c *Conn) {
 		return
 	}
 	c.state = stateBuried
+	if c.flags&flagDetached != 0 {
+		l.detached--
+	} else {
+		l.work.buried++
+	}
+	l.work.left -= callWork
 	l.cancelTimers(c)
 	c.reportDrops()
 	if c.flags&flagDetached == 0 {

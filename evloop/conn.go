@@ -202,6 +202,7 @@ func (c *Conn) makeReady() {
 func (c *Conn) makeDirty() {
 	if c.flags&flagDirty == 0 {
 		c.flags |= flagDirty
+		c.loop.work.left -= callWork
 		c.loop.dirty = append(c.loop.dirty, c)
 	}
 }

@@ -236,7 +236,7 @@ func (e *epoll) receive(c *Conn) {
 		if mark {
 			c.flags |= flagMark
 		}
-		budget -= max(n, 1)
+		budget -= max(n, readCost)
 		if !e.read(c, n, errno, len(room)) {
 			return
 		}
@@ -347,7 +347,10 @@ func (e *epoll) accept(ln *Listener) {
 		return
 	}
 	e.k.keepNonblock(ln.fd)
-	for range acceptBatch {
+	for n := range acceptBatch {
+		if n >= fewestAccept && e.l.Spent() {
+			break
+		}
 		fd, peer, errno := e.k.accept(ln.fd)
 		if !e.l.accepted(ln, fd, peer, errno) || !ln.mayAccept() {
 			return

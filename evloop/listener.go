@@ -20,7 +20,7 @@ import (
 // An edge is spent when accept stops for any reason but EAGAIN; backlog then
 // stays set, and the loop comes back by itself:
 //
-//	batch used up            next turn, from the ready list
+//	batch or turn used up    next turn, from the ready list
 //	connection limit         when a connection closes
 //	EMFILE, ENFILE,          when a connection closes, and after 5 ms, 10 ms,
 //	ENOBUFS, ENOMEM          … 1 s at the latest
@@ -164,6 +164,7 @@ func (l *Loop) accepted(ln *Listener, fd int, peer netip.AddrPort, errno unix.Er
 	switch errno {
 	case 0:
 		l.stats.Accepted++
+		l.work.left -= acceptWork
 		l.enter()
 		l.admit(ln, fd, peer)
 		l.leave()

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"iter"
 	"os"
+	"slices"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -18,12 +19,13 @@ import (
 // One turn:
 //
 //	wait ─► events ─► expired timers ─► posted functions ─► ready list ─┐
-//	 ▲ (no timeout while the ready list is not empty)                   │
+//	 ▲    (no timeout while anything is left over)                       │
 //	 └──────────────────────────────────────────────────────────────────┘
 //
 // The ready list holds what the kernel will not report again, because its
 // edge was spent: connections that used up their read budget or were resumed,
-// listeners that used up their batch.
+// listeners that used up their batch. How much of all this one turn may do is in
+// turn.go.
 type Loop struct {
 	be        backend // of streams: ep, or ring
 	ep        *epoll
@@ -38,10 +40,13 @@ type Loop struct {
 	now   Time
 	depth int // callbacks in progress
 
-	ready, serving []token // next turn's and this turn's list
-	dirty          []*Conn // with output or a close to settle after the callback
-	dead           []*Conn // waiting for their Closed
-	dropped        []*Conn // with drops to report
+	ready, serving []token  // next turn's and this turn's list
+	dirty          []*Conn  // with output or a close to settle after the callback
+	dead           []*Conn  // waiting for their Closed
+	detached       int      // of these, were detached
+	dropped        []*Conn  // with drops to report
+	posted         []func() // taken from the waker and not yet run
+	work           turnBudget
 
 	gather gather
 	rbuf   []byte // [kept input | bytes just read]
@@ -75,6 +80,10 @@ type Config struct {
 	// means 64 KiB, the size of the read buffer: on a small board copying a
 	// megabyte would keep the others waiting for some ten milliseconds.
 	ReadBudget int
+	// Work is what a turn may cost all connections together, in deliveries: a
+	// message put into a queue is one, a system call or a new client counts as
+	// many. See Spent. Zero means 8192.
+	Work int
 	// Backend is the kernel mechanism to use; see Loop.Fallback.
 	Backend Backend
 	// Probe says, for Auto, whether a ring may be made here: nil, or why not.
@@ -117,6 +126,11 @@ func newLoop(cfg Config, sim *simulation) (*Loop, error) {
 	if l.readBudget <= 0 {
 		l.readBudget = readSize
 	}
+	l.work = turnBudget{limit: cfg.Work, bury: mostBuried}
+	if l.work.limit <= 0 {
+		l.work.limit = turnWork
+	}
+	l.work.begin()
 	if l.limit <= 0 {
 		var r unix.Rlimit
 		if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &r); err != nil {
@@ -163,9 +177,10 @@ func (l *Loop) Run() error {
 // turn does one round; it does not sleep unless block is set.
 func (l *Loop) turn(block bool) error {
 	l.stats.Turns++
+	l.work.begin()
 	l.serving, l.ready = l.ready, l.serving[:0]
 	timeout := Time(0)
-	if block && len(l.serving) == 0 {
+	if block && len(l.serving) == 0 && !l.leftOver() {
 		timeout = l.patience()
 	}
 	if err := l.be.wait(timeout); err != nil {
@@ -174,6 +189,10 @@ func (l *Loop) turn(block bool) error {
 	l.expire()
 	l.runPosted()
 	l.serveReady()
+	if len(l.dead) > 0 {
+		l.enter() // those whom another turn left to be buried
+		l.leave()
+	}
 	return nil
 }
 
@@ -282,9 +301,10 @@ func (l *Loop) leave() {
 }
 
 // settle sends what was written, reports what was dropped and frees what was
-// closed, until the callbacks made on the way leave nothing more to do.
+// closed, until the callbacks made on the way leave nothing more to do, or the
+// turn has buried enough.
 func (l *Loop) settle() {
-	for len(l.dirty)+len(l.dropped)+len(l.dead) > 0 {
+	for len(l.dirty)+len(l.dropped) > 0 || len(l.dead) > 0 && (l.detached > 0 || l.mayBury()) {
 		for i := 0; i < len(l.dirty); i++ {
 			c := l.dirty[i]
 			c.flags &^= flagDirty
@@ -297,21 +317,43 @@ func (l *Loop) settle() {
 		}
 		clear(l.dropped)
 		l.dropped = l.dropped[:0]
-		for i := 0; i < len(l.dead); i++ {
-			l.bury(l.dead[i])
-		}
-		clear(l.dead)
-		l.dead = l.dead[:0]
+		l.buryDead()
 	}
 }
+
+// buryDead frees what was closed, as much as a turn may, and what was detached:
+// its descriptor may be served again in this turn. The rest keeps its order.
+func (l *Loop) buryDead() {
+	left := 0
+	for i := 0; i < len(l.dead); i++ {
+		c := l.dead[i]
+		if l.mayBury() || c.flags&flagDetached != 0 {
+			l.bury(c)
+			continue
+		}
+		l.dead[left] = c
+		left++
+	}
+	clear(l.dead[left:])
+	l.dead = l.dead[:left]
+}
+
+// mayBury reports whether another connection may be freed in this turn. Close
+// frees them all.
+func (l *Loop) mayBury() bool { return l.work.buried < l.work.bury || l.closed }
 
 // makeReady puts a token on the next turn's list.
 func (l *Loop) makeReady(t token) { l.ready = append(l.ready, t) }
 
 // serveReady serves what was ready when the turn began; what became ready
-// since waits until the kernel was asked again for events of others.
+// since waits until the kernel was asked again for events of others, behind
+// what this turn has no time for.
 func (l *Loop) serveReady() {
-	for _, t := range l.serving {
+	for n, t := range l.serving {
+		if !l.goesOn(n) {
+			l.ready = slices.Insert(l.ready, 0, l.serving[n:]...)
+			return
+		}
 		switch t.kind() {
 		case kindConn:
 			if c := l.conns.get(t.slot(), t.gen()); c != nil {
@@ -329,11 +371,15 @@ func (l *Loop) serveReady() {
 
 // runPosted runs the functions that other goroutines posted before now.
 func (l *Loop) runPosted() {
-	fs := l.wake.take()
-	for _, f := range fs {
+	if len(l.posted) == 0 {
+		l.posted = l.wake.take()
+	}
+	n := 0
+	for ; n < len(l.posted) && l.goesOn(n); n++ {
 		l.enter()
-		f()
+		l.posted[n]()
 		l.leave()
 	}
-	clear(fs) // what they hold must not live until the next post
+	clear(l.posted[:n]) // what they hold must not live until the next post
+	l.posted = l.posted[n:]
 }

@@ -148,6 +148,7 @@ func (c *Conn) makeRoom() bool {
 // gathered does what a message that was gathered calls for.
 func (c *Conn) gathered() bool {
 	c.loop.gather.c = c
+	c.loop.work.left--
 	c.makeDirty()
 	c.checkFull()
 	return true
@@ -180,6 +181,7 @@ func (c *Conn) Send(m *Message) bool {
 
 // queuedSome does what every new message in a queue calls for.
 func (c *Conn) queuedSome() bool {
+	c.loop.work.left--
 	c.checkFull()
 	c.makeDirty()
 	c.loop.collectDebt()

@@ -264,7 +264,7 @@ func (u *ring) wait(timeout Time) error {
 		u.submit()
 	}
 	l := u.l
-	if u.at == len(u.events) && timeout != 0 && len(l.ready)+len(u.out) == 0 && !u.asking && u.failed == nil {
+	if u.at == len(u.events) && timeout != 0 && !l.leftOver() && len(u.out) == 0 && !u.asking && u.failed == nil {
 		u.sleep()
 	}
 	l.now = l.ep.k.now()

@@ -15,14 +15,15 @@ import (
 
 func (w *simWorld) check() {
 	l := w.l
-	if len(l.dirty)+len(l.dead)+len(l.dropped)+l.depth != 0 || l.gather.c != nil || l.gather.bytes != 0 {
+	if len(l.dirty)+len(l.dropped)+l.depth != 0 || l.gather.c != nil || l.gather.bytes != 0 {
 		w.fail("something is left to settle after a turn")
 	}
+	w.checkTurn()
 	if l.stats.StaleEvents < w.k.staleSent {
 		w.fail(w.k.staleSent, "stale events sent, but", l.stats.StaleEvents, "recognised")
 	}
 	for _, t := range w.timers {
-		if t.at <= l.now && t.armed < l.now {
+		if t.at <= l.now && t.armed < l.now && !l.Spent() {
 			w.fail("timer", t.kind, "is overdue")
 		}
 	}
@@ -54,6 +55,29 @@ func (w *simWorld) check() {
 	}
 }
 
+// checkTurn: what a turn may do has a bound, and what it left for the next one
+// keeps the loop awake.
+func (w *simWorld) checkTurn() {
+	l, k := w.l, w.k
+	if l.work.buried > l.work.bury {
+		w.fail(l.work.buried, "connections buried in one turn, bound", l.work.bury)
+	}
+	if len(l.posted) > 0 && !l.Spent() {
+		w.fail(len(l.posted), "posted functions were left, although there was time")
+	}
+	for _, f := range k.files {
+		if f == nil {
+			continue
+		}
+		if most := (l.readBudget + readCost - 1) / readCost; f.sock != nil && f.calls > most {
+			w.fail(f, "was read", f.calls, "times in one turn, bound", most)
+		} else if f.sock == nil && f.calls > acceptBatch {
+			w.fail(f, "accepted", f.calls, "times in one turn, bound", acceptBatch)
+		}
+		f.calls = 0
+	}
+}
+
 // checkConn: what the kernel will not report again must be remembered, and
 // what is remembered and may be done must be on the ready list.
 func (w *simWorld) checkConn(c *Conn) {
@@ -61,7 +85,11 @@ func (w *simWorld) checkConn(c *Conn) {
 	ready := slices.Contains(l.ready, newToken(kindConn, c.slot, c.gen))
 	switch {
 	case c.state >= stateDead:
-		w.fail(f, "is dead and not buried")
+		if l := w.l; l.work.buried < l.work.bury || !slices.Contains(l.dead, c) {
+			w.fail(f, "is dead and not buried")
+		}
+		m.waited = true
+		return
 	case (c.flags&flagReady != 0) != ready:
 		w.fail(f, "is on the ready list:", ready)
 	case c.flags&flagEOF != 0 && f.sock.gone && !f.queued && c.mayRead() && !ready && c.flags&flagOffered == 0:

@@ -58,6 +58,7 @@ type simFile struct {
 	sock    *simSocket
 	backlog []*simSocket
 	closed  bool
+	calls   int // to recv or accept4 in this turn
 
 	registered, queued bool
 	mask               uint32
@@ -76,7 +77,7 @@ type simStale struct {
 func (k *simKernel) simulation() *simulation {
 	sim := &simulation{
 		now: k.now, epollCtl: k.epollCtl, epollWait: k.epollWait,
-		recv: k.recv, send: k.send, accept: k.accept,
+		recv: k.recvCall, send: k.send, accept: k.accept,
 		shutdown: k.shutdown, socketErr: k.socketErr, finished: k.finished, closeReset: k.close,
 		poll: k.poll, closeFD: k.closeFD,
 	}
@@ -164,6 +165,12 @@ func (k *simKernel) epollCtl(op, fd int, mask uint32, t token) error {
 	return nil
 }
 
+// recvCall is recv as a system call; a receive of the ring is none.
+func (k *simKernel) recvCall(fd int, p []byte) (n int, mark bool, errno unix.Errno) {
+	k.file("recv", fd).calls++
+	return k.recv(fd, p)
+}
+
 // epollWait reports at most a few events, so that the others wait for the
 // next call as behind a full array. The ring has to take them all, because
 // epoll does not tell it of what is left.
@@ -235,6 +242,7 @@ func (k *simKernel) strayEvents(put func(token, uint32), reported func(token) bo
 func (k *simKernel) accept(fd int) (int, netip.AddrPort, unix.Errno) {
 	k.world()
 	f := k.file("accept4", fd)
+	f.calls++
 	errno := k.faults.next(callAccept, k.rng)
 	switch {
 	case errno == unix.ECONNABORTED && len(f.backlog) > 0:

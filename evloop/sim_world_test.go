@@ -84,6 +84,9 @@ func (w *simWorld) begin(h simHistory) {
 		w.fail(err)
 	}
 	w.l = l
+	if w.chance(3) {
+		l.work.bury = 1 + w.rng.IntN(3)
+	}
 	if w.k.ring != nil {
 		w.k.ring.attach(l)
 	}
@@ -111,6 +114,9 @@ func (w *simWorld) config(h simHistory) Config {
 	}
 	if w.chance(2) {
 		cfg.ReadBudget = 1 + w.rng.IntN(30<<10)
+	}
+	if w.chance(3) {
+		cfg.Work = 1 + w.rng.IntN(1000)
 	}
 	if h.backend == IOUring {
 		cfg.RingMemory = 16 << (10 + w.rng.IntN(8)/2) // 8 to 64 buffers

@@ -110,9 +110,9 @@ func (l *Loop) cancelTimers(c *Conn) {
 	l.deadlines.remove(c.slot)
 }
 
-// expire calls what is due.
+// expire calls what is due, as far as the turn's work goes.
 func (l *Loop) expire() {
-	for l.timers.heap.len() > 0 {
+	for n := 0; l.timers.heap.len() > 0 && l.goesOn(n); n++ {
 		i, at := l.timers.heap.min()
 		if at > l.now {
 			break
@@ -122,9 +122,9 @@ func (l *Loop) expire() {
 		t.Handler.Expired(l, t)
 		l.leave()
 	}
-	for range l.deadlines.len() {
+	for n := range l.deadlines.len() {
 		i, at := l.deadlines.min()
-		if at > l.now || l.deadlines.len() == 0 {
+		if at > l.now || l.deadlines.len() == 0 || !l.goesOn(n) {
 			break
 		}
 		l.deadlines.remove(i)

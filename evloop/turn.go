@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package evloop
+
+// The work of a turn has a bound, because a turn is what everybody else waits
+// for. It is counted and not measured: a clock would make every history
+// different, and would blame a turn for a processor that others have used.
+//
+// The unit is a delivery, a message put into a queue. Whatever needs system
+// calls counts as many of them. The work of a turn is an allowance that all
+// services share; it is charged by the loop, and a handler that can go on
+// later asks Spent:
+//
+//	                            while work is left   once it is spent
+//	events of the kernel        256                  the same: their edge is spent
+//	reads of one connection     readBudget bytes,    the same
+//	                            64 calls at most
+//	clients of one listener     64                   4
+//	timers, deadlines, posted   all that are due     16 of each
+//	functions, ready list
+//	connections buried          256 in the turn, whatever is left
+//
+// What is left over begins the next turn, which does not sleep and asks the
+// kernel for events of others first. The few that are always served keep
+// a flood from stopping anybody: each of the lists is served in order, so that
+// whoever waits comes to be the first.
+//
+// A callback is not interrupted. One that writes to many and does not look at
+// Spent makes a longer turn, so the bound is that of the longest callback.
+
+const (
+	// turnWork takes some two milliseconds of a PC and eight of a small board.
+	turnWork = 8 << 10
+	// callWork is what a system call that moves data costs in deliveries.
+	callWork = 32
+	// acceptWork covers accept4(2), the options that services set, and the
+	// registration.
+	acceptWork = 4 * callWork
+	// fewest is how many of each list are served when all work is spent.
+	fewest       = 16
+	fewestAccept = 4
+	// mostBuried bounds the connections that are closed in a turn: a thousand
+	// can be ended by one callback.
+	mostBuried = 256
+	// readCost is what a read counts at least of a connection's budget, in
+	// bytes: a peer that sends packets of one byte would have 64 Ki of them
+	// read in a turn.
+	readCost = 1 << 10
+)
+
+// A turnBudget is what is left of a turn.
+type turnBudget struct {
+	limit  int // the work of a turn
+	bury   int // mostBuried, unless a test wants fewer
+	left   int // of the work
+	buried int
+}
+
+// begin makes all of it available again.
+func (b *turnBudget) begin() { b.left, b.buried = b.limit, 0 }
+
+// Spent reports whether the work of this turn has used up what a turn may cost
+// (see Config.Work). A callback that has more to do, such as passing a line to
+// a thousand members, then stops after a small piece of it and goes on in
+// the next turn: by Yield, or by a timer that is due at Now. Loop only.
+func (l *Loop) Spent() bool { return l.work.left <= 0 }
+
+// goesOn reports whether one more entry of a list is served in this turn, after
+// n of it.
+func (l *Loop) goesOn(n int) bool { return n < fewest || !l.Spent() }
+
+// leftOver reports whether there is work that does not wait for the kernel, so
+// that the loop must not sleep.
+func (l *Loop) leftOver() bool {
+	return len(l.ready)+len(l.dead)+len(l.posted) > 0 || l.wake.pending.Load()
+}

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package evloop
+
+import (
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
+
+// What a turn may cost, list by list. A turn of little work has to stop early,
+// and the next ones have to do the rest, in order and without sleeping.
+var turnCases = []conformanceCase{
+	{"timers", func(r *rig) { turnList(r, r.scheduled) }},
+	{"posted functions", func(r *rig) { turnList(r, r.allPosted) }},
+	{"connections that were resumed", func(r *rig) { turnList(r, r.resumed) }},
+	{"clients of a burst wait for the work of others", turnAccepts},
+	{"many that end at once are closed over some turns", turnBurials},
+	{"a handler that looks at Spent goes on in the next turn", turnYields},
+	{"packets of one byte count as reads", turnPackets},
+}
+
+// turnList has n entries of a list do work, more than the turn has.
+func turnList(r *rig, begin func(n int, work func(i int))) {
+	const n = 5*fewest + 3
+	r.use(Config{Work: callWork})
+	busy, _ := r.unix()
+	var order []int
+	begin(n, func(i int) {
+		order = append(order, i)
+		busy.Write([]byte("a line for everybody\n"))
+	})
+	for len(order) < n {
+		before := len(order)
+		r.turn()
+		if did := len(order) - before; did > fewest || did == 0 {
+			r.Fatalf("%d of the list in one turn, want 1 to %d", did, fewest)
+		}
+		if !r.l.leftOver() && len(order) < n && r.l.timers.heap.len() == 0 {
+			r.Fatalf("%d of %d are left and the loop would sleep", n-len(order), n)
+		}
+	}
+	if !slices.IsSorted(order) || len(order) != n {
+		r.Errorf("served %v", order)
+	}
+}
+
+func (r *rig) scheduled(n int, work func(int)) {
+	now := monotonic()
+	for i := range n {
+		r.l.Schedule(Timer{
+			Deadline: now - Time(n) + Time(i), Kind: i,
+			Handler: timerFunc(func(_ *Loop, t Timer) { work(t.Kind) }),
+		})
+	}
+}
+
+func (r *rig) allPosted(n int, work func(int)) {
+	for i := range n {
+		r.l.Post(func() { work(i) })
+	}
+}
+
+// resumed puts n connections on the ready list, in order.
+func (r *rig) resumed(n int, work func(int)) {
+	var conns []*Conn
+	for range n {
+		c, p := r.unix()
+		p.write("?")
+		conns = append(conns, c)
+	}
+	served := 0
+	r.onData = func(c *Conn, p []byte) int {
+		if !slices.Contains(conns, c) {
+			r.Error("unknown connection")
+		}
+		return 0
+	}
+	r.until("input", func() bool {
+		return !slices.ContainsFunc(conns, func(c *Conn) bool { return len(c.in) == 0 })
+	})
+	for _, c := range conns {
+		c.Pause()
+	}
+	r.onData = func(_ *Conn, p []byte) int { work(served); served++; return len(p) }
+	for _, c := range conns {
+		c.Resume()
+	}
+}
+
+func turnAccepts(r *rig) {
+	const clients = 40
+	r.use(Config{Work: 1})
+	ln, _ := r.listen(clients)
+	for range clients {
+		dial(r.T, ln.FD())
+	}
+	arrives(r.T, ln.FD(), unix.POLLIN)
+	for before := uint64(0); r.l.Stats().Accepted < clients; before = r.l.Stats().Accepted {
+		r.turn()
+		if n := r.l.Stats().Accepted - before; n > fewestAccept {
+			r.Fatalf("%d accepted in a turn without work, want at most %d", n, fewestAccept)
+		}
+	}
+}
+
+func turnBurials(r *rig) {
+	const conns, most = 50, 7
+	r.l.work.bury = most
+	var all []*Conn
+	for range conns {
+		c, _ := r.unix()
+		all = append(all, c)
+	}
+	r.turn()
+	r.l.Post(func() {
+		for _, c := range all {
+			c.Abort(nil)
+		}
+	})
+	for left := conns; left > 0; left = r.l.Stats().Conns {
+		r.turn()
+		if n := left - r.l.Stats().Conns; n > most || n == 0 {
+			r.Fatalf("%d closed in one turn, want 1 to %d", n, most)
+		}
+		if r.l.Stats().Conns > 0 && !r.l.leftOver() {
+			r.Fatal("the loop would sleep")
+		}
+	}
+	for i, c := range all {
+		if !r.of(c).closed {
+			r.Errorf("connection %d: Closed was not called", i)
+		}
+	}
+}
+
+// One line goes to many, and many say one.
+func turnYields(r *rig) {
+	const members, lines = 40, 30
+	r.use(Config{Work: 5 * callWork})
+	var all []*Conn
+	var peers []*peer
+	for range members {
+		c, p := r.unix()
+		all, peers = append(all, c), append(peers, p)
+	}
+	m := NewMessage([]byte("a line for everybody\n"))
+	deliveries, next := 0, map[*Conn]int{}
+	r.onData = func(c *Conn, p []byte) int {
+		n := 0
+		for n < len(p) {
+			for next[c] < len(all) {
+				if r.l.Spent() {
+					c.Yield()
+					return n
+				}
+				all[next[c]].Send(m)
+				next[c]++
+				deliveries++
+			}
+			next[c] = 0
+			n++
+		}
+		return n
+	}
+	for _, p := range peers[:5] {
+		p.write(string(make([]byte, lines)))
+	}
+	for want := 5 * lines * members; deliveries < want; {
+		before := deliveries
+		r.turn()
+		if n := deliveries - before; n > 5*callWork {
+			r.Fatalf("%d deliveries in one turn, want at most %d", n, 5*callWork)
+		}
+		for _, p := range peers {
+			p.read()
+		}
+	}
+}
+
+func turnPackets(r *rig) {
+	const packets = 100
+	c, p := r.seqpacket()
+	reads := 0
+	r.onData = func(_ *Conn, b []byte) int { reads++; return len(b) }
+	for range packets {
+		p.write("x")
+	}
+	for c.BytesIn() < packets {
+		before := reads
+		r.turn()
+		if n := reads - before; n > readSize/readCost || n == 0 {
+			r.Fatalf("%d packets read in one turn, want 1 to %d", n, readSize/readCost)
+		}
+	}
+}

@@ -87,16 +87,8 @@ func (d *Daemon) loaded(cfg *config.Config, err error) {
 	d.trigger(settled)
 }
 
-// errNothingLeft refuses a file without a service where there was one. It is
-// far more often a file that an editor has emptied and not yet written than a
-// wish to send everybody away, for which there is SIGTERM.
-var errNothingLeft = errors.New("no service is left in the configuration; to serve nothing, stop the daemon")
-
 // replaceBy puts what was read in force, or changes nothing and says why.
 func (d *Daemon) replaceBy(cfg *config.Config) error {
-	if len(cfg.Services) == 0 && len(d.cfg.Services) > 0 {
-		return errNothingLeft
-	}
 	return d.apply(d.env.relevant(cfg))
 }
 

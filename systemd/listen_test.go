@@ -16,8 +16,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
-
-	"penstock/systemd/sdtest"
 )
 
 // activated reports what a program sees that calls Inherit first.
@@ -86,15 +84,6 @@ func memfd(t *testing.T) int {
 	return fd
 }
 
-func connection(t *testing.T) int {
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { unix.Close(pair[1]) })
-	return pair[0]
-}
-
 func hole(*testing.T) int { return -1 }
 
 var loopback = [4]byte{127, 0, 0, 1}
@@ -111,7 +100,7 @@ func environ(pid int, kv ...string) map[string]string {
 // hold. Only listeners for connections are kept; nothing else may stop the
 // program, since one wrong unit would take down the services of all others.
 func TestInheritClassifies(t *testing.T) {
-	path := filepath.Join(sdtest.ShortDir(t), "x.sock")
+	path := filepath.Join(shortDir(t), "x.sock")
 	abstract := "@penstock-test-" + strconv.Itoa(os.Getpid())
 	tests := []struct {
 		name   string
@@ -125,7 +114,6 @@ func TestInheritClassifies(t *testing.T) {
 		{"Unix seqpacket", bound(unix.AF_UNIX, unix.SOCK_SEQPACKET, &unix.SockaddrUnix{Name: path + "2"}, true), path + "2", ""},
 		{"datagram", bound(unix.AF_INET, unix.SOCK_DGRAM, &unix.SockaddrInet4{Addr: loopback}, false), "", "datagram socket"},
 		{"bound, not listening", bound(unix.AF_INET, unix.SOCK_STREAM, &unix.SockaddrInet4{Addr: loopback}, false), "", "socket that does not listen"},
-		{"a connection, as with Accept=yes", connection, "", "connection: the socket unit must say Accept=no"},
 		{"netlink", bound(unix.AF_NETLINK, unix.SOCK_RAW, nil, false), "", "socket of address family 16"},
 		{"FIFO", pipeEnd, "", "FIFO"},
 		{"memfd", memfd, "", "regular file"},
@@ -312,7 +300,7 @@ func TestInheritProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer tcp.Close()
-	path := filepath.Join(sdtest.ShortDir(t), "chat.sock")
+	path := filepath.Join(shortDir(t), "chat.sock")
 	chat, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
 		t.Fatal(err)
@@ -333,11 +321,11 @@ func TestInheritProcess(t *testing.T) {
 	defer chatFile.Close()
 
 	cmd := exec.CommandContext(t.Context(), "/proc/self/exe")
-	cmd.Env = append(sdtest.Environ(), "SYSTEMD_TEST_ROLE=shim")
+	cmd.Env = append(childEnv(), "SYSTEMD_TEST_ROLE=shim")
 	cmd.ExtraFiles = []*os.File{tcpFile, chatFile, r}
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
-	sdtest.SkipEmulated(t, err)
+	skipEmulated(t, err)
 	if err != nil {
 		t.Fatal(err)
 	}

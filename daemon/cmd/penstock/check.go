@@ -21,7 +21,7 @@ func check(p process, c command, args []string) int {
 	if status, ok := p.parse(c, flags, args); !ok {
 		return status
 	}
-	cfg, err := config.Load(*file)
+	cfg, err := config.Loader{Pipe: true}.Load(*file)
 	if err != nil {
 		fmt.Fprintln(p.stderr, err)
 		return exitConfig

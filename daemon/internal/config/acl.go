@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"penstock/daemon/internal/toml"
 )
 
 // localSubnets is the word for the networks this machine has an address in.
@@ -150,7 +152,9 @@ func parseUIDs(v any) ([]uint32, error) {
 	}
 	out, errs := make([]uint32, len(list)), make([]error, len(list))
 	for i, e := range list {
-		out[i], errs[i] = parseUID(e)
+		if _, reported := e.(toml.Invalid); !reported {
+			out[i], errs[i] = parseUID(e)
+		}
 	}
 	return out, errors.Join(errs...)
 }

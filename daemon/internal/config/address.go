@@ -5,10 +5,14 @@ package config
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
+	"os"
 	"path"
+	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // An Address is one value of "listen", in the syntax of ListenStream= in
@@ -17,7 +21,8 @@ import (
 //	"7000"               port on all addresses, IPv6 and IPv4: [::]:7000
 //	"192.0.2.1:7000"     IPv4
 //	"[2001:db8::1]:7000" IPv6
-//	"[fe80::1]:7000%eth0" with an interface, after the port as systemd has it
+//	"[fe80::1]:7000%eth0" with an interface, after the port as systemd has it;
+//	                     only link-local addresses keep it
 //	"/run/x.sock"        Unix
 //	"@x"                 Unix, abstract
 //
@@ -51,10 +56,40 @@ func ParseAddress(s string) (Address, error) {
 	}
 	ap, err := parseTCP(s)
 	if err != nil {
-		return Address{}, fmt.Errorf("%q: %w", s, err)
+		return Address{}, fmt.Errorf("%q: %w%s", s, err, instead(s))
 	}
 	return Address{Text: textTCP(ap), Network: "tcp", AddrPort: ap}, nil
 }
+
+// instead returns `, did you mean "X"?` for what other programs call the same
+// address.
+func instead(s string) string {
+	for _, prefix := range []string{"tcp://", "tcp:", "unix://", "unix:"} {
+		s = strings.TrimPrefix(s, prefix)
+	}
+	for _, suffix := range []string{"/tcp", "/"} {
+		s = strings.TrimSuffix(s, suffix)
+	}
+	for _, any := range []string{":", "*:", "[]:"} {
+		if port, ok := strings.CutPrefix(s, any); ok {
+			s = port
+		}
+	}
+	if port, ok := strings.CutPrefix(s, "localhost:"); ok {
+		s = "127.0.0.1:" + port
+	}
+	if s == "" || s[0] != '/' && s[0] != '@' && !canParseTCP(s) {
+		return ""
+	}
+	if s[0] == '/' || s[0] == '@' {
+		if _, err := parseUnix(s); err != nil {
+			return ""
+		}
+	}
+	return fmt.Sprintf(", did you mean %q?", s)
+}
+
+func canParseTCP(s string) bool { _, err := parseTCP(s); return err == nil }
 
 // parseUnix checks s against sockaddr_un and against the syntax of unit
 // files, where a line ends at a newline, a trailing backslash continues it and
@@ -65,8 +100,8 @@ func parseUnix(s string) (Address, error) {
 			return Address{}, fmt.Errorf("%q: is a directory", s)
 		}
 		s = path.Clean(s)
-		// systemd binds the new name of the folder, and says so in the journal.
-		if rest, ok := strings.CutPrefix(s, "/var/run/"); ok {
+		// As systemd does; the path that getsockname(2) tells is the new one.
+		if rest, ok := strings.CutPrefix(s, "/var/run/"); ok && varRunIsRun() {
 			s = "/run/" + rest
 		}
 	}
@@ -81,6 +116,26 @@ func parseUnix(s string) (Address, error) {
 		return Address{}, fmt.Errorf("%q: ends in a blank or a backslash, which no unit file can say", s)
 	}
 	return Address{Text: s, Network: "unix", Path: s}, nil
+}
+
+// varRunIsRun reports whether /var/run is the link to /run that it should be, or
+// not there, as before /var is mounted.
+var varRunIsRun = sync.OnceValue(func() bool {
+	fi, err := os.Lstat("/var/run")
+	return err != nil || fi.Mode().Type() == fs.ModeSymlink
+})
+
+// realPath returns the path of a Unix socket without links in its folder, for
+// comparisons: two services with one file would take it from each other.
+func (a Address) realPath() string {
+	if a.Path == "" || a.Path[0] != '/' {
+		return a.Path
+	}
+	folder, name := path.Split(a.Path)
+	if resolved, err := filepath.EvalSymlinks(folder); err == nil {
+		return path.Join(resolved, name)
+	}
+	return a.Path // the folder will be made with these names
 }
 
 // isControl reports what must not come near a unit file or a terminal.
@@ -112,10 +167,11 @@ func parseTCP(s string) (netip.AddrPort, error) {
 			if err := checkInterface(zone); err != nil {
 				return netip.AddrPort{}, err
 			}
-			if !addr.IsLinkLocalUnicast() {
-				return netip.AddrPort{}, errors.New("an interface goes with an address of fe80::/10 only, the kernel ignores it elsewhere; key bind_device holds for all")
+			// The kernel ignores it for other addresses (ipv6(7)), and does not
+			// tell it when asked.
+			if addr.IsLinkLocalUnicast() {
+				addr = addr.WithZone(zone)
 			}
-			addr = addr.WithZone(zone)
 		}
 	}
 	port, err := parsePort(rest)
@@ -171,7 +227,7 @@ func textTCP(ap netip.AddrPort) string {
 // (ipv6(7)).
 func (a Address) Overlaps(b Address) bool {
 	if a.Network != b.Network || a.Network == "unix" {
-		return a.Network == b.Network && a.Path == b.Path
+		return a.Network == b.Network && a.realPath() == b.realPath()
 	}
 	if a.AddrPort.Port() != b.AddrPort.Port() {
 		return false

@@ -13,15 +13,15 @@ import (
 
 // open reads the file that key "file" of d names, relative to the folder of
 // the configuration file that says so.
-func (b *builder) open(d described, name string) (path string, text []byte, ok bool) {
+func (b *builder) open(d described, name string) (path, text string, ok bool) {
 	at := d.where("file")
 	if path = name; !filepath.IsAbs(path) {
 		path = filepath.Join(filepath.Dir(at.file), path)
 	}
-	text, err := readRegular(path)
+	text, err := readFile(path, maxTable, false)
 	if err != nil {
 		b.wrong(at, fmt.Errorf("read %s: %s", path, reason(err)))
-		return path, nil, false
+		return path, "", false
 	}
 	b.files = append(b.files, path)
 	return path, text, true

@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/BurntSushi/toml"
+	"penstock/daemon/internal/toml"
 )
 
 // KindLookup answers questions from a table.
@@ -63,18 +63,18 @@ func (l *Lookup) example() string {
 
 // table takes a table of strings.
 func table(v any) (map[string]string, error) {
-	m, ok := v.(map[string]any)
+	t, ok := v.(*toml.Table)
 	if !ok {
 		return nil, wrongType(v, "a table of strings")
 	}
-	out := make(map[string]string, len(m))
+	out := make(map[string]string, len(t.All()))
 	var errs []error
-	for _, q := range slices.Sorted(maps.Keys(m)) { // sorted: the same mistakes every time
-		s, ok := m[q].(string)
-		if !ok {
-			errs = append(errs, fmt.Errorf("%q %w", q, wrongType(m[q], "a string")))
+	for _, e := range t.All() {
+		s, ok := e.Value.(string)
+		if _, reported := e.Value.(toml.Invalid); !ok && !reported {
+			errs = append(errs, lineError{e.Line, fmt.Errorf("%q %w", e.Name, wrongType(e.Value, "a string"))})
 		}
-		out[q] = s
+		out[e.Name] = s
 	}
 	return out, errors.Join(errs...)
 }
@@ -83,60 +83,79 @@ func table(v any) (map[string]string, error) {
 // into the form in which they are looked up.
 func checkLookup(b *builder, d described) {
 	l := d.Of.(*Lookup)
-	answers := map[string]string{}
-	if l.File != "" {
+	t := answerTable{builder: b, d: d, to: make(map[string]string, len(l.Answers)), seen: map[string]string{}}
+	if l.File != "" && !b.Sockets {
 		if path, text, ok := b.open(d, l.File); ok {
 			l.File = path
-			b.addTable(d, answers, path, text)
+			t.file(path, text)
 		}
 	}
+	// The same question here stands before the file's: it is nearer to the reader.
 	at := d.where("answers")
-	seen := map[string]string{}
-	for _, q := range slices.Sorted(maps.Keys(l.Answers)) { // sorted: the same mistakes every time
-		k, err := d.question(q, seen)
-		if err == nil {
-			err = d.answer(q, l.Answers[q])
+	t.seen = map[string]string{}
+	if inline, ok := at.value.(*toml.Table); ok {
+		for _, e := range inline.All() {
+			if a, isText := e.Value.(string); isText { // others are reported
+				t.add(e, a, func(err error) { b.wrong(at, lineError{e.Line, err}) })
+			}
 		}
-		if err != nil {
-			b.wrong(at, err)
-			continue
-		}
-		answers[k] = l.Answers[q] // before the file's: nearer to the reader
 	}
-	l.Answers = answers
+	l.Answers = t.to
 	b.fits(d, "default", l.Default)
 }
 
-// addTable reads a file of answers, a TOML table without sections.
-func (b *builder) addTable(d described, answers map[string]string, path string, text []byte) {
+// An answerTable is filled from the file and the key of a lookup.
+type answerTable struct {
+	*builder
+	d    described
+	to   map[string]string
+	seen map[string]string // how each question was written
+}
+
+// file adds a file of answers, a TOML table without sections.
+func (t *answerTable) file(path, text string) {
 	// A mistake here is the file's, not the key's that names it, so it is
 	// recorded by hand; the service is broken all the same.
-	before := len(b.mistakes)
-	var tree map[string]toml.Primitive
-	md, ok := b.decode(path, []byte(text), &tree)
-	seen := map[string]string{}
-	for _, q := range slices.Sorted(maps.Keys(tree)) {
-		if !ok {
-			break
-		}
-		v := value(&md, tree[q])
-		a, isText := v.(string)
-		k, err := d.question(q, seen)
-		switch {
-		case !isText:
-			err = wrongType(v, "a string: the file is one table of questions and answers")
-		case err == nil:
-			err = d.answer(q, a)
-		}
-		if err != nil {
-			b.mistake(Mistake{File: path, Line: lineOf(&md, tree[q]), Key: toml.Key{q}.String(), Problem: err.Error()})
-			continue
-		}
-		answers[k] = a
+	wrong := func(e toml.Entry, err error) {
+		t.broken[t.d.Name] = true
+		t.mistake(Mistake{File: path, Line: e.Line, Key: toml.Path{e.Name}.String(), Problem: err.Error()})
 	}
-	if len(b.mistakes) > before {
-		b.broken[d.Name] = true
+	found := len(t.mistakes) + t.more
+	tree, whole := t.decode(path, text)
+	if len(t.mistakes)+t.more > found {
+		t.broken[t.d.Name] = true
 	}
+	if !whole {
+		return
+	}
+	for i, e := range tree.All() {
+		if i%64 == 0 && t.rest() != nil {
+			return
+		}
+		switch a := e.Value.(type) {
+		case string:
+			t.add(e, a, func(err error) { wrong(e, err) })
+		case toml.Invalid:
+		default:
+			wrong(e, wrongType(a, "a string: the file is one table of questions and answers"))
+		}
+	}
+}
+
+// add puts an answer into the table, unless something is wrong with it.
+func (t *answerTable) add(e toml.Entry, a string, wrong func(error)) {
+	if e.Again {
+		return // was reported as such
+	}
+	k, err := t.d.question(e.Name, t.seen)
+	if err == nil {
+		err = t.d.answer(e.Name, a)
+	}
+	if err != nil {
+		wrong(err)
+		return
+	}
+	t.to[k] = a
 }
 
 // question returns q as it is looked up, and refuses what nobody can ask or

@@ -40,7 +40,7 @@ const maxQuote = 511
 // checkQuotes reads the quotes, or takes the built-in ones.
 func checkQuotes(b *builder, d described) {
 	k := d.Of.(*QOTD)
-	if k.File == "" {
+	if k.File == "" || b.Sockets {
 		k.Quotes = slices.Clone(builtinQuotes)
 		return
 	}
@@ -49,7 +49,12 @@ func checkQuotes(b *builder, d described) {
 		return
 	}
 	k.File = path
-	for _, q := range splitQuotes(string(text)) {
+	if strings.TrimSpace(text) == "" {
+		b.broken[d.Name] = true
+		b.mistake(Mistake{File: path, Problem: emptied, nothing: true})
+		return
+	}
+	for _, q := range splitQuotes(text) {
 		if len(q.text) > maxQuote {
 			b.broken[d.Name] = true
 			b.mistake(Mistake{File: path, Line: q.line, Problem: fmt.Sprintf("quote has %d bytes, more than %d", len(q.text), maxQuote)})
@@ -71,24 +76,23 @@ type quote struct {
 // then is no quote.
 func splitQuotes(text string) []quote {
 	var out []quote
-	q := quote{line: 1}
-	flush := func(next int) {
-		if q.text = strings.TrimRight(q.text, "\n"); q.text != "" {
-			out = append(out, q)
+	first, start, at := 1, 0, 0 // of this quote: its line and its first byte
+	flush := func(end int) {
+		q := strings.TrimRight(strings.ReplaceAll(text[start:end], "\r\n", "\n"), "\r\n")
+		if q != "" {
+			out = append(out, quote{first, q})
 		}
-		q = quote{line: next}
 	}
 	n := 0
 	for line := range strings.Lines(text) {
 		n++
-		line = strings.TrimRight(line, "\r\n")
-		if line == "%" {
-			flush(n + 1)
-			continue
+		if strings.TrimRight(line, "\r\n") == "%" {
+			flush(at)
+			first, start = n+1, at+len(line)
 		}
-		q.text += line + "\n"
+		at += len(line)
 	}
-	flush(n)
+	flush(len(text))
 	return out
 }
 

@@ -14,6 +14,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"penstock/daemon/internal/toml"
 )
 
 // BuiltinText is what the daemon runs with when there is no file: one service
@@ -37,9 +39,29 @@ func Builtin() *Config {
 // dropIns is the folder beside the main file whose *.toml are read after it.
 const dropIns = "conf.d"
 
-// maxFile bounds what is read of any one file, in case the name of a device
-// or of somebody's database was given.
-const maxFile = 16 * mib
+// Bounds of what is read, in case the name of somebody's database was given,
+// and so that the work on a small board has an end.
+const (
+	maxFile  = 1 * mib  // the main file, and each drop-in
+	maxAll   = 4 * mib  // those together
+	maxTable = 16 * mib // a file that a service names
+)
+
+// A Loader says how files are read; the zero value is what Load does.
+type Loader struct {
+	// Sockets leaves the files alone that services name, for a caller that is
+	// only interested in sockets and has little time.
+	Sockets bool
+	// Pipe lets the main file be a pipe. To open one may wait for ever.
+	Pipe bool
+	// Pause is called often while files are read and checked, at least every
+	// few kilobytes. When it returns an error the reading ends, and Load
+	// returns that error. nil: not needed.
+	Pause func() error
+}
+
+// Load is Loader.Load with no wishes.
+func Load(path string) (*Config, error) { return Loader{}.Load(path) }
 
 // Load reads the file and then conf.d/*.toml in the same folder, in lexical
 // order. A later file may add services and set keys again: the last one wins,
@@ -49,27 +71,31 @@ const maxFile = 16 * mib
 // When the files can be read but are wrong, the error is an [Errors], and the
 // Config beside it is not nil: it holds the services in which nothing was
 // wrong, so that one bad drop-in need not take down what others describe. Run
-// a daemon on it only knowingly. When the main file cannot be read the Config
-// is nil and the error wraps the cause (errors.Is with fs.ErrNotExist).
-func Load(path string) (*Config, error) {
-	text, err := readFile(path)
+// a daemon on it only knowingly. To describe no service, or a file that holds
+// nothing, is a mistake too, see [ErrNothing]. When the main file cannot be read
+// the Config is nil and the error wraps the cause (errors.Is with
+// fs.ErrNotExist).
+func (l Loader) Load(path string) (*Config, error) {
+	text, err := readFile(path, maxFile, l.Pipe)
 	if err != nil {
 		return nil, fmt.Errorf("load configuration: %w", err)
 	}
-	b := newBuilder()
+	b := newBuilder(l)
 	b.parse(path, text)
 	dir := filepath.Join(filepath.Dir(path), dropIns)
 	names, err := listDropIns(dir)
 	if err != nil {
 		b.mistake(Mistake{File: dir, Problem: reason(err)})
 	}
+	left := maxAll - len(text)
 	for _, name := range names {
-		text, err := readRegular(name)
+		text, err := readFile(name, min(maxFile, left), false)
 		if err != nil {
 			b.files = append(b.files, name)
 			b.mistake(Mistake{File: name, Problem: reason(err)})
 			continue
 		}
+		left -= len(text)
 		b.parse(name, text)
 	}
 	return b.finish()
@@ -78,8 +104,8 @@ func Load(path string) (*Config, error) {
 // Parse reads a single text; name stands for its file in mistakes, and files
 // it mentions are relative to the folder of name. Errors are those of Load.
 func Parse(name string, text []byte) (*Config, error) {
-	b := newBuilder()
-	b.parse(name, text)
+	b := newBuilder(Loader{})
+	b.parse(name, string(text))
 	return b.finish()
 }
 
@@ -99,29 +125,36 @@ func listDropIns(dir string) ([]string, error) {
 	return names, err
 }
 
-// readRegular reads a file that another one names. It must be a regular file:
-// to open a FIFO or a terminal may wait for ever, and a reload would with it.
-func readRegular(name string) ([]byte, error) {
-	if fi, err := os.Stat(name); err != nil {
-		return nil, err
-	} else if !fi.Mode().IsRegular() {
-		return nil, &fs.PathError{Op: "read", Path: name, Err: errors.New("is not a regular file")}
+// readFile reads a regular file of at most limit bytes. To open a FIFO or a
+// terminal may wait for ever, and a reload would with it; to open a device may
+// do more than that. So its kind is looked at first.
+func readFile(name string, limit int, pipe bool) (string, error) {
+	fi, err := os.Stat(name)
+	if err != nil {
+		return "", err
 	}
-	return readFile(name)
-}
-
-// readFile reads anything, so that a text can be checked from a pipe.
-func readFile(name string) ([]byte, error) {
+	if !fi.Mode().IsRegular() && (!pipe || fi.Mode().Type() != fs.ModeNamedPipe) {
+		return "", &fs.PathError{Op: "read", Path: name, Err: errors.New("is not a regular file")}
+	}
 	f, err := os.Open(name)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	defer f.Close() // read only: nothing to lose
-	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err == nil && len(text) > maxFile {
-		err = &fs.PathError{Op: "read", Path: name, Err: fmt.Errorf("is larger than %s", formatSize(maxFile))}
+	var text strings.Builder
+	text.Grow(int(min(fi.Size(), int64(limit))) + 1)
+	_, err = io.Copy(&text, io.LimitReader(f, int64(limit)+1))
+	if err == nil && text.Len() > limit {
+		err = &fs.PathError{Op: "read", Path: name, Err: tooLarge(limit)}
 	}
-	return text, err
+	return text.String(), err
+}
+
+func tooLarge(limit int) error {
+	if limit < maxFile {
+		return fmt.Errorf("is too large: all files together may have %s", formatSize(maxAll))
+	}
+	return fmt.Errorf("is larger than %s", formatSize(int64(limit)))
 }
 
 // reason strips the path from an error, because a Mistake has it already.
@@ -134,19 +167,29 @@ func reason(err error) string {
 
 // A builder gathers what the files say and what is wrong with it.
 type builder struct {
+	Loader
 	files    []string
 	entries  []entry
 	mistakes Errors
+	more     int             // mistakes that are only counted
 	broken   map[string]bool // services with a mistake
+	gaveUp   error           // of Pause
 }
 
-func newBuilder() *builder { return &builder{broken: map[string]bool{}} }
+func newBuilder(l Loader) *builder { return &builder{Loader: l, broken: map[string]bool{}} }
 
-func (b *builder) mistake(m Mistake) { b.mistakes = append(b.mistakes, m) }
+// rest pauses, and returns the error that ends all.
+func (b *builder) rest() error {
+	if b.gaveUp == nil && b.Pause != nil {
+		b.gaveUp = b.Pause()
+	}
+	return b.gaveUp
+}
 
 // finish applies the entries to the defaults, then checks the whole.
 func (b *builder) finish() (*Config, error) {
 	c := defaults()
+	seen := map[string][]entry{}
 	for _, e := range b.entries {
 		switch e.section {
 		case "limits":
@@ -155,17 +198,22 @@ func (b *builder) finish() (*Config, error) {
 			apply(b, logKeys, &c.Log, e)
 		case "loop":
 			apply(b, loopKeys, &c.Loop, e)
-		}
-	}
-	seen := map[string][]entry{}
-	for _, e := range b.entries {
-		if e.section == "service" {
+		case "service":
 			seen[e.service] = append(seen[e.service], e)
 		}
 	}
+	if len(seen) == 0 && len(b.mistakes) == 0 {
+		b.mistake(Mistake{File: b.files[0], Problem: ErrNothing.Error(), nothing: true})
+	}
 	var all []described
 	for _, name := range slices.Sorted(maps.Keys(seen)) {
+		if b.rest() != nil {
+			break
+		}
 		all = append(all, b.service(name, seen[name], c.Limits))
+	}
+	if b.gaveUp != nil {
+		return nil, fmt.Errorf("load configuration: %w", b.gaveUp)
 	}
 	b.checkOverlaps(all)
 	for _, d := range all {
@@ -175,7 +223,7 @@ func (b *builder) finish() (*Config, error) {
 	}
 	c.Files = b.files
 	if len(b.mistakes) > 0 {
-		return c, b.mistakes.sorted(b.files)
+		return c, b.errors()
 	}
 	return c, nil
 }
@@ -229,6 +277,9 @@ func apply[T any](b *builder, keys []key[T], t *T, e entry) {
 	if i < 0 {
 		return // reported when it was read
 	}
+	if _, reported := e.value.(toml.Invalid); reported {
+		return
+	}
 	if err := keys[i].set(t, e.value); err != nil {
 		b.wrong(e, err)
 	}
@@ -243,12 +294,16 @@ func (b *builder) applyTo(s *Service, e entry) {
 		}
 		return // an unknown key was reported when it was read
 	}
+	if _, reported := e.value.(toml.Invalid); reported {
+		return
+	}
 	if err := k.set(s, e.value); err != nil {
 		b.wrong(e, err)
 	}
 }
 
-// wrong records one mistake for each error joined in err.
+// wrong records one mistake for each error joined in err, on the line of e
+// unless an error has its own.
 func (b *builder) wrong(e entry, err error) {
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		for _, one := range joined.Unwrap() {
@@ -259,5 +314,19 @@ func (b *builder) wrong(e entry, err error) {
 	if e.service != "" {
 		b.broken[e.service] = true
 	}
-	b.mistake(Mistake{File: e.file, Line: e.line(), Key: e.String(), Problem: err.Error()})
+	if err == errReported {
+		return
+	}
+	line := e.line
+	if own, ok := err.(lineError); ok {
+		line = own.line
+	}
+	b.mistake(Mistake{File: e.file, Line: line, Key: e.String(), Problem: err.Error()})
+}
+
+// A lineError is what is wrong with a part of a value that stands on a line of
+// its own.
+type lineError struct {
+	line int
+	error
 }

@@ -4,37 +4,51 @@ package config
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // A Mistake is one thing that is wrong with the configuration.
 type Mistake struct {
-	File    string
+	File    string // "" for the count of what is not listed
 	Line    int    // 0 when it is not one line's fault, such as a missing key
 	Key     string // "service.lobby.queue"; "" when it is about the whole file
 	Problem string
+
+	nothing bool // the file says nothing, and nothing else is wrong
 }
 
-// String returns "FILE:LINE: KEY: PROBLEM" without the parts that are empty.
-// Control characters are escaped, for a key may hold any.
+// ErrNothing is what an [Errors] is (errors.Is) when the files can be read and
+// have no mistake but that they describe no service, or that one of them is
+// empty: as a power cut, an editor or a full disk leaves them.
+var ErrNothing = errors.New("no service is described")
+
+// String returns "FILE:LINE: KEY: PROBLEM" without the parts that are empty, on
+// one line, with nothing in it that a terminal would take for a command or
+// write in another direction.
 func (m Mistake) String() string {
 	var b strings.Builder
 	b.WriteString(m.File)
 	if m.Line > 0 {
 		fmt.Fprintf(&b, ":%d", m.Line)
 	}
-	b.WriteString(": ")
-	if m.Key != "" {
-		b.WriteString(m.Key + ": ")
+	for _, part := range []string{m.Key, m.Problem} {
+		if part == "" {
+			continue
+		}
+		if b.Len() > 0 {
+			b.WriteString(": ")
+		}
+		b.WriteString(part)
 	}
-	b.WriteString(m.Problem)
 	return escape(b.String())
 }
 
-// Errors is every mistake found, in the order of files and lines. Match it
-// with errors.AsType.
+// Errors is every mistake found, in the order of files and lines; after the
+// first hundred, how many more there are. Match it with errors.AsType.
 type Errors []Mistake
 
 // Error returns one mistake a line.
@@ -46,30 +60,72 @@ func (e Errors) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// escape keeps a mistake on its line and a terminal safe.
+// Is reports whether the mistakes come down to target, which is ErrNothing.
+func (e Errors) Is(target error) bool {
+	return target == ErrNothing && !slices.ContainsFunc(e, func(m Mistake) bool { return !m.nothing })
+}
+
+const (
+	// maxMistakes is more than anybody mends in one go. A file of which each
+	// line is wrong was not written for this program.
+	maxMistakes = 100
+	// maxQuoted bounds each part of a mistake, which may quote the file.
+	maxQuoted = 500
+)
+
+// mistake records m, or after the first hundred only that there is one more.
+func (b *builder) mistake(m Mistake) {
+	if len(b.mistakes) >= maxMistakes {
+		b.more++
+		return
+	}
+	m.Key, m.Problem = shorten(m.Key), shorten(m.Problem)
+	b.mistakes = append(b.mistakes, m)
+}
+
+func shorten(s string) string {
+	if len(s) <= maxQuoted {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxQuoted], "") + "..."
+}
+
+// errors returns the mistakes in the order of files, lines and keys, and the
+// count of those left out.
+func (b *builder) errors() Errors {
+	order := make(map[string]int, len(b.files))
+	for i, f := range b.files {
+		order[f] = i + 1
+	}
+	slices.SortStableFunc(b.mistakes, func(x, y Mistake) int {
+		return cmp.Or(cmp.Compare(order[x.File], order[y.File]), cmp.Compare(x.Line, y.Line), cmp.Compare(x.Key, y.Key))
+	})
+	if b.more > 0 {
+		b.mistakes = append(b.mistakes, Mistake{Problem: fmt.Sprintf("and %d more", b.more)})
+	}
+	return b.mistakes
+}
+
+// escape writes what is not printable as an escape: control characters of all
+// kinds and those that change the direction of writing.
 func escape(s string) string {
-	if !strings.ContainsFunc(s, isControl) {
+	if !strings.ContainsFunc(s, unprintable) {
 		return s
 	}
 	var b strings.Builder
 	for _, r := range s {
-		if isControl(r) {
+		switch {
+		case !unprintable(r):
+			b.WriteRune(r)
+		case r < 0x80:
 			fmt.Fprintf(&b, `\x%02x`, r)
-			continue
+		case r > 0xffff:
+			fmt.Fprintf(&b, `\U%08x`, r)
+		default:
+			fmt.Fprintf(&b, `\u%04x`, r)
 		}
-		b.WriteRune(r)
 	}
 	return b.String()
 }
 
-// sorted returns e ordered by file, as read, line and key.
-func (e Errors) sorted(files []string) Errors {
-	slices.SortStableFunc(e, func(a, b Mistake) int {
-		return cmp.Or(
-			cmp.Compare(slices.Index(files, a.File), slices.Index(files, b.File)),
-			cmp.Compare(a.Line, b.Line),
-			cmp.Compare(a.Key, b.Key),
-		)
-	})
-	return e
-}
+func unprintable(r rune) bool { return !unicode.IsPrint(r) }

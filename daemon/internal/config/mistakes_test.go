@@ -21,7 +21,11 @@ func TestMistakes(t *testing.T) {
 		want       []string
 	}{
 		{"none", head, nil},
-		{"an empty file is no mistake", "", nil},
+		{"an empty file is what a power cut leaves", "", []string{"x.toml: " + emptied}},
+		{"so are ends of lines", "\r\n \n", []string{"x.toml: " + emptied}},
+		{"so are zero bytes", "\x00\x00\x00", []string{"x.toml:1: is not TOML: zero byte, as a power cut or UTF-16 leaves them"}},
+		{"comments alone serve nobody", "# nothing\n", []string{"x.toml: no service is described"}},
+		{"nor do limits", "[limits]\nconnections = 5\n", []string{"x.toml: no service is described"}},
 		{"unknown key with a near miss", head + "que = 1\nidle_timout = \"5m\"\n", []string{
 			`x.toml:4: service.x.que: unknown key, did you mean "queue"?`,
 			`x.toml:5: service.x.idle_timout: unknown key, did you mean "idle_timeout"?`,
@@ -83,19 +87,73 @@ func TestMistakes(t *testing.T) {
 			`x.toml:7: service."a\nb": is not a name: want a lower-case letter, then up to 31 of a-z 0-9 _ -`,
 		}},
 		{"duplicate keys do not hide the rest", head + "queue = 4096\nqueue = 1\nqueue = 2\nmax_line = 0\n", []string{
-			`x.toml:5: service.x.queue: given twice in one file`,
-			`x.toml:6: service.x.queue: given twice in one file`,
+			`x.toml:5: service.x.queue: given twice in one file, first in line 4`,
+			`x.toml:5: service.x.queue: 1 is not in 256..1GiB`,
+			`x.toml:6: service.x.queue: given twice in one file, first in line 4`,
+			`x.toml:6: service.x.queue: 2 is not in 256..1GiB`,
 			`x.toml:7: service.x.max_line: 0 is not in 1..65472`,
 		}},
-		{"a duplicate service hides only itself", head + "[service.x]\nqueue = -1\n[log]\nlevel = 1\n", []string{
-			`x.toml:4: service.x: given twice in one file`,
+		{"a duplicate service hides nothing", head + "[service.x]\nqueue = -1\n[log]\nlevel = 1\n", []string{
+			`x.toml:4: service.x: given twice in one file, first in line 1`,
+			`x.toml:5: service.x.queue: -1 is not in 256..1GiB`,
 			`x.toml:7: log.level: is an integer, want a string`,
 		}},
-		{"a duplicate over several lines ends the reading", head + "allow = []\nallow = [\n]\nmax_line = 0\n", []string{
-			`x.toml:5: service.x.allow: given twice in one file`,
+		{"a duplicate over several lines does not end the reading", head + "allow = []\nallow = [\n]\nmax_line = 0\n", []string{
+			`x.toml:5: service.x.allow: given twice in one file, first in line 4`,
+			`x.toml:7: service.x.max_line: 0 is not in 1..65472`,
+		}},
+		{"duplicates before what cannot be read", of(KindLookup) + "answers = { a = \"1\", a = \"2\",\n" + "[log]\n", []string{
+			`x.toml:4: is not TOML: end of line in a table in braces, which is one line without a comma at its end`,
+			`x.toml:4: service.x.answers.a: given twice in one file, first in line 4`,
+		}},
+		{"a table of several kinds of duplicates", of(KindLookup) + "default = \"\"\"\nqueue = 1\nqueue = 2\n\"\"\"\ndefault = '''\nx\n'''\n" +
+			"answers = { a = \"1\", a = 2, \"b\".c = 3 }\nanswers.d = \"4\"\n[service.x.answers]\ne = \"5\"\n[service.x]\nque = 1\n[[service.x]]\n[service]\n[service]\n", []string{
+			`x.toml:8: service.x.default: given twice in one file, first in line 4`,
+			`x.toml:11: service.x.answers: "a" is an integer, want a string`,
+			`x.toml:11: service.x.answers: "b" is a table, want a string`,
+			`x.toml:11: service.x.answers.a: given twice in one file, first in line 11`,
+			`x.toml:12: service.x.answers: is complete since line 11, nothing can be added to it`,
+			`x.toml:13: service.x.answers: given twice in one file, first in line 11`,
+			`x.toml:15: service.x: given twice in one file, first in line 1`,
+			`x.toml:16: service.x.que: unknown key, did you mean "queue"?`,
+			`x.toml:17: service.x: given twice in one file, first in line 1`,
+			`x.toml:19: service: given twice in one file, first in line 18`,
+		}},
+		{"words without quotes do not end the reading", "[service.x]\nkind = echo\nlisten = [7000, 127.0.0.1:7001, \"nowhere\", @x]\nqueue = 64KiB # more\nmax_line = 0\n", []string{
+			`x.toml:2: service.x.kind: is not TOML: "echo" is no value; a text stands in quotes`,
+			`x.toml:3: service.x.listen: is not TOML: "127.0.0.1:7001" is no value; a text stands in quotes`,
+			`x.toml:3: service.x.listen: is not TOML: "@x" is no value; a text stands in quotes`,
+			`x.toml:3: service.x.listen: item 1 is an integer, want a string`,
+			`x.toml:4: service.x.queue: is not TOML: "64KiB" is no value; a text stands in quotes`,
+			`x.toml:5: service.x.max_line: 0 is not in 1..65472`,
+		}},
+		{"nothing that TOML 1.0 does not have", head + "payload = \"\\e\"\n", []string{
+			`x.toml:4: is not TOML: "\\e" is no escape of TOML 1.0; a backslash is \\`,
+		}},
+		{"braces over several lines are of a later TOML", of(KindLookup) + "answers = {\na = \"1\",\n}\n", []string{
+			`x.toml:4: is not TOML: end of line in a table in braces, which is one line without a comma at its end`,
+		}},
+		{"a key that is empty, and keys that a terminal should not get", head + "\"\" = 1\n\"\\u009b2J\" = 1\n\"\u202egnp\" = 1\n", []string{
+			`x.toml:4: service.x."": unknown key`,
+			`x.toml:5: service.x."\u009B2J": unknown key`,
+			`x.toml:6: service.x."\u202Egnp": unknown key`,
+		}},
+		{"other programs' addresses", "[service.x]\nkind = \"echo\"\nlisten = [\":7000\", \"*:7000\", \"tcp://10.0.0.1:7000\", \"localhost:80\", \"unix:/run/x.sock\", \"x:1\"]\n", []string{
+			`x.toml:3: service.x.listen: ":7000": "" is not an address (names are not looked up), did you mean "7000"?`,
+			`x.toml:3: service.x.listen: "*:7000": "*" is not an address (names are not looked up), did you mean "7000"?`,
+			`x.toml:3: service.x.listen: "tcp://10.0.0.1:7000": "tcp" is not an address (names are not looked up), did you mean "10.0.0.1:7000"?`,
+			`x.toml:3: service.x.listen: "localhost:80": "localhost" is not an address (names are not looked up), did you mean "127.0.0.1:80"?`,
+			`x.toml:3: service.x.listen: "unix:/run/x.sock": "unix" is not an address (names are not looked up), did you mean "/run/x.sock"?`,
+			`x.toml:3: service.x.listen: "x:1": "x" is not an address (names are not looked up)`,
+		}},
+		{"deeper than any key needs", head + strings.Repeat("a.", 13) + "a = 1\n[" + strings.Repeat("a.", 16) + "a]\n", []string{
+			`x.toml:5: is not TOML: nested deeper than 16`,
+		}},
+		{"brackets deeper than any value needs", head + "allow = " + strings.Repeat("[", 14) + "\n", []string{
+			`x.toml:4: is not TOML: nested deeper than 16`,
 		}},
 		{"syntax error", head + "queue = \n", []string{
-			`x.toml:4: is not TOML: expected value but found '\n' instead`,
+			`x.toml:4: is not TOML: end of line where a value should be`,
 		}},
 		{"duration without a unit", head + "idle_timeout = 5\nstall_timeout = \"5\"\ndrain_timeout = \"2h\"", []string{
 			`x.toml:4: service.x.idle_timeout: is an integer, want a string with a unit such as "5s"`,
@@ -143,7 +201,7 @@ func TestMistakes(t *testing.T) {
 			`x.toml:7: service.x.answers: "c" is an integer, want a string`,
 		}},
 		{"no name", "[service.\"\"]\nqueue = 1\n", []string{
-			`x.toml:1: service: "" is not a name`,
+			`x.toml:1: service."": is not a name: want a lower-case letter, then up to 31 of a-z 0-9 _ -`,
 		}},
 		{"queue above the memory for all", head + "queue = \"1MiB\"\n[limits]\nmemory = \"512KiB\"\n", []string{
 			`x.toml:4: service.x.queue: 1MiB for one client is more than limits.memory, 512KiB for all`,
@@ -163,9 +221,9 @@ func TestMistakes(t *testing.T) {
 			`x.toml:6: service.x.join: holds a control character; a template is one line and its newline is added`,
 		}},
 		{"questions nobody can ask", of(KindLookup) + "delimiter = \"?\"\nanswers = { \"a?\" = \"1\", a = \"2\", \"b?c\" = \"3\", \" ?\" = \"4\" }\n", []string{
-			`x.toml:5: service.x.answers: question " ?" is empty`,
-			`x.toml:5: service.x.answers: question "a?" is the same as "a"`,
+			`x.toml:5: service.x.answers: question "a" is the same as "a?"`,
 			`x.toml:5: service.x.answers: question "b?c" cannot be asked: it holds the delimiter "?"`,
+			`x.toml:5: service.x.answers: question " ?" is empty`,
 		}},
 		{"answers that are no strings", of(KindLookup) + "answers = { a = 1 }\ndelimiter = \"\"\n", []string{
 			`x.toml:4: service.x.answers: "a" is an integer, want a string`,

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"penstock/daemon/internal/toml"
 )
 
 // The functions here turn a decoded TOML value into what a key holds. Each
@@ -38,9 +40,9 @@ func typeName(v any) string {
 		return "a boolean"
 	case []any:
 		return "an array"
-	case map[string]any:
+	case *toml.Table:
 		return "a table"
-	case []map[string]any:
+	case toml.Tables:
 		return "an array of tables"
 	}
 	return "a date or time"
@@ -109,18 +111,29 @@ func texts(v any) ([]string, error) {
 	if !ok {
 		return nil, wrongType(v, "an array of strings")
 	}
-	out := make([]string, len(list))
+	out := make([]string, 0, len(list))
 	var errs []error
 	for i, e := range list {
-		if out[i], ok = e.(string); !ok {
+		switch e := e.(type) {
+		case string:
+			out = append(out, e)
+		case toml.Invalid:
+		default:
 			errs = append(errs, fmt.Errorf("item %d %w", i+1, wrongType(e, "a string")))
 		}
 	}
-	if errs != nil {
+	switch {
+	case errs != nil:
 		return nil, errors.Join(errs...)
+	case len(out) == 0 && len(list) > 0:
+		return nil, errReported
 	}
 	return out, nil
 }
+
+// errReported stands for a mistake that is on the list already: nothing of the
+// value could be read.
+var errReported = errors.New("reported before")
 
 // choice takes one of a few words.
 func choice[T ~string](words ...T) func(any) (T, error) {

@@ -29,7 +29,7 @@ func TestGenerateWritesNoMoreThanNeeded(t *testing.T) {
 		own        map[string]Override
 		want       []string
 	}{
-		{"nothing to serve", "", nil, nil},
+		{"nothing to serve is reported", "", nil, []string{ErrorReport, ReportDropIn}},
 		{"a service", "[service.a]\n" + echo, nil, []string{
 			"penstock-a.socket", ServiceDropIn, TargetDropIn,
 		}},

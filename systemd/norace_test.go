@@ -2,6 +2,6 @@
 
 //go:build !race
 
-package journal
+package systemd
 
 const raceEnabled = false

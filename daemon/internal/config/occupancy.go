@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import "net/netip"
+
+// An occupancy tells in constant time which address that was opened before
+// keeps another from being opened. For each place that an address takes it
+// holds the first one there, once for each device and once for all:
+//
+//	[::]:7000        ::       any  any4
+//	0.0.0.0:7000     0.0.0.0  any  any4
+//	127.0.0.1:7000   itself   any  any4
+//	[::1]:7000       itself   any
+//	/run/x.sock      itself
+//
+// A wildcard looks at what it covers (any or any4), every other address at
+// itself and at the wildcards that cover it. Comparing each with each was the
+// alternative; it is ten seconds for the addresses that fit into a megabyte.
+type occupancy map[place]opened
+
+// An opened is one address of a service.
+type opened struct {
+	service string
+	device  string // bind_device
+	Address
+}
+
+// A place is what only one address may have, seen from one device or all.
+type place struct {
+	port   uint16
+	where  string
+	device string // anyDevice: whatever the device of who is there
+}
+
+const (
+	anywhere  = "any"
+	anywhere4 = "any4"
+	anyDevice = "*" // is not the name of one
+)
+
+// add notes o in all its places.
+func (y occupancy) add(o opened) {
+	for _, where := range o.takes() {
+		for _, device := range []string{o.device, anyDevice} {
+			p := place{o.AddrPort.Port(), where, device}
+			if _, ok := y[p]; !ok {
+				y[p] = o
+			}
+		}
+	}
+}
+
+// clash returns one that cannot be open beside o. Sockets on two devices can.
+func (y occupancy) clash(o opened) (opened, bool) {
+	devices := []string{o.device, ""}
+	if o.device == "" {
+		devices = []string{anyDevice}
+	}
+	for _, where := range o.meets() {
+		for _, device := range devices {
+			if other, ok := y[place{o.AddrPort.Port(), where, device}]; ok {
+				return other, true
+			}
+		}
+	}
+	return opened{}, false
+}
+
+func (a Address) takes() []string {
+	if a.Network == "unix" {
+		return []string{a.realPath()}
+	}
+	addr := a.AddrPort.Addr().Unmap()
+	if addr.Is4() || addr == netip.IPv6Unspecified() {
+		return []string{addr.String(), anywhere, anywhere4}
+	}
+	return []string{addr.String(), anywhere}
+}
+
+func (a Address) meets() []string {
+	if a.Network == "unix" {
+		return []string{a.realPath()}
+	}
+	switch addr := a.AddrPort.Addr().Unmap(); {
+	case addr == netip.IPv6Unspecified():
+		return []string{anywhere}
+	case addr == netip.IPv4Unspecified():
+		return []string{anywhere4}
+	case addr.Is4():
+		return []string{addr.String(), netip.IPv4Unspecified().String(), netip.IPv6Unspecified().String()}
+	default:
+		return []string{addr.String(), netip.IPv6Unspecified().String()}
+	}
+}

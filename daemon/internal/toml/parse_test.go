@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package toml
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// What goes on after a problem, and on which line each is.
+func TestProblems(t *testing.T) {
+	tests := []struct {
+		name, text string
+		want       []string
+	}{
+		{"a name given twice", "a = 1\na = 2\nb = 3\nb = [\n]\n", []string{
+			"2: a: given twice in one file, first in line 1", "4: b: given twice in one file, first in line 3",
+		}},
+		{"a table", "[a]\nb = 1\n[a]\nb = 2\nb = 3\n", []string{
+			"3: a: given twice in one file, first in line 1", "5: a.b: given twice in one file, first in line 4",
+		}},
+		{"in braces, which add nothing to a table", "[a]\nb = {c = 1, c = 2}\nb.d = 1\n[a.b.e]\n", []string{
+			"2: a.b.c: given twice in one file, first in line 2",
+			"3: a.b: is complete since line 2, nothing can be added to it",
+			"4: a.b: has its value in line 2, nothing can be added to it",
+		}},
+		{"a word", "a = 64KiB # size\nb = [1, x]\nc = 99999999999999999999\n[d]\ne = 2020-13-01\n", []string{
+			`1: a: is not TOML: "64KiB" is no value; a text stands in quotes`,
+			`2: b: is not TOML: "x" is no value; a text stands in quotes`,
+			`3: c: is not TOML: "99999999999999999999" is beyond 64 bits`,
+			`5: d.e: is not TOML: "2020-13-01" is no value; a text stands in quotes`,
+		}},
+		{"what comes after a value", "a = \"1\";\nb = 0x\n", []string{
+			`1: is not TOML: ";" after the end of the value`,
+			`2: b: is not TOML: "0x" is no value; a text stands in quotes`,
+		}},
+		{"a text that does not end", "a = 1\nb = '''\nc\n", []string{"2: is not TOML: a text without ''' at its end"}},
+		{"an array that does not end", "a = [\n1,\n2", []string{"1: is not TOML: an array without ] at its end"}},
+		{"a control character", "a = \"\x1b\"", []string{"1: is not TOML: control character 0x1b"}},
+		{"Latin-1", "# \xfc\n", []string{"1: is not TOML: byte 0xfc, which is not UTF-8"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, got := read(tt.text)
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("%q, -want +got:\n%s", tt.text, diff)
+			}
+		})
+	}
+}
+
+// What was given twice is there to be checked, after the first.
+func TestAgain(t *testing.T) {
+	root, _ := read("[a]\nb = 1\n[a]\nc = 2\n")
+	var tables []*Table
+	for _, e := range root.All() {
+		tables = append(tables, e.Value.(*Table))
+	}
+	if len(tables) != 2 || !root.All()[1].Again || tables[1].All()[0].Name != "c" {
+		t.Errorf("%+v, want both tables", root.All())
+	}
+	if v, _ := root.Get("a"); v != any(tables[0]) {
+		t.Errorf("Get returns %v, want the first", v)
+	}
+}
+
+// hostile texts of n bytes or more; each cost more than its length once, in
+// this parser or in another.
+var hostile = map[string]func(n int) string{
+	"open brackets":     func(n int) string { return "a = " + strings.Repeat("[", n) },
+	"open braces":       func(n int) string { return "a = " + strings.Repeat("{a=", n/3) },
+	"dots":              func(n int) string { return strings.Repeat("a.", n/2) + "a = 1" },
+	"dots in a header":  func(n int) string { return "[" + strings.Repeat("a.", n/2) + "a]" },
+	"words on a line":   func(n int) string { return "a = [" + strings.Repeat("1,", n/2) + "]" },
+	"wrong words":       func(n int) string { return "a = [" + strings.Repeat("x,", n/2) + "]" },
+	"a long word":       func(n int) string { return "a = " + strings.Repeat("1", n) },
+	"names given twice": func(n int) string { return strings.Repeat("a=1\n", n/4) },
+	"headers":           func(n int) string { return strings.Repeat("[a]\n", n/4) },
+	"arrays of tables":  func(n int) string { return strings.Repeat("[[a]]\n", n/6) },
+	"quotes":            func(n int) string { return "a = '''" + strings.Repeat("''\n", n/3) + "'''" },
+	"escapes":           func(n int) string { return `a = "` + strings.Repeat(`\\`, n/2) + `"` },
+	"continued lines":   func(n int) string { return `a = """` + strings.Repeat("\\\n", n/2) + `"""` },
+	"blanks and ends":   func(n int) string { return "a = \"\"\"\\" + strings.Repeat(" \n", n/2) + `"""` },
+	"comments":          func(n int) string { return "a = [" + strings.Repeat("#\n", n/2) + "]" },
+	"a long name":       func(n int) string { return strings.Repeat("a", n) + " = 1\n" },
+}
+
+// The work is linear in the text: a megabyte takes some hundredths of a second.
+// One that is a square takes minutes, so that the bound can be one that no
+// machine is too busy for.
+func TestLinear(t *testing.T) {
+	const megabyte = 1 << 20
+	for name, text := range hostile {
+		began := time.Now()
+		_, _, _ = Parse(text(megabyte), Options{Report: func(Problem) {}})
+		if took := time.Since(began); took > 5*time.Second {
+			t.Errorf("%s: a megabyte takes %v", name, took)
+		}
+	}
+}
+
+// Whoever pauses comes to it every few kilobytes, and can end the reading.
+func TestPause(t *testing.T) {
+	text := strings.Repeat("[[a]]\nb = [1, 2, 3]\nc = \"\"\"\nx\n\"\"\"\n", 2000)
+	pauses := 0
+	_, whole, err := Parse(text, Options{Report: func(p Problem) { t.Errorf("%+v", p) }, Pause: func() error { pauses++; return nil }})
+	if want := len(text) / pauseEvery; !whole || err != nil || pauses < want*3/4 {
+		t.Errorf("%v, %v, %d pauses in %d bytes, want about %d", whole, err, pauses, len(text), want)
+	}
+	stop := errors.New("stop")
+	_, whole, err = Parse(text, Options{Report: func(Problem) {}, Pause: func() error { return stop }})
+	if whole || err != stop {
+		t.Errorf("%v, %v, want what Pause returned", whole, err)
+	}
+}

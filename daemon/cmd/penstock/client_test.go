@@ -118,6 +118,16 @@ func send(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 }
 
+// exchange sends a text and waits for its echo, N times.
+func exchange(ts *testscript.TestScript, neg bool, args []string) {
+	n, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	for range n {
+		send(ts, neg, []string{args[0], args[2]})
+		recv(ts, neg, []string{args[0], args[2]})
+	}
+}
+
 // flood writes N times without waiting for anybody to read it.
 func flood(ts *testscript.TestScript, _ bool, args []string) {
 	c, text := worldOf(ts).conns[args[0]], unquote(ts, args[2])

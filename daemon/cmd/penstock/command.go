@@ -9,6 +9,8 @@ import (
 	"io"
 	"path/filepath"
 	"strings"
+
+	"penstock/daemon/internal/service"
 )
 
 // A command is one word after penstock; its file has the same name. Usage and
@@ -45,6 +47,7 @@ var commands = []command{
 // hidden are commands that the daemon itself starts.
 var hidden = []command{
 	{name: probeName, main: probe},
+	{name: service.LaunchCommand, main: launch},
 }
 
 // arguments returns what may follow the name: "[-c FILE]".

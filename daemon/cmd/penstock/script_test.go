@@ -34,9 +34,13 @@ import (
 //	await PROC REGEXP             a line of its output
 //	notified REGEXP               a message to the service manager
 //	signal PROC NAME
+//	lease FILE                    makes the start of this program wait
+//	wanted FILE                   somebody starts it and waits
+//	release FILE                  gives the lease back
 //	pid VAR PROC                  VAR is its number
 //	exited PROC STATUS
 //	dial CONN ADDR, send CONN TEXT, recv CONN TEXT, shut CONN, hangup CONN
+//	exchange CONN N TEXT          sends TEXT and receives it, N times
 //	flood CONN N TEXT             sends it N times, in the background
 //	stuff CONN TEXT               sends it until the server reads no more
 //	eof CONN                      the server ends the connection
@@ -51,6 +55,8 @@ type world struct {
 	notify   *transcript
 	notifyAt string
 	backend  string // for the files that expand goes through
+	leases   map[string]*os.File
+	wanted   chan os.Signal // somebody wants one of them back
 }
 
 type worldKey struct{}
@@ -60,6 +66,7 @@ func worldOf(ts *testscript.TestScript) *world { return ts.Value(worldKey{}).(*w
 func newWorld(env *testscript.Env, backend string) error {
 	w := &world{
 		procs: map[string]*proc{}, conns: map[string]net.Conn{}, sockets: map[string]*os.File{},
+		leases: map[string]*os.File{},
 		backend: backend, notify: newTranscript(), notifyAt: filepath.Join(env.WorkDir, "notify"),
 	}
 	env.Values[worldKey{}] = w
@@ -77,6 +84,9 @@ func newWorld(env *testscript.Env, backend string) error {
 			_ = c.Close()
 		}
 		for _, f := range w.sockets {
+			_ = f.Close()
+		}
+		for _, f := range w.leases {
 			_ = f.Close()
 		}
 		_ = pc.Close()

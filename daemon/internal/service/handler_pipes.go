@@ -5,7 +5,6 @@ package service
 import (
 	"bytes"
 	"log/slog"
-	"os"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -107,26 +106,5 @@ func (s stderr) Closed(c *evloop.Conn, _ error) {
 	s.p.errs = nil
 	if s.p.pid == 0 {
 		s.p.quiet()
-	}
-}
-
-// pipes are the three between us and a program: [0] is the end to read from.
-type pipes struct{ in, out, errs [2]int }
-
-func openPipes() (p pipes, err error) {
-	var made []int
-	for _, fds := range []*[2]int{&p.in, &p.out, &p.errs} {
-		if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
-			closeAll(made...)
-			return pipes{}, os.NewSyscallError("pipe2", err)
-		}
-		made = append(made, fds[:]...)
-	}
-	return p, nil
-}
-
-func closeAll(fds ...int) {
-	for _, fd := range fds {
-		_ = unix.Close(fd)
 	}
 }

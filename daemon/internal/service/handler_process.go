@@ -6,10 +6,7 @@ import (
 	"context"
 	"log/slog"
 	"os"
-	"slices"
 	"strconv"
-	"strings"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -20,18 +17,19 @@ import (
 // A program is a process that runs for as long as its service, and is started
 // again when it ends.
 //
-//	          start            launched            exited, output read
-//	idle ───────────► starting ───────► running ────────────────────► waiting
-//	                     │ error           │ stop, or it closed        │    ▲
-//	                     └──────────┐      │ stdin or stdout           │    │
-//	                                ▼      ▼                           │    │
-//	                             waiting  hung up: stdin closed, then  │    │
-//	                                      SIGTERM, then SIGKILL ───────┼────┘
-//	                                                                   ▼
-//	                              starting again, 1 s, 2 s, … 30 s later
+//	        start          launched            adopt             exited, output read
+//	idle ─────────► starting ─────► launching ───────► running ────────────────────► waiting
+//	                   │ error       │ error, or        │ stop, or it closed           │  ▲
+//	                   └──────┬──────┘ stop: SIGKILL    │ stdin or stdout              │  │
+//	                          ▼                         ▼                              │  │
+//	                       waiting                    hung up: stdin closed, then      │  │
+//	                                                  SIGTERM, then SIGKILL ───────────┼──┘
+//	                                                                                   ▼
+//	                                              starting again, 1 s, 2 s, … 30 s later
 //
-// Only two things are done by a goroutine, since both block: to start the
-// process and to wait for its end. The wait leaves the zombie (WNOWAIT, see
+// How the process becomes the program is in handler_start.go. Only two things
+// are done by a goroutine, since both block: to start the process and to wait
+// for its end. The wait leaves the zombie (WNOWAIT, see
 // waitid(2)): until the loop has reaped it, nobody else can get its number, so
 // that a signal from the loop never hits a stranger. os/exec would reap behind
 // our back, wrap each pipe in an *os.File with a finalizer, and copy through
@@ -49,9 +47,12 @@ type program struct {
 	status        string // how it ended
 	delay         time.Duration
 	timer         evloop.TimerID
-	starting      bool
-	hung          bool // hung up on
-	stopped       bool // never to be started again
+	starting      bool  // on its goroutine
+	launching     bool  // the stub has not yet become the program
+	pipes         pipes // meanwhile
+	failure       error // why it will not
+	hung          bool  // hung up on
+	stopped       bool  // never to be started again
 
 	lines, spoken lineReader // of stdout and stderr
 	said          throttle
@@ -121,14 +122,10 @@ func (p *program) start() {
 
 // launch runs on its own goroutine from the start of the process to its end.
 func (p *program) launch(pipes pipes) {
-	pid, err := syscall.ForkExec(p.argv[0], p.argv, &syscall.ProcAttr{
-		Env:   programEnv(os.Environ()),
-		Files: []uintptr{uintptr(pipes.in[0]), uintptr(pipes.out[1]), uintptr(pipes.errs[1])},
-		Sys:   &syscall.SysProcAttr{Setpgid: true}, // a signal reaches its children too
-	})
-	closeAll(pipes.in[0], pipes.out[1], pipes.errs[1])
+	pid, err := p.fork(pipes)
+	closeAll(pipes.theirs()...)
 	if !p.loop.Post(func() { p.launched(pid, err, pipes) }) {
-		closeAll(pipes.in[1], pipes.out[0], pipes.errs[0])
+		closeAll(append(pipes.ours(), pipes.status[0])...)
 	}
 	if err != nil {
 		return
@@ -140,32 +137,36 @@ func (p *program) launch(pipes pipes) {
 	}
 }
 
-// programEnv leaves out what the service manager said to us alone: a program
-// must not report our readiness, or adopt our sockets.
-func programEnv(env []string) []string {
-	ours := []string{"LISTEN_", "NOTIFY_SOCKET=", "WATCHDOG_", "FDSTORE="}
-	return slices.DeleteFunc(env, func(v string) bool {
-		return slices.ContainsFunc(ours, func(o string) bool { return strings.HasPrefix(v, o) })
-	})
-}
-
-// launched takes over a process that runs, or did not start.
+// launched takes over a process that has yet to become the program.
 func (p *program) launched(pid int, err error, pipes pipes) {
 	p.starting = false
-	ours := []int{pipes.in[1], pipes.out[0], pipes.errs[0]}
 	if err != nil {
-		closeAll(ours...)
-		p.notStarted(os.NewSyscallError("execve", err))
+		closeAll(append(pipes.ours(), pipes.status[0])...)
+		p.notStarted(err)
 		return
 	}
-	p.pid, p.began, p.hung, p.status = pid, p.loop.Now(), false, ""
+	p.pid, p.hung, p.status, p.failure = pid, false, "", nil
+	p.pipes, p.launching = pipes, true
+	if _, err := p.loop.Add(pipes.status[0], execStatus{p: p}, nil); err != nil { // out of memory or of watches
+		closeAll(pipes.status[0])
+		p.failure = err
+		execStatus{p: p}.Closed(nil, nil)
+	}
+	if p.stopped {
+		p.hangUp()
+	}
+}
+
+// adopt begins to talk with a program that runs.
+func (p *program) adopt() {
+	p.began = p.loop.Now()
 	handlers := []evloop.Handler{stdin{p: p}, stdout{p: p}, stderr{p: p}}
 	conns := []**evloop.Conn{&p.in, &p.out, &p.errs}
-	for i, fd := range ours {
+	for i, fd := range p.pipes.ours() {
 		c, err := p.loop.Add(fd, handlers[i], nil)
 		if err != nil { // out of memory or of watches
-			closeAll(ours[i:]...)
-			p.log.Error("program not started", slog.Any("err", err))
+			closeAll(p.pipes.ours()[i:]...)
+			p.log.Error("program not started", slog.String("command", p.argv[0]), slog.Any("err", err))
 			p.hangUp()
 			return
 		}
@@ -173,10 +174,9 @@ func (p *program) launched(pid int, err error, pipes pipes) {
 		c.SetOptions(pipeOptions)
 	}
 	if p.stopped {
-		p.hangUp()
-		return
+		return // killed before it could hear anything
 	}
-	p.log.Info("program started", slog.Int("pid", pid), slog.String("command", p.argv[0]))
+	p.log.Info("program started", slog.Int("pid", p.pid), slog.String("command", p.argv[0]))
 	p.user.proceed()
 }
 
@@ -218,6 +218,10 @@ func (p *program) hangUp() {
 		return
 	}
 	p.hung = true
+	if p.launching { // it has been told nothing, and nothing is lost
+		p.signal(unix.SIGKILL)
+		return
+	}
 	if p.in != nil {
 		p.in.CloseAfterFlush(p.pace.hangUp, nil)
 	}
@@ -264,6 +268,19 @@ func (p *program) signal(sig unix.Signal) {
 func (p *program) exited() {
 	p.status = reap(p.pid)
 	p.pid = 0
+	if !p.launching { // else the status pipe ends now, too
+		p.buried()
+	}
+}
+
+// buried is called when the process is gone and it is known whether it was the
+// program.
+func (p *program) buried() {
+	if err := p.failure; err != nil {
+		p.failure = nil
+		p.notStarted(err)
+		return
+	}
 	p.schedule(timerRest, p.pace.rest)
 	p.quiet()
 }

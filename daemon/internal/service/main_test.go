@@ -12,9 +12,14 @@ import (
 // The test binary is also the program that the handler tests run. When the
 // tests are over, every descriptor they opened must be closed.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == "program" {
-		testProgram()
-		return
+	if len(os.Args) > 1 {
+		switch os.Args[1] {
+		case LaunchCommand:
+			os.Exit(Launch(os.Args[2:]))
+		case "program":
+			testProgram()
+			return
+		}
 	}
 	if r, w, err := os.Pipe(); err == nil { // the runtime's own poller stays open
 		r.Close()

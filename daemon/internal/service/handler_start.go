@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package service
+
+import (
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"penstock/evloop"
+)
+
+// A program is started in two steps, so that a slow start stops nobody:
+//
+//	loop ──ForkExec──► stub ──execve──► the program
+//	       our own image,     │ error
+//	       in memory          └──► errno ──► status pipe
+//
+// Between vfork(2) and execve(2) the thread that calls ForkExec is stopped, and
+// the Go runtime takes it for one that runs code. It keeps the one processor
+// that the loop needs, and no other thread can stop the world. An SD card, a
+// network file system or a virus scanner can make execve last for seconds. A
+// second processor would not help against the garbage collector, which has to
+// stop the world. So the first image is our own, which is in memory, and what
+// may last is done by the new process alone.
+//
+// The status pipe is close-on-exec in the stub: it ends without a word when the
+// program runs, and with the number of the error when it does not.
+
+// LaunchCommand is the word after the name of our own binary that makes it the
+// stub. Whoever starts programs by this package must call Launch for it.
+const LaunchCommand = "launch-program"
+
+// statusFD is the stub's end of the status pipe.
+const statusFD = 3
+
+// Launch is the stub: it turns this process into the program argv. It only
+// returns when that fails, with the exit status.
+func Launch(argv []string) (status int) {
+	unix.CloseOnExec(statusFD)
+	err := syscall.EINVAL
+	if len(argv) > 0 {
+		err, _ = syscall.Exec(argv[0], argv, os.Environ()).(syscall.Errno)
+	}
+	_, _ = unix.Write(statusFD, strconv.AppendInt(nil, int64(err), 10))
+	return 127 // as a shell that cannot execute a command
+}
+
+// fork starts the stub.
+func (p *program) fork(pipes pipes) (pid int, err error) {
+	pid, err = syscall.ForkExec("/proc/self/exe", slices.Concat([]string{os.Args[0], LaunchCommand}, p.argv), &syscall.ProcAttr{
+		Env: programEnv(os.Environ()),
+		Files: []uintptr{
+			uintptr(pipes.in[0]), uintptr(pipes.out[1]), uintptr(pipes.errs[1]),
+			statusFD: uintptr(pipes.status[1]),
+		},
+		Sys: &syscall.SysProcAttr{Setpgid: true}, // a signal reaches its children too
+	})
+	return pid, os.NewSyscallError("fork", err)
+}
+
+// programEnv leaves out what the service manager said to us alone: a program
+// must not report our readiness, or adopt our sockets.
+func programEnv(env []string) []string {
+	ours := []string{"LISTEN_", "NOTIFY_SOCKET=", "WATCHDOG_", "FDSTORE="}
+	return slices.DeleteFunc(env, func(v string) bool {
+		return slices.ContainsFunc(ours, func(o string) bool { return strings.HasPrefix(v, o) })
+	})
+}
+
+// execStatus reads the status pipe.
+type execStatus struct {
+	plain
+	p *program
+}
+
+func (s execStatus) Data(_ *evloop.Conn, b []byte) int {
+	if errno, err := strconv.Atoi(string(b)); err == nil {
+		s.p.failure = os.NewSyscallError("execve", syscall.Errno(errno))
+	}
+	return len(b)
+}
+
+// Closed comes when the stub has become the program, or has ended.
+func (s execStatus) Closed(_ *evloop.Conn, err error) {
+	p := s.p
+	p.launching = false
+	if err == evloop.ErrLoopClosed {
+		p.failure = err
+	}
+	if p.failure == nil {
+		p.adopt()
+	} else {
+		closeAll(p.pipes.ours()...)
+		p.signal(unix.SIGKILL)
+	}
+	if p.pid == 0 {
+		p.buried()
+	}
+}
+
+// pipes are those between us and a program: [0] is the end to read from.
+type pipes struct{ in, out, errs, status [2]int }
+
+func openPipes() (p pipes, err error) {
+	var made []int
+	for _, fds := range []*[2]int{&p.in, &p.out, &p.errs, &p.status} {
+		if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
+			closeAll(made...)
+			return pipes{}, os.NewSyscallError("pipe2", err)
+		}
+		made = append(made, fds[:]...)
+	}
+	return p, nil
+}
+
+// ours are the ends that stay with us while the program runs.
+func (p *pipes) ours() []int { return []int{p.in[1], p.out[0], p.errs[0]} }
+
+// theirs are the ends that the program has.
+func (p *pipes) theirs() []int { return []int{p.in[0], p.out[1], p.errs[1], p.status[1]} }
+
+func closeAll(fds ...int) {
+	for _, fd := range fds {
+		_ = unix.Close(fd)
+	}
+}

@@ -66,7 +66,7 @@ func worldOf(ts *testscript.TestScript) *world { return ts.Value(worldKey{}).(*w
 func newWorld(env *testscript.Env, backend string) error {
 	w := &world{
 		procs: map[string]*proc{}, conns: map[string]net.Conn{}, sockets: map[string]*os.File{},
-		leases: map[string]*os.File{},
+		leases:  map[string]*os.File{},
 		backend: backend, notify: newTranscript(), notifyAt: filepath.Join(env.WorkDir, "notify"),
 	}
 	env.Values[worldKey{}] = w

@@ -244,7 +244,7 @@ func TestHandlerProgramOutlivesShortMemory(t *testing.T) {
 // see that they have left.
 func TestHandlerProgramNeverStarts(t *testing.T) {
 	r := serve(t, "kind=\"handler\"\ncommand=[\"/nonexistent\"]", hurry, func(r *rig) {
-		r.opts.IdleTimeout = 20 * time.Millisecond
+		r.opts.IdleTimeout = 300 * time.Millisecond
 	})
 	gone, waiting := r.dial(), r.dial()
 	gone.send("x\n")

@@ -36,6 +36,7 @@ func (l *Loop) adopt(fd int, h Handler, state any) (*Conn, error) {
 	if l.closed {
 		return nil, ErrLoopClosed
 	}
+	l.refresh()
 	if l.ep.k.sim != nil {
 		return l.newConn(fd, bothWays|kindSocket|kindTCP, h, state), nil
 	}

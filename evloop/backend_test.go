@@ -62,6 +62,7 @@ func testBackend(t *testing.T, newLoop func(Config) *Loop) {
 		{"close", closeCases},
 		{"accept", acceptCases},
 		{"timer", timerCases},
+		{"late", lateCases},
 		{"post", postCases},
 		{"watch", watchCases},
 		{"kinds", kindCases},

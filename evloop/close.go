@@ -19,8 +19,8 @@ const lingerTime = time.Second
 // CloseAfterFlush ends the connection in order: no further Data and EOF, what
 // is queued goes out, then FIN. Closed gets reason; if that is nil and the peer
 // has not taken everything after timeout, ErrFlushTimeout, or ErrStalled if it
-// has taken nothing for Options.StallTimeout before that. It does nothing when
-// the end has begun already.
+// has taken nothing for Options.StallTimeout before that. The longest Duration
+// leaves it to the latter. It does nothing when the end has begun already.
 func (c *Conn) CloseAfterFlush(timeout time.Duration, reason error) {
 	if c.state != stateOpen {
 		return
@@ -29,7 +29,7 @@ func (c *Conn) CloseAfterFlush(timeout time.Duration, reason error) {
 	if reason != nil || c.flags&flagBroken == 0 {
 		c.reason = reason
 	}
-	c.until = c.loop.now.Add(max(0, timeout))
+	c.until = c.loop.clock.Add(max(0, timeout))
 	c.makeDirty()
 	c.watchDeadline()
 }
@@ -51,7 +51,7 @@ func (c *Conn) flushError() error {
 	switch {
 	case c.reason != nil:
 		return c.reason
-	case c.until > c.loop.now:
+	case c.until > c.loop.clock:
 		return ErrStalled
 	}
 	return ErrFlushTimeout
@@ -96,9 +96,9 @@ func (c *Conn) flushed() {
 		return
 	}
 	c.state = stateLingering
-	c.until = min(c.until, l.now.Add(lingerTime))
+	c.until = min(c.until, l.clock.Add(lingerTime))
 	l.releaseInput(c)
-	if c.until <= l.now {
+	if c.until <= l.clock {
 		c.fail(c.reason)
 		return
 	}

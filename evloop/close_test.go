@@ -193,7 +193,7 @@ func lingersAfterFull(r *rig) {
 	r.until("FIN", func() bool { return c.state == stateLingering })
 	p.close()
 	r.ends(c, nil)
-	if r.l.now >= c.until {
+	if r.l.clock >= c.until {
 		r.Error("Closed came by the deadline, want it with the peer's FIN")
 	}
 	if h := r.of(c); h.drained != 0 || h.calls != 1 {
@@ -206,7 +206,7 @@ func lingerEnds(r *rig) {
 	r.do(func() { c.CloseAfterFlush(10*time.Millisecond, nil) })
 	r.until("FIN", func() bool { _, err := p.receive(); return c.state == stateLingering && err == io.EOF })
 	r.ends(c, nil)
-	if r.l.now < c.until {
+	if r.l.clock < c.until {
 		r.Error("Closed came before the deadline, want the peer to have its time")
 	}
 }

@@ -38,14 +38,15 @@ type Conn struct {
 
 	out     queue
 	reason  error // what Closed will report
-	lastIn  Time  // when something was received, or reading went on
-	lastOut Time  // when output last made progress, or began to wait
+	lastIn  Time  // on Loop.clock: when something was received, or reading went on
+	lastOut Time  // the same: when output last made progress, or began to wait
 
 	bytesIn, bytesOut uint64
 	dropped, unsaid   uint32 // messages dropped, and of these not yet reported
 	unsaidBytes       uint32
 	held              uint32 // bytes of buffers in which the ring holds input
-	until             Time   // deadline of flushing and lingering
+	acked             uint32 // low bits of how much output was through when the kernel was last asked
+	until             Time   // on Loop.clock: deadline of flushing and lingering
 }
 
 type connState uint8
@@ -81,6 +82,9 @@ const (
 	flagInData                         // inside Data
 	flagOffered                        // on the ring's list of output to offer
 	flagBulk                           // left to epoll by the ring
+	flagOwed                           // the handler owes a reply: HoldIdle
+	flagOnWay                          // the kernel had output when it was last asked
+	flagLate                           // lingering was prolonged
 )
 
 // ID returns the connection's name.
@@ -123,14 +127,14 @@ func (c *Conn) Full() bool { return c.flags&flagFull != 0 }
 func (c *Conn) Closing() bool { return c.state != stateOpen }
 
 // SetOptions sets the bounds of the connection. o is shared, not copied, and
-// must not change afterwards; nil means the defaults.
+// must not change afterwards; nil means the defaults. How long the connection
+// has been silent, or its output has waited, does not begin anew.
 func (c *Conn) SetOptions(o *Options) {
 	if o == nil {
 		o = defaultOptions
 	}
 	held := !c.mayRead()
 	c.opts = o
-	c.lastIn, c.lastOut = c.loop.now, c.loop.now
 	c.loop.weigh(c)
 	c.checkFull()
 	if c.flags&flagFull != 0 {
@@ -174,7 +178,7 @@ func (c *Conn) reading() {
 	if !c.mayRead() {
 		return
 	}
-	c.lastIn = c.loop.now
+	c.lastIn = c.loop.clock
 	if len(c.in) > 0 || c.flags&flagInData != 0 {
 		c.flags |= flagReplay
 	}
@@ -205,67 +209,4 @@ func (c *Conn) makeDirty() {
 		c.loop.work.left -= callWork
 		c.loop.dirty = append(c.loop.dirty, c)
 	}
-}
-
-// watchDeadline brings the connection's one deadline forward to the earliest
-// that applies. It is never moved back: activity only leaves its mark, and
-// overdue looks at the marks when the old deadline comes. So a busy
-// connection does not touch the heap.
-func (c *Conn) watchDeadline() {
-	at, ok := c.deadline()
-	if !ok {
-		return
-	}
-	if old, has := c.loop.deadlines.when(c.slot); !has || at < old {
-		c.loop.deadlines.set(c.slot, at)
-	}
-}
-
-// deadline returns when the connection will be overdue, as things stand.
-func (c *Conn) deadline() (at Time, ok bool) {
-	switch d := c.opts.IdleTimeout; {
-	case c.state == stateLingering:
-		return c.until, true
-	case c.state == stateFlushing:
-		at, ok = c.until, true
-	case d > 0 && c.mayRead():
-		at, ok = c.lastIn.Add(d), true
-	}
-	if d := c.opts.StallTimeout; d > 0 && c.out.bytes > 0 {
-		if s := c.lastOut.Add(d); !ok || s < at {
-			at, ok = s, true
-		}
-	}
-	return at, ok
-}
-
-// overdue is called when the deadline came: it ends the connection if that is
-// still true, and looks again later if it is not.
-func (c *Conn) overdue() {
-	at, ok := c.deadline()
-	switch {
-	case !ok:
-		return
-	case at > c.loop.now:
-		c.loop.deadlines.set(c.slot, at)
-		return
-	}
-	switch {
-	case c.state == stateLingering:
-		c.fail(c.reason)
-	case c.state == stateFlushing:
-		c.flags |= flagReset
-		c.fail(c.flushError())
-	case c.stalled():
-		c.flags |= flagReset
-		c.fail(ErrStalled)
-	default:
-		c.fail(ErrIdle)
-	}
-}
-
-// stalled reports whether output has waited for Options.StallTimeout.
-func (c *Conn) stalled() bool {
-	d := c.opts.StallTimeout
-	return d > 0 && c.out.bytes > 0 && c.lastOut.Add(d) <= c.loop.now
 }

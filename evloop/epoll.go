@@ -99,18 +99,22 @@ func (e *epoll) arm(c *Conn, on bool) {
 // them. It asks without sleeping first, by a raw call: a busy loop never pays
 // for the scheduler. Only then it lets other goroutines run, and sleeps in a
 // call that the scheduler knows of. Sleeping in a raw call would be cheaper
-// still and would stop the world at the first garbage collection.
+// still and would stop the world at the first garbage collection. An interrupted
+// sleep may have been long (SIGSTOP), so what has come is served before anything
+// expires.
 func (e *epoll) wait(timeout Time) error {
 	n, errno := e.k.epollWait(e.events[:e.most], 0)
+	slept := Time(0)
 	if n == 0 && errno == 0 && timeout != 0 {
 		runtime.Gosched()
+		slept = timeout
 		n, errno = e.k.epollWait(e.events[:e.most], timeout)
 	}
-	e.l.now = e.k.now()
-	switch {
-	case errno == unix.EINTR: // the next turn computes its timeout afresh
-		return nil
-	case errno != 0:
+	for errno == unix.EINTR {
+		n, errno = e.k.epollWait(e.events[:e.most], 0)
+	}
+	e.l.awake(slept)
+	if errno != 0 {
 		return os.NewSyscallError("epoll_pwait", errno)
 	}
 	e.dispatchAll(n)

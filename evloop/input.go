@@ -17,7 +17,7 @@ import (
 // received passes n bytes that were read behind the kept input.
 func (l *Loop) received(c *Conn, n int) {
 	c.bytesIn += uint64(n)
-	c.lastIn = l.now
+	c.lastIn = l.clock
 	l.deliver(c, l.rbuf[:len(c.in)+n])
 }
 
@@ -83,6 +83,7 @@ func (l *Loop) releaseInput(c *Conn) {
 func (l *Loop) ended(c *Conn, hungUp bool) {
 	c.flags |= flagEOF
 	c.flags &^= flagReadable
+	c.lastIn = l.clock // a FIN is a sign of life, too
 	switch c.state {
 	case stateOpen:
 		l.enter()

@@ -48,10 +48,11 @@ type simulation struct {
 	socketErr  func(fd int) unix.Errno
 	finished   func(fd int) bool
 	closeReset func(fd int, reset bool)
+	poll       func(fd int, events int16) int16
+	unsent     func(fd int) int
 
 	// For the ring only.
 	ring    func(count, size int) *uring.Ring
-	poll    func(fd int) int16
 	closeFD func(fd int, reset bool)
 }
 
@@ -291,16 +292,31 @@ func (k *kernel) closeFD(fd int, reset bool) {
 	unix.Close(fd) // Linux has freed the number even when it reports EINTR (close(2))
 }
 
-// poll asks poll(2) about the input of a connection.
-func (k *kernel) poll(fd int32) int16 {
+// poll asks poll(2) which of events hold, without waiting for any.
+func (k *kernel) poll(fd int32, events int16) int16 {
 	if k.sim != nil {
-		return k.sim.poll(int(fd))
+		return k.sim.poll(int(fd), events)
 	}
-	p := [...]unix.PollFd{{Fd: fd, Events: unix.POLLIN | unix.POLLRDHUP}}
+	p := [...]unix.PollFd{{Fd: fd, Events: events}}
 	if n, err := unix.Poll(p[:], 0); n <= 0 || err != nil {
 		return 0
 	}
 	return p[0].Revents
+}
+
+// unsent returns how much of the output that the kernel has taken it still
+// holds (SIOCOUTQ, tcp(7)): not acknowledged by the peer, of a Unix socket not
+// read. Of the latter it counts memory and not bytes, which is as good for
+// seeing whether it moves. What cannot tell holds nothing.
+func (k *kernel) unsent(fd int) int {
+	if k.sim != nil {
+		return k.sim.unsent(fd)
+	}
+	n, err := unix.IoctlGetInt(fd, unix.SIOCOUTQ)
+	if err != nil {
+		return 0
+	}
+	return n
 }
 
 // ring makes the queues and buffers of the ring.

@@ -85,6 +85,7 @@ func (l *Loop) addListener(ln *Listener) error {
 	if l.closed {
 		return fmt.Errorf("evloop: listen on fd %d: %w", ln.fd, ErrLoopClosed)
 	}
+	l.refresh()
 	ln.slot, ln.gen = l.listeners.insert(ln)
 	if err := l.ep.k.epollAdd(ln.fd, unix.EPOLLIN|edge, ln.token()); err != nil {
 		l.listeners.remove(ln.slot)
@@ -242,7 +243,7 @@ func (l *Loop) admit(ln *Listener, fd int, peer netip.AddrPort) {
 
 // newConn makes the connection known to the loop, not yet to the kernel.
 func (l *Loop) newConn(fd int, kind fdKind, h Handler, state any) *Conn {
-	c := &Conn{State: state, loop: l, h: h, opts: defaultOptions, fd: int32(fd), kind: kind, lastIn: l.now, lastOut: l.now}
+	c := &Conn{State: state, loop: l, h: h, opts: defaultOptions, fd: int32(fd), kind: kind, lastIn: l.clock, lastOut: l.clock}
 	c.slot, c.gen = l.conns.insert(c)
 	return c
 }

@@ -37,8 +37,11 @@ type Loop struct {
 	timers    timers
 	deadlines minHeap // of connections, by slot
 
-	now   Time
-	depth int // callbacks in progress
+	now    Time
+	clock  Time // that of the connections' deadlines; see tick
+	looked Time // when the last wait ended,
+	gap    Time // and how long that was after the one before
+	depth  int  // callbacks in progress
 
 	ready, serving []token  // next turn's and this turn's list
 	dirty          []*Conn  // with output or a close to settle after the callback
@@ -153,6 +156,7 @@ func newLoop(cfg Config, sim *simulation) (*Loop, error) {
 		return nil, fmt.Errorf("evloop: %w", err)
 	}
 	l.now = ep.k.now()
+	l.clock, l.looked = l.now, l.now
 	return l, nil
 }
 
@@ -163,7 +167,8 @@ func (l *Loop) Run() error {
 	if l.closed {
 		return ErrLoopClosed
 	}
-	l.enter() // what was written before Run goes out now
+	l.refresh() // since New the program may have taken its time
+	l.enter()   // what was written before Run goes out now
 	l.leave()
 	for !l.stopped.Load() {
 		if err := l.turn(true); err != nil {
@@ -198,11 +203,12 @@ func (l *Loop) turn(block bool) error {
 
 // patience returns how long the loop may sleep: until its next deadline.
 func (l *Loop) patience() Time {
+	l.tick(0)
 	at, ok := l.nextDeadline()
 	if !ok {
 		return -1
 	}
-	return max(0, at-l.ep.k.now())
+	return max(0, at-l.now)
 }
 
 // Stop makes Run return after the present turn. It may be called from any

@@ -50,14 +50,20 @@ type Options struct {
 	// empty queue whatever its size.
 	Overflow Overflow
 
-	// IdleTimeout ends a connection with ErrIdle on which nothing was received
-	// for that long; time during which reading is paused does not count. Zero
-	// means never.
+	// IdleTimeout ends a connection with ErrIdle on which no byte has moved
+	// either way for that long. Output that the kernel has taken counts from
+	// then, and again when some of a rest has left the kernel (a look at it,
+	// four in a timeout, sees that). Time during which reading is paused,
+	// output waits or HoldIdle holds does not count. Zero means never.
 	IdleTimeout time.Duration
 
 	// StallTimeout ends a connection with ErrStalled whose queued output made
-	// no progress for that long, also while it is being flushed. Zero means
+	// no progress for that long, in the queue or in the kernel, also while it
+	// is being flushed. The end comes at most a quarter later. Zero means
 	// never.
+	//
+	// Neither counts time in which the loop was late, and nobody is ended of
+	// whom the kernel has news that the loop has not served yet.
 	StallTimeout time.Duration
 
 	// Exempt keeps the connection from paying for Config.Memory: what it holds

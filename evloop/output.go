@@ -254,7 +254,7 @@ func (l *Loop) settled(c *Conn) {
 // sent forgets n bytes that the kernel has taken.
 func (l *Loop) sent(c *Conn, n int) {
 	c.bytesOut += uint64(n)
-	c.lastOut = l.now
+	c.lastOut = l.clock
 	if l.gather.c == c {
 		l.gather.advance(n)
 		if l.gather.bytes == 0 {

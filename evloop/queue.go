@@ -55,7 +55,7 @@ func (l *Loop) enqueue(c *Conn, m *Message) {
 	i := l.nodes.get(m)
 	if c.out.tail == 0 {
 		c.out.head = i
-		c.lastOut = l.now // the wait begins
+		c.lastOut = l.clock // the wait begins
 	} else {
 		l.nodes.nodes[c.out.tail-1].next = i
 	}

@@ -5,7 +5,6 @@ package evloop
 import (
 	"os"
 	"runtime"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -263,31 +262,34 @@ func (u *ring) wait(timeout Time) error {
 	} else {
 		u.submit()
 	}
-	l := u.l
+	l, slept := u.l, Time(0)
 	if u.at == len(u.events) && timeout != 0 && !l.leftOver() && len(u.out) == 0 && !u.asking && u.failed == nil {
-		u.sleep()
+		slept = u.sleep()
 	}
-	l.now = l.ep.k.now()
+	l.awake(slept)
 	u.serve()
 	return u.failed
 }
 
-// sleep waits for a completion until the loop's next deadline.
-func (u *ring) sleep() {
+// sleep waits for a completion until the loop's next deadline, and returns how
+// long that was to be. After an interruption, which may have been long
+// (SIGSTOP), it takes what has come.
+func (u *ring) sleep() Time {
 	// Results of sends may have brought deadlines, and requests: so many that
 	// some are handed over in between, and have results already.
 	u.stage()
 	if u.at < len(u.events) || u.failed != nil {
-		return
+		return 0
 	}
-	d := time.Duration(-1)
-	if t := u.l.patience(); t >= 0 {
-		d = t.Sub(0)
-	}
-	if errno := u.r.Wait(d); !passes(errno) {
+	d := u.l.patience()
+	switch errno := u.r.Wait(d.Sub(0)); {
+	case errno == unix.EINTR:
+		u.submit()
+	case !passes(errno):
 		u.failed = os.NewSyscallError("io_uring_enter", errno)
 	}
 	u.drain()
+	return d
 }
 
 // stage makes requests of what is to be done.

@@ -322,13 +322,16 @@ func (u *ring) finish(c *Conn, end int32) {
 }
 
 // more reports whether the receive has brought, or will bring, anything yet.
-func (u *ring) more(c *Conn) bool {
+func (u *ring) more(c *Conn) bool { return u.polls(c) != 0 || u.came(c) }
+
+// came reports whether there is a completion of c's receive to serve.
+func (u *ring) came(c *Conn) bool {
 	t := newTag(opRecv, c.slot, c.gen)
-	return u.polls(c) != 0 || slices.ContainsFunc(u.events[u.at:], func(ev uring.CQE) bool { return tag(ev.UserData) == t })
+	return slices.ContainsFunc(u.events[u.at:], func(ev uring.CQE) bool { return tag(ev.UserData) == t })
 }
 
 // polls asks poll(2) about c's input.
-func (u *ring) polls(c *Conn) int16 { return u.l.ep.k.poll(c.fd) }
+func (u *ring) polls(c *Conn) int16 { return u.l.ep.k.poll(c.fd, unix.POLLIN|unix.POLLRDHUP) }
 
 // takeBack moves what has left the kernel for c, but was not delivered, to the
 // kept input, where it is carried along with the connection. So is a failure,

@@ -262,7 +262,7 @@ func TestRingDetachCarriesHeld(t *testing.T) {
 	}
 	p.write("three")
 	r.use(Config{})
-	again, err := r.l.Restore(fd, r.probe, nil, saved)
+	again, err := r.l.Restore(fd, r.probe, nil, nil, saved)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -291,7 +291,7 @@ func TestRingDetachCarriesReset(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.use(Config{})
-		again, err := r.l.Restore(fd, r.probe, nil, saved)
+		again, err := r.l.Restore(fd, r.probe, nil, nil, saved)
 		if err != nil {
 			t.Fatal(err)
 		}

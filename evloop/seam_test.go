@@ -42,7 +42,8 @@ func throughSeam(t *testing.T, cfg Config, change func(*simulation)) *Loop {
 		socketErr:  k.socketErr,
 		finished:   func(fd int) bool { return k.finished(conn(fd)) },
 		closeReset: k.close,
-		poll:       func(fd int) int16 { return k.poll(int32(fd)) },
+		poll:       func(fd int, events int16) int16 { return k.poll(int32(fd), events) },
+		unsent:     k.unsent,
 		closeFD:    k.closeFD,
 		ring: func(count, size int) *uring.Ring {
 			r, err := k.ring(count, size)

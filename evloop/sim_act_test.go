@@ -47,6 +47,10 @@ func (w *simWorld) act(self *simConn) {
 		w.actOnLoop()
 	case 20:
 		w.detach(m)
+	case 22:
+		m.owed = !m.owed
+		m.c.HoldIdle(m.owed)
+		m.lastData = w.k.clock
 	case 21:
 		for n := w.rng.IntN(3) / 2 * w.rng.IntN(100); n > 0; n-- {
 			w.write(m) // more than one send takes
@@ -71,7 +75,7 @@ func (w *simWorld) detach(m *simConn) {
 	w.posted++
 	w.l.Post(func() {
 		w.posted--
-		if _, err := w.l.Restore(fd, w, m, saved); err != nil {
+		if _, err := w.l.Restore(fd, w, m, w.pickOptions(m.raw), saved); err != nil {
 			w.k.trace("restore %d: %v", m.s.id, err)
 			m.s.broken = true
 			if errors.Is(err, ErrState) {
@@ -114,7 +118,7 @@ func (w *simWorld) resume(m *simConn) {
 		m.mayReplay, m.mustReplay = true, true
 		m.paused = false
 		if m.c.opts.Overflow != Pause || !m.c.Full() {
-			m.lastData = w.l.now // the pause does not count
+			m.lastData = w.k.clock // the pause does not count
 		}
 	}
 	m.c.Resume()

@@ -114,7 +114,7 @@ func (w *simWorld) checkConn(c *Conn) {
 		if set, has := l.deadlines.when(c.slot); !has || set > at {
 			w.fail(f, "will not be ended in time")
 		}
-		if at <= l.now && c.until == 0 && c.opts.IdleTimeout == 0 {
+		if at <= l.clock && c.until == 0 && c.opts.IdleTimeout == 0 && m.tuned < l.stats.Turns {
 			w.fail(f, "has stalled and lives on")
 		}
 	}

@@ -109,11 +109,11 @@ func TestRingSendsNothingBeforeRestored(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := p.read()
-	if _, err := r.l.Restore(fd, &refuser{r.probe}, nil, saved); !errors.Is(err, errRefused) {
+	if _, err := r.l.Restore(fd, &refuser{r.probe}, nil, nil, saved); !errors.Is(err, errRefused) {
 		t.Fatalf("Restore: %v, want %v", err, errRefused)
 	}
 	r.turn()
-	if _, err := r.l.Restore(fd, r.probe, nil, saved); err != nil {
+	if _, err := r.l.Restore(fd, r.probe, nil, nil, saved); err != nil {
 		t.Fatal(err)
 	}
 	r.spin("all output", func() bool { got = append(got, p.read()...); return len(got) >= len(written) })
@@ -136,7 +136,7 @@ func TestRingSeesTheEndOfWhoIsRestoredAfterFIN(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err = r.l.Restore(fd, r.probe, nil, saved)
+	c, err = r.l.Restore(fd, r.probe, nil, nil, saved)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -243,7 +243,7 @@ func TestRingDetachCarriesMuch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err = r.l.Restore(fd, r.probe, nil, saved)
+	c, err = r.l.Restore(fd, r.probe, nil, nil, saved)
 	if err != nil {
 		t.Fatal(err)
 	}

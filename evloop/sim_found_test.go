@@ -170,7 +170,7 @@ func TestRestoredMayWriteMoreThanFits(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.ends(c, ErrDetached)
-	c, err = r.l.Restore(fd, g, nil, saved)
+	c, err = r.l.Restore(fd, g, nil, nil, saved)
 	if err != nil {
 		t.Fatal(err)
 	}

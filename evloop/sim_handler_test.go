@@ -59,6 +59,7 @@ func (w *simWorld) Open(c *Conn) {
 	}
 	m.c, m.opened, m.s.conn = c, true, m
 	w.conns = append(w.conns, m)
+	m.lastData, m.lastWire = w.k.clock, w.k.clock
 	m.options(w.pickOptions(m.raw))
 	w.act(m)
 }
@@ -201,7 +202,7 @@ func (w *simWorld) Restored(c *Conn, state []byte) error {
 	}
 	w.away = slices.DeleteFunc(w.away, func(o *simConn) bool { return o == m })
 	w.conns = append(w.conns, m)
-	m.c, m.closed = c, false
+	m.c, m.closed, m.owed = c, false, false
 	m.merges = true // how many messages lie in one buffer is not saved
 	m.options(w.pickOptions(m.raw))
 	w.act(m)

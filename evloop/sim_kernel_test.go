@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"slices"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -79,7 +80,7 @@ func (k *simKernel) simulation() *simulation {
 		now: k.now, epollCtl: k.epollCtl, epollWait: k.epollWait,
 		recv: k.recvCall, send: k.send, accept: k.accept,
 		shutdown: k.shutdown, socketErr: k.socketErr, finished: k.finished, closeReset: k.close,
-		poll: k.poll, closeFD: k.closeFD,
+		poll: k.poll, unsent: k.unsent, closeFD: k.closeFD,
 	}
 	if k.ring != nil {
 		sim.ring = k.ring.open
@@ -178,6 +179,9 @@ func (k *simKernel) epollWait(evs []unix.EpollEvent, timeout Time) (int, unix.Er
 	k.world()
 	k.asleep = false
 	if errno := k.faults.next(callWait, k.rng); errno != 0 {
+		if timeout != 0 {
+			k.stop()
+		}
 		return -1, errno
 	}
 	n := 0
@@ -211,6 +215,19 @@ func (k *simKernel) epollWait(evs []unix.EpollEvent, timeout Time) (int, unix.Er
 		k.clock += max(0, timeout) // for ever: somebody else wakes the loop in the end
 	}
 	return n, 0
+}
+
+// stop is what interrupts a sleep: a signal, or at times one that stops the
+// process while its peers go on.
+func (k *simKernel) stop() {
+	if k.rng.IntN(2) == 0 {
+		return
+	}
+	k.trace("stopped")
+	for range k.rng.IntN(20) {
+		k.clock += Time(k.rng.IntN(int(time.Second)))
+		k.world()
+	}
 }
 
 // strayEvents reports what nobody asked for: former holders of a slot, and

@@ -31,11 +31,13 @@ type simConn struct {
 	disconnects    bool
 	mayReplay      bool // Data may come without a new byte
 	mustReplay     bool // it must, if something was kept
+	owed           bool // it waits for a reply
 	overfull       bool // more was left unconsumed than the bound
 	consumed       int
-	shown          int // bytes that Data has seen
-	fresh          int // that were not kept, in this turn
-	readBefore     int // s.read when the turn began
+	shown          int    // bytes that Data has seen
+	fresh          int    // that were not kept, in this turn
+	readBefore     int    // s.read when the turn began
+	tuned          uint64 // the turn of its last options: they may be overdue at once
 	lastData       Time
 	lastWire       Time
 
@@ -57,7 +59,7 @@ type simConn struct {
 
 // wire checks bytes that leave for the peer.
 func (m *simConn) wire(p []byte) {
-	m.lastWire = m.w.l.now
+	m.lastWire = m.w.k.clock
 	switch {
 	case m.closed:
 		m.w.fail("output of", m.s.id, "after Closed")
@@ -152,8 +154,8 @@ func (m *simConn) options(o *Options) {
 	m.drops = m.drops || o.Overflow == DropOldest || o.Overflow == DropNewest
 	m.merges = m.merges || o.Overflow == Pause || o.Overflow == Disconnect
 	m.disconnects = m.disconnects || o.Overflow == Disconnect
-	m.lastData, m.lastWire = m.w.l.now, m.w.l.now
 	m.mayReplay = true // where a full queue held it back, and does no longer
+	m.tuned = m.w.l.stats.Turns
 	m.w.k.trace("options of %d: %+v", m.s.id, *o)
 	m.c.SetOptions(o)
 }
@@ -173,7 +175,7 @@ func (m *simConn) data(p []byte) {
 		m.w.fail("Data of", m.s.id, "shows the same bytes again")
 	}
 	if len(p) > len(m.c.in) {
-		m.lastData = m.w.l.now
+		m.lastData = m.w.k.clock
 	}
 	m.shown = m.consumed + len(p)
 	m.fresh += len(p) - len(m.c.in)
@@ -196,11 +198,11 @@ func (m *simConn) checkEnd(err error) {
 		m.w.fail("aborted with", m.reason, "but closed with", err)
 	case m.ended && m.reason != nil && fmt.Sprint(err) != m.reason.Error() && !errors.Is(err, ErrMemory) && !errors.Is(err, ErrLoopClosed) && !errors.Is(err, ErrDetached) && !m.s.broken:
 		m.w.fail("ended with", m.reason, "but closed with", err)
-	case errors.Is(err, ErrIdle) && (o.IdleTimeout == 0 || l.now.Sub(m.lastData) < o.IdleTimeout):
-		m.w.fail("idle too early:", m.s.id)
-	case errors.Is(err, ErrStalled) && (o.StallTimeout == 0 || l.now.Sub(m.lastWire) < o.StallTimeout):
-		m.w.fail("stalled too early:", m.s.id)
-	case errors.Is(err, ErrFlushTimeout) && (!m.ended || l.now < m.c.until):
+	case errors.Is(err, ErrIdle):
+		m.checkIdle(o)
+	case errors.Is(err, ErrStalled):
+		m.checkStalled(o)
+	case errors.Is(err, ErrFlushTimeout) && (!m.ended || l.clock < m.c.until || m.s.writable() && m.s.denied != m.w.k.clock && !m.waited):
 		m.w.fail("flush timed out too early:", m.s.id)
 	case errors.Is(err, ErrInputFull) && !m.overfull:
 		m.w.fail("input of", m.s.id, "was not too much")
@@ -211,6 +213,38 @@ func (m *simConn) checkEnd(err error) {
 	}
 	m.closed = true
 	m.checkBytes(err)
+}
+
+// checkIdle and checkStalled: nobody ends whose bytes, or whose room, the
+// kernel has already, or who has moved in time. A mark may be as old as a turn,
+// which does not count beyond lateAfter; and what a peer does between the
+// loop's question and the end is too late.
+func (m *simConn) checkIdle(o *Options) {
+	now := m.w.k.clock
+	most := o.IdleTimeout - lateAfter.Sub(0)
+	switch {
+	case o.IdleTimeout == 0 || now.Sub(m.lastData) < most || now.Sub(m.lastWire) < most:
+		m.w.fail("idle too early:", m.s.id)
+	case m.owed:
+		m.w.fail(m.s.id, "is idle and waits for a reply")
+	case m.s.broken:
+	case (m.shown < m.s.sent || (m.s.finIn || m.s.gone) && !m.eof) && m.s.denied != now && !m.waited:
+		m.w.fail(m.s.id, "is idle, and the kernel has input of it")
+	case m.s.unread > 0 && m.s.moved != now && !m.waited && now.Sub(m.s.moved) < o.IdleTimeout:
+		m.w.fail(m.s.id, "is idle, and its output was on its way")
+	}
+}
+
+func (m *simConn) checkStalled(o *Options) {
+	now := m.w.k.clock
+	switch {
+	case o.StallTimeout == 0 || now.Sub(m.lastWire) < o.StallTimeout-lateAfter.Sub(0):
+		m.w.fail("stalled too early:", m.s.id)
+	case m.s.moved != now && !m.waited && now.Sub(m.s.moved) < o.StallTimeout:
+		m.w.fail(m.s.id, "is stalled, and its output was on its way")
+	case (m.s.writable() || m.s.gone) && m.s.denied != now && !m.waited:
+		m.w.fail(m.s.id, "is stalled, and the kernel has room")
+	}
 }
 
 // checkBytes checks that an end other than by the handler or a bound comes
@@ -231,7 +265,7 @@ func (m *simConn) checkBytes(err error) {
 		return
 	}
 	switch {
-	case m.unreadAtEnd > 0 && !m.s.gone && !m.s.broken && m.c.kind.halfCloses() && m.w.l.now < m.c.until:
+	case m.unreadAtEnd > 0 && !m.s.gone && !m.s.broken && m.c.kind.halfCloses() && m.w.l.clock < m.c.until:
 		m.w.fail("closed with", m.unreadAtEnd, "unread bytes of", m.s.id, "too early: RST destroys the reply")
 	case !m.ended && (m.shown < m.s.sent || !m.eof):
 		m.w.fail("orderly end of", m.s.id, "without EOF or", m.s.sent-m.shown, "bytes")

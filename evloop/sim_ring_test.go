@@ -84,6 +84,9 @@ func (u *simRing) enter(staged int, wait bool, timeout time.Duration) unix.Errno
 	k.asleep = false
 	u.look()
 	if errno := u.refuses(); errno != 0 {
+		if wait && errno == unix.EINTR {
+			k.stop()
+		}
 		k.trace("io_uring_enter of %d: %v", staged, errno)
 		return errno
 	}
@@ -142,7 +145,7 @@ func (u *simRing) sleep(timeout time.Duration, submitted bool) unix.Errno {
 		u.k.fail("the loop sleeps and has something to do")
 	case timeout < 0: // somebody else wakes the loop in the end
 		u.k.asleep = true
-		return unix.EINTR
+		return 0
 	}
 	u.k.clock += Time(timeout)
 	if submitted {

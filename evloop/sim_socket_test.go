@@ -28,6 +28,8 @@ type simSocket struct {
 	err        unix.Errno // SO_ERROR
 
 	size, unread int  // the send buffer, and what of it the peer has not read
+	moved        Time // when the peer last read
+	denied       Time // when poll last said that there is nothing
 	taken        int  // bytes that send has taken
 	nospace      bool // a send fell short: an edge of room is due
 }
@@ -276,10 +278,21 @@ func (k *simKernel) socketErr(fd int) unix.Errno {
 	return err
 }
 
-// poll is poll(2) for input.
-func (k *simKernel) poll(fd int) int16 {
+// poll is poll(2).
+func (k *simKernel) poll(fd int, events int16) int16 {
 	k.world()
-	return int16(k.file("poll", fd).holds() & (unix.EPOLLIN | unix.EPOLLRDHUP | hangup))
+	f := k.file("poll", fd)
+	bits := f.holds() & (uint32(events) | hangup)
+	if bits == 0 {
+		f.sock.denied = k.clock
+	}
+	return int16(bits)
+}
+
+// unsent is SIOCOUTQ as a Unix socket has it: what the peer has not read.
+func (k *simKernel) unsent(fd int) int {
+	k.world()
+	return k.file("ioctl", fd).sock.unread
 }
 
 // finished is poll and SIOCINQ for packets: an end, and nothing in front of it.

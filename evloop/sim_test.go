@@ -156,6 +156,8 @@ func (w *simWorld) calm() {
 			ln.Resume()
 		}
 		for _, m := range w.conns {
+			m.owed = false
+			m.c.HoldIdle(false)
 			w.resume(m)
 		}
 	})

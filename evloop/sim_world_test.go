@@ -161,6 +161,9 @@ func (w *simWorld) peers() {
 	if w.quiet || !w.chance(3) {
 		return
 	}
+	if w.k.faults.rate > 0 && w.chance(2000) {
+		w.k.clock += Time(w.rng.IntN(int(3 * time.Second))) // something has kept the loop waiting
+	}
 	if len(w.socks) < 3 || w.chance(12) {
 		w.connect(max(0, w.rng.IntN(len(w.lns)+3)-3)) // half of them by TCP
 		return
@@ -230,6 +233,9 @@ func (w *simWorld) peerSends(s *simSocket, n int) {
 
 func (w *simWorld) peerReads(s *simSocket, n int) {
 	if !s.gone && !s.peerClosed {
+		if n > 0 && s.unread > 0 {
+			s.moved = w.k.clock
+		}
 		s.unread -= min(n, s.unread)
 		w.k.space(s)
 	}

@@ -59,11 +59,11 @@ var knownReasons = []error{
 // Detach takes the connection out of the loop without closing it: kept input,
 // queued output, deadlines and what a Restorer says of State are returned as
 // bytes for Restore, and the descriptor is the caller's. Closed follows with
-// ErrDetached. Timers scheduled for the connection are cancelled; a handler
-// arms them again in Restored. Detach fails inside the connection's own Data,
-// when it is not known yet what is consumed, and once the end has begun,
-// except while CloseAfterFlush still has output to send. The connection then
-// stays as it was.
+// ErrDetached. Timers scheduled for the connection are cancelled, and HoldIdle
+// is over; a handler does both again in Restored. Detach fails inside the
+// connection's own Data, when it is not known yet what is consumed, and once
+// the end has begun, except while CloseAfterFlush still has output to send. The
+// connection then stays as it was.
 func (c *Conn) Detach() (fd int, saved []byte, err error) {
 	l := c.loop
 	if c.state > stateFlushing || c.flags&(flagInData|flagBroken) != 0 {
@@ -101,9 +101,10 @@ func (c *Conn) encode(state []byte) []byte {
 		flags |= savedRest
 	}
 	b := []byte{stateVersion, flags}
+	lag := c.loop.lag()
 	for _, n := range [...]uint64{
 		c.bytesIn, c.bytesOut, uint64(c.dropped),
-		uint64(c.lastIn), uint64(c.lastOut), uint64(c.until), uint64(c.out.off),
+		uint64(c.lastIn + lag), uint64(c.lastOut + lag), uint64(c.until.Add(lag.Sub(0))), uint64(c.out.off),
 	} {
 		b = binary.AppendUvarint(b, n)
 	}
@@ -131,10 +132,11 @@ func appendString(b, s []byte) []byte {
 
 // Restore rebuilds a connection around fd from what Detach returned, in this
 // or another process of the same boot, and owns fd from success on. state
-// becomes c.State. A Restorer gets Restored in the place of Open, any other
+// becomes c.State, and o its bounds, as by SetOptions: deadlines go on from
+// where they were. A Restorer gets Restored in the place of Open, any other
 // handler gets Open. Errors: ErrState, those of Add, and that of Restored.
 // Loop only, or before Run.
-func (l *Loop) Restore(fd int, h Handler, state any, saved []byte) (*Conn, error) {
+func (l *Loop) Restore(fd int, h Handler, state any, o *Options, saved []byte) (*Conn, error) {
 	var r record
 	if err := r.decode(saved); err != nil {
 		return nil, fmt.Errorf("evloop: restore fd %d: %w", fd, err)
@@ -142,6 +144,9 @@ func (l *Loop) Restore(fd int, h Handler, state any, saved []byte) (*Conn, error
 	c, err := l.adopt(fd, h, state)
 	if err != nil {
 		return nil, fmt.Errorf("evloop: restore fd %d: %w", fd, err)
+	}
+	if o != nil {
+		c.opts = o
 	}
 	l.enter()
 	defer l.leave()
@@ -159,6 +164,7 @@ func (l *Loop) Restore(fd int, h Handler, state any, saved []byte) (*Conn, error
 		return nil, fmt.Errorf("evloop: restore fd %d: %w", fd, err)
 	}
 	l.collectDebt()
+	c.watchDeadline()
 	c.makeDirty() // what was saved may have been flushed already, or too much
 	return c, nil
 }
@@ -214,7 +220,11 @@ func (r *record) decode(b []byte) error {
 func (r *record) apply(c *Conn) {
 	l := c.loop
 	c.bytesIn, c.bytesOut, c.dropped = r.bytesIn, r.bytesOut, uint32(r.dropped)
-	c.lastIn, c.lastOut, c.until = Time(r.lastIn), Time(r.lastOut), Time(r.until)
+	lag := l.lag()
+	c.lastIn, c.until = Time(r.lastIn)-lag, Time(r.until)
+	if c.until < never {
+		c.until -= lag
+	}
 	for _, f := range savedFlags {
 		if r.flags&f.bit != 0 {
 			c.flags |= f.flag
@@ -237,14 +247,13 @@ func (r *record) apply(c *Conn) {
 	c.out.rest = r.flags&savedRest != 0 && c.out.head != 0
 	c.out.off, c.out.bytes = uint32(r.off), c.out.bytes-uint32(r.off)
 	l.weigh(c)
-	c.lastOut = Time(r.lastOut)
+	c.lastOut = Time(r.lastOut) - lag
 	c.checkFull()
 	if c.out.bytes > 0 {
 		c.flags |= flagArmed // ADD reports room at once
 	}
 	if r.flags&savedFlushing != 0 {
 		c.state = stateFlushing
-		c.watchDeadline()
 	}
 }
 

@@ -90,7 +90,7 @@ func TestDetachRestoreMidway(t *testing.T) {
 	if first.Stats().Conns != 0 || first.Stats().Queued != 0 {
 		t.Errorf("the first loop keeps %+v", first.Stats())
 	}
-	if _, err := second.Restore(fd, h2, nil, saved); err != nil {
+	if _, err := second.Restore(fd, h2, nil, nil, saved); err != nil {
 		t.Fatal(err)
 	}
 	if h2.opened != 0 || h2.restored != 1 {

@@ -16,8 +16,9 @@ package evloop
 //	reads of one connection     readBudget bytes,    the same
 //	                            64 calls at most
 //	clients of one listener     64                   4
-//	timers, deadlines, posted   all that are due     16 of each
-//	functions, ready list
+//	timers, deadlines           256 of each          16 of each
+//	posted functions, ready     all that are due     16 of each
+//	list
 //	connections buried          256 in the turn, whatever is left
 //
 // What is left over begins the next turn, which does not sleep and asks the
@@ -39,6 +40,8 @@ const (
 	// fewest is how many of each list are served when all work is spent.
 	fewest       = 16
 	fewestAccept = 4
+	// expireMost bounds the timers that a turn serves, and the deadlines.
+	expireMost = 256
 	// mostBuried bounds the connections that are closed in a turn: a thousand
 	// can be ended by one callback.
 	mostBuried = 256

@@ -60,7 +60,7 @@ func (w *crew) Open(c *evloop.Conn) {
 	l := w.loops[least]
 	// An error is about a client that has gone meanwhile; the descriptor stays
 	// open then, which a bench can afford.
-	l.Post(func() { _, _ = l.Restore(fd, counted{w.h, &w.conns[least]}, nil, saved) })
+	l.Post(func() { _, _ = l.Restore(fd, counted{w.h, &w.conns[least]}, nil, nil, saved) })
 }
 
 // Data is never called: no connection stays.

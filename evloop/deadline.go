@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package evloop
+
+import (
+	"math"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// What ends a connection for having done nothing: silence (IdleTimeout),
+// output that nobody takes (StallTimeout), and the bounds of flushing and
+// lingering.
+//
+// A connection has one moment in the loop's heap, and only ever brings it
+// forward. Activity leaves a mark (lastIn, lastOut), and overdue looks at the
+// marks when the moment comes. So a busy connection does not touch the heap.
+//
+// The peer must not pay for a loop that is late. Two rules see to that:
+//
+//   - Deadlines run on a clock of their own, which stands still while the loop
+//     serves a long turn or oversleeps. A mark is as old as the turn that made
+//     it, and the turn may have waited ten seconds for a card.
+//   - Before a connection ends, the kernel is asked. After a stop, or with more
+//     events than one wait reports, the bytes or the room that were missed lie
+//     there already, and their event is on its way.
+//
+// To serve every event before any deadline would need no question, but eight
+// thousand clients that write at once are 32 waits, and some histories have
+// no end to them.
+const (
+	// lateAfter is how long a turn may take before the clock stands still. A
+	// loop that is only busy must still end who is idle.
+	lateAfter = 10 * Time(time.Millisecond)
+	// looks is how often in a timeout the kernel is asked whether it gets rid
+	// of output: it reports room only for a third of its buffer.
+	looks = 4
+	// never is a deadline that does not come; see Time.Add.
+	never = Time(math.MaxInt64)
+)
+
+// tick reads the time. What has passed since the last look, beyond the time
+// that the loop meant to sleep (negative: for ever), was its own delay.
+func (l *Loop) tick(slept Time) {
+	t := l.ep.k.now()
+	passed := t - l.now
+	l.now = t
+	if late := passed - slept - lateAfter; slept >= 0 && late > 0 {
+		passed -= late
+	}
+	l.clock += passed
+}
+
+// awake is tick for the end of a wait.
+func (l *Loop) awake(slept Time) {
+	l.tick(slept)
+	l.gap, l.looked = l.now-l.looked, l.now
+}
+
+// refresh is tick for calls from outside of Run, where no turn does it.
+func (l *Loop) refresh() {
+	if l.depth == 0 {
+		l.tick(0)
+	}
+}
+
+// lag returns how far the connections' clock is behind the time. The next loop,
+// to which a connection is carried, has a lag of its own.
+func (l *Loop) lag() Time { return l.ep.k.now() - l.clock }
+
+// expire calls what is due, as far as the turn's work goes.
+func (l *Loop) expire() {
+	for n := range expireMost {
+		i, at := l.timers.heap.min()
+		if l.timers.heap.len() == 0 || at > l.now || !l.goesOn(n) {
+			break
+		}
+		t := l.retire(i)
+		l.enter()
+		t.Handler.Expired(l, t)
+		l.leave()
+	}
+	for n := range expireMost {
+		i, at := l.deadlines.min()
+		if l.deadlines.len() == 0 || at > l.clock || !l.goesOn(n) {
+			break
+		}
+		l.deadlines.remove(i)
+		if c := l.conns.slots[i].val; c != nil {
+			l.enter()
+			c.overdue()
+			l.leave()
+		}
+	}
+}
+
+// nextDeadline returns the earliest moment at which expire has work.
+func (l *Loop) nextDeadline() (at Time, ok bool) {
+	if l.timers.heap.len() > 0 {
+		_, at = l.timers.heap.min()
+		ok = true
+	}
+	if l.deadlines.len() > 0 {
+		_, d := l.deadlines.min()
+		if d = d.Add((l.now - l.clock).Sub(0)); !ok || d < at {
+			at, ok = d, true
+		}
+	}
+	return at, ok
+}
+
+// HoldIdle stops the count of Options.IdleTimeout, or begins it anew. A handler
+// holds it while it owes the peer a reply: who waits for that is not idle.
+func (c *Conn) HoldIdle(on bool) {
+	switch held := c.flags&flagOwed != 0; {
+	case on == held:
+	case on:
+		c.flags |= flagOwed
+	default:
+		c.flags &^= flagOwed
+		c.lastIn = c.loop.clock
+	}
+}
+
+// watchDeadline brings the moment at which overdue looks at c forward to the
+// earliest that applies.
+func (c *Conn) watchDeadline() {
+	at, ok := c.moment()
+	if !ok {
+		return
+	}
+	if old, has := c.loop.deadlines.when(c.slot); !has || at < old {
+		c.loop.deadlines.set(c.slot, at)
+	}
+}
+
+// moment returns when to look at the connection next: at its deadline, or
+// before that to see what becomes of its output.
+func (c *Conn) moment() (at Time, ok bool) {
+	if at, ok = c.deadline(); !ok {
+		return 0, false
+	}
+	l := c.loop
+	if d := c.opts.StallTimeout; d > 0 && c.out.bytes > 0 {
+		at = min(at, l.clock.Add(d/looks))
+	}
+	if d := c.opts.IdleTimeout; d > 0 && c.flags&flagOnWay != 0 {
+		at = min(at, l.clock.Add(d/looks))
+	}
+	return at, true
+}
+
+// deadline returns when the connection will be overdue, as things stand.
+func (c *Conn) deadline() (at Time, ok bool) {
+	switch d := c.opts.IdleTimeout; {
+	case c.state == stateLingering:
+		return c.until, true
+	case c.state == stateFlushing:
+		at, ok = c.until, c.until < never
+	case d > 0 && c.mayRead():
+		at, ok = max(c.lastIn, c.lastOut).Add(d), true
+	}
+	if d := c.opts.StallTimeout; d > 0 && c.out.bytes > 0 {
+		if s := c.lastOut.Add(d); !ok || s < at {
+			at, ok = s, true
+		}
+	}
+	return at, ok
+}
+
+// overdue is called when the moment to look at the connection has come: it
+// ends it if the deadline has, and the kernel knows of no excuse.
+func (c *Conn) overdue() {
+	c.lookAtOutput()
+	at, ok := c.deadline()
+	if !ok {
+		return
+	}
+	if at <= c.loop.clock && !c.excused() {
+		c.expired()
+		return
+	}
+	if at, ok := c.moment(); ok {
+		c.loop.deadlines.set(c.slot, at)
+	}
+}
+
+// lookAtOutput counts output that has left the kernel since the last look as
+// progress. Of the first look at some output it is not known whether it has.
+// It counts if there is more of it: who reads a long reply is not idle.
+func (c *Conn) lookAtOutput() {
+	if c.state == stateLingering || c.acked == uint32(c.bytesOut) && c.flags&flagOnWay == 0 {
+		return // all that was sent is through
+	}
+	c.loop.work.left -= callWork
+	left := c.loop.ep.k.unsent(int(c.fd))
+	acked := uint32(c.bytesOut) - uint32(left)
+	if acked != c.acked && (left > 0 || c.flags&flagOnWay != 0) {
+		c.lastOut = c.loop.clock
+	}
+	c.acked = acked
+	c.flags &^= flagOnWay
+	if left > 0 {
+		c.flags |= flagOnWay
+	}
+}
+
+// excused asks the kernel whether the peer was in time and the loop is late, or
+// the peer is not the one to move. If so, it gives the connection more time.
+func (c *Conn) excused() bool {
+	l := c.loop
+	switch {
+	case c.state == stateLingering:
+		// Input that nobody has read would turn the end into a reset. Once: a
+		// peer can go on sending for ever.
+		if c.flags&flagLate != 0 || !c.pending(unix.POLLIN|unix.POLLRDHUP) {
+			return false
+		}
+		c.flags |= flagLate
+		c.until = l.clock.Add(lingerTime)
+	case c.state == stateFlushing && c.until <= l.clock:
+		if c.lastOut < l.clock && !c.pending(unix.POLLOUT) {
+			return false
+		}
+		c.until = l.clock + max(l.gap, 1) // for which the loop had not seen the room
+	case c.stalled():
+		if !c.pending(unix.POLLOUT) {
+			return false
+		}
+		c.lastOut = l.clock
+	default:
+		// After the peer's FIN it would be reported for ever.
+		input := int16(unix.POLLIN | unix.POLLRDHUP)
+		if c.flags&flagEOF != 0 || !c.kind.reads() {
+			input = 0
+		}
+		if c.flags&flagOwed == 0 && c.out.bytes == 0 && !c.pending(input) {
+			return false
+		}
+		c.lastIn = l.clock
+	}
+	return true
+}
+
+// pending reports whether the kernel has one of events (or an error or hang-up)
+// to tell of c, or has told the ring.
+func (c *Conn) pending(events int16) bool {
+	if u := c.loop.ring; u != nil && events&unix.POLLIN != 0 && u.serves(c) && (u.r.Overflowed() || u.came(c)) {
+		return true
+	}
+	c.loop.work.left -= callWork
+	return c.loop.ep.k.poll(c.fd, events) != 0
+}
+
+// expired ends a connection whose deadline has come.
+func (c *Conn) expired() {
+	switch {
+	case c.state == stateLingering:
+		c.fail(c.reason)
+	case c.state == stateFlushing:
+		c.flags |= flagReset
+		c.fail(c.flushError())
+	case c.stalled():
+		c.flags |= flagReset
+		c.fail(ErrStalled)
+	default:
+		c.fail(ErrIdle)
+	}
+}
+
+// stalled reports whether output has waited for Options.StallTimeout.
+func (c *Conn) stalled() bool {
+	d := c.opts.StallTimeout
+	return d > 0 && c.out.bytes > 0 && c.lastOut.Add(d) <= c.loop.clock
+}

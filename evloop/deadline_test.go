@@ -1,0 +1,344 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package evloop
+
+import (
+	"io"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Nobody pays for a loop that is late. The cases move the loop's clock instead
+// of sleeping: what is left to see is that the kernel was asked.
+var lateCases = []conformanceCase{
+	{"who has written in time is not idle, however many they are", lateInput},
+	{"who has left in time is not idle", lateFIN},
+	{"who has made room in time is not stalled", lateRoom},
+	{"who has made room in time is flushed", lateFlush},
+	{"what a lingering peer has sent is no reason for a reset", lateLinger},
+	{"a peer that takes little at a time is not stalled", slowReader},
+	{"who takes or gets output is not idle", outputIsNoIdleness},
+	{"who waits for a reply is not idle", owedIsNoIdleness},
+	{"a long turn ages nobody", longTurn},
+	{"what comes before Run ages nobody", slowStart},
+	{"new options do not begin a timeout anew", optionsKeepMarks},
+	{"a turn serves a bounded number of timers, and the loop does not sleep on the rest", expireBounded},
+}
+
+// later moves the loop's clock, as if it had slept for so long.
+func (r *rig) later(d time.Duration) { r.l.clock += Time(d) }
+
+func lateInput(r *rig) {
+	const n = 40
+	r.l.ep.most = 2 // as many events in one wait as behind a full array
+	o := &Options{IdleTimeout: time.Second}
+	var conns []*Conn
+	var peers []*peer
+	for i := range n {
+		open := r.tcp
+		if i%2 == 0 {
+			open = r.unix
+		}
+		c, p := open()
+		c.SetOptions(o)
+		conns, peers = append(conns, c), append(peers, p)
+	}
+	r.turn()
+	for i, p := range peers {
+		p.write("in time")
+		arrives(r.T, conns[i].FD(), unix.POLLIN)
+	}
+	r.later(time.Minute)
+	r.spin("all input", func() bool {
+		for _, c := range conns {
+			if h := r.of(c); h.closed {
+				r.Fatalf("Closed(%v)", h.err)
+			} else if len(h.got) == 0 {
+				return false
+			}
+		}
+		return true
+	})
+	r.later(time.Minute)
+	for _, c := range conns {
+		r.ends(c, ErrIdle)
+	}
+}
+
+func lateFIN(r *rig) {
+	r.l.ep.most = 2
+	var conns []*Conn
+	for range 20 {
+		c, p := r.tcp()
+		c.SetOptions(&Options{IdleTimeout: time.Second})
+		p.shut()
+		arrives(r.T, c.FD(), unix.POLLRDHUP)
+		conns = append(conns, c)
+	}
+	r.later(time.Minute)
+	for _, c := range conns {
+		r.until("EOF", func() bool { return r.of(c).eof || r.of(c).closed })
+		if h := r.of(c); !h.eof || h.closed {
+			r.Errorf("EOF %t, Closed(%v)", h.eof, h.err)
+		}
+	}
+	r.later(time.Minute)
+	for _, c := range conns {
+		r.ends(c, ErrIdle)
+	}
+}
+
+// stuckUnix returns a stuck connection and what its peer has to read.
+func stuckUnix(r *rig, o *Options) (*Conn, *peer, int) {
+	c, p := r.unix()
+	n := len(r.stick(c))
+	c.SetOptions(o)
+	return c, p, n
+}
+
+func lateRoom(r *rig) {
+	c, p, n := stuckUnix(r, &Options{StallTimeout: time.Second})
+	r.l.ep.most = 2
+	for n > 0 {
+		got := len(p.read())
+		if n -= got; got > 0 {
+			r.later(time.Minute)
+		}
+		r.turn()
+		if r.of(c).closed {
+			r.Fatalf("Closed(%v) with %d bytes to read", r.of(c).err, n)
+		}
+	}
+	r.stick(c)
+	r.later(time.Minute)
+	r.turn() // asks whether the last of it is on its way
+	r.later(time.Minute)
+	r.ends(c, ErrStalled)
+}
+
+func lateFlush(r *rig) {
+	c, p, n := stuckUnix(r, nil)
+	r.do(func() { c.CloseAfterFlush(time.Second, nil) })
+	got := len(p.read())
+	r.later(time.Minute)
+	r.spin("the rest", func() bool { got += len(p.read()); return got == n || r.of(c).closed })
+	if got != n {
+		r.Errorf("Closed(%v) after %d of %d bytes", r.of(c).err, got, n)
+	}
+}
+
+func lateLinger(r *rig) {
+	c, p := r.tcp()
+	r.do(func() { c.Write([]byte("reply")); c.CloseAfterFlush(time.Hour, nil) })
+	r.until("FIN", func() bool { return c.state == stateLingering })
+	p.write("one more question")
+	arrives(r.T, c.FD(), unix.POLLIN)
+	if r.l.ring == nil {
+		r.l.ep.k.epollDel(int(c.fd)) // this event is behind 256 others
+	}
+	r.later(lingerTime)
+	r.l.expire()
+	if r.l.ring == nil {
+		r.l.ep.k.epollAdd(int(c.fd), interest(c), newToken(kindConn, c.slot, c.gen))
+	}
+	r.turn()
+	r.later(lingerTime)
+	r.ends(c, nil)
+	if got, err := p.receive(); string(got) != "reply" {
+		r.Errorf("the peer got %q, %v", got, err)
+	}
+	if got, err := p.receive(); err != io.EOF {
+		r.Errorf("after the reply the peer got %q, %v, want EOF", got, err)
+	}
+}
+
+// A Unix socket has room again, by its own account, when three quarters of its
+// buffer are free. Who takes a message of sixty every half of the timeout is
+// slow, and not stuck.
+func slowReader(r *rig) {
+	c, p := r.unix()
+	o := &Options{StallTimeout: time.Second, IdleTimeout: time.Second}
+	c.SetOptions(o)
+	r.spin("a full socket", func() bool {
+		r.do(func() { c.Write(make([]byte, 8<<10)) })
+		return c.Queued() > 0
+	})
+	for range 10 {
+		if n, err := unix.Read(p.fd, make([]byte, 512)); n == 0 || err != nil {
+			r.Fatal(n, err)
+		}
+		for range looks { // it takes its turns in between
+			r.later(o.StallTimeout / looks / 2)
+			r.turn()
+		}
+		if n, err := unix.Read(p.fd, make([]byte, 8<<10)); n == 0 || err != nil {
+			r.Fatal(n, err)
+		}
+	}
+	if h := r.of(c); h.closed {
+		r.Fatalf("Closed(%v) although it took something all the time", h.err)
+	}
+	r.later(o.StallTimeout)
+	r.turn()
+	r.later(o.StallTimeout)
+	r.ends(c, ErrStalled)
+}
+
+func outputIsNoIdleness(r *rig) {
+	c, p := r.unix()
+	c.SetOptions(&Options{IdleTimeout: time.Second})
+	for range 5 { // a listener
+		r.later(600 * time.Millisecond)
+		r.do(func() { c.Write([]byte("tick")) })
+		r.gets(p, []byte("tick"))
+	}
+	for range 6 {
+		r.do(func() { c.Write(make([]byte, 500)) })
+	}
+	for range 6 { // a slow reader of what the kernel has taken
+		r.later(600 * time.Millisecond)
+		r.turn()
+		if n, err := unix.Read(p.fd, make([]byte, 500)); n == 0 || err != nil {
+			r.Fatal(n, err)
+		}
+	}
+	if h := r.of(c); h.closed {
+		r.Errorf("Closed(%v)", h.err)
+	}
+	r.later(time.Second)
+	r.turn()
+	r.later(time.Second)
+	r.ends(c, ErrIdle)
+}
+
+func owedIsNoIdleness(r *rig) {
+	c, _ := r.tcp()
+	c.SetOptions(&Options{IdleTimeout: time.Second})
+	r.do(func() { c.HoldIdle(true) })
+	for range 3 {
+		r.later(time.Hour)
+		r.turn()
+	}
+	if h := r.of(c); h.closed {
+		r.Fatalf("Closed(%v) while a reply was owed", h.err)
+	}
+	r.do(func() { c.HoldIdle(false) })
+	r.later(900 * time.Millisecond)
+	r.turn()
+	if h := r.of(c); h.closed {
+		r.Fatalf("Closed(%v) as soon as the reply was not owed any more", h.err)
+	}
+	r.later(time.Second)
+	r.ends(c, ErrIdle)
+}
+
+// A handler that takes long, such as for a write to a card, leaves marks that
+// are as old as its turn.
+func longTurn(r *rig) {
+	const stall = 60 * time.Millisecond
+	c, _ := r.tcp()
+	c.SetOptions(&Options{IdleTimeout: stall / 2})
+	r.do(func() { time.Sleep(stall) })
+	for range 3 {
+		r.turn()
+	}
+	if h := r.of(c); h.closed {
+		r.Fatalf("Closed(%v) for a turn of %v", h.err, stall)
+	}
+	r.ends(c, ErrIdle)
+}
+
+func slowStart(r *rig) {
+	const start = 60 * time.Millisecond
+	r.use(Config{})
+	time.Sleep(start)
+	began := monotonic()
+	c, _ := r.tcp()
+	if now := r.l.Now(); now < began {
+		r.Errorf("Now, in Open, is %v before it", began.Sub(now))
+	}
+	c.SetOptions(&Options{IdleTimeout: start / 2})
+	time.Sleep(start)
+	r.turn()
+	if h := r.of(c); h.closed {
+		r.Fatalf("Closed(%v) before the loop ran", h.err)
+	}
+	r.ends(c, ErrIdle)
+}
+
+func optionsKeepMarks(r *rig) {
+	c, _ := r.tcp()
+	for range 3 {
+		c.SetOptions(&Options{IdleTimeout: time.Second})
+		r.later(400 * time.Millisecond)
+		r.turn()
+	}
+	if !r.of(c).closed {
+		r.Error("silent for 1.2 s at a timeout of 1 s, and not closed")
+	}
+}
+
+func expireBounded(r *rig) {
+	clk := &clock{t: r.T}
+	now := monotonic()
+	for i := range 3*expireMost + 1 {
+		r.l.Schedule(Timer{Deadline: now, Kind: i, Handler: clk})
+	}
+	for i := range 4 {
+		if err := r.l.turn(true); err != nil {
+			r.Fatal(err)
+		}
+		if got, want := len(clk.kinds), min((i+1)*expireMost, 3*expireMost+1); got != want {
+			r.Fatalf("after %d turns %d timers have expired, want %d", i+1, got, want)
+		}
+	}
+}
+
+// Silence goes on over any number of restarts.
+func TestRestoreKeepsDeadlines(t *testing.T) {
+	for _, b := range backends {
+		t.Run(b.name, func(t *testing.T) {
+			if b.name == "io_uring" {
+				skipWithoutRing(t)
+			}
+			o := &Options{IdleTimeout: time.Second}
+			l, err := b.open(Config{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			h := newProbe(t)
+			ours, _ := socketPair(t, unix.SOCK_STREAM)
+			c, err := l.Add(ours, h, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.SetOptions(o)
+			turn(t, l)
+			for range 3 {
+				l.clock += Time(400 * time.Millisecond)
+				turn(t, l)
+				if h.of(c).closed {
+					break
+				}
+				fd, saved, err := c.Detach()
+				if err != nil {
+					t.Fatal(err)
+				}
+				l.Close()
+				if l, err = b.open(Config{}); err != nil {
+					t.Fatal(err)
+				}
+				l.clock += Time(time.Hour) // another loop, another clock
+				if c, err = l.Restore(fd, h, nil, o, saved); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if h := h.of(c); !h.closed || h.err != ErrIdle {
+				t.Errorf("silent for 1.2 s at a timeout of 1 s: closed %t (%v)", h.closed, h.err)
+			}
+			l.Close()
+		})
+	}
+}

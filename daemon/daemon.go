@@ -4,6 +4,7 @@ package daemon
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -50,7 +51,7 @@ type Env struct {
 
 // ErrNoSockets says that a unit started the process without any socket. There
 // is nothing to serve, and a restart would change nothing: bad configuration.
-var ErrNoSockets = errors.New("started by a unit without sockets: enable penstock.target and " + hint)
+var ErrNoSockets = errors.New("started by a unit without a listening stream socket")
 
 // backends are the event loop's names for what the file says.
 var backends = map[config.Backend]evloop.Backend{
@@ -94,7 +95,10 @@ type Daemon struct {
 // caller reports the error; ErrNoSockets is one of configuration.
 func New(cfg *config.Config, env Env) (_ *Daemon, err error) {
 	if env.Managed && len(env.Inherited.Sockets) == 0 {
-		(&journal{log: env.Log}).rejected(env.Inherited.Rejected)
+		if len(env.Inherited.Rejected) == 0 {
+			return nil, fmt.Errorf("%w: enable penstock.target and run penstock apply", ErrNoSockets)
+		}
+		(&journal{log: env.Log}).rejected(env.Inherited.Rejected) // why none of them will do
 		return nil, ErrNoSockets
 	}
 	cfg = env.relevant(cfg)

@@ -151,7 +151,7 @@ func (j *journal) needsRestart(name, key string) {
 
 func (j *journal) listenerMissing(name, address string) {
 	j.log.Error("listener missing", messageID(idNoListener), slog.String(keyService, name),
-		slog.String(keyListener, address), slog.String(keyHint, hint))
+		slog.String(keyKey, "service."+name+".listen"), slog.String(keyListener, address), slog.String(keyHint, hintMissing))
 }
 
 func (j *journal) listenerFailed(name, address string, err error) {
@@ -161,12 +161,12 @@ func (j *journal) listenerFailed(name, address string, err error) {
 
 func (j *journal) unlistedSocket(name, address string) {
 	j.log.Warn("socket served that the configuration does not list", messageID(idStraySocket),
-		slog.String(keyService, name), slog.String(keyListener, address), slog.String(keyHint, hint))
+		slog.String(keyService, name), slog.String(keyListener, address), slog.String(keyHint, hintUnlisted))
 }
 
 func (j *journal) extraSocket(name, address string) {
 	j.log.Warn("socket of no service closed", messageID(idStraySocket),
-		slog.String("name", name), slog.String(keyListener, address), slog.String(keyHint, hint))
+		slog.String("name", name), slog.String(keyListener, address), slog.String(keyHint, hintExtra(name)))
 }
 
 func (j *journal) rejected(descriptors []systemd.Rejected) {

@@ -93,8 +93,24 @@ func sameAddress(a config.Address, bound string) bool {
 	return a == b
 }
 
-// hint says what the administrator of a degraded service has to do.
-const hint = "run penstock apply"
+// What the administrator can do about a socket that is missing, or that is
+// there and not listed. The daemon cannot see why: the file may have been edited
+// without an apply, and then apply is the cure; it may as well be a port that
+// somebody else has, an interface that is missing or a drop-in, and then apply
+// says so.
+const (
+	hintMissing  = "run penstock apply, which opens it or says why not"
+	hintUnlisted = "if the file was edited: penstock apply"
+)
+
+// hintExtra is for a socket of no service. A unit that somebody wrote without
+// FileDescriptorName= passes its own name.
+func hintExtra(name string) string {
+	if strings.HasSuffix(name, ".socket") && !strings.HasPrefix(name, "penstock-") {
+		return "set FileDescriptorName= in " + name + " to the name of a service"
+	}
+	return "if its service was removed from the file: penstock apply"
+}
 
 // relevant reduces the built-in example to the sockets that came: who
 // activates it for one service at an address of his own has not asked for the

@@ -101,3 +101,16 @@ func TestDiff(t *testing.T) {
 		})
 	}
 }
+
+// TestHintOfAStraySocket: a hint says what will help.
+func TestHintOfAStraySocket(t *testing.T) {
+	for name, want := range map[string]string{
+		"removed":              "if its service was removed from the file: penstock apply",
+		"penstock-mine.socket": "if its service was removed from the file: penstock apply",
+		"web.socket":           "set FileDescriptorName= in web.socket to the name of a service",
+	} {
+		if got := hintExtra(name); got != want {
+			t.Errorf("hintExtra(%q) = %q, want %q", name, got, want)
+		}
+	}
+}

@@ -62,7 +62,7 @@ func (d *Daemon) degraded() (names []string) {
 // remedy says what to do about a degraded service.
 func (d *Daemon) remedy() string {
 	if d.env.Managed {
-		return hint
+		return hintMissing
 	}
 	return "restart it"
 }

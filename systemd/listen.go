@@ -223,6 +223,9 @@ func classify(fd int, name string) (Socket, string) {
 	case typ != unix.SOCK_STREAM && typ != unix.SOCK_SEQPACKET:
 		return Socket{}, "socket of type " + strconv.Itoa(typ)
 	case !listening:
+		if _, err := unix.Getpeername(fd); err == nil {
+			return Socket{}, "connection: the socket unit must say Accept=no"
+		}
 		return Socket{}, "socket that does not listen"
 	}
 	sa, err := unix.Getsockname(fd)

@@ -84,6 +84,15 @@ func memfd(t *testing.T) int {
 	return fd
 }
 
+func connection(t *testing.T) int {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(pair[1]) })
+	return pair[0]
+}
+
 func hole(*testing.T) int { return -1 }
 
 var loopback = [4]byte{127, 0, 0, 1}
@@ -114,6 +123,7 @@ func TestInheritClassifies(t *testing.T) {
 		{"Unix seqpacket", bound(unix.AF_UNIX, unix.SOCK_SEQPACKET, &unix.SockaddrUnix{Name: path + "2"}, true), path + "2", ""},
 		{"datagram", bound(unix.AF_INET, unix.SOCK_DGRAM, &unix.SockaddrInet4{Addr: loopback}, false), "", "datagram socket"},
 		{"bound, not listening", bound(unix.AF_INET, unix.SOCK_STREAM, &unix.SockaddrInet4{Addr: loopback}, false), "", "socket that does not listen"},
+		{"a connection, as with Accept=yes", connection, "", "connection: the socket unit must say Accept=no"},
 		{"netlink", bound(unix.AF_NETLINK, unix.SOCK_RAW, nil, false), "", "socket of address family 16"},
 		{"FIFO", pipeEnd, "", "FIFO"},
 		{"memfd", memfd, "", "regular file"},

@@ -81,8 +81,8 @@ func (a *Applier) Run(cfg *config.Config) error {
 			fmt.Fprintf(a.Left, "%s: %s, left open as it was\n", name, p.left[name])
 		}
 	}
-	faulty, err := a.settle(p.restart, want)
-	return errors.Join(err, a.remember(before, now, slices.AppendSeq(faulty, maps.Keys(p.left))))
+	unopened, err := a.settle(p.restart, want)
+	return errors.Join(err, a.remember(before, now, slices.AppendSeq(unopened, maps.Keys(p.left))))
 }
 
 func (a *Applier) say(format string, args ...any) { fmt.Fprintf(a.Out, format+"\n", args...) }
@@ -133,11 +133,14 @@ func (a *Applier) want(cfg *config.Config, now []unit.File) (want wanted, masked
 	want = wanted{}
 	for _, s := range cfg.Services {
 		name := unit.SocketName(s.Name)
-		if overrides(name) == unit.Masked {
+		switch overrides(name) {
+		case unit.Masked:
 			masked = append(masked, name)
-			continue
+		case unit.Own:
+			want[name] = wish{} // where it listens is his to say
+		default:
+			want[name] = wish{written[name], s.Listen}
 		}
-		want[name] = written[name] // "" when it is his own
 	}
 	return want, masked, nil
 }
@@ -151,7 +154,7 @@ func (a *Applier) observe(want wanted) (h host, err error) {
 	if err != nil {
 		return h, err
 	}
-	h.keep = a.Keep
+	h.keep, h.interfaces = a.Keep, a.interfaces()
 	h.units = make(map[string]systemctl.Unit, len(units))
 	for _, u := range units {
 		h.units[u.ID] = u
@@ -166,6 +169,22 @@ func (a *Applier) observe(want wanted) (h host, err error) {
 		h.service, err = a.holder(h.units[unit.Service].MainPID)
 	}
 	return h, err
+}
+
+// interfaces returns the numbers of the network interfaces by name; nil: there
+// is no telling.
+func (a *Applier) interfaces() map[string]string {
+	entries, err := os.ReadDir(filepath.Join(a.Root, "sys/class/net"))
+	if err != nil {
+		return nil
+	}
+	numbers := make(map[string]string, len(entries))
+	for _, e := range entries {
+		// One that goes away meanwhile has no number, and need not have.
+		n, _ := os.ReadFile(filepath.Join(a.Root, "sys/class/net", e.Name(), "ifindex"))
+		numbers[e.Name()] = strings.TrimSpace(string(n))
+	}
+	return numbers
 }
 
 // holder is heldBy, and nil for a process that we may not look into or that
@@ -213,8 +232,8 @@ func (a *Applier) refusal(err error) error {
 }
 
 // settle restarts the units in one call and looks whether all is well then;
-// if not, it tries what is not once more, and returns what is left.
-func (a *Applier) settle(restart []string, want wanted) (faulty []string, err error) {
+// if not, it tries what is not once more, and returns what was not opened.
+func (a *Applier) settle(restart []string, want wanted) (unopened []string, err error) {
 	began := time.Now()
 	for attempt := 1; ; attempt++ {
 		var restartErr error
@@ -226,19 +245,20 @@ func (a *Applier) settle(restart []string, want wanted) (faulty []string, err er
 		if err != nil {
 			return restart, errors.Join(restartErr, err)
 		}
-		faults, faulty, curable := h.faults(want, restart)
+		faults, unopened, curable := h.faults(want, restart)
 		if len(faults) == 0 {
 			// Whatever went wrong with one of the jobs, the look decides.
 			a.report(h, want)
 			return nil, nil
 		}
 		if len(curable) == 0 || attempt == attempts {
-			for i, name := range faulty {
+			for i, fault := range faults {
+				name, _, _ := strings.Cut(fault, ":")
 				if slices.Contains(curable, name) {
 					faults[i] += because(h.units[name], began)
 				}
 			}
-			return faulty, errors.Join(errors.New(strings.Join(faults, "\n")), restartErr)
+			return unopened, errors.Join(errors.New(strings.Join(faults, "\n")), restartErr)
 		}
 		if restart = curable; !slices.Contains(restart, unit.Service) {
 			restart = append(restart, unit.Service)

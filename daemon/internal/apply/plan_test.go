@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"penstock/daemon/internal/config"
 	"penstock/daemon/internal/systemctl"
 	"penstock/daemon/internal/unit"
 )
@@ -44,6 +45,15 @@ func with(h host, name string, change func(*systemctl.Unit)) host {
 	return h
 }
 
+// asGenerated are wishes for sockets that listen where the manager has them.
+func asGenerated(texts map[string]string) wanted {
+	want := wanted{}
+	for name, text := range texts {
+		want[name] = wish{text: text}
+	}
+	return want
+}
+
 func keeping(h host) host { h.keep = true; return h }
 
 func stopped(h host) host {
@@ -63,7 +73,7 @@ func TestDecide(t *testing.T) {
 		}
 		return files
 	}
-	both := wanted{socketA: "a", socketB: "b"}
+	both := asGenerated(map[string]string{socketA: "a", socketB: "b"})
 	tests := []struct {
 		name        string
 		before, now []unit.File
@@ -75,13 +85,13 @@ func TestDecide(t *testing.T) {
 		{"nothing, and the service does not run", generated, generated, both, stopped(well()), plan{}},
 		{
 			"a changed socket, with the service and without the other", generated, change(socketB, "b2"),
-			wanted{socketA: "a", socketB: "b2"},
+			asGenerated(map[string]string{socketA: "a", socketB: "b2"}),
 			well(),
 			plan{restart: []string{socketB, unit.Service}, reasons: map[string]string{socketB: "changed"}},
 		},
 		{
 			"a changed socket while the service does not run", generated, change(socketB, "b2"),
-			wanted{socketA: "a", socketB: "b2"},
+			asGenerated(map[string]string{socketA: "a", socketB: "b2"}),
 			stopped(well()),
 			plan{restart: []string{socketB, unit.Service}, reasons: map[string]string{socketB: "changed"}},
 		},
@@ -141,13 +151,13 @@ func TestDecide(t *testing.T) {
 		},
 		{
 			"removed: stopped, and the service lets go of it", generated, generated[:1],
-			wanted{socketA: "a"},
+			asGenerated(map[string]string{socketA: "a"}),
 			with(well(), socketB, func(u *systemctl.Unit) { u.Load = "not-found" }),
 			plan{stop: []string{socketB}, restart: []string{unit.Service}, reasons: map[string]string{socketB: "removed"}},
 		},
 		{
 			"removed while the service does not run", generated, generated[:1],
-			wanted{socketA: "a"},
+			asGenerated(map[string]string{socketA: "a"}),
 			stopped(with(well(), socketB, func(u *systemctl.Unit) { u.Load = "not-found" })),
 			plan{stop: []string{socketB}, reasons: map[string]string{socketB: "removed"}},
 		},
@@ -169,7 +179,7 @@ func TestDecide(t *testing.T) {
 		},
 		{
 			"masked while the service ran: it still listens", generated, generated[:1],
-			wanted{socketA: "a"},
+			asGenerated(map[string]string{socketA: "a"}),
 			func() host {
 				h := with(well(), socketB, func(u *systemctl.Unit) { u.Load, u.Active = "masked", "inactive" })
 				h.manager = map[uint64]bool{inodeA: true}
@@ -184,37 +194,37 @@ func TestDecide(t *testing.T) {
 		{
 			"what a daemon-reload alone puts in force, such as another description",
 			change(socketA, "# old\n[Unit]\nDescription=x\n\n[Socket]\nBacklog=1\n"), change(socketA, "[Unit]\n[Socket]\nBacklog=1\n"),
-			wanted{socketA: "[Unit]\n[Socket]\nBacklog=1\n", socketB: "b"},
+			asGenerated(map[string]string{socketA: "[Unit]\n[Socket]\nBacklog=1\n", socketB: "b"}),
 			well(),
 			plan{reload: true},
 		},
 		{
 			"the administrator's own unit in place of the generated one", generated, generated[:1],
-			wanted{socketA: "a", socketB: ""},
+			asGenerated(map[string]string{socketA: "a", socketB: ""}),
 			well(),
 			plan{restart: []string{socketB, unit.Service}, reasons: map[string]string{socketB: "replaced by the administrator's"}},
 		},
 		{
 			"his own unit, as it was before", generated[:1], generated[:1],
-			wanted{socketA: "a", socketB: ""},
+			asGenerated(map[string]string{socketA: "a", socketB: ""}),
 			well(),
 			plan{reload: true, restart: nil},
 		},
 		{
 			"keep: a changed socket that is served", generated, change(socketB, "b2"),
-			wanted{socketA: "a", socketB: "b2"},
+			asGenerated(map[string]string{socketA: "a", socketB: "b2"}),
 			keeping(well()),
 			plan{reload: true, left: map[string]string{socketB: "changed"}},
 		},
 		{
 			"keep: a changed socket that waits for the service to start", generated, change(socketB, "b2"),
-			wanted{socketA: "a", socketB: "b2"},
+			asGenerated(map[string]string{socketA: "a", socketB: "b2"}),
 			keeping(stopped(well())),
 			plan{left: map[string]string{socketB: "changed"}},
 		},
 		{
 			"keep: a moved socket, deaf since the daemon-reload", generated, change(socketB, "b2"),
-			wanted{socketA: "a", socketB: "b2"},
+			asGenerated(map[string]string{socketA: "a", socketB: "b2"}),
 			keeping(with(well(), socketB, func(u *systemctl.Unit) { u.Listen = []string{"127.0.0.1:7009"} })),
 			plan{restart: []string{socketB, unit.Service}, reasons: map[string]string{socketB: "changed"}},
 		},
@@ -230,7 +240,7 @@ func TestDecide(t *testing.T) {
 		},
 		{
 			"the target is stopped: nothing is started", generated[:1], change(socketA, "a2"),
-			wanted{socketA: "a2", socketB: "b"},
+			asGenerated(map[string]string{socketA: "a2", socketB: "b"}),
 			func() host {
 				h := with(stopped(well()), unit.Target, func(u *systemctl.Unit) { u.Active = "inactive" })
 				h = with(h, socketA, func(u *systemctl.Unit) { u.Active = "inactive" })
@@ -266,8 +276,79 @@ func keepDropIn(files, all []unit.File) []unit.File {
 	return append(slices.Clone(files), all[len(all)-1])
 }
 
+// TestAddressesOfTheFile holds what the file lists against what the manager
+// has made of it.
+func TestAddressesOfTheFile(t *testing.T) {
+	const (
+		linkLocal = "[fe80::1]:7001%eth9"
+		noZone    = "[fe80::1]:7001"
+	)
+	listed := func(addresses ...string) wish {
+		w := wish{text: "b"}
+		for _, text := range addresses {
+			a, err := config.ParseAddress(text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.listen = append(w.listen, a)
+		}
+		return w
+	}
+	has := func(addresses ...string) host {
+		h := with(well(), socketB, func(u *systemctl.Unit) { u.Listen = addresses })
+		h.interfaces = map[string]string{"eth0": "2"}
+		return h
+	}
+	inactive := func(h host) host {
+		return with(h, socketB, func(u *systemctl.Unit) { u.Load, u.Active = "bad-setting", "inactive" })
+	}
+	listening := func(h host, address string) host { h.listeners[address] = []uint64{inodeB}; return h }
+	tests := []struct {
+		name  string
+		host  host
+		wish  wish
+		fault string
+		cure  cure
+	}{
+		{"as listed", has(addressB), listed(addressB), "", futile},
+		{
+			"an interface that is missing, beside an address that is served", has(addressB), listed(addressB, linkLocal),
+			linkLocal + ": there is no network interface eth9; once there is: penstock apply", futile,
+		},
+		{
+			"an interface that is missing, and nothing else", inactive(has()), listed(linkLocal),
+			linkLocal + ": there is no network interface eth9; once there is: penstock apply", harmful,
+		},
+		{
+			"an interface that is missing, and a restart is due all the same",
+			with(has(addressB), socketB, func(u *systemctl.Unit) { u.Active = "inactive" }), listed(addressB, linkLocal),
+			"not active", helps,
+		},
+		{
+			"taken out by a drop-in", has("127.0.0.1:7009"), listed(addressB),
+			"does not listen on 127.0.0.1:7009", helps,
+		},
+		{
+			"taken out by a drop-in that is in force", listening(has("127.0.0.1:7009"), "127.0.0.1:7009"), listed("127.0.0.1:7008"),
+			"127.0.0.1:7008 is not in the unit as systemd reads it, see: systemctl cat penstock-b.socket", futile,
+		},
+		{"added by a drop-in", has(addressB, "127.0.0.1:7009"), listed(addressB), "does not listen on 127.0.0.1:7009", helps},
+		{"an interface by number", listening(has("[fe80::1]:7001%eth0"), noZone), listed("[fe80::1]:7001%2"), "", futile},
+		{"a kernel without IPv6", listening(has("0.0.0.0:7001"), "0.0.0.0:7001"), listed("7001"), "", futile},
+		{"of the administrator's own unit the manager knows", has(addressB), wish{}, "", futile},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			fault, cure := tt.host.fault(socketB, tt.wish)
+			if fault != tt.fault || cure != tt.cure {
+				t.Errorf("fault() = %q, %v, want %q, %v", fault, cure, tt.fault, tt.cure)
+			}
+		})
+	}
+}
+
 func TestFaultsAfterARestart(t *testing.T) {
-	both := wanted{socketA: "a", socketB: "b"}
+	both := asGenerated(map[string]string{socketA: "a", socketB: "b"})
 	all := []string{socketA, socketB, unit.Service}
 	dead := with(well(), unit.Service, func(u *systemctl.Unit) {
 		u.Active, u.Sub, u.Result, u.Status, u.MainPID = "activating", "auto-restart", "exit-code", "no file", 0

@@ -19,6 +19,8 @@ func TestParseAddress(t *testing.T) {
 		{"empty interface", "[fe80::1]:7000%", ""},
 		{"interface that is none", "[fe80::1]:7000%a/b", ""},
 		{"interface of IPv4", "127.0.0.1:7000%lo", ""},
+		{"interface that the kernel ignores", "[::1]:7000%lo", "[::1]:7000"},
+		{"the old name of /run, as systemd binds it", "/var/run/x.sock", "/run/x.sock"},
 		{"path", "/run/penstock/x.sock", "/run/penstock/x.sock"},
 		{"path is cleaned", "//run/./y/../x.sock", "/run/x.sock"},
 		{"path with a blank inside", "/run/a b", "/run/a b"},

@@ -89,5 +89,8 @@ func overlap(name string, a Address, other string, o Address) error {
 	if a == o {
 		return fmt.Errorf("%s is opened twice, here and by %s", a, whose)
 	}
+	if a.Network == "unix" {
+		return fmt.Errorf("%s is the same file as %s of %s", a, o, whose)
+	}
 	return fmt.Errorf("%s cannot be opened beside %s of %s, one covers the other", a, o, whose)
 }

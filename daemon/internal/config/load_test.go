@@ -329,3 +329,18 @@ func TestBuiltinHandler(t *testing.T) {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 }
+
+// TestPathSpelledInTwoWays: one file by way of a link is one address.
+func TestPathSpelledInTwoWays(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Symlink(dir, filepath.Join(dir, "link")); err != nil {
+		t.Fatal(err)
+	}
+	a, b := filepath.Join(dir, "x.sock"), filepath.Join(dir, "link/x.sock")
+	const service = "[service.%s]\nkind = \"echo\"\nlisten = [%q]\n"
+	_, err := Parse("x.toml", fmt.Appendf(nil, service+service, "x", a, "y", b))
+	want := "x.toml:6: service.y.listen: " + b + " is the same file as " + a + " of service.x"
+	if err == nil || err.Error() != want {
+		t.Errorf("Parse() = %v, want %s", err, want)
+	}
+}

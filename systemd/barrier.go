@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"penstock/systemd/internal/datagram"
 )
 
 // Barrier waits until the service manager has read everything sent before, at
@@ -35,7 +37,7 @@ func (n *Notifier) Barrier(timeout time.Duration) error {
 	if err != nil {
 		return err
 	}
-	done, err := pollUntil(p[0], 0, deadline) // POLLHUP is reported unasked
+	done, err := datagram.Await(p[0], 0, deadline) // POLLHUP is reported unasked
 	if err != nil {
 		return fmt.Errorf("systemd: barrier: %w", err)
 	}
@@ -54,33 +56,12 @@ func (n *Notifier) sendBarrier(fd int, deadline time.Time) error {
 		if !isFull(err) {
 			return err
 		}
-		ok, err := pollUntil(n.fd, unix.POLLOUT, deadline)
+		ok, err := datagram.Await(n.fd, unix.POLLOUT, deadline)
 		if err != nil {
 			return fmt.Errorf("systemd: barrier: %w", err)
 		}
 		if !ok {
 			return fmt.Errorf("systemd: barrier: %w", os.ErrDeadlineExceeded)
-		}
-	}
-}
-
-// pollUntil waits for events or a hang-up on fd and reports whether they came
-// before the deadline.
-func pollUntil(fd int, events int16, deadline time.Time) (bool, error) {
-	fds := []unix.PollFd{{Fd: int32(fd), Events: events}}
-	for {
-		left := max(time.Until(deadline), 0)
-		// Rounded up: a poll of 0 ms in the last millisecond would spin.
-		ms := int((left + time.Millisecond - 1) / time.Millisecond)
-		n, err := unix.Poll(fds, ms)
-		if err == unix.EINTR {
-			continue
-		}
-		if err != nil {
-			return false, os.NewSyscallError("poll", err)
-		}
-		if n > 0 || left == 0 {
-			return n > 0, nil
 		}
 	}
 }

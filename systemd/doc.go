@@ -10,18 +10,15 @@
 //	notify.go   readiness, status     NOTIFY_SOCKET  sd_notify(3), systemd.service(5)
 //	barrier.go  "has it been read?"                  sd_notify_barrier(3)
 //	watchdog.go how often to ping     WATCHDOG_USEC  sd_watchdog_enabled(3)
-//	journal.go  where the log goes    JOURNAL_STREAM systemd.exec(5), sd-daemon(3)
-//	handler.go, encoder.go, native.go                systemd.journal-fields(7),
-//	            records and fields                   https://systemd.io/JOURNAL_NATIVE_PROTOCOL/
-//	sink.go, transport.go
-//	            a queue that never blocks            systemd-journald.service(8)
+//
+// The log of a service is in package journal below this one.
 //
 // A daemon begins with
 //
 //	inherited, err := systemd.Inherit()       // first statement of main
 //	notifier, err := systemd.NewNotifier()    // nil without a supervisor
 //	every, err := systemd.WatchdogInterval()  // 0 without a watchdog
-//	handler, sink := systemd.NewHandler(systemd.Options{Identifier: "penstock"})
+//	handler, sink := journal.NewHandler(journal.Options{Identifier: "penstock"})
 //
 // Each of the first three unsets the variables that it has read, so that no
 // child of the process takes them for its own. They must run before other
@@ -30,14 +27,13 @@
 // Nothing here waits for systemd: descriptors are non-blocking, queues are
 // bounded, and what is dropped is counted. The exceptions are few and bounded
 // by a second or by an argument: [Notifier.Ready] and its kin while PID 1 does
-// not read, [Notifier.Barrier], [Sink.Close]. The package never logs.
+// not read, and [Notifier.Barrier]. The package never logs.
 //
 // # What is used of go-systemd
 //
-// The names of the notifications and MONOTONIC_USEC (package daemon), and the
-// comparison of JOURNAL_STREAM with standard error (package journal). Both
-// import net; measured in a small static binary on amd64, they add 100 KB and
-// no resident memory to speak of. The rest of these packages is not used:
+// The names of the notifications and MONOTONIC_USEC (package daemon). It imports
+// net; with package journal, measured in a small static binary on amd64, that
+// adds 100 KB and no resident memory to speak of. The rest is not used:
 //
 //   - activation adds 1.15 MB (crypto/tls), wraps descriptors in files whose
 //     finalizers close them, drops what it cannot wrap without a word, takes
@@ -46,6 +42,4 @@
 //     descriptors, so that there is no barrier.
 //   - daemon.SdWatchdogEnabled reads microseconds into an int, which ends at 35
 //     minutes on a 32-bit Raspberry Pi.
-//   - journal.Send spins while journald does not read, needs /dev/shm for large
-//     records, and lets a newline in a field's name forge another field.
 package systemd

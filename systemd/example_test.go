@@ -4,7 +4,6 @@ package systemd_test
 
 import (
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
@@ -67,43 +66,6 @@ func ExampleNotifier() {
 	// "READY=1\nSTATUS=2 services" <nil>
 	// "STATUS=2 services, 3 connections" <nil>
 	// "STOPPING=1" <nil>
-}
-
-// What journalctl shows of a record, and what it can search for.
-func ExampleNewHandler() {
-	dir, err := os.MkdirTemp("", "example")
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	defer os.RemoveAll(dir)
-	journal, err := sdtest.ListenJournal(filepath.Join(dir, "socket"))
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	defer journal.Close()
-
-	handler, sink := systemd.NewHandler(systemd.Options{Identifier: "penstock", SocketPath: journal.Path})
-	defer sink.Close(time.Second)
-	log := slog.New(handler)
-	log.Warn("connection refused", "service", "lobby", "peer", "192.0.2.7:4000", "reason", "too many")
-
-	e, err := journal.Recv(time.Second)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	for _, f := range e.Fields {
-		fmt.Printf("%s=%s\n", f.Name, f.Value)
-	}
-	// Output:
-	// PRIORITY=4
-	// SYSLOG_IDENTIFIER=penstock
-	// MESSAGE=connection refused service=lobby peer=192.0.2.7:4000 reason="too many"
-	// SERVICE=lobby
-	// PEER=192.0.2.7:4000
-	// REASON=too many
 }
 
 // Ping the watchdog from where a hang would matter.

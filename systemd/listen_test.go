@@ -16,6 +16,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
+
+	"penstock/systemd/sdtest"
 )
 
 // activated reports what a program sees that calls Inherit first.
@@ -109,7 +111,7 @@ func environ(pid int, kv ...string) map[string]string {
 // hold. Only listeners for connections are kept; nothing else may stop the
 // program, since one wrong unit would take down the services of all others.
 func TestInheritClassifies(t *testing.T) {
-	path := filepath.Join(shortDir(t), "x.sock")
+	path := filepath.Join(sdtest.ShortDir(t), "x.sock")
 	abstract := "@penstock-test-" + strconv.Itoa(os.Getpid())
 	tests := []struct {
 		name   string
@@ -310,7 +312,7 @@ func TestInheritProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer tcp.Close()
-	path := filepath.Join(shortDir(t), "chat.sock")
+	path := filepath.Join(sdtest.ShortDir(t), "chat.sock")
 	chat, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
 		t.Fatal(err)
@@ -331,11 +333,11 @@ func TestInheritProcess(t *testing.T) {
 	defer chatFile.Close()
 
 	cmd := exec.CommandContext(t.Context(), "/proc/self/exe")
-	cmd.Env = append(childEnv(), "SYSTEMD_TEST_ROLE=shim")
+	cmd.Env = append(sdtest.Environ(), "SYSTEMD_TEST_ROLE=shim")
 	cmd.ExtraFiles = []*os.File{tcpFile, chatFile, r}
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
-	skipEmulated(t, err)
+	sdtest.SkipEmulated(t, err)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,8 @@ import (
 
 	sd "github.com/coreos/go-systemd/v22/daemon"
 	"golang.org/x/sys/unix"
+
+	"penstock/systemd/internal/datagram"
 )
 
 // Notifications go over one connected, non-blocking datagram socket that stays
@@ -75,7 +77,7 @@ func NewNotifier() (*Notifier, error) {
 }
 
 func (n *Notifier) connect() error {
-	fd, err := dialDatagram(&n.addr)
+	fd, err := datagram.Dial(&n.addr)
 	if err != nil {
 		return err
 	}
@@ -84,20 +86,6 @@ func (n *Notifier) connect() error {
 	}
 	n.fd = fd
 	return nil
-}
-
-// dialDatagram opens a connected datagram socket, non-blocking and
-// close-on-exec. Connected, so that poll(2) knows whose queue it waits for.
-func dialDatagram(addr *unix.SockaddrUnix) (int, error) {
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return -1, os.NewSyscallError("socket", err)
-	}
-	if err := unix.Connect(fd, addr); err != nil {
-		unix.Close(fd)
-		return -1, os.NewSyscallError("connect", err)
-	}
-	return fd, nil
 }
 
 // Close closes the socket. The Notifier must not be used afterwards.
@@ -205,7 +193,7 @@ func (n *Notifier) must(s string) error {
 		if !isFull(err) {
 			return err
 		}
-		if ok, perr := pollUntil(n.fd, unix.POLLOUT, deadline); perr != nil || !ok {
+		if ok, perr := datagram.Await(n.fd, unix.POLLOUT, deadline); perr != nil || !ok {
 			return err
 		}
 	}
@@ -222,31 +210,15 @@ func (n *Notifier) may() error {
 // send makes one attempt with n.buf, and connects anew if the socket was
 // replaced, as container managers do when they restart.
 func (n *Notifier) send(oob []byte) error {
-	err := sendDatagram(n.fd, n.buf, oob)
-	if peerGone(err) && n.connect() == nil {
-		err = sendDatagram(n.fd, n.buf, oob)
+	err := datagram.Send(n.fd, n.buf, oob)
+	if datagram.PeerGone(err) && n.connect() == nil {
+		err = datagram.Send(n.fd, n.buf, oob)
 	}
 	if err != nil {
 		key, _, _ := strings.Cut(string(n.buf), "=")
 		return fmt.Errorf("systemd: notify %s: %w", key, os.NewSyscallError("sendmsg", err))
 	}
 	return nil
-}
-
-// sendDatagram sends p as a whole or not at all, without waiting.
-func sendDatagram(fd int, p, oob []byte) error {
-	for {
-		_, err := unix.SendmsgN(fd, p, oob, nil, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT)
-		if err != unix.EINTR {
-			return err
-		}
-	}
-}
-
-// peerGone tells errors of a connected datagram socket whose peer went away
-// from those of the message.
-func peerGone(err error) bool {
-	return err == unix.ECONNREFUSED || err == unix.ENOTCONN || err == unix.ECONNRESET || err == unix.EPIPE
 }
 
 // isFull tells "no room now" from other failures.

@@ -35,7 +35,7 @@ func listenNotify(t testing.TB, path string) *sdtest.Notify {
 // notifier returns both ends of a notify socket.
 func notifier(t *testing.T) (*Notifier, *sdtest.Notify) {
 	t.Helper()
-	s := listenNotify(t, filepath.Join(shortDir(t), "notify"))
+	s := listenNotify(t, filepath.Join(sdtest.ShortDir(t), "notify"))
 	t.Setenv("NOTIFY_SOCKET", s.Path)
 	n, err := NewNotifier()
 	if err != nil {
@@ -181,7 +181,7 @@ func TestNewNotifier(t *testing.T) {
 		err          error
 	}{
 		{"abstract", abstract.Path, nil},
-		{"missing", filepath.Join(shortDir(t), "none"), fs.ErrNotExist},
+		{"missing", filepath.Join(sdtest.ShortDir(t), "none"), fs.ErrNotExist},
 		{"vsock, of a virtual machine", "vsock:2:9999", errors.ErrUnsupported},
 		{"relative", "notify", errors.ErrUnsupported},
 	}

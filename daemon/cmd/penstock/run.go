@@ -16,6 +16,7 @@ import (
 	"penstock/daemon"
 	"penstock/daemon/internal/config"
 	"penstock/systemd"
+	"penstock/systemd/journal"
 )
 
 const aboutRun = `Serves what FILE and conf.d/*.toml beside it say, in the foreground, until
@@ -36,7 +37,7 @@ func run(p process, c command, args []string) int {
 
 	level := new(slog.LevelVar)
 	var running atomic.Pointer[daemon.Daemon]
-	handler, sink := systemd.NewHandler(systemd.Options{Identifier: "penstock", Level: level, Waiting: func() {
+	handler, sink := journal.NewHandler(journal.Options{Identifier: "penstock", Level: level, Waiting: func() {
 		if d := running.Load(); d != nil {
 			d.LogWaiting()
 		}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package systemd
+package journal
 
 import (
 	"errors"
@@ -21,7 +21,7 @@ import (
 // fakeJournal returns a handler that writes to a journal of the test.
 func fakeJournal(t testing.TB, o Options) (*slog.Logger, *Sink, *sdtest.Journal) {
 	t.Helper()
-	j, err := sdtest.ListenJournal(filepath.Join(shortDir(t), "socket"))
+	j, err := sdtest.ListenJournal(filepath.Join(sdtest.ShortDir(t), "socket"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,6 @@
 
 //go:build !race
 
-package systemd
+package journal
 
 const raceEnabled = false

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package systemd
+package journal
 
 import (
 	"fmt"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"penstock/systemd/internal/datagram"
 )
 
 // A journalConn is the transport for journald's native socket. The socket is
@@ -22,9 +24,9 @@ type journalConn struct {
 
 func dialJournal(path string) (*journalConn, error) {
 	j := &journalConn{fd: -1, addr: unix.SockaddrUnix{Name: path}}
-	fd, err := dialDatagram(&j.addr)
+	fd, err := datagram.Dial(&j.addr)
 	if err != nil {
-		return nil, fmt.Errorf("systemd: journal socket %s: %w", path, err)
+		return nil, fmt.Errorf("journal: socket %s: %w", path, err)
 	}
 	j.fd = fd
 	return j, nil
@@ -32,8 +34,8 @@ func dialJournal(path string) (*journalConn, error) {
 
 func (j *journalConn) send(p []byte) (int, error) {
 	err := j.try(p)
-	if peerGone(err) {
-		fd, derr := dialDatagram(&j.addr)
+	if datagram.PeerGone(err) {
+		fd, derr := datagram.Dial(&j.addr)
 		if derr != nil {
 			j.full = false
 			return 0, later(err)
@@ -51,7 +53,7 @@ func (j *journalConn) send(p []byte) (int, error) {
 
 // try sends p as a datagram or, if it is too large for one, as a memfd.
 func (j *journalConn) try(p []byte) error {
-	err := sendDatagram(j.fd, p, nil)
+	err := datagram.Send(j.fd, p, nil)
 	if err != unix.EMSGSIZE && err != unix.ENOBUFS {
 		return err
 	}
@@ -60,14 +62,14 @@ func (j *journalConn) try(p []byte) error {
 		return err
 	}
 	defer unix.Close(fd)
-	return sendDatagram(j.fd, nil, unix.UnixRights(fd))
+	return datagram.Send(j.fd, nil, unix.UnixRights(fd))
 }
 
 func (j *journalConn) wait(deadline time.Time) bool {
 	if !j.full {
 		return false // nobody is there: more room is not what is missing
 	}
-	ok, err := pollUntil(j.fd, unix.POLLOUT, deadline)
+	ok, err := datagram.Await(j.fd, unix.POLLOUT, deadline)
 	return ok && err == nil
 }
 
@@ -125,7 +127,7 @@ func newStream(fd int) *stream {
 }
 
 func (s *stream) send(p []byte) (int, error) {
-	if ok, err := pollUntil(s.fd, unix.POLLOUT, time.Time{}); err != nil || !ok {
+	if ok, err := datagram.Await(s.fd, unix.POLLOUT, time.Time{}); err != nil || !ok {
 		return 0, later(unix.EAGAIN)
 	}
 	for {
@@ -149,7 +151,7 @@ func (s *stream) send(p []byte) (int, error) {
 }
 
 func (s *stream) wait(deadline time.Time) bool {
-	ok, err := pollUntil(s.fd, unix.POLLOUT, deadline)
+	ok, err := datagram.Await(s.fd, unix.POLLOUT, deadline)
 	return ok && err == nil
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package systemd
+package journal
 
 import (
 	"fmt"
@@ -10,7 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/coreos/go-systemd/v22/journal"
+	sd "github.com/coreos/go-systemd/v22/journal"
 	"golang.org/x/sys/unix"
 )
 
@@ -82,7 +82,7 @@ func NewHandler(o Options) (slog.Handler, *Sink) {
 		o.Identifier = filepath.Base(os.Args[0])
 	}
 	// A malformed JOURNAL_STREAM is no reason to lose the log: no journal.
-	isJournal, _ := journal.StderrIsJournalStream()
+	isJournal, _ := sd.StderrIsJournalStream()
 	h := &handler{level: o.Level, source: o.AddSource, identifier: identifierField(o.Identifier)}
 	h.sink = &Sink{form: h, waiting: o.Waiting}
 	if isJournal || o.SocketPath != "" {

@@ -2,7 +2,7 @@
 
 //go:build race
 
-package systemd
+package journal
 
 // raceEnabled: the race detector makes sync.Pool forget at random.
 const raceEnabled = true

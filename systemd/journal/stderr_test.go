@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package systemd
+package journal
 
 import (
 	"bytes"
@@ -31,7 +31,7 @@ func logToStderr() {
 
 // TestNewHandlerPicks starts a process for each kind of standard error.
 func TestNewHandlerPicks(t *testing.T) {
-	dir := shortDir(t)
+	dir := sdtest.ShortDir(t)
 	j, err := sdtest.ListenJournal(filepath.Join(dir, "socket"))
 	if err != nil {
 		t.Fatal(err)
@@ -59,13 +59,13 @@ func TestNewHandlerPicks(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			stderr, read := tt.open(t)
 			cmd := exec.CommandContext(t.Context(), "/proc/self/exe")
-			cmd.Env = append(childEnv(), "SYSTEMD_TEST_ROLE=stderr", "SYSTEMD_TEST_SOCKET="+tt.socket, "JOURNAL_STREAM=")
+			cmd.Env = append(sdtest.Environ(), "SYSTEMD_TEST_ROLE=stderr", "SYSTEMD_TEST_SOCKET="+tt.socket, "JOURNAL_STREAM=")
 			if tt.stream != nil {
 				cmd.Env = append(cmd.Env, "JOURNAL_STREAM="+tt.stream(stderr))
 			}
 			cmd.Stderr = stderr
 			err := cmd.Run()
-			skipEmulated(t, err)
+			sdtest.SkipEmulated(t, err)
 			if err != nil {
 				t.Fatal(err)
 			}

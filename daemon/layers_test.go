@@ -224,3 +224,33 @@ func checkAddresses(t *testing.T, files *token.FileSet, file *ast.File) {
 		return true
 	})
 }
+
+// TestContributing: each test that CONTRIBUTING.md names as the keeper of a
+// step is there.
+func TestContributing(t *testing.T) {
+	guide, err := os.ReadFile("../CONTRIBUTING.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var tests strings.Builder
+	err = filepath.WalkDir("..", func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		tests.Write(text)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := regexp.MustCompile("`((?:Test|Fuzz)[A-Z]\\w+)`").FindAllStringSubmatch(string(guide), -1)
+	if len(named) < 8 {
+		t.Fatalf("only %d tests found in CONTRIBUTING.md, the pattern of this test is out of date", len(named))
+	}
+	for _, m := range named {
+		if !strings.Contains(tests.String(), "\nfunc "+m[1]+"(") {
+			t.Errorf("CONTRIBUTING.md names %s, and there is no such test", m[1])
+		}
+	}
+}

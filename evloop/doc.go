@@ -61,6 +61,32 @@
 // one thread, so the goroutine that calls Run is locked to its thread until
 // Close; nothing is sent before Run has begun.
 //
+// # A turn
+//
+// The loop asks epoll for events without sleeping first, serves them, then
+// expired timers, then posted functions, then the ready list: connections that
+// used up their read budget, listeners that used up their batch. An
+// edge-triggered kernel does not report those again, so the loop remembers
+// them. It sleeps only when the list is empty, until the earliest deadline.
+// There is no tick; time is CLOCK_MONOTONIC.
+//
+// # Names and shortage
+//
+// The kernel carries a slot and a generation, not a pointer and not the
+// descriptor, so a late event never reaches the next holder of a number.
+// Without free descriptors accept waits and tries again, on a timer and whenever
+// a connection closes; clients wait in the backlog.
+//
+// # io_uring
+//
+// Input comes by multishot receives into shared buffers, and the output of a
+// whole turn goes out in one io_uring_enter. Listeners stay with epoll: a
+// multishot accept would take the whole backlog, limits and pauses
+// notwithstanding, and a restart would refuse the clients that it took. io_uring
+// is not the default. It needs Linux 6.1, is refused on 32-bit ARM and in most
+// sandboxes, binds the loop to a thread, costs a megabyte, and gains little: see
+// bench/README.md.
+//
 // # What it is not
 //
 // It has no TLS (crypto/tls wants a net.Conn), no datagrams, no dialing: a

@@ -100,3 +100,21 @@ func change(t *testing.T, v reflect.Value) {
 		t.Fatalf("a key is stored in a %v; say how to change one", v.Type())
 	}
 }
+
+// TestReadmeExamples: what README shows as a file is one, without a mistake.
+func TestReadmeExamples(t *testing.T) {
+	blocks := regexp.MustCompile(`(?m)(?:^    .*\n)+`).FindAllString(readText(t, "../../../README.md"), -1)
+	n := 0
+	for _, block := range blocks {
+		if !strings.HasPrefix(block, "    [") {
+			continue
+		}
+		n++
+		if _, err := Parse("README.md", []byte(strings.ReplaceAll(block, "\n    ", "\n")[4:])); err != nil {
+			t.Errorf("%s%v", block, err)
+		}
+	}
+	if n < 3 {
+		t.Errorf("README has %d files, and shows three uses", n)
+	}
+}

@@ -4,6 +4,7 @@ package daemon
 
 import (
 	"net/netip"
+	"os"
 
 	"golang.org/x/sys/unix"
 
@@ -42,7 +43,7 @@ func (l *listener) Accept(_ *evloop.Listener, fd int, from netip.AddrPort) (evlo
 	}
 	if reason != "" {
 		l.ep.refused[reason]++
-		l.d.log.refused(l.ep.conf.Name, l.text, peer, reason)
+		l.d.log.refused(l.ep.conf.Name, l.text, peer, reason, err)
 		return nil, nil
 	}
 	for _, o := range l.tune {
@@ -74,7 +75,7 @@ func (l *listener) peer(fd int, from netip.AddrPort) (service.Peer, error) {
 	}
 	cred, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
 	if err != nil {
-		return service.Peer{}, err
+		return service.Peer{}, os.NewSyscallError("getsockopt", err)
 	}
 	return service.Peer{UID: cred.Uid, PID: cred.Pid}, nil
 }

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"penstock/daemon/internal/config"
 	"penstock/daemon/internal/service"
 	"penstock/evloop"
@@ -216,12 +218,17 @@ func (j *journal) held(k limitKey, n int) {
 		slog.String(keyEvent, k.event), slog.Int(keyHeld, n))
 }
 
-func (j *journal) refused(name, listener string, p service.Peer, reason string) {
+// refused is given the system's error where that is why.
+func (j *journal) refused(name, listener string, p service.Peer, reason string, err error) {
 	if !j.lim.allow(limitKey{name, "refused " + reason, slog.LevelWarn}) {
 		return
 	}
+	cause := slog.Attr{}
+	if err != nil {
+		cause = slog.Any(keyErr, err)
+	}
 	j.log.Warn("connection refused", messageID(idRefused), slog.String(keyService, name),
-		slog.String(keyListener, listener), j.peer(p), slog.String(keyReason, reason))
+		slog.String(keyListener, listener), j.peer(p), slog.String(keyReason, reason), cause)
 }
 
 func (j *journal) opened(name string, s *service.Session) {
@@ -241,7 +248,7 @@ func (j *journal) closed(name string, c *evloop.Conn, s *service.Session, now ev
 		return
 	}
 	cause := slog.Attr{}
-	if reason == unnamedReason {
+	if _, system := errors.AsType[unix.Errno](err); system || reason == unnamedReason {
 		cause = slog.Any(keyErr, err)
 	}
 	j.log.LogAttrs(context.Background(), level, message, id, slog.String(keyService, name), slog.Uint64(keyConn, s.ID), j.peer(s.Peer),

@@ -4,6 +4,7 @@ package service
 
 import (
 	"bytes"
+	"errors"
 	"log/slog"
 	"strings"
 
@@ -33,6 +34,7 @@ func (s stdin) Closed(c *evloop.Conn, err error) {
 		return
 	}
 	s.p.in = nil
+	s.p.failed("stdin", err)
 	s.p.hangUp()
 	if err == evloop.ErrLoopClosed {
 		s.p.signal(unix.SIGTERM)
@@ -65,11 +67,12 @@ func portion(c *evloop.Conn, b []byte, most int) []byte {
 }
 
 // Closed comes early when the program does not want to speak any more.
-func (s stdout) Closed(c *evloop.Conn, _ error) {
+func (s stdout) Closed(c *evloop.Conn, err error) {
 	if s.p.out != c {
 		return
 	}
 	s.p.out = nil
+	s.p.failed("stdout", err)
 	if rest := s.p.lines.flush(); len(bytes.TrimSpace(rest)) > 0 {
 		s.p.user.deliver(rest) // a last line may lack its end
 	}
@@ -99,12 +102,21 @@ func (p *program) say(line []byte) {
 }
 
 // Closed leaves the program alone: it may work without.
-func (s stderr) Closed(c *evloop.Conn, _ error) {
+func (s stderr) Closed(c *evloop.Conn, err error) {
 	if s.p.errs != c {
 		return
 	}
 	s.p.errs = nil
+	s.p.failed("stderr", err)
 	if s.p.pid == 0 {
 		s.p.quiet()
+	}
+}
+
+// failed says which pipe the system has taken from us, and why. A program that
+// closes its end is no failure: its own end will be reported.
+func (p *program) failed(pipe string, err error) {
+	if _, system := errors.AsType[unix.Errno](err); system && !errors.Is(err, unix.EPIPE) {
+		p.said.record(slog.LevelWarn, "pipe to the program failed", slog.String("pipe", pipe), slog.Any("err", err))
 	}
 }

@@ -24,6 +24,9 @@ PACKAGES := ./...
 BENCH    := evloop/bench
 FUZZTIME ?= 20s
 
+# How long `make fault-test` injects errors; 0: until it has tried them all.
+FAULT_TIME ?= 60s
+
 # Histories of the simulated kernel that `make sim` plays for each back end.
 SIM_SEEDS ?= 20000
 
@@ -53,9 +56,14 @@ race: ## the tests under the race detector (needs a C compiler)
 sim: ## SIM_SEEDS histories (20000) on a simulated kernel, for each back end
 	$(GO) test ./evloop -count=1 -v -timeout 60m -run '^Test(Ring)?Simulation$$' -seeds=$(SIM_SEEDS)
 
+.PHONY: fault-test
+fault-test: build ## the binary while system calls fail, FAULT_TIME of them (60s; 0: all; needs root, strace)
+	$(GO) test ./daemon/faulttest -count=1 -v -timeout 120m -penstock $(CURDIR)/bin/penstock -time $(FAULT_TIME)
+
 .PHONY: nightly
-nightly: ## what is too long for every change: 100000 histories
+nightly: ## what is too long for every change: 100000 histories, every fault (needs root, strace)
 	$(MAKE) sim SIM_SEEDS=100000
+	$(MAKE) fault-test FAULT_TIME=0
 
 .PHONY: lint
 lint: fmt vet staticcheck man ## every check that reads but does not run the code

@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package faulttest
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A host is what outlives a daemon: its sockets, its file and its folder.
+type host struct {
+	t       *testing.T
+	dir     string
+	backend string
+	names   []string
+	files   []*os.File
+	at      map[string]net.Addr // by socket name; echo has a second one, echo-unix
+	env     []string            // of the daemon, beside what every one gets
+	loop    string              // more keys of the file
+}
+
+const configuration = `
+[log]
+level = "debug"
+[limits]
+%s
+[loop]
+backend = %q
+[service.echo]
+kind = "echo"
+listen = [%q, %q]
+[service.lookup]
+kind = "lookup"
+listen = [%q]
+delimiter = "?"
+answers = { "who" = "Arthur, King of the Britons" }
+[service.room]
+kind = "room"
+listen = [%q]
+welcome = "welcome"
+message = "{line}"
+[service.handler]
+kind = "handler"
+listen = [%q]
+command = [%q]
+error = "failed"
+`
+
+// newHost opens the sockets and writes the file. limits are lines of [limits].
+func newHost(t *testing.T, backend, limits string) *host {
+	h := &host{t: t, dir: t.TempDir(), backend: backend, at: map[string]net.Addr{}}
+	h.listen("echo", "echo", "tcp", "127.0.0.1:0")
+	h.listen("echo-unix", "echo", "unix", filepath.Join(h.dir, "echo"))
+	h.listen("lookup", "lookup", "tcp", "127.0.0.1:0")
+	h.listen("room", "room", "unix", filepath.Join(h.dir, "room"))
+	h.listen("handler", "handler", "unix", filepath.Join(h.dir, "handler"))
+	program := filepath.Join(h.dir, "program") // a file of its own, to be watched
+	cat, err := os.ReadFile("/bin/cat")
+	h.check(err)
+	h.check(os.WriteFile(program, cat, 0o755))
+	h.check(os.WriteFile(h.path("penstock.toml"), fmt.Appendf(nil, configuration, limits, backend,
+		h.at["echo"], h.at["echo-unix"], h.at["lookup"], h.at["room"], h.at["handler"], program), 0o600))
+	return h
+}
+
+func (h *host) check(err error) {
+	h.t.Helper()
+	if err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+func (h *host) path(name string) string { return filepath.Join(h.dir, name) }
+
+func (h *host) listen(key, name, network, address string) {
+	ln, err := net.Listen(network, address)
+	h.check(err)
+	h.t.Cleanup(func() { _ = ln.Close() })
+	f, err := ln.(interface{ File() (*os.File, error) }).File()
+	h.check(err)
+	h.t.Cleanup(func() { _ = f.Close() })
+	h.at[key] = ln.Addr()
+	h.names, h.files = append(h.names, name), append(h.files, f)
+}
+
+// A daemon is one process.
+type daemon struct {
+	h    *host
+	cmd  *exec.Cmd
+	done chan struct{} // closed when it has ended
+
+	mu    sync.Mutex // guards the following
+	lines []string
+	more  chan struct{} // closed and replaced with each line
+}
+
+// start begins a daemon and waits until it serves. wrap goes in front of the
+// command.
+func (h *host) start(wrap ...string) *daemon {
+	h.t.Helper()
+	d := h.spawn(wrap...)
+	d.await("daemon ready")
+	return d
+}
+
+func (h *host) spawn(wrap ...string) *daemon {
+	h.t.Helper()
+	d := &daemon{h: h, done: make(chan struct{}), more: make(chan struct{})}
+	self, err := os.Executable()
+	h.check(err)
+	path, err := filepath.Abs(*binary)
+	h.check(err)
+	argv := append(append(wrap, self), path, "run", "-c", h.path("penstock.toml"))
+	d.cmd = exec.Command(argv[0], argv[1:]...)
+	d.cmd.Env = append(os.Environ(), childEnv+"="+strings.Join(h.names, ":"), "NOTIFY_SOCKET=", "JOURNAL_STREAM=")
+	d.cmd.Env = append(d.cmd.Env, h.env...)
+	d.cmd.ExtraFiles = h.files
+	stderr, err := d.cmd.StderrPipe()
+	h.check(err)
+	h.check(d.cmd.Start())
+	go d.collect(bufio.NewScanner(stderr))
+	h.t.Cleanup(func() {
+		_ = d.cmd.Process.Kill()
+		<-d.done
+	})
+	return d
+}
+
+func (d *daemon) collect(s *bufio.Scanner) {
+	for s.Scan() {
+		d.mu.Lock()
+		d.lines = append(d.lines, s.Text())
+		close(d.more)
+		d.more = make(chan struct{})
+		d.mu.Unlock()
+	}
+	_ = d.cmd.Wait()
+	close(d.done)
+}
+
+func (d *daemon) pid() int { return d.cmd.Process.Pid }
+
+// log returns the lines that match.
+func (d *daemon) log(re string) (found []string) {
+	match := regexp.MustCompile(re)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, l := range d.lines {
+		if match.MatchString(l) {
+			found = append(found, l)
+		}
+	}
+	return found
+}
+
+func (d *daemon) all() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return strings.Join(d.lines, "\n")
+}
+
+// says waits until n lines match, and reports whether they came.
+func (d *daemon) says(n int, re string) bool {
+	deadline := time.After(patience)
+	for {
+		d.mu.Lock()
+		more := d.more
+		d.mu.Unlock()
+		if len(d.log(re)) >= n {
+			return true
+		}
+		select {
+		case <-more:
+		case <-d.done:
+			return len(d.log(re)) >= n
+		case <-deadline:
+			return false
+		}
+	}
+}
+
+func (d *daemon) await(re string) {
+	d.h.t.Helper()
+	if !d.says(1, re) {
+		d.h.t.Fatalf("no line matches %q:\n%s", re, d.all())
+	}
+}
+
+// ended waits for the end of the process and returns its status.
+func (d *daemon) ended() (status int, ok bool) {
+	select {
+	case <-d.done:
+		return d.cmd.ProcessState.ExitCode(), true
+	case <-time.After(patience):
+		return 0, false
+	}
+}
+
+func (d *daemon) alive() bool {
+	select {
+	case <-d.done:
+		return false
+	default:
+		return true
+	}
+}
+
+// stop ends the daemon in order, and fails if that does not work.
+func (d *daemon) stop() {
+	d.h.t.Helper()
+	d.h.check(d.cmd.Process.Signal(unix.SIGTERM))
+	if status, ok := d.ended(); !ok || status != 0 {
+		d.h.t.Fatalf("SIGTERM: ended %v with status %d\n%s", ok, status, d.all())
+	}
+}
+
+// calm fails if the daemon, which has nothing to do, uses the processor. A
+// moment in which it does not is enough: it may have had a back-off to finish.
+func (d *daemon) calm() {
+	d.h.t.Helper()
+	const window, tries = 50 * time.Millisecond, 40
+	for range tries {
+		before := d.processor()
+		select {
+		case <-time.After(window):
+		case <-d.done:
+			return
+		}
+		if d.processor()-before < window/5 {
+			return
+		}
+	}
+	d.h.t.Errorf("the daemon spins\n%s", d.all())
+}
+
+// processor is how long its threads have run (proc_pid_schedstat).
+func (d *daemon) processor() (sum time.Duration) {
+	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", d.pid()))
+	for _, name := range tasks {
+		b, _ := os.ReadFile(name)
+		first, _, _ := strings.Cut(string(b), " ")
+		n, _ := strconv.ParseInt(first, 10, 64)
+		sum += time.Duration(n)
+	}
+	return sum
+}

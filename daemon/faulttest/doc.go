@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package faulttest runs the real binary while the system around it fails. It
+// has no code of its own: `make fault-test` runs its tests for a minute, `make
+// nightly` all of them. They need root, strace(1) and Linux, and are skipped
+// by `go test ./...`.
+//
+// What is asserted is what a neighbour sees. The process does not hang and
+// does not spin. What a client reads is right to the byte, as far as it goes.
+// A client that was ended has a line in the log that names the call and the
+// error. When the fault is over, everything is served.
+//
+// System calls are made to fail by strace, which is attached to a process that
+// already serves and detached again: so the same process shows how it takes
+// the fault and how it recovers. A library under the binary could not do it,
+// since a Go program makes its calls itself; a seccomp filter could not be
+// taken off again.
+//
+// The listening sockets are the test's and are passed as systemd would pass
+// them. So no port is fixed, clients may come at any moment, and a daemon that
+// was allowed to end can be followed by another.
+package faulttest

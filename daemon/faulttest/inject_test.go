@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package faulttest
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// An injection is one error, at some of the calls.
+type injection struct {
+	call
+	errno unix.Errno
+	when  string
+}
+
+func (i injection) String() string {
+	return i.name + "/" + unix.ErrnoName(i.errno) + "/" + i.when
+}
+
+// strands reports whether a newcomer may be left waiting.
+func (i injection) strands() bool { return i.leaves || slices.Contains(i.deafens, i.errno) }
+
+// TestInject has each call of the loop fail in each way, and looks at the
+// clients before, meanwhile and afterwards. Each time is a new daemon, so that
+// the log's limits never hide a line.
+func TestInject(t *testing.T) {
+	need(t, "strace")
+	seed := *order
+	if seed == 0 {
+		seed = uint64(time.Now().UnixNano())
+	}
+	t.Logf("-order %d", seed)
+	end := time.Now().Add(*duration)
+	forBackends(t, func(t *testing.T, backend string) {
+		var all []injection
+		for _, c := range calls {
+			for _, errno := range c.errnos {
+				for _, when := range rhythms {
+					if c.backend == "" || c.backend == backend {
+						all = append(all, injection{c, errno, when})
+					}
+				}
+			}
+		}
+		if *duration > 0 {
+			rng := rand.New(rand.NewPCG(seed, 0))
+			rng.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+		}
+		h := newHost(t, backend, "")
+		hits, played := map[string]int{}, 0
+		for _, i := range all {
+			if *duration > 0 && time.Now().After(end) {
+				break
+			}
+			t.Run(i.String(), func(t *testing.T) {
+				h.t = t
+				hits[i.name] += h.inject(i)
+			})
+			played++
+		}
+		for _, c := range calls {
+			if n, tried := hits[c.name]; tried && n == 0 && played == len(all) {
+				t.Errorf("%s was never called", c.name)
+			}
+		}
+		t.Logf("%d of %d injections, calls that failed: %v", played, len(all), hits)
+	})
+}
+
+// inject plays one injection and returns how many calls failed.
+func (h *host) inject(i injection) (hit int) {
+	d := h.start()
+	defer func() {
+		if h.t.Failed() {
+			h.t.Logf("log of the daemon:\n%s", d.all())
+		}
+	}()
+	guests := h.guests()
+	s := h.attach(d, i)
+	lost := make(chan map[string]int, 1)
+	go func() { lost <- h.traffic(guests, i) }()
+	select {
+	case <-d.done: // the next one takes whoever waits, as under systemd
+		h.mayEnd(d, i)
+		d = h.start()
+		<-lost
+		hit = s.detach()
+	case l := <-lost:
+		hit = s.detach()
+		d = h.afterwards(d, i, l)
+	}
+	for _, g := range guests {
+		_ = g.Close()
+	}
+	h.serves()
+	if i.leaves { // what was left open never ends
+		_ = d.cmd.Process.Kill()
+		_, _ = d.ended()
+		return hit
+	}
+	d.stop()
+	return hit
+}
+
+// afterwards looks at the daemon when the fault is over, and returns the one
+// that should serve from now on: another, where this one was allowed to end or
+// to lose a listener.
+func (h *host) afterwards(d *daemon, i injection, lost map[string]int) *daemon {
+	if len(lost) > 0 && slices.Contains(i.ends, i.errno) {
+		_, _ = d.ended() // that is why
+	}
+	if !d.alive() {
+		h.mayEnd(d, i)
+		return h.start()
+	}
+	h.explained(d, i, lost)
+	d.calm()
+	if h.deaf(d, i) {
+		d.stop()
+		return h.start()
+	}
+	return d
+}
+
+// guests are clients that were there before the fault.
+func (h *host) guests() (all []*client) {
+	for _, s := range []string{"echo", "echo", "echo-unix", "echo-unix", "lookup", "handler"} {
+		c, err := h.dial(s)
+		if err == nil {
+			err = c.round()
+		}
+		if err != nil {
+			h.t.Fatalf("before the fault: %v", err)
+		}
+		all = append(all, c)
+	}
+	return all
+}
+
+// traffic has all guests and some newcomers speak at once. It returns how many
+// of each service were ended.
+func (h *host) traffic(guests []*client, i injection) map[string]int {
+	var mu sync.Mutex
+	lost := map[string]int{}
+	note := func(service string, err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		switch {
+		case errors.Is(err, errEnded):
+			lost[service]++
+		case i.strands() && errors.Is(err, os.ErrDeadlineExceeded):
+		case err != nil:
+			h.t.Error(err)
+		}
+	}
+	var all sync.WaitGroup
+	for _, g := range guests {
+		all.Go(func() {
+			for range 8 {
+				if err := g.round(); err != nil {
+					note(g.service(), err)
+					return
+				}
+			}
+		})
+	}
+	for _, s := range sockets {
+		all.Go(func() { note(strings.TrimSuffix(s, "-unix"), h.stay(s, i)) })
+	}
+	all.Go(h.reset)
+	all.Wait()
+	return lost
+}
+
+// stay is a visit under an injection.
+func (h *host) stay(socket string, i injection) error {
+	c, err := h.dial(socket)
+	if err != nil {
+		return err
+	}
+	if i.strands() {
+		c.patience = time.Second
+	}
+	return c.visit()
+}
+
+// reset is a client that goes away by RST.
+func (h *host) reset() {
+	if c, err := h.dial("echo"); err == nil {
+		_, _ = c.Write(make([]byte, 1000))
+		_ = c.Conn.(*net.TCPConn).SetLinger(0)
+		_ = c.Close()
+	}
+}
+
+// explained fails unless there is a line for each client that was ended, with
+// the call and the error.
+func (h *host) explained(d *daemon, i injection, lost map[string]int) {
+	says := i.says
+	if says == "" {
+		says = regexp.QuoteMeta(i.name)
+	}
+	for service, n := range lost {
+		re := fmt.Sprintf(`service=%s .*(%s): %s`, service, says, regexp.QuoteMeta(i.errno.Error()))
+		if !d.says(1, re) {
+			h.t.Errorf("%d clients of %s were ended, and no line matches %q", n, service, re)
+		}
+	}
+}
+
+// mayEnd fails unless the daemon was allowed to end, and has said why.
+func (h *host) mayEnd(d *daemon, i injection) {
+	status, _ := d.ended()
+	said := d.log(`daemon failed .*` + regexp.QuoteMeta(i.errno.Error()))
+	// The runtime's own poller is hit too, and it knows no remedy either.
+	said = append(said, d.log(`runtime: .*failed with|fatal error: runtime: netpoll`)...)
+	if !slices.Contains(i.ends, i.errno) || len(said) == 0 || status == 0 {
+		h.t.Errorf("%v: the daemon ended with status %d and said %q", i, status, said)
+	}
+}
+
+// deaf reports whether listeners are lost, as this error allows.
+func (h *host) deaf(d *daemon, i injection) bool {
+	lines := d.log("listener failed.*" + regexp.QuoteMeta(i.errno.Error()))
+	if len(lines) > 0 && !slices.Contains(i.deafens, i.errno) {
+		h.t.Errorf("%v: a listener was given up: %s", i, lines[0])
+	}
+	return len(lines) > 0
+}
+
+// A tracer is a strace that is attached to a daemon.
+type tracer struct {
+	h     *host
+	cmd   *exec.Cmd
+	trace string
+}
+
+// attach returns when the calls of all threads are subject to the injection.
+func (h *host) attach(d *daemon, i injection) *tracer {
+	s := &tracer{h: h, trace: h.path("trace")}
+	s.cmd = exec.Command("strace", "-f", "-p", fmt.Sprint(d.pid()), "-o", s.trace,
+		"-e", "trace="+i.name, "-e", fmt.Sprintf("inject=%s:error=%d:when=%s", i.name, i.errno, i.when))
+	stderr, err := s.cmd.StderrPipe()
+	h.check(err)
+	h.check(s.cmd.Start())
+	lines := bufio.NewScanner(stderr)
+	for lines.Scan() {
+		if strings.Contains(lines.Text(), "attached") {
+			go func() {
+				for lines.Scan() { // threads that come later
+				}
+			}()
+			return s
+		}
+	}
+	h.t.Fatalf("strace did not attach: %v", s.cmd.Wait())
+	return nil
+}
+
+// detach ends the injection and returns how many calls were hit.
+func (s *tracer) detach() int {
+	_ = s.cmd.Process.Signal(unix.SIGTERM)
+	_ = s.cmd.Wait()
+	trace, err := os.ReadFile(s.trace)
+	s.h.check(err)
+	return strings.Count(string(trace), "(INJECTED)")
+}

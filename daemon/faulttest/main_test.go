@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package faulttest
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"penstock/systemd/sdtest"
+)
+
+var (
+	binary   = flag.String("penstock", "", "the binary to test; without it every test is skipped")
+	duration = flag.Duration("time", 0, "for how long to inject errors, in a random order; 0: every error once")
+	order    = flag.Uint64("order", 0, "seed of that order; 0: a new one")
+)
+
+// patience is for what should take milliseconds: a busy machine is not a hang.
+const patience = 20 * time.Second
+
+// childEnv makes the test binary what systemd is between fork and exec; see
+// becomeDaemon. Its value is the names of the sockets.
+const childEnv = "FAULTTEST_SOCKETS"
+
+func TestMain(m *testing.M) {
+	if names, ok := os.LookupEnv(childEnv); ok {
+		fmt.Fprintln(os.Stderr, becomeDaemon(strings.Split(names, ":")))
+		os.Exit(127)
+	}
+	flag.Parse()
+	os.Exit(m.Run())
+}
+
+// becomeDaemon executes the arguments, with the sockets that were passed.
+func becomeDaemon(names []string) error {
+	os.Unsetenv(childEnv)
+	if err := redirect(); err != nil {
+		return err
+	}
+	return sdtest.Exec(os.Args[1], os.Args[2:], len(names), names...)
+}
+
+// need skips the test where it cannot run.
+func need(t *testing.T, commands ...string) {
+	t.Helper()
+	if *binary == "" {
+		t.Skip("no -penstock; use make fault-test")
+	}
+	if os.Geteuid() != 0 {
+		t.Skip("needs root")
+	}
+	for _, c := range commands {
+		if _, err := exec.LookPath(c); err != nil {
+			t.Skip(err)
+		}
+	}
+}
+
+// forBackends runs a test for each back end, at the same time: they mostly
+// wait.
+func forBackends(t *testing.T, run func(t *testing.T, backend string)) {
+	for _, backend := range []string{"epoll", "io_uring"} {
+		t.Run(backend, func(t *testing.T) {
+			t.Parallel()
+			run(t, backend)
+		})
+	}
+}

@@ -85,7 +85,7 @@ type Daemon struct {
 	statusDue bool  // a STATUS= is scheduled
 	flushDue  bool  // a flush of the log is
 	leftDue   bool  // a look at who is left is
-	cut       int   // connections that at the stop did not take all that was queued
+	cut       int   // connections that at the stop did not get all they were due
 
 	idleTimer evloop.TimerID // while there is no client and exit_idle is set
 	strays    bool           // descriptors came that nobody here reads from
@@ -314,11 +314,12 @@ func (d *Daemon) tell(err error) {
 	}
 }
 
-// serviceEnv is what the service called name may use of the daemon.
-func (d *Daemon) serviceEnv(name string) service.Env {
+// serviceEnv is what the service of ep may use of the daemon.
+func (d *Daemon) serviceEnv(ep *endpoint) service.Env {
 	return service.Env{
 		Loop: d.loop,
-		Log:  d.env.Log.With(slog.String(keyService, name)),
+		Log:  d.env.Log.With(slog.String(keyService, ep.conf.Name)),
 		Now:  time.Now,
+		Lose: ep.lose,
 	}
 }

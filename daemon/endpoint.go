@@ -33,19 +33,23 @@ type endpoint struct {
 
 	accepted, dropped uint64
 	bytesIn, bytesOut uint64            // of connections that have closed
-	refused           map[string]uint64 // by reason
+	refused           map[string]uint64 // connections, by reason
+	lost              map[string]uint64 // messages that came to nothing, by reason
 }
 
 // newEndpoint makes the service of s. Listeners are added by the caller.
 func (d *Daemon) newEndpoint(s *config.Service) (*endpoint, error) {
-	svc, err := service.New(s, d.serviceEnv(s.Name))
-	if err != nil {
+	ep := &endpoint{d: d, conf: s, sources: newSources(), refused: make(map[string]uint64), lost: make(map[string]uint64)}
+	var err error
+	if ep.svc, err = service.New(s, d.serviceEnv(ep)); err != nil {
 		return nil, fmt.Errorf("service %s: %w", s.Name, err)
 	}
-	ep := &endpoint{d: d, conf: s, svc: svc, sources: newSources(), refused: make(map[string]uint64)}
-	ep.opts = connOptions(s, svc)
+	ep.opts = connOptions(s, ep.svc)
 	return ep, nil
 }
+
+// lose counts messages that came to nothing.
+func (ep *endpoint) lose(reason string, messages int) { ep.lost[reason] += uint64(messages) }
 
 // farewellTimeout is how long a client that was cut for not reading has to
 // take the line that says so. Short: it is holding memory.
@@ -150,7 +154,7 @@ func (ep *endpoint) Closed(c *evloop.Conn, err error) {
 	if err == nil && ep.leaving {
 		err = service.ErrShutdown
 	}
-	if ep.d.life.phase == stopping && (errors.Is(err, evloop.ErrFlushTimeout) || errors.Is(err, evloop.ErrStalled)) {
+	if ep.d.life.phase == stopping && isCut(err) {
 		ep.d.cut++
 	}
 	ep.d.log.closed(ep.conf.Name, c, s, ep.d.loop.Now(), err)
@@ -172,4 +176,9 @@ func (ep *endpoint) connections(yield func(*evloop.Conn) bool) {
 			return
 		}
 	}
+}
+
+// isCut tells the ends by which a client did not get all that it was due.
+func isCut(err error) bool {
+	return errors.Is(err, evloop.ErrFlushTimeout) || errors.Is(err, evloop.ErrStalled) || errors.Is(err, service.ErrUnanswered)
 }

@@ -275,7 +275,7 @@ func (j *journal) state(p phase, services, conns, leaving int, st evloop.Stats) 
 func (j *journal) serviceState(ep *endpoint, bytesIn, bytesOut uint64) {
 	j.log.Info("service state", slog.String(keyService, ep.conf.Name), slog.String("kind", string(ep.conf.Kind)),
 		slog.String(keyListeners, ep.addresses()), slog.Int("missing", len(ep.missing())), slog.Bool("leaving", ep.leaving),
-		slog.Int(keyConns, ep.conns), slog.Uint64("accepted", ep.accepted), slog.String("refused", ep.refusals()),
+		slog.Int(keyConns, ep.conns), slog.Uint64("accepted", ep.accepted), slog.String("refused", counts(ep.refused)), slog.String("lost", counts(ep.lost)),
 		slog.Uint64(keyDropped, ep.dropped), slog.Uint64(keyBytesIn, bytesIn), slog.Uint64(keyBytesOut, bytesOut))
 }
 

@@ -105,10 +105,10 @@ func (ep *endpoint) addresses() string {
 	return strings.Join(texts, " ")
 }
 
-// refusals lists how many were refused for which reason, "address=3 uid=1".
-func (ep *endpoint) refusals() string {
+// counts lists numbers by reason, "address=3 uid=1".
+func counts(byReason map[string]uint64) string {
 	var texts []string
-	for reason, n := range ep.refused {
+	for reason, n := range byReason {
 		texts = append(texts, fmt.Sprintf("%s=%d", reason, n))
 	}
 	slices.Sort(texts)

@@ -3,6 +3,7 @@
 package service
 
 import (
+	"bytes"
 	"log/slog"
 	"time"
 
@@ -25,13 +26,17 @@ import (
 // keep what they have to say.
 //
 // A message that the program got is never sent twice: when the program dies,
-// those who wait for a reply are told (the key "error") and decide themselves.
+// the clients that wait for a reply are told (the key "error") and decide
+// themselves. Messages that get no reply, because the program died or the time
+// of a stop was over, are counted, and the log says so.
 type handler struct {
 	conf    *config.Service
 	keys    *config.Handler
 	log     *slog.Logger
 	loop    *evloop.Loop
 	frame   framing // of delimiter, unless that is empty
+	last    remainder
+	lose    func(reason string, messages int)
 	wire    *encoder
 	program *program
 	invalid throttle // records about the program's output
@@ -49,6 +54,8 @@ type client struct {
 	blocked  bool           // paused until the program takes more
 	limit    evloop.TimerID // of being blocked
 	eof      bool           // the client has no more to say: closed with its last reply
+	rest     []byte         // its last message, which lacks a delimiter and waits for room
+	failed   bool           // a program has died with its messages
 	leaving  bool           // the service ends: closed with its last reply
 	timeout  time.Duration
 }
@@ -66,6 +73,8 @@ func newHandler(conf *config.Service, env Env) *handler {
 		log:     env.Log,
 		loop:    env.Loop,
 		frame:   newFraming(keys.Delimiter, conf.MaxLine),
+		last:    newRemainder(conf, env),
+		lose:    env.Lose,
 		wire:    newEncoder(),
 		invalid: newThrottle(env, 10),
 		clients: make(map[uint64]*evloop.Conn),
@@ -128,11 +137,16 @@ func (h *handler) Data(c *evloop.Conn, p []byte) (n int) {
 		if !h.program.ready() {
 			continue // the introduction took the last room
 		}
-		clientOf(c).pending++
-		h.tell(SessionOf(c), eventMessage, msg)
+		h.ask(c, msg)
 		n += took
 	}
 	return n
+}
+
+// ask gives the program, which is ready, a message.
+func (h *handler) ask(c *evloop.Conn, msg []byte) {
+	clientOf(c).pending++
+	h.tell(SessionOf(c), eventMessage, msg)
 }
 
 // Kinds of a client's timers.
@@ -170,27 +184,59 @@ func (h *handler) next(p []byte) (msg []byte, n int, found cut) {
 
 // EOF waits for the replies that are due; how long, idle_timeout says.
 func (h *handler) EOF(c *evloop.Conn) {
-	clientOf(c).eof = true
+	cl := clientOf(c)
+	cl.eof = true
+	if msg, ok := h.last.line(c, h.frame); ok {
+		cl.rest = bytes.Clone(msg)
+		h.finishAsking(c)
+	}
 	h.settle(c)
+}
+
+// finishAsking passes on a last message without delimiter, when the program
+// has room for it.
+func (h *handler) finishAsking(c *evloop.Conn) {
+	cl := clientOf(c)
+	if cl.rest == nil {
+		return
+	}
+	if h.introduce(c); !h.program.ready() {
+		h.block(c)
+		return
+	}
+	h.ask(c, cl.rest)
+	cl.rest = nil
 }
 
 // settle ends a connection that only waits for replies when it has them.
 func (h *handler) settle(c *evloop.Conn) {
-	switch cl := clientOf(c); {
-	case cl.pending > 0:
+	cl := clientOf(c)
+	if cl.pending > 0 || cl.rest != nil {
+		return
+	}
+	switch {
+	case cl.leaving && cl.failed:
+		c.CloseAfterFlush(cl.timeout, ErrUnanswered)
 	case cl.leaving:
 		c.CloseAfterFlush(cl.timeout, ErrShutdown)
+	case cl.eof && cl.failed:
+		c.CloseAfterFlush(flushTimeout, ErrUnanswered)
 	case cl.eof:
 		finish(c)
 	}
 }
 
 // Drain lets a client wait for the replies that are due, and not longer than
-// timeout.
+// timeout. A message that has come and that the program has not taken by now
+// will not be answered; the client is told by the end, and the log by the reason.
 func (h *handler) Drain(c *evloop.Conn, timeout time.Duration) {
 	cl := clientOf(c)
 	cl.leaving, cl.timeout = true, timeout
 	h.loop.Cancel(cl.limit)
+	if _, _, found := h.next(c.Input()); cl.blocked && (found == cutLine || cl.rest != nil) {
+		h.lose(lostUnanswered, 1) // one at least; nobody has counted the others
+		cl.failed, cl.rest = true, nil
+	}
 	if cl.pending > 0 {
 		c.Pause()
 		h.schedule(c, timerDrain, timeout)
@@ -202,7 +248,7 @@ func (h *handler) Drain(c *evloop.Conn, timeout time.Duration) {
 func (h *handler) Expired(l *evloop.Loop, t evloop.Timer) {
 	switch c := l.Conn(t.Conn); t.Kind {
 	case timerDrain:
-		c.CloseAfterFlush(0, ErrShutdown)
+		c.CloseAfterFlush(0, ErrUnanswered)
 	case timerBlocked:
 		c.CloseAfterFlush(goodbyeTimeout, ErrNotTaken)
 	}
@@ -211,10 +257,14 @@ func (h *handler) Expired(l *evloop.Loop, t evloop.Timer) {
 // Drained has nothing to go on with.
 func (*handler) Drained(*evloop.Conn) {}
 
-// Closed forgets a client.
-func (h *handler) Closed(c *evloop.Conn, _ error) {
+// Closed forgets a client. One that leaves by itself does not want its replies
+// any more; those of the others are lost.
+func (h *handler) Closed(c *evloop.Conn, err error) {
 	s := SessionOf(c)
 	delete(h.clients, s.ID)
+	if n := clientOf(c).pending; n > 0 && (err == ErrUnanswered || err == evloop.ErrIdle || err == evloop.ErrLoopClosed) {
+		h.lose(lostUnanswered, n)
+	}
 	switch {
 	case !clientOf(c).told:
 	case h.program.ready():
@@ -305,13 +355,15 @@ func (h *handler) proceed() {
 			cl.blocked = false
 			h.loop.Cancel(cl.limit)
 			c.Resume()
+			h.finishAsking(c)
 		}
 	}
 }
 
 // gone is called when the program has ended and all it had said was read.
-// Clients stay; those who waited for a reply are told.
-func (h *handler) gone() {
+// Clients stay; those who waited for a reply are told. It returns how many
+// messages the program has taken with it.
+func (h *handler) gone() (unanswered int) {
 	h.untold = nil
 	h.invalid.flush(slog.LevelWarn, "program output dropped")
 	if h.late > 0 {
@@ -321,15 +373,21 @@ func (h *handler) gone() {
 	for _, c := range h.clients {
 		cl := clientOf(c)
 		cl.told = false
+		unanswered += cl.pending
 		h.fail(c, cl)
 	}
+	if unanswered > 0 {
+		h.lose(lostUnanswered, unanswered)
+	}
+	return unanswered
 }
 
-// fail tells a client, once, that it waits in vain.
+// fail tells a client, once, that it will get no reply.
 func (h *handler) fail(c *evloop.Conn, cl *client) {
 	if cl.pending == 0 {
 		return
 	}
-	cl.pending = 0
+	cl.pending, cl.failed = 0, true
 	h.reply(c, []byte(h.keys.Error))
+	cl.failed = false
 }

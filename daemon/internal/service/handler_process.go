@@ -64,7 +64,7 @@ type audience interface {
 	proceed()                        // the program takes input
 	deliver(line []byte)             // a line of its output, without the LF
 	overlong(head []byte, bytes int) // the beginning of one that was too long
-	gone()                           // it has ended, and all it said was delivered
+	gone() (unanswered int)          // it has ended, and all it said was delivered; how many messages it took with it
 }
 
 // pace holds the times of a program's life; tests are in a hurry.
@@ -313,8 +313,8 @@ func (p *program) ended() {
 	if p.stopped {
 		level = slog.LevelInfo
 	}
-	p.log.Log(context.Background(), level, "program ended", slog.String("status", p.status), slog.Int64("elapsed_us", ran.Microseconds()))
-	p.user.gone()
+	p.log.Log(context.Background(), level, "program ended", slog.String("status", p.status),
+		slog.Int("unanswered", p.user.gone()), slog.Int64("elapsed_us", ran.Microseconds()))
 	p.again(ran)
 }
 

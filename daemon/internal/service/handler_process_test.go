@@ -107,7 +107,8 @@ func TestHandlerCrash(t *testing.T) {
 	asking.send("crash\n")
 	asking.want("sorry\n")
 	waiting.want("sorry\n")
-	r.log.wait(t, "program ended status=exit status 3", 1)
+	r.log.wait(t, "program ended status=exit status 3 unanswered=3", 1)
+	r.wantLost(lostUnanswered, 3)
 	for _, c := range []*testClient{idle, waiting, asking} {
 		c.send("again\n")
 		c.want("again") // and no second "sorry"
@@ -123,6 +124,7 @@ func TestHandlerCrashAfterEOF(t *testing.T) {
 	if got := c.rest(); got != "sorry\n" {
 		t.Errorf("got %q", got)
 	}
+	r.wantEnd(ErrUnanswered)
 }
 
 // The wait doubles up to its bound, and a program that cannot be started is

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"penstock/daemon/internal/config"
 	"penstock/evloop"
 )
@@ -28,15 +30,66 @@ func TestHandlerReplies(t *testing.T) {
 }
 
 // printf 'x\n' | nc -N: the reply comes although the client has shut its side.
+// What it sent behind the last delimiter is a message too, or is counted.
 func TestHandlerAnswersAfterEOF(t *testing.T) {
-	r := serveProgram(t, "")
-	c := r.dial()
-	c.send("a\nb\nc\nhalf")
-	c.shut()
-	if got := c.rest(); got != "abc" {
-		t.Errorf("got %q, want the three replies", got)
+	for _, tt := range []struct {
+		keys, want string
+		lost       int
+	}{
+		{"", "abchalf", 0},
+		{"at_eof=\"take\"", "abchalf", 0},
+		{"at_eof=\"drop\"", "abc", 1},
+		{"max_line=3", "abc", 1}, // a line that would be refused with its end
+	} {
+		t.Run(tt.keys, func(t *testing.T) {
+			r := serveProgram(t, tt.keys)
+			c := r.dial()
+			c.send("a\nb\nc\nhalf")
+			c.shut()
+			if got := c.rest(); got != tt.want {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+			r.wantEnd(nil)
+			r.wantLost(lostUnfinished, tt.lost)
+			if got := r.log.count("input dropped conn=1 bytes=4 reason=no_delimiter"); got != tt.lost {
+				t.Errorf("%d records of it, want %d", got, tt.lost)
+			}
+		})
 	}
-	r.wantEnd(nil)
+}
+
+// A last message without delimiter waits for room like any other.
+func TestHandlerTakesTheRestWhenThereIsRoom(t *testing.T) {
+	gate := filepath.Join(t.TempDir(), "gate")
+	if err := unix.Mkfifo(gate, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := serve(t, fmt.Sprintf("kind=\"handler\"\ncommand=[\"/bin/sh\",\"-c\",%q]", "read x <"+gate+"; exec cat"), hurry)
+	r.log.wait(t, "program started", 1)
+	last, flood := r.dial(), r.dial()
+	last.send("half")
+	for n := uint64(0); n < 4; {
+		r.do(func() { n = r.loop.Conn(last.id).BytesIn() })
+	}
+	go func() {
+		for err := error(nil); err == nil; {
+			_, err = flood.conn.Write([]byte(strings.Repeat("x", 4000) + "\n"))
+		}
+	}()
+	for full := false; !full; {
+		r.do(func() { full = !r.svc.(*handler).program.ready() })
+	}
+	last.shut()
+	for waits := false; !waits; {
+		r.do(func() { cl := clientOf(r.loop.Conn(last.id)); waits = cl.eof && cl.rest != nil })
+	}
+	flood.conn.Close()
+	if err := os.WriteFile(gate, []byte("go\n"), 0); err != nil {
+		t.Fatal(err)
+	}
+	if got := last.rest(); got != "half" {
+		t.Errorf("got %q, want the reply to the rest", got)
+	}
 }
 
 // A client that has nothing to ask is closed when it shuts its side.
@@ -196,10 +249,13 @@ func TestHandlerDrain(t *testing.T) {
 	if got := waiting.rest(); got != "late" {
 		t.Errorf("got %q, want the reply", got)
 	}
-	for _, c := range []*testClient{idle, waiting, hopeless} {
+	hopeless.conn.Close()
+	r.wantEnd(ErrUnanswered)
+	for _, c := range []*testClient{idle, waiting} {
 		c.conn.Close()
 		r.wantEnd(ErrShutdown)
 	}
+	r.wantLost(lostUnanswered, 1)
 }
 
 // The built-in example and the programs in daemon/examples work.

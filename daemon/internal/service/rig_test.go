@@ -41,7 +41,8 @@ type rig struct {
 	log     *recorder
 	lastID  uint64
 	dropped atomic.Int64
-	ended   chan error // of each connection, as it closes
+	lost    map[string]int // by reason; on the loop
+	ended   chan error     // of each connection, as it closes
 }
 
 // serve runs a service of the keys in text, which is the body of a
@@ -61,8 +62,8 @@ func serveConf(t testing.TB, conf *config.Service, tune ...func(*rig)) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{t: t, loop: loop, conf: conf, log: newRecorder(), ended: make(chan error, 1000)}
-	env := Env{Loop: loop, Log: slog.New(r.log), Now: func() time.Time { return testTime }}
+	r := &rig{t: t, loop: loop, conf: conf, log: newRecorder(), lost: map[string]int{}, ended: make(chan error, 1000)}
+	env := Env{Loop: loop, Log: slog.New(r.log), Now: func() time.Time { return testTime }, Lose: r.lose}
 	if r.svc, err = New(conf, env); err != nil {
 		t.Fatal(err)
 	}
@@ -112,6 +113,18 @@ func (r *rig) do(f func()) {
 	case <-done:
 	case <-time.After(patience):
 		r.t.Fatal("the loop does not turn")
+	}
+}
+
+func (r *rig) lose(reason string, n int) { r.lost[reason] += n }
+
+// wantLost compares what the service has counted as lost.
+func (r *rig) wantLost(reason string, want int) {
+	r.t.Helper()
+	var got int
+	r.do(func() { got = r.lost[reason] })
+	if got != want {
+		r.t.Errorf("%d messages lost by %s, want %d", got, reason, want)
 	}
 }
 

@@ -43,6 +43,10 @@ type Env struct {
 	Loop *evloop.Loop
 	Log  *slog.Logger     // carries service=NAME
 	Now  func() time.Time // wall clock; durations are measured by Loop.Now
+
+	// Lose counts messages of clients that were received and came to nothing,
+	// by the reason; the service also logs what it loses. Loop only.
+	Lose func(reason string, messages int)
 }
 
 // New makes the service that conf describes. conf must be complete, as
@@ -69,6 +73,12 @@ var makers = map[config.Kind]func(*config.Service, Env) Service{
 	config.KindQOTD:    func(conf *config.Service, _ Env) Service { return oneShot{quotes(conf.Of.(*config.QOTD).Quotes)} },
 }
 
+// Reasons for Env.Lose.
+const (
+	lostUnfinished = "no_delimiter" // the key at_eof
+	lostUnanswered = "unanswered"   // by a handler's program
+)
+
 // A reason is an error of a service that ends a connection, with the word by
 // which the log tells such ends apart.
 type reason struct{ text, word string }
@@ -90,6 +100,9 @@ var (
 	// ErrNotTaken means that a handler's program has not taken what the client
 	// sent for idle_timeout.
 	ErrNotTaken error = &reason{"the program takes no message", "not_taken"}
+	// ErrUnanswered means that a handler's client had sent messages to which
+	// there will be no reply: the program has died, or the service ends.
+	ErrUnanswered error = &reason{"messages without a reply", "unanswered"}
 )
 
 // flushTimeout is how long a client that is finished may take to read what is

@@ -204,6 +204,9 @@ func (r *rig) stick(c *Conn) (written []byte) {
 	if c.kind&kindTCP != 0 {
 		enough = 512 << 10
 	}
+	roomy := *c.opts // and room for what the test writes behind it
+	roomy.Queue = max(c.opts.queue(), enough)
+	c.SetOptions(&roomy)
 	r.spin("a stuck peer", func() bool {
 		r.do(func() {
 			for range 16 {

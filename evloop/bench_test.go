@@ -181,3 +181,46 @@ func BenchmarkPost(b *testing.B) {
 		b.Fatal(err)
 	}
 }
+
+// BenchmarkSendAtBound sends a line to receivers that are stuck, when all the
+// memory is used: the cost of each send must not depend on how many they are.
+func BenchmarkSendAtBound(b *testing.B) {
+	for _, policy := range []Overflow{DropOldest, DropNewest} {
+		for _, receivers := range []int{100, 2000} {
+			b.Run(fmt.Sprintf("%v/%d", policy, receivers), func(b *testing.B) {
+				l, err := New(Config{Memory: int64(receivers) * 2000})
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.Cleanup(func() { l.Close() })
+				o := &Options{Overflow: policy, Queue: 1 << 20}
+				conns := make([]*Conn, receivers)
+				for i := range conns {
+					conns[i], _ = benchConn(b, l, nil)
+					conns[i].SetOptions(o)
+					for unix.Send(conns[i].FD(), make([]byte, 4096), unix.MSG_DONTWAIT) == nil {
+					}
+				}
+				line := NewMessage([]byte("tick\n"))
+				toAll := func() {
+					l.enter()
+					for _, c := range conns {
+						c.Send(line)
+					}
+					l.leave()
+				}
+				for range 200 {
+					toAll()
+				}
+				if l.Stats().DroppedMessages == 0 {
+					b.Fatal("the bound was not reached")
+				}
+				b.ReportAllocs()
+				for b.Loop() {
+					toAll()
+				}
+				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*receivers), "ns/send")
+			})
+		}
+	}
+}

@@ -42,8 +42,9 @@ type Conn struct {
 	lastOut Time  // the same: when output last made progress, or began to wait
 
 	bytesIn, bytesOut uint64
-	dropped, unsaid   uint32 // messages dropped, and of these not yet reported
-	unsaidBytes       uint32
+	dropped           uint64 // messages
+	unsaidBytes       uint64 // bytes and messages dropped
+	unsaid            uint32 // and not yet reported
 	held              uint32 // bytes of buffers in which the ring holds input
 	acked             uint32 // low bits of how much output was through when the kernel was last asked
 	until             Time   // on Loop.clock: deadline of flushing and lingering
@@ -68,7 +69,7 @@ const (
 	flagReplay                         // kept input is to be shown again
 	flagReady                          // on the ready list
 	flagDirty                          // on the dirty list
-	flagSaid                           // on the list of drops to report
+	flagSaid                           // on the list of drops to report, or on the ready list for them
 	flagReadable                       // the descriptor was not yet read to EAGAIN
 	flagHup                            // the kernel reported HUP or ERR
 	flagMark                           // a short read does not mean drained
@@ -103,7 +104,7 @@ func (c *Conn) BytesIn() uint64 { return c.bytesIn }
 func (c *Conn) BytesOut() uint64 { return c.bytesOut }
 
 // Dropped returns how many messages the overflow policy has dropped.
-func (c *Conn) Dropped() uint64 { return uint64(c.dropped) }
+func (c *Conn) Dropped() uint64 { return c.dropped }
 
 // Input returns the bytes that Data has left unconsumed. They are the loop's.
 func (c *Conn) Input() []byte { return c.in }

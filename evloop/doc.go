@@ -19,7 +19,7 @@
 //   - A queue is bounded by [Options]. What happens at the bound is the
 //     connection's [Overflow] policy; it acts on whole messages, and one that
 //     has begun to go out is never cut. A bound over all connections
-//     ([Config].Memory) is paid for by whoever owes the most.
+//     ([Config].Memory) is paid for by the connection that is charged the most.
 //   - An idle connection holds no buffer, and the path of a message does not
 //     allocate.
 //

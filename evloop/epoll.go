@@ -306,6 +306,7 @@ func (e *epoll) send(c *Conn) {
 	for c.Queued() > 0 {
 		pieces, total := e.collect(c)
 		n, errno := e.k.send(c, pieces)
+		e.forget(c, pieces)
 		switch {
 		case errno == unix.EINTR:
 			continue
@@ -331,18 +332,33 @@ func (e *epoll) collect(c *Conn) (pieces [][]byte, total int) {
 	if l.gather.c == c {
 		return l.gather.pieces, l.gather.bytes
 	}
-	k := 0
-	for i, off := c.out.head, c.out.off; i != 0 && k < maxVectors; off = 0 {
+	k, last := 0, (*node)(nil)
+	for i, off, seen := c.out.head, c.out.off, 0; i != 0 && seen < maxNodes; seen++ {
 		n := &l.nodes.nodes[i-1]
-		e.pieces[k] = n.m.buf[off:]
-		total += len(e.pieces[k])
-		k++
-		i = n.next
+		p := n.data()[off:]
+		switch {
+		case last != nil && last.m == n.m && last.to == n.from: // neighbours in one buffer
+			e.pieces[k-1] = e.pieces[k-1][:len(e.pieces[k-1])+len(p)]
+		case k == maxVectors:
+			return e.pieces[:k], total
+		default:
+			e.pieces[k] = p
+			k++
+		}
+		total += len(p)
 		if !c.kind.isStream() {
 			break // a packet is one send
 		}
+		i, off, last = n.next, 0, n
 	}
 	return e.pieces[:k], total
+}
+
+// forget lets go of what collect returned, which would keep messages alive.
+func (e *epoll) forget(c *Conn, pieces [][]byte) {
+	if e.l.gather.c != c {
+		clear(pieces)
+	}
 }
 
 // accept takes a batch of connections from ln.

@@ -44,7 +44,8 @@ type Handler interface {
 
 // A Dropper is a Handler that wants to know what the overflow policy threw
 // away. Dropped reports whole messages since the last call, once the
-// outermost callback has returned, so that nothing is lost in silence.
+// outermost callback has returned, so that nothing is lost in silence. It may
+// write; what is dropped for that is reported in the next turn.
 type Dropper interface {
 	Dropped(c *Conn, messages, bytes int)
 }

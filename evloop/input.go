@@ -121,6 +121,12 @@ func (l *Loop) broken(c *Conn, err error) {
 
 // serve goes on with a connection of the ready list.
 func (l *Loop) serve(c *Conn) {
+	if c.flags&flagSaid != 0 {
+		l.enter()
+		c.reportDrops()
+		l.settle(true)
+		l.leave()
+	}
 	if c.state == stateOpen && c.flags&flagDrained != 0 {
 		c.flags &^= flagDrained
 		l.enter()

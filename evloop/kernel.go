@@ -117,7 +117,9 @@ func (k *kernel) epollWait(evs []unix.EpollEvent, timeout Time) (int, unix.Errno
 // closes them; but a Unix stream ends a read behind the bytes that carried
 // them. recvmsg without room for control data reports that as MSG_CTRUNC. It
 // costs a tenth of an echo more than recvfrom, to which a stream changes when
-// it is empty and the peer can pass nothing any more.
+// it is empty and the peer can pass nothing any more. A packet that did not fit
+// returns its true length (MSG_TRUNC, recv(2)); some streams take that flag for
+// leave to throw bytes away (tcp(7)).
 func (k *kernel) recv(c *Conn, p []byte) (n int, mark bool, errno unix.Errno) {
 	if k.sim != nil {
 		return k.sim.recv(int(c.fd), p)
@@ -125,16 +127,18 @@ func (k *kernel) recv(c *Conn, p []byte) (n int, mark bool, errno unix.Errno) {
 	fd, size := uintptr(c.fd), uintptr(len(p))
 	var r uintptr
 	switch {
-	case c.kind&kindTCP != 0 || c.flags&flagPlain != 0:
+	case c.kind.plainStream() || c.flags&flagPlain != 0:
 		r, _, errno = unix.RawSyscall6(unix.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&p[0])), size, unix.MSG_DONTWAIT, 0, 0)
 	case c.kind.isSocket():
-		// MSG_TRUNC makes a packet that did not fit return its true length
-		// (recv(2)); a stream ignores it.
+		flags := uintptr(unix.MSG_DONTWAIT)
+		if !c.kind.isStream() {
+			flags |= unix.MSG_TRUNC
+		}
 		k.iov[0].Base = &p[0]
 		k.iov[0].SetLen(len(p))
 		k.msg.Iov = &k.iov[0]
 		k.msg.SetIovlen(1)
-		r, _, errno = unix.RawSyscall(unix.SYS_RECVMSG, fd, uintptr(unsafe.Pointer(&k.msg)), unix.MSG_DONTWAIT|unix.MSG_TRUNC)
+		r, _, errno = unix.RawSyscall(unix.SYS_RECVMSG, fd, uintptr(unsafe.Pointer(&k.msg)), flags)
 		mark = k.msg.Flags&unix.MSG_CTRUNC != 0
 		k.msg.Flags = 0
 		if empty := errno == unix.EAGAIN || errno == 0 && r < size && !mark; empty && c.flags&flagNoRights != 0 {

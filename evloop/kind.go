@@ -21,10 +21,15 @@ const (
 	kindTerminal        // reports a hang-up as EIO
 )
 
-func (k fdKind) reads() bool      { return k&kindReads != 0 }
-func (k fdKind) writes() bool     { return k&kindWrites != 0 }
-func (k fdKind) isSocket() bool   { return k&kindSocket != 0 }
-func (k fdKind) isStream() bool   { return k&kindPacket == 0 }
+func (k fdKind) reads() bool    { return k&kindReads != 0 }
+func (k fdKind) writes() bool   { return k&kindWrites != 0 }
+func (k fdKind) isSocket() bool { return k&kindSocket != 0 }
+func (k fdKind) isStream() bool { return k&kindPacket == 0 }
+
+// plainStream reports whether k is a stream of bytes and nothing beside them: a
+// Unix socket may carry descriptors.
+func (k fdKind) plainStream() bool { return k&(kindSocket|kindPacket|kindUnix) == kindSocket }
+
 func (k fdKind) halfCloses() bool { return k&kindSocket != 0 }
 
 // shortMeansDrained reports whether a read that returned less than was asked

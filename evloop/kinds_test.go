@@ -260,6 +260,7 @@ func fifoWaits(r *rig) {
 func pipeWriteEnd(r *rig) {
 	read, write := r.pipe()
 	c := r.add(write)
+	c.SetOptions(&Options{Queue: 1 << 20})
 	p := newPeer(r.T, read)
 	var want []byte
 	r.do(func() {

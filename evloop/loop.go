@@ -75,8 +75,10 @@ type Config struct {
 	// 32 descriptors for everything else.
 	Connections int
 	// Memory bounds the bytes queued for and kept from all connections
-	// together. At the bound the longest queue pays by its own policy. Buffers
-	// are rounded up to powers of two, so up to twice as much may be in use.
+	// together. At the bound a connection pays, by its own policy, that is
+	// charged the most, or less than an eighth below that: for the bytes and
+	// for what the loop needs to keep them. Buffers are rounded up to powers of
+	// two, so up to twice as much may be in use.
 	// Zero means no bound.
 	Memory int64
 	// ReadBudget is the most bytes read from a connection in a turn. Zero
@@ -301,16 +303,18 @@ func (l *Loop) enter() { l.depth++ }
 
 func (l *Loop) leave() {
 	if l.depth == 1 {
-		l.settle()
+		l.settle(false)
 	}
 	l.depth--
 }
 
 // settle sends what was written, reports what was dropped and frees what was
 // closed, until the callbacks made on the way leave nothing more to do, or the
-// turn has buried enough.
-func (l *Loop) settle() {
-	for len(l.dirty)+len(l.dropped) > 0 || len(l.dead) > 0 && (l.detached > 0 || l.mayBury()) {
+// turn has buried enough. What they have dropped in turn is reported in the next
+// turn, like everything once told is set: a Dropped that writes would otherwise
+// never come to an end.
+func (l *Loop) settle(told bool) {
+	for ; len(l.dirty)+len(l.dropped) > 0 || len(l.dead) > 0 && (l.detached > 0 || l.mayBury()); told = true {
 		for i := 0; i < len(l.dirty); i++ {
 			c := l.dirty[i]
 			c.flags &^= flagDirty
@@ -318,8 +322,12 @@ func (l *Loop) settle() {
 		}
 		clear(l.dirty)
 		l.dirty = l.dirty[:0]
-		for i := 0; i < len(l.dropped); i++ {
-			l.dropped[i].reportDrops()
+		for i, n := 0, len(l.dropped); i < len(l.dropped); i++ {
+			if c := l.dropped[i]; told || i >= n {
+				c.makeReady() // flagSaid stays
+			} else {
+				c.reportDrops()
+			}
 		}
 		clear(l.dropped)
 		l.dropped = l.dropped[:0]
@@ -387,5 +395,7 @@ func (l *Loop) runPosted() {
 		l.leave()
 	}
 	clear(l.posted[:n]) // what they hold must not live until the next post
-	l.posted = l.posted[n:]
+	if l.posted = l.posted[n:]; len(l.posted) == 0 {
+		l.posted = nil // it may be the list of a storm
+	}
 }

@@ -13,6 +13,7 @@ import (
 var memoryCases = []conformanceCase{
 	{"one line to a thousand receivers is stored once", sharedStoredOnce},
 	{"the longest queue pays, by its own policy", longestPays},
+	{"small messages weigh what they take, and their owner pays", smallPay},
 	{"who is exempt does not pay, and the next one does", exemptSpared},
 	{"the bound holds for what a gathered send left over", boundAfterGather},
 	{"the bound holds for kept input", boundOverInput},
@@ -216,5 +217,35 @@ func exemptSpared(r *rig) {
 	r.do(func() { spared[0].Write(make([]byte, 60_000)) }) // nobody else is left to pay
 	if got := spared[0].Queued(); got != 120_000 || r.of(spared[0]).closed {
 		r.Errorf("%d bytes queued, closed %v; want all 120000", got, r.of(spared[0]).closed)
+	}
+}
+
+// The replies to PING of clients that do not read are small and many. What they
+// take is more than their bytes, and those who have asked for them pay for it.
+func smallPay(r *rig) {
+	for _, policy := range []Overflow{DropOldest, DropNewest} {
+		r.use(Config{Memory: 1 << 20})
+		flood, _ := r.stuckConns(64, &Options{Overflow: policy})
+		modest, _ := r.stuckConns(20, nil)
+		for _, c := range modest {
+			r.do(func() { c.Write(make([]byte, 10<<10)) })
+		}
+		for range 30 {
+			for _, c := range flood {
+				r.do(func() {
+					for range 100 {
+						c.Write([]byte("+PONG\r\n"))
+					}
+				})
+			}
+		}
+		if s := r.l.Stats(); s.DroppedMessages == 0 || s.Queued > 1<<20 {
+			r.Fatalf("%v: %d messages dropped, %d bytes charged; the test needs a bound that was reached", policy, s.DroppedMessages, s.Queued)
+		}
+		for _, c := range modest {
+			if h := r.of(c); h.closed || h.messages > 0 {
+				r.Errorf("%v: a bystander paid: closed %t, %d messages dropped", policy, h.closed, h.messages)
+			}
+		}
 	}
 }

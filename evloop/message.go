@@ -8,15 +8,19 @@ import "math/bits"
 // have in their queues at once: one line to a thousand receivers is stored,
 // and charged to the loop's memory bound, once.
 type Message struct {
-	buf     []byte
-	queued  int32 // queues of the loop that hold it
-	private bool  // made by Write: buf goes back to the pool
+	buf    []byte
+	queued int32  // nodes that hold it
+	count  uint32 // messages in each of its nodes; 0: made by NewMessage, and shared
 }
 
 // NewMessage returns a message that owns p: nobody may change p afterwards.
 // It may be made anywhere; queueing it is for the loop's goroutine. A message
 // that no queue holds any more is the garbage collector's.
 func NewMessage(p []byte) *Message { return &Message{buf: p} }
+
+// shared reports whether m may be in several queues. One that is not was made by
+// Write, belongs to one queue, and its buffer goes back to the pool.
+func (m *Message) shared() bool { return m.count == 0 }
 
 // messageSize is the memory of a Message itself.
 const messageSize = 32
@@ -27,10 +31,10 @@ const messageSize = 32
 // what the bound says. For the rest the bound is off by less than a factor of
 // two, since the pool rounds up.
 func (m *Message) cost() int64 {
-	if m.private {
-		return messageSize + int64(max(len(m.buf), poolMin))
+	if m.shared() {
+		return messageSize + int64(len(m.buf))
 	}
-	return messageSize + int64(len(m.buf))
+	return messageSize + int64(max(len(m.buf), poolMin))
 }
 
 // Len returns the number of bytes.
@@ -92,10 +96,10 @@ func (p *pool) message(n int) *Message {
 	if k := len(p.messages); k > 0 {
 		m := p.messages[k-1]
 		p.messages = p.messages[:k-1]
-		m.buf = p.get(n)
+		m.buf, m.count = p.get(n), 1
 		return m
 	}
-	return &Message{buf: p.get(n), private: true}
+	return &Message{buf: p.get(n), count: 1}
 }
 
 // recycle takes a private message back.

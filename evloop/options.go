@@ -9,8 +9,11 @@ type Overflow uint8
 
 const (
 	// Pause stops reading from the connection until its queue has fallen to
-	// the low-water mark. Nothing is lost; a peer that does not read stops
-	// only itself. For services that answer their own peer.
+	// the low-water mark. A peer that does not read stops only itself. For
+	// services that answer their own peer: a handler that writes only while
+	// Conn.Full is false loses nothing. A message for a queue that has grown
+	// to twice Options.Queue is dropped, so that one that writes by a timer is
+	// bounded too.
 	Pause Overflow = iota
 	// DropOldest drops the oldest whole messages that have not begun to go out.
 	DropOldest
@@ -46,8 +49,9 @@ type Options struct {
 	// and half of Queue.
 	Queue, LowWater int
 
-	// Overflow is what happens at Queue. A single message is accepted by an
-	// empty queue whatever its size.
+	// Overflow is what happens at Queue; the zero value is Pause. A single
+	// message is accepted by an empty queue whatever its size, and under Pause
+	// by any queue that is below twice Queue.
 	Overflow Overflow
 
 	// IdleTimeout ends a connection with ErrIdle on which no byte has moved

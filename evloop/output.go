@@ -16,6 +16,7 @@ const (
 	// maxVectors bounds a gathered write. IOV_MAX is 1024; beyond some tens
 	// of pieces the copy inside the kernel outweighs the saved calls.
 	maxVectors  = 64
+	maxNodes    = 1024 // that are looked at for one: many may lie side by side
 	scratchSize = 64 << 10
 )
 
@@ -79,7 +80,9 @@ func (g *gather) advance(n int) {
 		i++
 	}
 	if i > 0 {
-		g.pieces = append(g.pieces[:0], g.pieces[i:]...)
+		rest := copy(g.pieces, g.pieces[i:])
+		clear(g.pieces[rest:]) // they would keep the messages alive
+		g.pieces = g.pieces[:rest]
 	}
 	if n > 0 {
 		g.pieces[0] = g.pieces[0][n:]

@@ -53,6 +53,7 @@ func outputSlowPeer(r *rig) {
 		rng := rand.New(rand.NewPCG(seed, 0))
 		c, p := r.unix()
 		unix.SetsockoptInt(c.FD(), unix.SOL_SOCKET, unix.SO_SNDBUF, 4096)
+		c.SetOptions(&Options{Queue: 4 << 20})
 		source := make([]byte, 128<<10)
 		for i := range source {
 			source[i] = byte(rng.Uint32())

@@ -2,18 +2,20 @@
 
 package evloop
 
-import "math/bits"
+import (
+	"math"
+	"math/bits"
+)
 
 // room makes room in c's queue for a message of n bytes by c's policy and
-// reports whether the message may be queued. An empty queue takes any
-// message, so that none is too large to be sent ever.
+// reports whether the message may be queued.
 func (c *Conn) room(n int) bool {
-	l, q := c.loop, c.opts.queue()
-	if have := c.Queued(); c.opts.Overflow == Pause || have == 0 || have+n <= q {
+	if c.fits(c.Queued(), n) {
 		return true
 	}
 	// What a callback has gathered may be more than the queue takes and yet
 	// go out at once: ask the kernel before anyone pays.
+	l := c.loop
 	if c.flags&flagArmed == 0 {
 		l.flush(c)
 		l.offer()
@@ -21,36 +23,47 @@ func (c *Conn) room(n int) bool {
 			return false
 		}
 	}
-	switch c.opts.Overflow {
-	case DropOldest:
-		for c.out.bytes > 0 && int(c.out.bytes)+n > q && l.dropFirst(c) {
-		}
-		if c.out.bytes == 0 || int(c.out.bytes)+n <= q {
-			return true
-		}
-		c.countDrop(1, n) // a message that has begun takes all the room
-		return false
-	case DropNewest:
-		if c.out.bytes == 0 || int(c.out.bytes)+n <= q {
-			return true
-		}
-		c.countDrop(1, n)
-		return false
+	if c.opts.Overflow == DropOldest {
+		l.dropFor(c, n)
 	}
-	if c.out.bytes == 0 || int(c.out.bytes)+n <= q {
+	if c.fits(int(c.out.bytes), n) {
 		return true
 	}
 	c.countDrop(1, n)
-	c.overflow(ErrOverflow)
-	l.collectDebt() // a farewell was queued
+	if c.opts.Overflow == Disconnect {
+		c.overflow(ErrOverflow)
+		l.collectDebt() // a farewell was queued
+	}
 	return false
+}
+
+// fits reports whether a queue of have bytes takes n more. An empty queue takes
+// any message, so that none is too large to be sent ever. Under Pause so does
+// every queue below twice its bound: a handler that stops at a full one loses
+// nothing, and one that never asks is bounded all the same.
+func (c *Conn) fits(have, n int) bool {
+	q := c.opts.queue()
+	if c.opts.Overflow == Pause {
+		return have/2 < q
+	}
+	return have == 0 || have+n <= q
+}
+
+// dropFor drops the oldest messages for one of n bytes, unless it would not fit
+// even then: a message that has begun may take all the room.
+func (l *Loop) dropFor(c *Conn, n int) {
+	if !c.fits(l.due(&c.out), n) {
+		return
+	}
+	for !c.fits(int(c.out.bytes), n) && l.dropFirst(c) {
+	}
 }
 
 // countDrop counts messages that c will never get.
 func (c *Conn) countDrop(messages, bytes int) {
-	c.dropped += uint32(messages)
+	c.dropped += uint64(messages)
 	c.unsaid += uint32(messages)
-	c.unsaidBytes += uint32(bytes)
+	c.unsaidBytes += uint64(bytes)
 	c.loop.stats.DroppedMessages += uint64(messages)
 	if c.flags&flagSaid == 0 {
 		c.flags |= flagSaid
@@ -85,21 +98,37 @@ func (c *Conn) overflow(reason error) {
 	c.CloseAfterFlush(c.opts.FarewellTimeout, reason)
 }
 
-// owing finds the connection that owes the most when the loop's memory bound
-// is reached: debtors are chained in buckets by the logarithm of what they
-// owe, so that only those of the topmost bucket need comparing. A heap would
-// have to be repaired at every queued message.
+// owing finds a connection that owes about the most when the loop's memory
+// bound is reached: none owes an eighth more. Debtors are chained in buckets,
+// eight for each doubling of the debt, and a bit says which are not empty, so
+// the cost does not depend on how many they are. A heap would have to be
+// repaired at every queued message.
+//
+//	debt    0  1 … 15  16,17  18,19 … 30,31  32…35  36…39 …
+//	bucket  0  1 … 15     16     17 …    23     24     25 …
 type owing struct {
-	heads [33]uint32 // by bits.Len of the debt; slots, plus one
+	heads [owingBuckets]uint32             // slots, plus one
+	some  [(owingBuckets + 63) / 64]uint64 // by bucket: it is not empty
+}
+
+const owingBuckets = 30 * 8 // up to 4 GiB; what is beyond is in the last one
+
+// bucketOf returns the bucket of a debt: its exponent, and the three bits
+// behind its leading one.
+func bucketOf(debt int64) uint8 {
+	d := uint32(min(debt, math.MaxUint32))
+	e := max(0, bits.Len32(d)-4)
+	return uint8(8*e) + uint8(d>>e)
 }
 
 // debt is what c holds of the loop's memory bound. A shared message counts in
-// full for each that queues it, although it is charged once.
-func (c *Conn) debt() uint32 { return c.out.bytes + uint32(cap(c.in)) + c.held }
+// full for each that queues it, although it is charged once: each would keep
+// it, were it the last.
+func (c *Conn) debt() int64 { return c.out.charge + int64(cap(c.in)) + int64(c.held) }
 
 // weigh puts c into the bucket that its debt belongs to.
 func (l *Loop) weigh(c *Conn) {
-	b := uint8(bits.Len32(c.debt()))
+	b := bucketOf(c.debt())
 	if c.opts.Exempt {
 		b = 0
 	}
@@ -119,6 +148,7 @@ func (l *Loop) weigh(c *Conn) {
 		l.conns.slots[q.next-1].val.out.prev = c.slot + 1
 	}
 	l.owing.heads[b] = c.slot + 1
+	l.owing.some[b/64] |= 1 << (b % 64)
 }
 
 func (o *owing) unchain(l *Loop, c *Conn) {
@@ -127,6 +157,9 @@ func (o *owing) unchain(l *Loop, c *Conn) {
 		l.conns.slots[q.prev-1].val.out.next = q.next
 	} else {
 		o.heads[q.bucket] = q.next
+		if q.next == 0 {
+			o.some[q.bucket/64] &^= 1 << (q.bucket % 64)
+		}
 	}
 	if q.next != 0 {
 		l.conns.slots[q.next-1].val.out.prev = q.prev
@@ -134,19 +167,12 @@ func (o *owing) unchain(l *Loop, c *Conn) {
 	q.prev, q.next, q.bucket = 0, 0, 0
 }
 
-// greatest returns the connection that owes the most, or nil.
+// greatest returns a connection of the topmost bucket, or nil.
 func (o *owing) greatest(l *Loop) *Conn {
-	for b := len(o.heads) - 1; b > 0; b-- {
-		var most *Conn
-		for s := o.heads[b]; s != 0; {
-			c := l.conns.slots[s-1].val
-			if most == nil || c.debt() > most.debt() {
-				most = c
-			}
-			s = c.out.next
-		}
-		if most != nil {
-			return most
+	for i := len(o.some) - 1; i >= 0; i-- {
+		if w := o.some[i]; w != 0 {
+			b := 64*i + bits.Len64(w) - 1
+			return l.conns.slots[o.heads[b]-1].val
 		}
 	}
 	return nil

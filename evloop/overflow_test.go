@@ -23,6 +23,9 @@ var overflowCases = []conformanceCase{
 	{"a farewell follows the message that has begun", farewell},
 	{"a farewell that is not read ends in time", farewellUnread},
 	{"what the kernel takes at once is no overflow", noOverflowWhileItFlows},
+	{"a message that cannot fit drops no other", dropNothingInVain},
+	{"a Dropped that writes lets the others have their turn", droppedWrites},
+	{"Pause refuses what comes beyond twice the queue", pauseIsBounded},
 }
 
 // frame makes a message that tells its length and number, so that a reader
@@ -272,4 +275,109 @@ func noOverflowWhileItFlows(r *rig) {
 		})
 		r.gets(p, want)
 	}
+}
+
+// What has begun and the new message are more than the queue takes, so that
+// dropping what lies between them would make no room.
+func dropNothingInVain(r *rig) {
+	for name, write := range writers {
+		c, p := r.unix()
+		unix.SetsockoptInt(c.FD(), unix.SOL_SOCKET, unix.SO_SNDBUF, 4096)
+		c.SetOptions(&Options{Queue: 20_000, Overflow: DropOldest})
+		want := frame(1, 16_000)
+		r.do(func() { write(c, want) })
+		if c.BytesOut() == 0 || c.Queued() < 5000 {
+			r.Fatalf("%d bytes sent, %d queued; the test needs a part", c.BytesOut(), c.Queued())
+		}
+		r.do(func() {
+			for i := range 3 {
+				write(c, frame(2+i, 500))
+				want = append(want, frame(2+i, 500)...)
+			}
+			if write(c, frame(5, 19_000)) {
+				r.Errorf("%s: took a message for which there is no room", name)
+			}
+		})
+		if h := r.of(c); h.messages != 1 || h.bytes != 19_008 {
+			r.Errorf("%s: reported %d messages of %d bytes, want the new one alone", name, h.messages, h.bytes)
+		}
+		r.gets(p, want)
+	}
+}
+
+func droppedWrites(r *rig) {
+	for _, policy := range []Overflow{DropOldest, DropNewest} {
+		o := &Options{Queue: 1000, Overflow: policy}
+		conns, _ := r.stuckConns(2, o)
+		r.onDropped = func(*Conn) {
+			if r.of(conns[0]).reports > 1000 {
+				r.Fatal("Dropped is called for ever")
+			}
+			for _, c := range conns {
+				c.Write(make([]byte, 400))
+				c.Write(make([]byte, 400))
+			}
+		}
+		r.do(func() {
+			for range 3 {
+				conns[0].Write(make([]byte, 400))
+			}
+		})
+		before := r.of(conns[0]).reports + r.of(conns[1]).reports
+		r.turn()
+		r.turn()
+		if n := r.of(conns[0]).reports + r.of(conns[1]).reports - before; n < 1 || n > 4 {
+			r.Errorf("%v: Dropped was called %d times in two turns, want once a turn for each connection at most", policy, n)
+		}
+		r.onDropped = nil
+		r.turn()
+		r.turn()
+		for _, c := range conns {
+			if h := r.of(c); uint64(h.messages) != c.Dropped() {
+				r.Errorf("%v: Dropped() = %d, reported %d", policy, c.Dropped(), h.messages)
+			}
+		}
+	}
+}
+
+// A handler that never asks whether the queue is full is bounded all the same.
+// One that does loses nothing, whatever the size of its last message.
+func pauseIsBounded(r *rig) {
+	const size = 1000
+	for name, write := range writers {
+		c, _ := r.unix()
+		r.clog(c)
+		taken, refused := 0, 0
+		r.do(func() {
+			for !c.Full() {
+				if !write(c, make([]byte, size)) {
+					r.Errorf("%s: refused before the queue was full", name)
+				}
+				taken++
+			}
+			for range 1000 {
+				if write(c, make([]byte, size)) {
+					taken++
+				} else {
+					refused++
+				}
+			}
+		})
+		if n := c.Queued(); n != taken*size || n < 2*DefaultQueue || n >= 2*DefaultQueue+size {
+			r.Errorf("%s: %d bytes queued, want twice the queue and no whole message more", name, n)
+		}
+		if h := r.of(c); h.messages != refused || refused == 0 || h.bytes != refused*size {
+			r.Errorf("%s: %d messages refused, %d reported", name, refused, h.messages)
+		}
+	}
+	c, p := r.unix()
+	c.SetOptions(&Options{Queue: 1000})
+	want := r.clog(c)
+	r.do(func() {
+		c.Write(make([]byte, 999))
+		if !c.Write(make([]byte, 100_000)) {
+			r.Error("a queue that was not full refused a message")
+		}
+	})
+	r.gets(p, append(want, make([]byte, 100_999)...))
 }

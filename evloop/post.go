@@ -77,6 +77,10 @@ func (l *Loop) Post(f func()) bool {
 	return true
 }
 
+// postedKept is the capacity up to which a list is used again. One that a storm
+// of posts has made larger is left to the garbage collector.
+const postedKept = 1024
+
 // take returns what was posted; the slice is the caller's until the next take.
 func (w *waker) take() []func() {
 	if !w.pending.Load() {
@@ -87,5 +91,8 @@ func (w *waker) take() []func() {
 	defer w.mu.Unlock()
 	fs := w.posted
 	w.posted, w.spare = w.spare[:0], fs
+	if cap(fs) > postedKept {
+		w.spare = nil
+	}
 	return fs
 }

@@ -13,6 +13,7 @@ type probe struct {
 	inside bool // a callback; Open aside, which Add calls inside any other
 
 	onOpen, onEOF, onDrained func(*Conn)
+	onDropped                func(*Conn)
 	onData                   func(*Conn, []byte) int // nil: consume everything
 	onClosed                 func(*Conn, error)
 	onAny                    func(c *Conn, callback string) // before the others
@@ -26,6 +27,7 @@ type history struct {
 	calls               int    // of Data
 	drained             int    // calls of Drained
 	messages, bytes     int    // reported as dropped
+	reports             int    // calls of Dropped
 }
 
 func newProbe(t *testing.T) *probe {
@@ -121,6 +123,10 @@ func (p *probe) Dropped(c *Conn, messages, bytes int) {
 	defer end()
 	h.messages += messages
 	h.bytes += bytes
+	h.reports++
+	if p.onDropped != nil {
+		p.onDropped(c)
+	}
 }
 
 func (p *probe) Closed(c *Conn, err error) {

@@ -4,94 +4,151 @@ package evloop
 
 // A queue is a list of messages that wait to be sent. Its nodes lie in one
 // slab of the loop, so that an empty queue costs a connection nothing and a
-// busy one does not allocate.
+// busy one does not allocate. The list is linked both ways, because a policy
+// may drop at either end.
 //
-//	head ─► [m0 ▓▓▓▓░░░] ─► [m1 ░░░░] ─► [m2 ░░] ◄─ tail
+//	head ─► [m0 ▓▓▓▓░░░] ◄─► [m1 ░░░░] ◄─► [m2 ░░] ◄─ tail
 //	             ▲ off: m0 has begun and will never be dropped or cut
+//
+// Small messages of the loop's own share a buffer:
+//
+//	Pause, Disconnect        one node for all of them, since none is ever
+//	                         dropped without the others; Message.count says
+//	                         how many they are
+//	DropOldest, DropNewest   a node for each, and for packets too
 type queue struct {
 	head, tail uint32 // nodes, plus one; 0: none
-	off        uint32 // bytes of the head's message already sent
+	off        uint32 // bytes of the head already sent
 	bytes      uint32 // still to be sent
+	charge     int64  // what this queue takes of the memory bound; a shared message in full
 
 	prev, next uint32 // neighbours in the bucket of the loop's debtors: slots, plus one
-	bucket     uint8  // plus one; 0: owes nothing
+	bucket     uint8  // 0: owes nothing
 	rest       bool   // the head is the rest of a message that has begun, though off is 0
 }
 
 type node struct {
-	m     *Message
-	next  uint32 // plus one
-	count uint32 // messages in m: small ones are coalesced where none is ever dropped
+	m          *Message
+	prev, next uint32 // plus one
+	from, to   uint32 // its part of m.buf
 }
 
 // nodeSize is charged to the memory bound for each node: a queue of ten-byte
 // lines would otherwise cost more in nodes than it is charged in bytes.
-const nodeSize = 16
+const nodeSize = 24
 
+func (n *node) size() uint32 { return n.to - n.from }
+func (n *node) data() []byte { return n.m.buf[n.from:n.to] }
+
+// count returns how many messages n stands for.
+func (n *node) count() int { return max(1, int(n.m.count)) }
+
+// nodeSlab is where the nodes of all queues lie.
 type nodeSlab struct {
 	nodes []node
 	free  uint32 // plus one
+	used  int
 }
 
-func (s *nodeSlab) get(m *Message) uint32 {
+// slabKept is how many nodes are kept when none is used: what a burst has
+// needed is given back when it is over.
+const slabKept = 4096
+
+// get returns a node to fill in.
+func (s *nodeSlab) get() (i uint32, n *node) {
+	s.used++
 	if s.free == 0 {
-		s.nodes = append(s.nodes, node{m: m, count: 1})
-		return uint32(len(s.nodes))
+		s.nodes = append(s.nodes, node{})
+		return uint32(len(s.nodes)), &s.nodes[len(s.nodes)-1]
 	}
-	i := s.free
-	n := &s.nodes[i-1]
+	i = s.free
+	n = &s.nodes[i-1]
 	s.free = n.next
-	*n = node{m: m, count: 1}
-	return i
+	return i, n
 }
 
 func (s *nodeSlab) put(i uint32) {
-	s.nodes[i-1] = node{next: s.free}
+	n := &s.nodes[i-1]
+	n.m, n.next = nil, s.free
 	s.free = i
+	if s.used--; s.used == 0 && len(s.nodes) > slabKept {
+		s.nodes, s.free = nil, 0
+	}
 }
 
 // enqueue appends m, by reference, to c's queue.
 func (l *Loop) enqueue(c *Conn, m *Message) {
-	i := l.nodes.get(m)
-	if c.out.tail == 0 {
-		c.out.head = i
-		c.lastOut = l.clock // the wait begins
-	} else {
-		l.nodes.nodes[c.out.tail-1].next = i
-	}
-	c.out.tail = i
-	c.out.bytes += uint32(len(m.buf))
-	l.queued += nodeSize
 	if m.queued == 0 {
 		l.queued += m.cost()
 	}
+	c.out.charge += m.cost()
+	l.link(c, m, 0)
+}
+
+// link appends the bytes of m from from on as one node.
+func (l *Loop) link(c *Conn, m *Message, from int) {
+	q := &c.out
+	i, n := l.nodes.get()
+	n.m, n.from, n.to = m, uint32(from), uint32(len(m.buf))
+	n.prev, n.next = q.tail, 0
+	if q.tail == 0 {
+		q.head = i
+		c.lastOut = l.clock // the wait begins
+	} else {
+		l.nodes.nodes[q.tail-1].next = i
+	}
+	q.tail = i
+	q.bytes += uint32(len(m.buf) - from)
+	q.charge += nodeSize
+	l.queued += nodeSize
 	m.queued++
 	l.weigh(c)
 }
 
-// enqueueCopy appends a copy of p. Where the policy never drops a single
-// message, small ones share a buffer, which grows with the queue.
+// chunkMost is the largest buffer for small messages. It grows with the queue:
+// a short queue holds little, and a long one few buffers.
+const chunkMost = 16 << 10
+
+// enqueueCopy appends a copy of p, to the newest buffer if that has room.
 func (l *Loop) enqueueCopy(c *Conn, p []byte) {
-	merges := c.merges()
-	if t := c.out.tail; merges && t != 0 {
-		n := &l.nodes.nodes[t-1]
-		if n.m.private && cap(n.m.buf)-len(n.m.buf) >= len(p) {
-			before := n.m.cost()
-			n.m.buf = append(n.m.buf, p...)
-			n.count++
-			c.out.bytes += uint32(len(p))
-			l.queued += n.m.cost() - before
-			l.weigh(c)
-			return
-		}
+	if l.extend(c, p) {
+		return
 	}
-	size := len(p)
-	if merges {
-		size = max(size, min(int(c.out.bytes), 16<<10))
-	}
-	m := l.pool.message(size)
+	m := l.pool.message(max(len(p), min(int(c.out.bytes), chunkMost)))
 	m.buf = append(m.buf, p...)
 	l.enqueue(c, m)
+}
+
+// extend puts p behind the message at the tail, in the same buffer, and reports
+// whether it did. A buffer is either one node or one message a node, so that
+// what is dropped can be counted.
+func (l *Loop) extend(c *Conn, p []byte) bool {
+	q := &c.out
+	if q.tail == 0 {
+		return false
+	}
+	n := &l.nodes.nodes[q.tail-1]
+	m, merges := n.m, c.merges()
+	switch {
+	case m.shared() || int(n.to) < len(m.buf) || cap(m.buf)-len(m.buf) < len(p):
+		return false
+	case merges && m.queued > 1 || !merges && m.count > 1:
+		return false // of the time before another policy
+	}
+	from, before := len(m.buf), m.cost()
+	m.buf = append(m.buf, p...)
+	grown := m.cost() - before
+	q.charge += grown
+	l.queued += grown
+	if !merges {
+		l.link(c, m, from)
+		return true
+	}
+	m.count++
+	n.to += uint32(len(p))
+	q.bytes += uint32(len(p))
+	l.weigh(c)
+	return true
 }
 
 // merges reports whether messages may lose their boundaries on the way out.
@@ -104,7 +161,7 @@ func (l *Loop) advance(c *Conn, n int) {
 	q := &c.out
 	q.bytes -= uint32(n)
 	for n > 0 {
-		rest := len(l.nodes.nodes[q.head-1].m.buf) - int(q.off)
+		rest := int(l.nodes.nodes[q.head-1].size()) - int(q.off)
 		if n < rest {
 			q.off += uint32(n)
 			break
@@ -118,27 +175,39 @@ func (l *Loop) advance(c *Conn, n int) {
 
 // pop releases the head. The caller accounts for its bytes.
 func (l *Loop) pop(c *Conn) {
-	q := &c.out
-	i := q.head
-	q.head = l.nodes.nodes[i-1].next
-	q.rest = false
-	if q.head == 0 {
-		q.tail = 0
-	}
-	l.release(i)
+	c.out.rest = false
+	l.release(c, c.out.head)
 }
 
-// release frees a node that was taken out of its queue.
-func (l *Loop) release(i uint32) {
-	m := l.nodes.nodes[i-1].m
+// release takes node i out of c's queue and frees it.
+func (l *Loop) release(c *Conn, i uint32) {
+	q, ns := &c.out, l.nodes.nodes
+	n := &ns[i-1]
+	m := n.m
+	if n.prev == 0 {
+		q.head = n.next
+	} else {
+		ns[n.prev-1].next = n.next
+	}
+	if n.next == 0 {
+		q.tail = n.prev
+	} else {
+		ns[n.next-1].prev = n.prev
+	}
 	l.nodes.put(i)
 	l.queued -= nodeSize
+	q.charge -= nodeSize
+	cost := m.cost()
 	m.queued--
-	if m.queued == 0 {
-		l.queued -= m.cost()
-		if m.private {
-			l.pool.recycle(m)
-		}
+	if m.shared() || m.queued == 0 {
+		q.charge -= cost
+	}
+	if m.queued > 0 {
+		return
+	}
+	l.queued -= cost
+	if !m.shared() {
+		l.pool.recycle(m)
 	}
 }
 
@@ -159,51 +228,41 @@ func (q *queue) begun() uint32 {
 	return 0
 }
 
+// due returns how many bytes no policy may drop any more.
+func (l *Loop) due(q *queue) int {
+	if i := q.begun(); i != 0 {
+		return int(l.nodes.nodes[i-1].size() - q.off)
+	}
+	return 0
+}
+
 // dropFirst drops the oldest message that has not begun to go out.
 func (l *Loop) dropFirst(c *Conn) bool {
-	q, ns := &c.out, l.nodes.nodes
-	before := q.begun()
-	i := q.head
-	if before != 0 {
-		i = ns[before-1].next
+	i := c.out.head
+	if begun := c.out.begun(); begun != 0 {
+		i = l.nodes.nodes[begun-1].next
 	}
-	if i == 0 {
-		return false
-	}
-	l.unlink(c, before, i)
-	return true
+	return l.drop(c, i)
 }
 
 // dropLast drops the newest message, if it has not begun to go out.
 func (l *Loop) dropLast(c *Conn) bool {
-	q, ns := &c.out, l.nodes.nodes
-	if q.tail == 0 || q.tail == q.begun() {
+	if c.out.tail == c.out.begun() {
 		return false
 	}
-	before := uint32(0)
-	for i := q.head; i != q.tail; i = ns[i-1].next {
-		before = i
-	}
-	l.unlink(c, before, q.tail)
-	return true
+	return l.drop(c, c.out.tail)
 }
 
-// unlink drops node i, which follows node before (0: is the head), and counts
-// it as lost.
-func (l *Loop) unlink(c *Conn, before, i uint32) {
-	q, ns := &c.out, l.nodes.nodes
-	n := ns[i-1]
-	if before == 0 {
-		q.head = n.next
-	} else {
-		ns[before-1].next = n.next
+// drop drops node i, unless that is 0, and counts it as lost.
+func (l *Loop) drop(c *Conn, i uint32) bool {
+	if i == 0 {
+		return false
 	}
-	if q.tail == i {
-		q.tail = before
-	}
-	q.bytes -= uint32(len(n.m.buf))
-	c.countDrop(int(n.count), len(n.m.buf))
-	l.release(i)
+	n := &l.nodes.nodes[i-1]
+	c.out.bytes -= n.size()
+	c.countDrop(n.count(), int(n.size()))
+	l.release(c, i)
 	l.weigh(c)
 	c.makeDirty() // the queue may have emptied, or fallen to the low-water mark
+	return true
 }

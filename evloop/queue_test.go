@@ -129,7 +129,7 @@ func checkQueues(t *testing.T, l *Loop, conns []*Conn, models []modelQueue) {
 		off, last := int(c.out.off), uint32(0)
 		for n := c.out.head; n != 0; n = l.nodes.nodes[n-1].next {
 			m := l.nodes.nodes[n-1].m
-			got = append(got, m.Bytes()[off:]...)
+			got = append(got, l.nodes.nodes[n-1].data()[off:]...)
 			if holders[m] == 0 {
 				charged += m.cost()
 			}
@@ -164,8 +164,8 @@ func checkDebtors(t *testing.T, l *Loop, conns []*Conn) {
 		}
 	}
 	got := l.owing.greatest(l)
-	if most.debt() == 0 && got != nil || most.debt() > 0 && (got == nil || got.debt() != most.debt()) {
-		t.Fatalf("the greatest debtor is %p, want one that owes %d", got, most.debt())
+	if most.debt() == 0 && got != nil || most.debt() > 0 && (got == nil || got.debt()+got.debt()/8 < most.debt()) {
+		t.Fatalf("the greatest debtor is %p, want one that owes %d or an eighth less", got, most.debt())
 	}
 }
 

@@ -75,7 +75,7 @@ func (b *batch) take(n int) int {
 func (b *batch) addr(at int) uint64 { return uint64(uintptr(unsafe.Pointer(&b.arena[at]))) }
 
 // fill makes e a request that sends pieces, total bytes in all. m is the
-// message if pieces are the whole of one.
+// shared message that pieces are the whole of, if they are.
 func (b *batch) fill(e *uring.SQE, pieces [][]byte, total int, m *Message) {
 	e.OpFlags = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL
 	e.Opcode, e.Len = uring.OpSend, uint32(total)
@@ -175,10 +175,11 @@ func (u *ring) pushSome() {
 		c.flags &^= flagOffered
 		pieces, total := u.l.ep.collect(c)
 		var m *Message
-		if len(pieces) == 1 && c.out.off == 0 {
-			m = u.l.nodes.nodes[c.out.head-1].m
+		if n := &u.l.nodes.nodes[c.out.head-1]; len(pieces) == 1 && c.out.off == 0 && n.m.shared() {
+			m = n.m
 		}
 		b.fill(e, pieces, total, m)
+		u.l.ep.forget(c, pieces)
 		e.FD, e.UserData = c.fd, uint64(newTag(opSend, uint32(len(b.sends)), 0))
 		b.sends = append(b.sends, send{c: c, total: int32(total), res: -int32(unix.EINTR)})
 	}

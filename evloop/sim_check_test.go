@@ -3,7 +3,6 @@
 package evloop
 
 import (
-	"math/bits"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -37,6 +36,7 @@ func (w *simWorld) check() {
 	for c := range l.conns.all {
 		w.checkConn(c)
 	}
+	w.happened, w.callsBefore = 1, w.k.faults.calls // one: what is served from the ready list
 	retrying := 0
 	if l.conns.used != len(w.conns) {
 		w.fail(l.conns.used, "connections in the table, but", len(w.conns), "open")
@@ -108,7 +108,7 @@ func (w *simWorld) checkConn(c *Conn) {
 		w.checkInput(c, f, ready)
 		w.checkArmed(c, f)
 	}
-	m.readBefore, m.fresh = m.s.read, 0
+	m.readBefore, m.fresh, m.toldDrops = m.s.read, 0, 0
 	w.checkOutput(c, f)
 	if at, ok := c.deadline(); ok {
 		if set, has := l.deadlines.when(c.slot); !has || set > at {
@@ -153,8 +153,9 @@ func (w *simWorld) checkArmed(c *Conn, f *simFile) {
 func (w *simWorld) checkOutput(c *Conn, f *simFile) {
 	nodes, sum := w.l.nodes.nodes, 0
 	for i := c.out.head; i != 0; i = nodes[i-1].next {
-		sum += len(nodes[i-1].m.buf)
-		if nodes[i-1].next == 0 && c.out.tail != i {
+		n := &nodes[i-1]
+		sum += int(n.size())
+		if n.next == 0 && c.out.tail != i || n.prev == 0 && c.out.head != i || n.next != 0 && nodes[n.next-1].prev != i {
 			w.fail(f, "has a torn queue")
 		}
 	}
@@ -181,15 +182,23 @@ func (w *simWorld) checkMemory() {
 	owing := 0
 	for c := range l.conns.all {
 		total += int64(cap(c.in)) + w.heldBy(c)
+		charge, own := int64(0), map[*Message]bool{}
 		for i := c.out.head; i != 0; i = l.nodes.nodes[i-1].next {
 			m := l.nodes.nodes[i-1].m
 			if total += nodeSize; queued[m] == 0 {
 				total += m.cost()
 			}
+			if charge += nodeSize; m.shared() || !own[m] {
+				charge += m.cost()
+			}
+			own[m] = true
 			queued[m]++
 			nodes++
 		}
-		if c.out.bucket != uint8(bits.Len32(c.debt())) {
+		if charge != c.out.charge {
+			w.fail("a queue that takes", charge, "bytes is charged", c.out.charge)
+		}
+		if c.out.bucket != bucketOf(c.debt()) {
 			w.fail("a debtor of", c.debt(), "bytes is in bucket", c.out.bucket)
 		}
 		if c.out.bucket != 0 {
@@ -202,6 +211,9 @@ func (w *simWorld) checkMemory() {
 		}
 	}
 	for b, s := range l.owing.heads {
+		if some := l.owing.some[b/64]>>(b%64)&1 != 0; some != (s != 0) {
+			w.fail("bucket", b, "is said to hold somebody:", some)
+		}
 		for before := uint32(0); s != 0; owing-- {
 			c := l.conns.slots[s-1].val
 			if c == nil || int(c.out.bucket) != b || c.out.prev != before {

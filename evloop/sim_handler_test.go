@@ -21,6 +21,9 @@ func (w *simWorld) call(m *simConn, name string) func() {
 		w.fail(name, "inside", w.calling)
 	}
 	w.calling = name
+	if name != "Dropped" {
+		w.happened++
+	}
 	if m != nil {
 		w.k.trace("%s %d", name, m.s.id)
 	}
@@ -95,11 +98,11 @@ func (w *simWorld) Data(c *Conn, p []byte) int {
 	return n
 }
 
-// echo sends back what it consumes, cut at random, and often stops when the
-// queue is full.
+// echo sends back what it consumes, cut at random, and stops when the queue is
+// full: so it must lose nothing.
 func (w *simWorld) echo(m *simConn, p []byte) (n int) {
 	for n < len(p) {
-		if m.c.Full() && w.chance(2) {
+		if m.c.Full() && m.c.opts.Overflow == Pause {
 			break
 		}
 		k := min(len(p)-n, w.size())
@@ -155,6 +158,13 @@ func (w *simWorld) Dropped(c *Conn, messages, bytes int) {
 	}
 	m.droppedN += messages
 	m.lost += bytes
+	if m.toldDrops++; m.toldDrops > w.happened+w.k.faults.calls-w.callsBefore {
+		w.fail("Dropped of", m.s.id, m.toldDrops, "times in a turn in which less has happened")
+	}
+	if !w.quiet && w.chance(2) { // to itself, and to others that are as full
+		w.write(m)
+		w.share()
+	}
 }
 
 func (w *simWorld) Closed(c *Conn, err error) {

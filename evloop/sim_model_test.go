@@ -54,6 +54,7 @@ type simConn struct {
 	acceptedN        int
 	carriedN         int
 	droppedN, lost   int // as Dropped reported: messages and bytes
+	toldDrops        int // calls of Dropped in this turn
 	refusedN, unsent int // messages and bytes that Write refused
 }
 

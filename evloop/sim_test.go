@@ -136,7 +136,9 @@ func play(h simHistory) (w *simWorld, err error) {
 		}
 		w.check()
 	}
-	w.calm()
+	if r := w.l.ring; r == nil || r.failed == nil || !w.k.faults.fatal { // else the next wait says so
+		w.calm()
+	}
 	w.end()
 	return w, nil
 }

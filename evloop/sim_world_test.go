@@ -26,15 +26,18 @@ type simWorld struct {
 	away     []*simConn // detached ones
 	timers   []simTimer
 	calling  string // the callback in progress
+	happened int    // callbacks of this turn but Dropped
 	posted   int    // functions that are still to run
 	quiet    bool   // the history is over: no faults, willing peers
 	bounded  bool   // the loop's memory was bounded at times
 	crowd    bool   // clients come by the hundred, once
 	spent    []TimerID
 	serial   int
-	options  []*Options
-	scratch  []byte   // of write
-	lines    []string // the trace, when wanted
+
+	callsBefore int // faults.calls when the turn began
+	options     []*Options
+	scratch     []byte   // of write
+	lines       []string // the trace, when wanted
 }
 
 // A simFailure is what a history ends with by panic when the loop or the

@@ -121,7 +121,7 @@ func (c *Conn) encode(state []byte) []byte {
 	}
 	b = binary.AppendUvarint(b, count)
 	for i := c.out.head; i != 0; i = nodes[i-1].next {
-		b = appendString(b, nodes[i-1].m.buf)
+		b = appendString(b, nodes[i-1].data())
 	}
 	return binary.LittleEndian.AppendUint32(b, crc32.ChecksumIEEE(b))
 }
@@ -219,7 +219,7 @@ func (r *record) decode(b []byte) error {
 // apply gives a new connection what the record says.
 func (r *record) apply(c *Conn) {
 	l := c.loop
-	c.bytesIn, c.bytesOut, c.dropped = r.bytesIn, r.bytesOut, uint32(r.dropped)
+	c.bytesIn, c.bytesOut, c.dropped = r.bytesIn, r.bytesOut, r.dropped
 	lag := l.lag()
 	c.lastIn, c.until = Time(r.lastIn)-lag, Time(r.until)
 	if c.until < never {

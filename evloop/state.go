@@ -76,6 +76,7 @@ func (c *Conn) Detach() (fd int, saved []byte, err error) {
 		}
 	}
 	l.spill(c)
+	c.HoldIdle(false) // to be held again in Restored; the time until now was none of idleness
 	fd = int(c.fd)
 	c.flags |= flagDetached
 	l.be.end(c)

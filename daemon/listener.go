@@ -32,18 +32,25 @@ type listener struct {
 	file      socketFile // of a Unix socket that we have bound
 	tune      []sockOpt  // what accepted sockets do not inherit
 	keepIdle  int        // seconds of silence before a probe; see keepSpread
+
+	waiting string       // why the client that was put off has no place; "": there is none
+	who     service.Peer // that client
 }
 
 // Accept is the admission. The session it makes is the connection's State.
-func (l *listener) Accept(_ *evloop.Listener, fd int, from netip.AddrPort) (evloop.Handler, any) {
+func (l *listener) Accept(ln *evloop.Listener, fd int, from netip.AddrPort) (evloop.Handler, any) {
 	peer, err := l.peer(fd, from)
 	reason := refusedPeer
 	if err == nil {
 		reason = l.admit(fd, peer)
 	}
+	l.waiting = ""
+	if (reason == refusedService || reason == refusedSource) && ln.PutOff() {
+		l.waiting, l.who = reason, peer // those before him may be gone already
+		return nil, nil
+	}
 	if reason != "" {
-		l.ep.refused[reason]++
-		l.d.log.refused(l.ep.conf.Name, l.text, peer, reason, err)
+		l.refuse(peer, reason, err)
 		return nil, nil
 	}
 	for _, o := range l.tune {
@@ -54,6 +61,13 @@ func (l *listener) Accept(_ *evloop.Listener, fd int, from netip.AddrPort) (evlo
 		probe(l.keepIdle, l.d.lastID).set(fd)
 	}
 	return l.ep, &service.Session{ID: l.d.lastID, Peer: peer, Since: l.d.loop.Now(), Owner: l.ep}
+}
+
+// refuse does the accounts of a client that is not let in; err is why it could
+// not be found out who it is.
+func (l *listener) refuse(p service.Peer, reason string, err error) {
+	l.ep.refused[reason]++
+	l.d.log.refused(l.ep.conf.Name, l.text, p, reason, err)
 }
 
 // Failed hears that accept4(2) failed. The loop retries by itself unless the
@@ -113,6 +127,10 @@ func (l *listener) resume() {
 // close stops listening. A file we have bound goes too; what was inherited
 // belongs to the service manager, whose clients may be waiting in it.
 func (l *listener) close() {
+	if l.waiting != "" {
+		l.refuse(l.who, l.waiting, nil)
+		l.waiting = ""
+	}
 	if l.ln != nil {
 		_ = l.ln.Close()
 	} else {

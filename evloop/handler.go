@@ -66,7 +66,8 @@ type Acceptor interface {
 	// Accept returns the handler that serves the connection and its first
 	// State, or a nil handler to refuse: the loop then closes fd. peer is
 	// zero for Unix sockets; SO_PEERCRED on fd tells who that is
-	// (unix(7)). fd stays the loop's.
+	// (unix(7)). fd stays the loop's. It may be called again for the same
+	// client, see Listener.PutOff.
 	Accept(ln *Listener, fd int, peer netip.AddrPort) (h Handler, state any)
 
 	// Failed reports an error of accept4(2) that is not about one client.

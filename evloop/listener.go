@@ -24,6 +24,7 @@ import (
 //	connection limit         when a connection closes
 //	EMFILE, ENFILE,          when a connection closes, and after 5 ms, 10 ms,
 //	ENOBUFS, ENOMEM          … 1 s at the latest
+//	a client was put off     next turn, when it has been asked about again
 //
 // Clients wait in the backlog meanwhile. The trick of closing a spare
 // descriptor to accept and shed one client is not used: in a process with
@@ -38,6 +39,7 @@ type Listener struct {
 	delay     time.Duration // of the present back-off; 0: none
 	retry     TimerID
 	noDelay   bool // set TCP_NODELAY on what is accepted
+	putOff    putOff
 	backlog   bool // the edge was seen and EAGAIN was not
 	ready     bool // on the ready list
 	paused    bool
@@ -112,13 +114,15 @@ func (ln *Listener) Resume() {
 	ln.makeReady()
 }
 
-// Close stops accepting and closes the descriptor. Connections live on. It
-// may be called more than once.
+// Close stops accepting and closes the descriptor. Connections live on; a
+// client that was put off, see PutOff, is refused. It may be called more than
+// once.
 func (ln *Listener) Close() error {
 	if ln.closed {
 		return nil
 	}
 	ln.closed = true
+	ln.letGo()
 	ln.loop.Cancel(ln.retry)
 	ln.loop.listeners.remove(ln.slot)
 	ln.loop.ep.k.close(ln.fd, false)
@@ -135,7 +139,7 @@ func (ln *Listener) makeReady() {
 
 // mayAccept reports whether to call accept now.
 func (ln *Listener) mayAccept() bool {
-	if ln.paused || ln.dead || ln.closed || ln.retry != 0 {
+	if ln.paused || ln.dead || ln.closed || ln.retry != 0 || ln.putOff.waits {
 		return false
 	}
 	if l := ln.loop; l.conns.used >= l.limit {
@@ -166,6 +170,7 @@ func (l *Loop) accepted(ln *Listener, fd int, peer netip.AddrPort, errno unix.Er
 	case 0:
 		l.stats.Accepted++
 		l.work.left -= acceptWork
+		ln.putOff.turns = 0
 		l.enter()
 		l.admit(ln, fd, peer)
 		l.leave()
@@ -220,6 +225,10 @@ func (r *acceptRetry) Expired(*Loop, Timer) {
 // admit asks the acceptor about a new connection and opens it.
 func (l *Loop) admit(ln *Listener, fd int, peer netip.AddrPort) {
 	h, state := ln.a.Accept(ln, fd, peer)
+	if ln.putOff.asked {
+		ln.keep(fd, peer)
+		return
+	}
 	if h == nil {
 		ln.delay = 0
 		l.ep.k.close(fd, false)
@@ -245,5 +254,6 @@ func (l *Loop) admit(ln *Listener, fd int, peer netip.AddrPort) {
 func (l *Loop) newConn(fd int, kind fdKind, h Handler, state any) *Conn {
 	c := &Conn{State: state, loop: l, h: h, opts: defaultOptions, fd: int32(fd), kind: kind, lastIn: l.clock, lastOut: l.clock}
 	c.slot, c.gen = l.conns.insert(c)
+	l.opened = true
 	return c
 }

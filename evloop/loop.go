@@ -64,6 +64,7 @@ type Loop struct {
 	stats      Stats
 	fallback   error // why the ring is not used
 	waiting    bool  // a listener waits for a descriptor or a place
+	opened     bool  // a connection was, after the turn's events were gathered
 	stopped    atomic.Bool
 	closed     bool
 }
@@ -190,6 +191,7 @@ func (l *Loop) turn(block bool) error {
 	if block && len(l.serving) == 0 && !l.leftOver() {
 		timeout = l.patience()
 	}
+	l.opened = false
 	if err := l.be.wait(timeout); err != nil {
 		return err
 	}
@@ -377,6 +379,9 @@ func (l *Loop) serveReady() {
 		case kindListener:
 			if ln := l.listeners.get(t.slot(), t.gen()); ln != nil {
 				ln.ready = false
+				if ln.putOff.waits {
+					ln.askAgain()
+				}
 				l.ep.accept(ln)
 			}
 		}

@@ -130,6 +130,11 @@ func tcpListener(t *testing.T, backlog int) int {
 	return listener(t, unix.AF_INET, unix.SOCK_STREAM, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}, backlog)
 }
 
+func unixListener(t *testing.T, backlog int) int {
+	t.Helper()
+	return listener(t, unix.AF_UNIX, unix.SOCK_STREAM, &unix.SockaddrUnix{}, backlog) // any abstract name
+}
+
 func listener(t *testing.T, domain, typ int, sa unix.Sockaddr, backlog int) int {
 	t.Helper()
 	fd, err := unix.Socket(domain, typ|unix.SOCK_CLOEXEC, 0)

@@ -246,6 +246,8 @@ func (w *simWorld) checkListener(ln *Listener) {
 	switch {
 	case ln.ready != ready:
 		w.fail(f, "is on the ready list:", ready)
+	case ln.putOff.waits && !ready && !ln.paused && (l.conns.used < l.limit || !l.waiting):
+		w.fail(f, "has forgotten the client that was put off")
 	case ln.dead || len(f.backlog) == 0 || f.queued:
 	case !ln.backlog:
 		w.fail(f, "has forgotten its backlog")

@@ -36,6 +36,12 @@ func (w *simWorld) Accept(ln *Listener, fd int, _ netip.AddrPort) (Handler, any)
 		w.fail("accepted although paused or closed")
 	}
 	s := w.k.file("Accept", fd).sock
+	if w.chance(10) && ln.PutOff() {
+		if w.chance(4) {
+			w.act(nil)
+		}
+		return w, nil // is not looked at
+	}
 	if w.chance(20) {
 		s.broken = true // nobody will serve it
 		return nil, nil

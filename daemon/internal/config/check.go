@@ -44,13 +44,7 @@ func (b *builder) check(d described, limits Limits) {
 		b.wrong(d.where("per_source"), fmt.Errorf("%d of this service is more than limits.per_source, %d of all together",
 			d.PerSource, limits.PerSource))
 	}
-	// Who restricts users on a socket that cannot tell them believes to be
-	// safer than he is.
-	unix := slices.ContainsFunc(d.Listen, func(a Address) bool { return a.Network == "unix" })
-	listed, _ := d.at["listen"].value.([]any) // one that cannot be read may have meant one
-	if len(d.AllowUID) > 0 && len(d.Listen) == len(listed) && len(listed) > 0 && !unix {
-		b.wrong(d.where("allow_uid"), errors.New("has no effect: no address in listen is a Unix socket"))
-	}
+	b.checkFamilies(d)
 	if check := d.Kind.row().check; check != nil {
 		check(b, d)
 	}

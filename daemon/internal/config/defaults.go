@@ -34,8 +34,8 @@ func newService(name string, kind Kind, limits Limits) *Service {
 		MaxLine:      defaultLine,
 		Queue:        int(min(64*kib, limits.Memory)),
 		Overflow:     row.overflow.preset,
-		Backlog:      4096,  // SOMAXCONN since Linux 5.4
-		SocketMode:   0o660, // owner and group; TCP clients on loopback need no less care
+		Backlog:      4096, // SOMAXCONN since Linux 5.4
+		SocketMode:   defaultSocketMode,
 	}
 	if row.defaults != nil {
 		row.defaults(s)
@@ -44,3 +44,6 @@ func newService(name string, kind Kind, limits Limits) *Service {
 }
 
 const defaultLine = 4096 // what a terminal passes on as one line (termios(3))
+
+// defaultSocketMode: owner and group; TCP clients on loopback need no less care.
+const defaultSocketMode = 0o660

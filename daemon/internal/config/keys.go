@@ -4,6 +4,7 @@ package config
 
 import (
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"strings"
 	"time"
@@ -96,7 +97,7 @@ func timeout(limit time.Duration) func(any) (time.Duration, error) {
 
 var socketKeys = []key[Service]{
 	{"backlog", into(func(s *Service) *int { return &s.Backlog }, integer(1, 65535))},
-	{"socket_mode", func(s *Service, v any) (err error) { s.SocketMode, err = mode(v); return err }},
+	{"socket_mode", into(func(s *Service) *fs.FileMode { return &s.SocketMode }, mode)},
 	{"socket_user", into(func(s *Service) *string { return &s.SocketUser }, account)},
 	{"socket_group", into(func(s *Service) *string { return &s.SocketGroup }, account)},
 	{"bind_device", into(func(s *Service) *string { return &s.BindDevice }, device)},

@@ -105,6 +105,11 @@ func bindTCP(fd int, sa unix.Sockaddr, s *config.Service) error {
 			return os.NewSyscallError("setsockopt IPV6_V6ONLY", err)
 		}
 	}
+	// An address that the machine does not have yet, at boot for one, as with
+	// FreeBind=yes in the generated unit. The option works for IPv6, too.
+	if err := unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_FREEBIND, 1); err != nil {
+		return os.NewSyscallError("setsockopt IP_FREEBIND", err)
+	}
 	if s.BindDevice != "" {
 		if err := unix.BindToDevice(fd, s.BindDevice); err != nil {
 			return fmt.Errorf("bind_device %s: %w", s.BindDevice, os.NewSyscallError("setsockopt SO_BINDTODEVICE", err))
@@ -125,7 +130,7 @@ func bindUnix(fd int, sa unix.Sockaddr, path string, s *config.Service) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	if err := makeFolders(filepath.Dir(path)); err != nil {
 		return err
 	}
 	if err := removeStale(path); err != nil {
@@ -143,6 +148,26 @@ func bindUnix(fd int, sa unix.Sockaddr, path string, s *config.Service) error {
 		return err
 	}
 	return nil
+}
+
+// makeFolders makes those that are missing, with the mode of DirectoryMode= in
+// systemd.socket(5), 0755 whatever the umask: a socket behind a folder that
+// nobody may enter is open to nobody.
+func makeFolders(path string) error {
+	err := os.Mkdir(path, 0o755)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := makeFolders(filepath.Dir(path)); err != nil {
+			return err
+		}
+		err = os.Mkdir(path, 0o755)
+	}
+	if errors.Is(err, fs.ErrExist) {
+		return nil // or a file, as bind will say
+	}
+	if err != nil {
+		return err
+	}
+	return os.Chmod(path, 0o755)
 }
 
 func setOwner(path string, mode uint32, uid, gid int) error {
@@ -221,10 +246,16 @@ func newSocketFile(path string) (socketFile, error) {
 	return socketFile{path, uint64(st.Dev), st.Ino}, nil
 }
 
+// present reports whether the file is still the one that was bound. Its inode is
+// not another's as long as the socket is open.
+func (f socketFile) present() bool {
+	var st unix.Stat_t
+	return unix.Lstat(f.path, &st) == nil && uint64(st.Dev) == f.dev && st.Ino == f.ino
+}
+
 // remove unlinks the file if it is still the one that was bound.
 func (f socketFile) remove() {
-	var st unix.Stat_t
-	if unix.Lstat(f.path, &st) == nil && uint64(st.Dev) == f.dev && st.Ino == f.ino {
+	if f.present() {
 		_ = unix.Unlink(f.path)
 	}
 }

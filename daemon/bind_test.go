@@ -5,6 +5,7 @@ package daemon
 import (
 	"errors"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -43,8 +44,17 @@ func TestBindUnix(t *testing.T) {
 	t.Run("exact mode whatever the umask, missing folder made", func(t *testing.T) {
 		old := unix.Umask(0o077)
 		defer unix.Umask(old)
-		path := filepath.Join(dir, "new", "a.sock")
+		path := filepath.Join(dir, "new", "folders", "a.sock")
 		mustBind(t, path, conf)
+		for _, folder := range []string{"new", "new/folders"} {
+			info, err := os.Stat(filepath.Join(dir, folder))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, want := info.Mode(), fs.ModeDir|0o755; got != want {
+				t.Errorf("mode of the folder %s = %v, want %v", folder, got, want)
+			}
+		}
 		info, err := os.Stat(path)
 		if err != nil {
 			t.Fatal(err)
@@ -93,6 +103,23 @@ func TestBindUnix(t *testing.T) {
 			t.Errorf("a socket was left behind: %v", err)
 		}
 	})
+}
+
+// TestBindAddressToCome: an address that the machine does not have yet, at boot
+// for one, can be listened on, as with FreeBind=yes of the generated unit.
+func TestBindAddressToCome(t *testing.T) {
+	for _, host := range []string{"192.0.2.123", "2001:db8::123"} {
+		addr := netip.AddrPortFrom(netip.MustParseAddr(host), 0)
+		fd, err := bind(config.Address{Text: addr.String(), Network: "tcp", AddrPort: addr}, &config.Service{Backlog: 5})
+		if errors.Is(err, unix.EAFNOSUPPORT) {
+			continue
+		}
+		if err != nil {
+			t.Errorf("bind %s: %v", addr, err)
+			continue
+		}
+		_ = unix.Close(fd)
+	}
 }
 
 // TestSocketFileRemove: at exit only the file that this process bound goes,
@@ -154,7 +181,7 @@ func TestBindBothFamilies(t *testing.T) {
 			return
 		}
 		got := map[string]int{}
-		for _, addr := range []string{"7000", "[::]:7001", "[::1]:7002"} {
+		for _, addr := range []string{"7000", "[::]:7001"} {
 			fd, err := bind(mustAddress(t, addr), &config.Service{Backlog: 5})
 			if err != nil {
 				got[addr] = -1
@@ -170,7 +197,7 @@ func TestBindBothFamilies(t *testing.T) {
 		t.Skip("no network namespace of one's own: ", <-skip)
 	}
 	for addr, v := range got {
-		if v != 0 && addr != "[::1]:7002" || v == 1 {
+		if v != 0 {
 			t.Errorf("%s: IPV6_V6ONLY = %d, want 0", addr, v)
 		}
 	}

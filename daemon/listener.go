@@ -21,7 +21,9 @@ import (
 type listener struct {
 	d  *Daemon
 	ep *endpoint // who serves its clients; a reload may change it
-	ln *evloop.Listener
+
+	conf *config.Service // whose keys the socket was opened with
+	ln   *evloop.Listener
 
 	fd        int
 	family    int            // AF_INET, AF_INET6 or AF_UNIX
@@ -124,20 +126,26 @@ func (l *listener) resume() {
 	}
 }
 
-// close stops listening. A file we have bound goes too; what was inherited
-// belongs to the service manager, whose clients may be waiting in it.
+// unreachable reports whether the file of a Unix socket that we have bound is
+// not there any more.
+func (l *listener) unreachable() bool { return l.file.path != "" && !l.file.present() }
+
+// close stops listening. A file we have bound goes too, first: as long as we
+// listen nobody else puts one in its place, because the socket answers him. What
+// was inherited belongs to the service manager, whose clients may be waiting in
+// it.
 func (l *listener) close() {
 	if l.waiting != "" {
 		l.refuse(l.who, l.waiting, nil)
 		l.waiting = ""
 	}
+	if l.file.path != "" {
+		l.file.remove()
+	}
 	if l.ln != nil {
 		_ = l.ln.Close()
 	} else {
 		closeFD(l.fd)
-	}
-	if l.file.path != "" {
-		l.file.remove()
 	}
 }
 

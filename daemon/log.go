@@ -147,8 +147,9 @@ func (j *journal) notApplied(err error) {
 	j.log.Error("configuration refused, the old one stays in force", messageID(idNotApplied), cause)
 }
 
-func (j *journal) needsRestart(name, key string) {
-	j.log.Warn("change takes effect at the next start", slog.String(keyService, name), slog.String(keyKey, key))
+func (j *journal) needsRestart(name, address, key string) {
+	j.log.Warn("change takes effect at the next start", slog.String(keyService, name),
+		slog.String(keyListener, address), slog.String(keyKey, key))
 }
 
 func (j *journal) listenerMissing(name, address string) {

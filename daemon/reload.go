@@ -146,7 +146,9 @@ func (st *stage) prepare(p plan, cfg *config.Config) error {
 	if st.d.env.Managed {
 		return nil
 	}
-	for _, s := range slices.Concat(p.added, p.replaced, p.adjusted) {
+	// Also of services that stay as they are: the file of a Unix socket may have
+	// been removed, and a listener can have died.
+	for _, s := range cfg.Services {
 		for _, a := range s.Listen {
 			if st.d.listenerAt(a) != nil {
 				continue
@@ -227,6 +229,10 @@ func (st *stage) commit(p plan, cfg *config.Config) {
 		d.endpoints[s.Name] = ep
 	}
 	for _, l := range open {
+		if st.succeeded(l) {
+			l.close()
+			continue
+		}
 		d.rehome(l)
 	}
 	for _, ep := range d.ordered() {
@@ -238,6 +244,11 @@ func (st *stage) commit(p plan, cfg *config.Config) {
 		d.leaving = append(d.leaving, ep)
 		ep.leave()
 	}
+}
+
+// succeeded reports whether l, dead or out of reach, was opened again.
+func (st *stage) succeeded(l *listener) bool {
+	return !l.inherited && slices.ContainsFunc(st.opened, func(o *listener) bool { return o != l && o.addr == l.addr })
 }
 
 // rehome gives an open listener to the service that wants it now. Inherited
@@ -254,6 +265,9 @@ func (d *Daemon) rehome(l *listener) {
 	}
 	switch {
 	case to != nil:
+		for _, key := range l.changedKeys(to.conf) {
+			d.log.needsRestart(to.conf.Name, l.text, key)
+		}
 		l.ep = to
 		to.listeners = append(to.listeners, l)
 		l.resume()
@@ -275,10 +289,10 @@ func (d *Daemon) wants(a config.Address) *endpoint {
 	return nil
 }
 
-// listenerAt returns the listener of our own that is open on a.
+// listenerAt returns the listener of our own that clients reach at a.
 func (d *Daemon) listenerAt(a config.Address) *listener {
 	for _, l := range d.listeners() {
-		if l.addr == a && !l.dead() {
+		if l.addr == a && !l.dead() && !l.unreachable() {
 			return l
 		}
 	}
@@ -288,26 +302,29 @@ func (d *Daemon) listenerAt(a config.Address) *listener {
 // adjust gives the endpoint new common keys. Connections that are open keep
 // the bounds they came in with.
 func (ep *endpoint) adjust(s *config.Service) {
-	was := ep.conf
 	ep.conf = s
 	ep.opts = connOptions(s, ep.svc)
-	for _, key := range ep.changedSocketKeys(was, s) {
-		ep.d.log.needsRestart(s.Name, key)
-	}
 }
 
-// changedSocketKeys names the keys of sockets that are open already and
-// cannot be changed on them.
-func (ep *endpoint) changedSocketKeys(a, b *config.Service) (keys []string) {
+// changedKeys names the keys of the socket that are not those of s, which gets
+// it, and that cannot be changed while it is open.
+func (l *listener) changedKeys(s *config.Service) (keys []string) {
 	note := func(key string, changed bool) {
 		if changed {
 			keys = append(keys, key)
 		}
 	}
-	note("backlog", a.Backlog != b.Backlog)
-	note("socket_mode", a.SocketMode != b.SocketMode)
-	note("socket_user", a.SocketUser != b.SocketUser)
-	note("socket_group", a.SocketGroup != b.SocketGroup)
-	note("bind_device", a.BindDevice != b.BindDevice)
+	note("backlog", l.conf.Backlog != s.Backlog)
+	if l.unix() {
+		note("socket_mode", l.conf.SocketMode != s.SocketMode)
+		note("socket_user", l.conf.SocketUser != s.SocketUser)
+		note("socket_group", l.conf.SocketGroup != s.SocketGroup)
+		return keys
+	}
+	note("bind_device", l.conf.BindDevice != s.BindDevice)
+	if l.inherited { // there is no such filter without the unit
+		note("ip_allow", !slices.Equal(l.conf.IPAllow, s.IPAllow))
+		note("ip_deny", !slices.Equal(l.conf.IPDeny, s.IPDeny))
+	}
 	return keys
 }

@@ -149,7 +149,7 @@ func (d *Daemon) inherit(in systemd.Inherited) {
 			d.log.unlistedSocket(c.service.Name, c.socket.Addr)
 		}
 		ep := d.endpoints[c.service.Name]
-		l := &listener{d: d, ep: ep, fd: c.socket.FD, family: c.socket.Family, text: c.socket.Addr, inherited: true}
+		l := &listener{d: d, ep: ep, conf: ep.conf, fd: c.socket.FD, family: c.socket.Family, text: c.socket.Addr, inherited: true}
 		l.addr, _ = config.ParseAddress(l.text)
 		ep.listeners = append(ep.listeners, l)
 	}
@@ -185,7 +185,7 @@ func (d *Daemon) openListener(ep *endpoint, addr config.Address) (*listener, err
 		closeFD(fd)
 		return nil, os.NewSyscallError("getsockopt SO_DOMAIN", err)
 	}
-	l := &listener{d: d, ep: ep, fd: fd, family: family, text: addr.Text, addr: addr}
+	l := &listener{d: d, ep: ep, conf: ep.conf, fd: fd, family: family, text: addr.Text, addr: addr}
 	if l.unix() && addr.Path[0] == '/' {
 		if l.file, err = newSocketFile(addr.Path); err != nil {
 			closeFD(fd)

@@ -3,6 +3,7 @@
 package daemon
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -26,10 +27,13 @@ type Env struct {
 	Flush func() int
 
 	// Load reads the configuration again for a reload. It is called on a
-	// goroutine of its own.
-	Load    func() (*config.Config, error)
+	// goroutine of its own, lets others run often, and ends with an error that
+	// wraps context.Cause when the context is cancelled.
+	Load    func(context.Context) (*config.Config, error)
 	Builtin bool // the configuration is the built-in example
 
+	// Reloading is called when a reload begins; nil: not needed.
+	Reloading func()
 	// Reloaded is called with the result of each reload and the status line
 	// that goes with it, before the next one begins; nil: nobody asks.
 	Reloaded func(status string, err error)
@@ -81,11 +85,12 @@ type Daemon struct {
 
 	local localSubnets
 
-	refusal   error // why the last reload was refused; nil: it was not
-	statusDue bool  // a STATUS= is scheduled
-	flushDue  bool  // a flush of the log is
-	leftDue   bool  // a look at who is left is
-	cut       int   // connections that at the stop did not get all they were due
+	reading   *reading // of the files, for a reload; nil: none
+	refusal   error    // why the last reload was refused; nil: it was not
+	statusDue bool     // a STATUS= is scheduled
+	flushDue  bool     // a flush of the log is
+	leftDue   bool     // a look at who is left is
+	cut       int      // connections that at the stop did not get all they were due
 
 	idleTimer evloop.TimerID // while there is no client and exit_idle is set
 	strays    bool           // descriptors came that nobody here reads from
@@ -200,7 +205,11 @@ func (d *Daemon) trigger(t trigger) {
 	if do&reload != 0 {
 		d.beginReload()
 	}
+	if do&again != 0 {
+		d.readAgain()
+	}
 	if do&drain != 0 {
+		d.readNoMore()
 		d.beginDrain(d.why(t))
 	}
 	if do&finish != 0 {
@@ -254,6 +263,7 @@ const (
 	timerFlush
 	timerLeft
 	timerIdle
+	timerReading
 )
 
 func (d *Daemon) schedule(kind int, after time.Duration) {
@@ -280,6 +290,8 @@ func (d *Daemon) Expired(_ *evloop.Loop, t evloop.Timer) {
 		d.stopIfDrained()
 	case timerIdle:
 		d.exitIfIdle()
+	case timerReading:
+		d.readTooLong()
 	}
 }
 

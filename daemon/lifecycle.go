@@ -51,6 +51,7 @@ type effect uint8
 const (
 	sayReady  effect = 1 << iota // READY=1
 	reload                       // RELOADING=1, then read the files
+	again                        // the files may have changed since their reading began
 	drain                        // STOPPING=1, close listeners, let clients finish
 	finish                       // leave the loop
 	noEffects effect = 0
@@ -71,6 +72,8 @@ func step(l life, t trigger) (life, effect) {
 		return life{phase: stopping}, drain
 	case t == hangup && l.phase == ready:
 		return life{phase: reloading}, reload
+	case t == hangup && l.phase == reloading:
+		return life{phase: reloading, owed: true}, again
 	case t == hangup:
 		return life{phase: l.phase, owed: true}, noEffects
 	case t == started && l.phase == starting, t == settled && l.phase == reloading:

@@ -36,11 +36,11 @@ func TestStep(t *testing.T) {
 			settled: stays(at(ready)), terminate: stop, drained: stays(at(ready)), idled: stop,
 		},
 		at(reloading): {
-			started: stays(at(reloading)), hangup: {owing(reloading), noEffects},
+			started: stays(at(reloading)), hangup: {owing(reloading), again},
 			settled: {at(ready), sayReady}, terminate: stop, drained: stays(at(reloading)), idled: stays(at(reloading)),
 		},
 		owing(reloading): { // many SIGHUPs during a reload make one more
-			started: stays(owing(reloading)), hangup: stays(owing(reloading)),
+			started: stays(owing(reloading)), hangup: {owing(reloading), again},
 			settled: {at(reloading), sayReady | reload}, terminate: stop, drained: stays(owing(reloading)), idled: stays(owing(reloading)),
 		},
 		at(stopping): {

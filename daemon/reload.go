@@ -4,7 +4,6 @@ package daemon
 
 import (
 	"errors"
-	"reflect"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -44,7 +43,7 @@ func diff(old, next *config.Config) (p plan) {
 		switch {
 		case was == nil:
 			p.added = append(p.added, s)
-		case reflect.DeepEqual(was, s):
+		case was.SameAs(s):
 			p.unchanged++
 		case was.Serves(s):
 			p.adjusted = append(p.adjusted, s)
@@ -60,19 +59,14 @@ func diff(old, next *config.Config) (p plan) {
 	return p
 }
 
-// beginReload reads the files on a goroutine of its own.
-func (d *Daemon) beginReload() {
-	d.tell(d.env.Notifier.Reloading())
-	go func() {
-		cfg, err := d.env.Load()
-		d.loop.Post(func() { d.loaded(cfg, err) })
-	}()
-}
-
 // loaded finishes the reload with what was read.
 func (d *Daemon) loaded(cfg *config.Config, err error) {
 	if d.life.phase != reloading {
 		return // told to stop meanwhile
+	}
+	if errors.Is(err, errReadAgain) {
+		d.trigger(settled) // a reload is owed, whose result is the one to tell
+		return
 	}
 	if err == nil {
 		err = d.replaceBy(cfg)

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"os"
@@ -50,14 +51,9 @@ func run(p process, c command, args []string) int {
 		return fail(env, p.inheritErr, exitFailed)
 	}
 	env.Builtin, env.Probe = *file == "", askChild
-	var began time.Duration // of the latest reading; reloads never overlap
-	env.Load = func() (*config.Config, error) {
-		began = monotonic()
-		if *file == "" {
-			return config.Builtin(), nil
-		}
-		return config.Load(*file)
-	}
+	env.Load = func(ctx context.Context) (*config.Config, error) { return readConfig(ctx, *file, false) }
+	var began time.Duration // of the latest reload
+	env.Reloading = func() { began = monotonic() }
 	if dir := runtimeFolder(); dir != "" {
 		env.Reloaded = func(status string, err error) {
 			if err := (outcome{began, err, status}).write(dir); err != nil {
@@ -65,15 +61,27 @@ func run(p process, c command, args []string) int {
 			}
 		}
 	}
-	return p.serve(env, &running)
+	return p.serve(env, *file, &running)
+}
+
+// readConfig reads the file, or the built-in example if there is none. Clients
+// of a running daemon do not wait for it: every few kilobytes the loop may run.
+func readConfig(ctx context.Context, file string, pipe bool) (*config.Config, error) {
+	if file == "" {
+		return config.Builtin(), nil
+	}
+	return config.Loader{Pipe: pipe, Pause: func() error {
+		runtime.Gosched()
+		return context.Cause(ctx)
+	}}.Load(file)
 }
 
 // logPatience is how long the end of the process waits for a busy journal.
 const logPatience = time.Second
 
 // serve runs the daemon and turns its errors into an exit status.
-func (p process) serve(env daemon.Env, running *atomic.Pointer[daemon.Daemon]) int {
-	cfg, err := env.Load()
+func (p process) serve(env daemon.Env, file string, running *atomic.Pointer[daemon.Daemon]) int {
+	cfg, err := readConfig(context.Background(), file, !env.Managed)
 	if err != nil {
 		return fail(env, err, exitConfig)
 	}

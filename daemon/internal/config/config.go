@@ -12,7 +12,7 @@ import (
 //
 // It is plain data: nobody writes to it after Load or Parse returned it, so
 // any goroutine may read it. Two configurations can be compared service by
-// service (reflect.DeepEqual), which is how a reload finds out what changed.
+// service (Service.SameAs), which is how a reload finds out what changed.
 type Config struct {
 	Limits   Limits
 	Log      Log

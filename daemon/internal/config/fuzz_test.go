@@ -133,7 +133,7 @@ func tableOf(s *Service) map[string]any {
 	}
 	switch k := s.Of.(type) {
 	case *Lookup:
-		m["delimiter"], m["answers"], m["default"], m["fold_case"] = k.Delimiter, k.Answers, k.Default, k.FoldCase
+		m["delimiter"], m["answers"], m["default"], m["fold_case"] = k.Delimiter, texted(k.Answers), k.Default, k.FoldCase
 	case *Ticker:
 		m["payload"], m["interval"], m["log_input"] = k.Payload, k.Interval.String(), k.LogInput
 	case *Handler:

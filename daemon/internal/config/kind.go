@@ -39,6 +39,9 @@ type kind struct {
 	// measures reports whether the service was made for one value of queue.
 	measures func(*Service) bool
 
+	// same compares Of of two services of the kind; nil: field by field.
+	same func(a, b *Service) bool
+
 	conns    int                     // connections of the loop that are no clients: pipes
 	files    int                     // open files beside sockets and clients
 	holds    func(*Service) int64    // bytes kept whoever is connected
@@ -130,7 +133,21 @@ func (s *Service) Serves(next *Service) bool {
 	return s.Kind == next.Kind && s.MaxLine == next.MaxLine && s.AtEOF == next.AtEOF &&
 		(row.pushes || s.Overflow == next.Overflow) &&
 		(row.measures == nil || !row.measures(s) || s.Queue == next.Queue) &&
-		reflect.DeepEqual(s.Of, next.Of)
+		s.sameOf(next)
+}
+
+// SameAs reports whether every key of the two has the same value.
+func (s *Service) SameAs(t *Service) bool {
+	a, b := *s, *t
+	a.Of, b.Of = nil, nil
+	return reflect.DeepEqual(a, b) && s.sameOf(t)
+}
+
+func (s *Service) sameOf(t *Service) bool {
+	if same := s.Kind.row().same; same != nil && s.Kind == t.Kind {
+		return same(s, t)
+	}
+	return reflect.DeepEqual(s.Of, t.Of)
 }
 
 // Conns returns how many connections of the loop the service needs that are no

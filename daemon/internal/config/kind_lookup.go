@@ -5,7 +5,9 @@ package config
 import (
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -21,10 +23,45 @@ type Lookup struct {
 	// Answers by question. Questions are stored as they are looked up:
 	// without the delimiter, without white space around them, and in lower
 	// case (strings.ToLower) when FoldCase is set.
-	Answers  map[string]string
+	Answers  map[string][]byte
 	Default  string // to any other question; "" is silence
 	FoldCase bool
 	File     string // the table Answers was completed from; "" is none
+
+	// Bytes and Sum describe Answers, so that a reload need not go through a
+	// table of megabytes while clients wait. Equal sums mean equal tables, in one
+	// process.
+	Bytes int64
+	Sum   [2]uint64
+}
+
+// measure sets Bytes and Sum.
+func (l *Lookup) measure(pause func() error) {
+	n := 0
+	var h maphash.Hash
+	for q, a := range l.Answers {
+		l.Bytes += int64(len(q)+len(a)) + perEntry
+		for i, seed := range seeds {
+			h.SetSeed(seed)
+			_, _ = h.WriteString(q)
+			_ = h.WriteByte(0xff) // is in no text
+			_, _ = h.Write(a)
+			l.Sum[i] += h.Sum64() // added up, for the order is nobody's
+		}
+		if n++; n%256 == 0 && pause() != nil {
+			return
+		}
+	}
+}
+
+// seeds of two independent hashes: together they are wide enough that two
+// tables with one sum need not be thought of.
+var seeds = [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}
+
+func sameLookup(x, y *Service) bool {
+	a, b := *x.Of.(*Lookup), *y.Of.(*Lookup)
+	a.Answers, b.Answers = nil, nil
+	return reflect.DeepEqual(a, b)
 }
 
 var lookupKind = kind{
@@ -32,7 +69,7 @@ var lookupKind = kind{
 	keys: []key[Service]{
 		// Without one a question cut in two would get two wrong answers.
 		{"delimiter", own(func(k *Lookup) *string { return &k.Delimiter }, filled(longestDelimiter))},
-		{"answers", own(func(k *Lookup) *map[string]string { return &k.Answers }, table)},
+		{"answers", own(func(k *Lookup) *map[string][]byte { return &k.Answers }, table)},
 		{"file", own(func(k *Lookup) *string { return &k.File }, fileName)},
 		{"default", own(func(k *Lookup) *string { return &k.Default }, text(maxText))},
 		{"fold_case", own(func(k *Lookup) *bool { return &k.FoldCase }, flag)},
@@ -41,13 +78,9 @@ var lookupKind = kind{
 	defaults: func(s *Service) { s.Of, s.AtEOF = &Lookup{Delimiter: "\n"}, Take },
 	overflow: answering,
 	check:    checkLookup,
-	holds: func(s *Service) (bytes int64) {
-		for q, a := range s.Of.(*Lookup).Answers {
-			bytes += int64(len(q)+len(a)) + perEntry
-		}
-		return bytes
-	},
-	try: func(s *Service, to string) string { return "printf '" + s.Of.(*Lookup).example() + "' | nc -N " + to },
+	same:     sameLookup,
+	holds:    func(s *Service) int64 { return s.Of.(*Lookup).Bytes },
+	try:      func(s *Service, to string) string { return "printf '" + s.Of.(*Lookup).example() + "' | nc -N " + to },
 }
 
 // example returns a question that the table answers and that needs no quoting.
@@ -62,19 +95,19 @@ func (l *Lookup) example() string {
 }
 
 // table takes a table of strings.
-func table(v any) (map[string]string, error) {
+func table(v any) (map[string][]byte, error) {
 	t, ok := v.(*toml.Table)
 	if !ok {
 		return nil, wrongType(v, "a table of strings")
 	}
-	out := make(map[string]string, len(t.All()))
+	out := make(map[string][]byte, len(t.All()))
 	var errs []error
 	for _, e := range t.All() {
 		s, ok := e.Value.(string)
 		if _, reported := e.Value.(toml.Invalid); !ok && !reported {
 			errs = append(errs, lineError{e.Line, fmt.Errorf("%q %w", e.Name, wrongType(e.Value, "a string"))})
 		}
-		out[e.Name] = s
+		out[e.Name] = []byte(s)
 	}
 	return out, errors.Join(errs...)
 }
@@ -83,7 +116,7 @@ func table(v any) (map[string]string, error) {
 // into the form in which they are looked up.
 func checkLookup(b *builder, d described) {
 	l := d.Of.(*Lookup)
-	t := answerTable{builder: b, d: d, to: make(map[string]string, len(l.Answers)), seen: map[string]string{}}
+	t := answerTable{builder: b, d: d, to: make(map[string][]byte, len(l.Answers)), seen: map[string]string{}}
 	if l.File != "" && !b.Sockets {
 		if path, text, ok := b.open(d, l.File); ok {
 			l.File = path
@@ -101,6 +134,7 @@ func checkLookup(b *builder, d described) {
 		}
 	}
 	l.Answers = t.to
+	l.measure(b.rest)
 	b.fits(d, "default", l.Default)
 }
 
@@ -108,7 +142,7 @@ func checkLookup(b *builder, d described) {
 type answerTable struct {
 	*builder
 	d    described
-	to   map[string]string
+	to   map[string][]byte
 	seen map[string]string // how each question was written
 }
 
@@ -128,6 +162,9 @@ func (t *answerTable) file(path, text string) {
 	if !whole {
 		return
 	}
+	// Made as large as they will be: to grow them is most of the work.
+	t.to = make(map[string][]byte, len(tree.All()))
+	t.seen = make(map[string]string, len(tree.All()))
 	for i, e := range tree.All() {
 		if i%64 == 0 && t.rest() != nil {
 			return
@@ -155,7 +192,7 @@ func (t *answerTable) add(e toml.Entry, a string, wrong func(error)) {
 		wrong(err)
 		return
 	}
-	t.to[k] = a
+	t.to[k] = []byte(a)
 }
 
 // question returns q as it is looked up, and refuses what nobody can ask or

@@ -70,6 +70,9 @@ func TestServes(t *testing.T) {
 			a, b := newService("x", row.name, Limits{}), newService("x", row.name, Limits{})
 			v := reflect.ValueOf(b.Of).Elem()
 			change(t, v.Field(i))
+			if l, ok := b.Of.(*Lookup); ok && l.Answers != nil {
+				l.measure(func() error { return nil }) // as Load does
+			}
 			if a.Serves(b) {
 				t.Errorf("%s: the service goes on although %s has changed", row.name, v.Type().Field(i).Name)
 			}
@@ -96,6 +99,10 @@ func change(t *testing.T, v reflect.Value) {
 	case reflect.Map:
 		v.Set(reflect.MakeMap(v.Type()))
 		v.SetMapIndex(reflect.Zero(v.Type().Key()), reflect.Zero(v.Type().Elem()))
+	case reflect.Array:
+		change(t, v.Index(0))
+	case reflect.Uint64:
+		v.SetUint(v.Uint() + 1)
 	default:
 		t.Fatalf("a key is stored in a %v; say how to change one", v.Type())
 	}
@@ -116,5 +123,27 @@ func TestReadmeExamples(t *testing.T) {
 	}
 	if n < 3 {
 		t.Errorf("README has %d files, and shows three uses", n)
+	}
+}
+
+// TestLookupSum: tables of the same questions and answers have one sum, whatever
+// order they were read in, and others another, also when they differ in what
+// belongs to what alone.
+func TestLookupSum(t *testing.T) {
+	sum := func(answers string) [2]uint64 {
+		c, err := Parse("x.toml", []byte(of(KindLookup)+"answers = "+answers+"\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c.Services[0].Of.(*Lookup).Sum
+	}
+	want := sum(`{a = "1", b = "2"}`)
+	if got := sum(`{b = "2", a = "1"}`); got != want {
+		t.Errorf("another order has the sum %x, want %x", got, want)
+	}
+	for _, other := range []string{`{a = "2", b = "1"}`, `{a = "1", b = "3"}`, `{a = "1"}`, `{ab = "2", a = "1"}`, `{a = "1b2"}`} {
+		if sum(other) == want {
+			t.Errorf("%s has the same sum", other)
+		}
 	}
 }

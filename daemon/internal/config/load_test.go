@@ -55,6 +55,14 @@ func service(t *testing.T, c *Config, name string) *Service {
 	return nil
 }
 
+func texted(answers map[string][]byte) map[string]string {
+	out := map[string]string{}
+	for q, a := range answers {
+		out[q] = string(a)
+	}
+	return out
+}
+
 func TestBuiltin(t *testing.T) {
 	c := Builtin()
 	got := map[string]string{}
@@ -79,7 +87,7 @@ func TestBuiltin(t *testing.T) {
 		"What is your quest":          "To seek the Holy Grail.",
 		"What is your favorite color": "Blue.",
 	}
-	if diff := cmp.Diff(answers, service(t, c, "lancelot").Of.(*Lookup).Answers); diff != "" {
+	if diff := cmp.Diff(answers, texted(service(t, c, "lancelot").Of.(*Lookup).Answers)); diff != "" {
 		t.Errorf("answers, -want +got:\n%s", diff)
 	}
 }
@@ -178,7 +186,7 @@ file = "` + filepath.Join(dir, "quotes") + `"
 		t.Fatal(err)
 	}
 	want := map[string]string{"beautiful is better than": "Ugly.", "simple is better than": "nearer"}
-	if diff := cmp.Diff(want, c.Services[0].Of.(*Lookup).Answers); diff != "" {
+	if diff := cmp.Diff(want, texted(c.Services[0].Of.(*Lookup).Answers)); diff != "" {
 		t.Errorf("answers, -want +got:\n%s", diff)
 	}
 	if diff := cmp.Diff([]string{"one\ntwo", "three"}, c.Services[1].Of.(*QOTD).Quotes); diff != "" {

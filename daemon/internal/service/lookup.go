@@ -22,8 +22,8 @@ import (
 type lookup struct {
 	plain
 	frame   framing
-	answers map[string][]byte
-	unknown []byte // the answer to what is not in the table; empty: silence
+	answers map[string][]byte // the configuration's: nobody writes to it
+	unknown []byte            // the answer to what is not in the table; empty: silence
 	fold    bool
 	polite  bool // stops asking itself when the client does not take answers
 	scratch []byte
@@ -31,17 +31,13 @@ type lookup struct {
 
 func newLookup(conf *config.Service) *lookup {
 	keys := conf.Of.(*config.Lookup)
-	s := &lookup{
+	return &lookup{
 		frame:   newFraming(keys.Delimiter, conf.MaxLine),
-		answers: make(map[string][]byte, len(keys.Answers)),
+		answers: keys.Answers,
 		unknown: []byte(keys.Default),
 		fold:    keys.FoldCase,
 		polite:  conf.Overflow == config.Pause,
 	}
-	for q, a := range keys.Answers {
-		s.answers[q] = []byte(a)
-	}
-	return s
 }
 
 // Data answers the questions in p. A single byte may be a question, and its

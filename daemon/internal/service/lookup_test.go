@@ -95,7 +95,7 @@ func TestLookupDisconnect(t *testing.T) {
 
 func TestLookupAnswerDoesNotAllocate(t *testing.T) {
 	s := newLookup(&config.Service{MaxLine: 100, Of: &config.Lookup{
-		Delimiter: "?", FoldCase: true, Default: "no", Answers: map[string]string{"how are you": "fine"},
+		Delimiter: "?", FoldCase: true, Default: "no", Answers: map[string][]byte{"how are you": []byte("fine")},
 	}})
 	q := []byte(" How are YOU ")
 	s.answer(q) // grows the buffer
@@ -110,7 +110,7 @@ func TestLookupAnswerDoesNotAllocate(t *testing.T) {
 
 func BenchmarkLookupAnswer(b *testing.B) {
 	s := newLookup(&config.Service{MaxLine: 100, Of: &config.Lookup{
-		Delimiter: "?", Answers: map[string]string{"What is your name": "My name is Sir Lancelot of Camelot."},
+		Delimiter: "?", Answers: map[string][]byte{"What is your name": []byte("My name is Sir Lancelot of Camelot.")},
 	}})
 	in := []byte("What is your name?")
 	b.SetBytes(int64(len(in)))

@@ -48,6 +48,7 @@ func Parse(text string, o Options) (root *Table, whole bool, err error) {
 	p.root = &Table{Line: 1, made: header}
 	p.table = p.root
 	whole = p.statements()
+	p.root.first = nil // of a large table it is a third of the memory
 	return p.root, whole, p.err
 }
 

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -94,6 +95,7 @@ var (
 	errTwice     = errors.New(`both "data" and "base64"`)
 	errCloseAll  = errors.New(`"close" without "conn"`)
 	errConnNull  = errors.New(`"conn" is null`)
+	errConnCase  = errors.New(`"conn" is spelled with capitals`)
 	errNotObject = errors.New("not a JSON object")
 )
 
@@ -113,22 +115,51 @@ func (c *connNumber) UnmarshalJSON(b []byte) error {
 	return json.Unmarshal(b, &c.id)
 }
 
-// decodeReply parses a line of the program. Fields that are not known are left
-// alone, so that a program may send a message back with a field changed.
-func decodeReply(line []byte) (reply, error) {
-	var in struct {
-		Conn   connNumber `json:"conn"`
-		Data   *string    `json:"data"`
-		Base64 *string    `json:"base64"`
-		Close  bool       `json:"close"`
+// replyFields are the members of a line that mean something.
+type replyFields struct {
+	Conn   connNumber
+	Data   *string
+	Base64 *string
+	Close  bool
+}
+
+// decode fills in the members by their exact names. encoding/json would take
+// "Conn" and even "cloſe" for the fields of a struct, whatever their case, and
+// a member that is the program's own business could close a connection.
+func (f *replyFields) decode(line []byte) error {
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(line, &members); err != nil {
+		return err
 	}
+	for _, m := range []struct {
+		name string
+		to   any
+	}{{"conn", &f.Conn}, {"data", &f.Data}, {"base64", &f.Base64}, {"close", &f.Close}} {
+		if text, ok := members[m.name]; ok {
+			if err := json.Unmarshal(text, m.to); err != nil {
+				return fmt.Errorf("%q: %w", m.name, err)
+			}
+		}
+	}
+	for name := range members {
+		if !f.Conn.set && strings.EqualFold(name, "conn") {
+			return errConnCase // not for everybody what was meant for one
+		}
+	}
+	return nil
+}
+
+// decodeReply parses a line of the program. Members that are not known are left
+// alone, so that a program may send a message back with one changed.
+func decodeReply(line []byte) (reply, error) {
+	var in replyFields
 	if !utf8.Valid(line) {
 		return reply{}, errNotUTF8
 	}
 	if line = bytes.TrimSpace(line); len(line) == 0 || line[0] != '{' {
 		return reply{}, errNotObject
 	}
-	if err := json.Unmarshal(line, &in); err != nil {
+	if err := in.decode(line); err != nil {
 		return reply{}, fmt.Errorf("decode: %w", err)
 	}
 	r := reply{addressed: in.Conn.set, conn: in.Conn.id, close: in.Close}

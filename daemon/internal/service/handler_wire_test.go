@@ -53,6 +53,9 @@ func TestDecodeReply(t *testing.T) {
 		{`{"data":"all"}`, reply{data: []byte("all")}},
 		{`{"conn":9007199254740991,"data":""}`, reply{addressed: true, conn: 1<<53 - 1, data: []byte{}}},
 		{`{"conn":7,"event":"message","service":"x","peer":"p","data":"an echo"}`, seven("an echo", false)},
+		// Names are exact: a member of the program's own does not end the connection.
+		{`{"conn":7,"data":"x","Close":true,"CLOſE":true,"DATA":"y","BASE64":"?"}`, seven("x", false)},
+		{`{"conn":7,"conn":8,"data":null,"base64":"","close":null}`, reply{addressed: true, conn: 8, data: []byte{}}},
 	}
 	for _, tt := range tests {
 		got, err := decodeReply([]byte(tt.in))
@@ -70,6 +73,8 @@ func TestDecodeReplyRefuses(t *testing.T) {
 		`{"conn":null,"data":"not for everybody"}`, `{"conn":7,"data":5}`, `{"conn":7,"data":"a","base64":"/wA="}`,
 		`{"conn":7,"base64":"?"}`, `{"close":true}`, `{"conn":7,"close":"yes"}`, `{"conn":7,"data":"x"} {}`,
 		"{\"conn\":7,\"data\":\"\xff\"}",
+		`{"conn":7.0,"data":"x"}`, `{"conn":7e0,"data":"x"}`, `{"conn":18446744073709551616,"data":"x"}`,
+		`{"Conn":7,"data":"not for everybody"}`, `{"CONN":7,"data":"x"}`,
 	} {
 		if got, err := decodeReply([]byte(in)); err == nil {
 			t.Errorf("%s: got %+v, want an error", in, got)

@@ -159,9 +159,7 @@ func New(cfg *config.Config, env Env) (_ *Daemon, err error) {
 func (d *Daemon) Run() error {
 	defer d.release()
 	for _, ep := range d.ordered() {
-		if err := ep.start(); err != nil {
-			return err
-		}
+		ep.start()
 	}
 	for _, ep := range d.ordered() {
 		d.armAll(ep)

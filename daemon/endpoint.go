@@ -29,6 +29,9 @@ type endpoint struct {
 	listeners []*listener
 	conns     int
 	leaving   bool                             // replaced, removed or stopping: no new connections
+	stopped   bool                             // its last connection is gone
+	before    *endpoint                        // not started until this one has ended; nil: no need to wait
+	next      *endpoint                        // whose before this is
 	asking    map[evloop.ConnID]evloop.TimerID // while leaving: who may still ask
 
 	accepted, dropped uint64
@@ -83,23 +86,45 @@ func connOptions(s *config.Service, svc service.Service) *evloop.Options {
 // for the one byte more by which a service sees that the line is too long.
 const maxDelimiter = 64
 
-// start prepares the service for its first connection.
-func (ep *endpoint) start() error {
-	s, ok := ep.svc.(service.Starter)
-	if !ok {
-		return nil
+// start prepares the service for its first connection. One that has to wait for
+// its predecessor is started by that one's end.
+func (ep *endpoint) start() {
+	if s, ok := ep.svc.(service.Starter); ok && ep.before == nil {
+		s.Start()
 	}
-	if err := s.Start(); err != nil {
-		return fmt.Errorf("service %s: %w", ep.conf.Name, err)
-	}
-	return nil
 }
 
 // stop ends the service after its last connection.
 func (ep *endpoint) stop() {
-	if s, ok := ep.svc.(service.Stopper); ok {
-		s.Stop()
+	ep.stopped = true
+	if s, ok := ep.svc.(service.Stopper); ok && ep.before == nil {
+		s.Stop(ep.ended)
 	}
+}
+
+// succeed has ep wait for the end of the service that it replaces, if both run
+// something of which there must be one, such as a program that has a device
+// open. A chain of reloads makes a chain of services.
+func (ep *endpoint) succeed(old *endpoint) {
+	_, runs := old.svc.(service.Stopper)
+	if _, starts := ep.svc.(service.Starter); runs && starts {
+		ep.before, old.next = old, ep
+	}
+}
+
+// ended hears that nothing of the service is left. A successor that was stopped
+// before it could start ends with it.
+func (ep *endpoint) ended() {
+	next := ep.next
+	if next == nil {
+		return
+	}
+	ep.next, next.before = nil, nil
+	if next.stopped {
+		next.ended()
+		return
+	}
+	next.start()
 }
 
 // Open takes a connection that Accept has let in.

@@ -172,6 +172,11 @@ func (j *journal) extraSocket(name, address string) {
 		slog.String("name", name), slog.String(keyListener, address), slog.String(keyHint, hintExtra(name)))
 }
 
+func (j *journal) parkedSocket(name, address string) {
+	j.log.Warn("socket of a removed service kept, its clients wait", messageID(idStraySocket),
+		slog.String(keyService, name), slog.String(keyListener, address), slog.String(keyHint, hintParked))
+}
+
 func (j *journal) rejected(descriptors []systemd.Rejected) {
 	for _, r := range descriptors {
 		j.log.Warn("descriptor closed", messageID(idStraySocket),

@@ -12,11 +12,12 @@ import (
 )
 
 // A reload is a transaction: read and validate off the loop, stage everything
-// that can fail (services, programs, sockets), and only then swap. Whatever
-// fails before that, the old configuration stays in force as if nothing had
-// been asked.
+// that can fail (services, sockets), and only then swap. Whatever fails before
+// that, the old configuration stays in force as if nothing had been asked.
 //
-//	file ──► diff ──► stage ──► commit
+//	file ──► diff ──► stage ──► commit ──► start
+//	           │        │                   └─ programs: each when the one that it
+//	           │        │                      replaces has ended
 //	           │        └─ undo: close what was opened, open what was closed
 //	           └─ by service: unchanged, adjusted, replaced, added, removed
 //
@@ -132,9 +133,6 @@ func (st *stage) prepare(p plan, cfg *config.Config) error {
 		if err != nil {
 			return err
 		}
-		if err := ep.start(); err != nil {
-			return err
-		}
 		st.made[s.Name] = ep
 	}
 	if st.d.env.Managed {
@@ -188,9 +186,6 @@ func (st *stage) undo() {
 	for _, l := range st.opened {
 		l.close()
 	}
-	for _, ep := range st.made {
-		ep.stop()
-	}
 	for _, old := range st.vacated {
 		again, err := st.d.openListener(old.ep, old.addr)
 		if err == nil {
@@ -228,6 +223,12 @@ func (st *stage) commit(p plan, cfg *config.Config) {
 			continue
 		}
 		d.rehome(l)
+	}
+	for _, s := range p.replaced {
+		st.made[s.Name].succeed(old[s.Name])
+	}
+	for _, s := range slices.Concat(p.added, p.replaced) {
+		st.made[s.Name].start()
 	}
 	for _, ep := range d.ordered() {
 		d.armAll(ep)
@@ -267,6 +268,7 @@ func (d *Daemon) rehome(l *listener) {
 		l.resume()
 	case l.inherited:
 		l.pause()
+		d.log.parkedSocket(name, l.text)
 		d.parked[name] = append(d.parked[name], l)
 	default:
 		l.close()

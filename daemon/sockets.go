@@ -101,6 +101,7 @@ func sameAddress(a config.Address, bound string) bool {
 const (
 	hintMissing  = "run penstock apply, which opens it or says why not"
 	hintUnlisted = "if the file was edited: penstock apply"
+	hintParked   = "run penstock apply, which closes it; or take the service into the file again"
 )
 
 // hintExtra is for a socket of no service. A unit that somebody wrote without

@@ -85,13 +85,10 @@ func newHandler(conf *config.Service, env Env) *handler {
 
 // Start starts the program and does not wait for it: clients that come
 // earlier are paused until it runs.
-func (h *handler) Start() error {
-	h.program.start()
-	return nil
-}
+func (h *handler) Start() { h.program.start() }
 
 // Stop ends the program: see program.stop.
-func (h *handler) Stop() { h.program.stop() }
+func (h *handler) Stop(ended func()) { h.program.stop(ended) }
 
 // Open makes a client known.
 func (h *handler) Open(c *evloop.Conn) {

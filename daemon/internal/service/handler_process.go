@@ -47,12 +47,13 @@ type program struct {
 	status        string // how it ended
 	delay         time.Duration
 	timer         evloop.TimerID
-	starting      bool  // on its goroutine
-	launching     bool  // the stub has not yet become the program
-	pipes         pipes // meanwhile
-	failure       error // why it will not
-	hung          bool  // hung up on
-	stopped       bool  // never to be started again
+	starting      bool   // on its goroutine
+	launching     bool   // the stub has not yet become the program
+	pipes         pipes  // meanwhile
+	failure       error  // why it will not
+	hung          bool   // hung up on
+	stopped       bool   // not to be started again
+	over          func() // called when it has ended then
 
 	lines, spoken lineReader // of stdout and stderr
 	said          throttle
@@ -190,6 +191,7 @@ func (p *program) notStarted(err error) {
 // again starts the program anew after a while, unless it is not wanted.
 func (p *program) again(ran time.Duration) {
 	if p.stopped {
+		p.over()
 		return
 	}
 	if ran >= p.pace.stable {
@@ -199,14 +201,17 @@ func (p *program) again(ran time.Duration) {
 	p.schedule(timerRestart, p.delay)
 }
 
-// stop ends the program for good. What is queued for it is still written.
-func (p *program) stop() {
+// stop ends the program and does not start it again. What is queued for it is
+// still written. over is called when it has ended.
+func (p *program) stop(over func()) {
 	if p.stopped {
 		return
 	}
-	p.stopped = true
-	if p.pid == 0 && p.out == nil && p.errs == nil {
+	p.stopped, p.over = true, over
+	if p.pid == 0 && p.out == nil && p.errs == nil && !p.starting {
 		p.loop.Cancel(p.timer) // it would have been started again
+		over()
+		return
 	}
 	p.hangUp()
 }

@@ -315,9 +315,11 @@ func TestHandlerHangsUp(t *testing.T) {
 			if tt.say != "" {
 				r.log.wait(t, tt.say, 1)
 			}
-			r.do(r.svc.(*handler).Stop)
+			over := make(chan struct{})
+			r.do(func() { r.svc.(*handler).Stop(func() { close(over) }) })
 			r.log.wait(t, "program ended status="+tt.want, 1)
-			r.do(r.svc.(*handler).Stop) // harmless
+			r.do(func() { r.svc.(*handler).Stop(nil) }) // harmless
+			<-over
 			r.do(func() {
 				if s := r.loop.Stats(); s.Conns+s.Timers != 0 {
 					t.Errorf("%d pipes and %d timers are left", s.Conns, s.Timers)

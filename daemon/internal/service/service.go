@@ -21,12 +21,15 @@ type Service interface {
 }
 
 // A Starter does something before its first connection. Start must not block:
-// what takes time goes on by itself.
-type Starter interface{ Start() error }
+// what takes time goes on by itself. Connections may come before it is called,
+// when what the service replaces has yet to end; they wait.
+type Starter interface{ Start() }
 
 // A Stopper releases something after its last connection, or at exit, when the
-// loop may be closed already. Stop must not block and may be called twice.
-type Stopper interface{ Stop() }
+// loop may be closed already. Stop must not block and may be called twice. ended
+// is called once, at once or later on the loop, when everything is released;
+// not when the loop is closed before.
+type Stopper interface{ Stop(ended func()) }
 
 // A Drainer finishes a connection in its own way when the service ends. c has
 // to close within timeout. The default is CloseAfterFlush(timeout, ErrShutdown).

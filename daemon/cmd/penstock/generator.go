@@ -5,6 +5,8 @@ package main
 import (
 	"errors"
 	"fmt"
+	"runtime/debug"
+	"time"
 
 	"penstock/daemon/internal/config"
 	"penstock/daemon/internal/unit"
@@ -31,8 +33,10 @@ func generate(p process, args []string) int {
 		fmt.Fprint(p.stderr, aboutGenerator)
 		return exitUsage
 	}
-	source := p.path(defaultConfig)
-	files, _, err := p.unitsOf(source)
+	// More than the largest files that are read need. Without it the collector
+	// would let garbage grow on a board where much memory is free at boot.
+	debug.SetMemoryLimit(generatorMemory)
+	files, _, err := p.unitsOf(p.path(defaultConfig))
 	err = errors.Join(err, unit.Write(args[0], files), unit.Seed(p.path(unit.AppliedFolder), files))
 	if err != nil {
 		fmt.Fprintln(p.stderr, generatorName+":", err)
@@ -41,15 +45,52 @@ func generate(p process, args []string) int {
 	return exitOK
 }
 
+const (
+	generatorMemory = 64 << 20
+	// generatorPatience is a long time for a card that is slow, and a short one
+	// for PID 1, which answers nobody until its generators have ended.
+	generatorPatience = 10 * time.Second
+)
+
 // unitsOf returns the units that systemd is to have for the file at source, and
 // its mistakes. With mistakes in the file that the service reads these are the
 // ones that were applied.
 func (p process) unitsOf(source string) (files []unit.File, mistakes, err error) {
-	cfg, mistakes := config.Load(source)
+	ours := source == p.path(defaultConfig)
+	cfg, mistakes := inTime(generatorPatience, func() (*config.Config, error) {
+		return config.Loader{Sockets: true, Pipe: !ours}.Load(source)
+	})
 	files, err = unit.Generate(source, cfg, mistakes, unit.Overrides(p.root))
-	if mistakes == nil || source != p.path(defaultConfig) {
+	if mistakes == nil || !ours {
 		return files, mistakes, err
 	}
 	applied, readErr := unit.Read(p.path(unit.AppliedFolder))
 	return unit.Keep(applied, files), mistakes, errors.Join(err, readErr)
+}
+
+// inTime returns what load does, or an error when it panics or takes longer
+// than patience. That is as a mistake to the caller: a generator that ends
+// without writing anything takes down every port at the next daemon-reload.
+func inTime(patience time.Duration, load func() (*config.Config, error)) (*config.Config, error) {
+	type result struct {
+		cfg *config.Config
+		err error
+	}
+	done := make(chan result, 1) // for one that nobody waits for any more
+	go func() {
+		var r result
+		defer func() {
+			if v := recover(); v != nil {
+				r = result{err: fmt.Errorf("load configuration: panic: %v", v)}
+			}
+			done <- r
+		}()
+		r.cfg, r.err = load()
+	}()
+	select {
+	case r := <-done:
+		return r.cfg, r.err
+	case <-time.After(patience):
+		return nil, fmt.Errorf("load configuration: it takes longer than %v", patience)
+	}
 }

@@ -136,7 +136,6 @@ func (ep *endpoint) Open(c *evloop.Conn) {
 	ep.sources.add(s.Peer)
 	ep.d.sources.add(s.Peer)
 	c.SetOptions(ep.opts)
-	ep.d.log.opened(ep.conf.Name, s)
 	ep.d.statusChanged()
 	ep.svc.Open(c)
 }

@@ -24,8 +24,8 @@ import (
 //
 //	error  the operator has to act
 //	warn   a client was refused or lost something
-//	info   the life of the process, and who came
-//	debug  the ordinary end of each connection
+//	info   the life of the process, and clients that went silent or were lost
+//	debug  each connection, one record at its end
 //
 // What a peer can cause goes through the limiter. Payload is never logged.
 const (
@@ -37,6 +37,7 @@ const (
 	keyErr       = "err"
 	keyBytesIn   = "bytes_in"
 	keyBytesOut  = "bytes_out"
+	keyOpened    = "opened"
 	keyElapsed   = "elapsed_us"
 	keyQueued    = "queued_bytes"
 	keyDropped   = "dropped"
@@ -237,13 +238,9 @@ func (j *journal) refused(name, listener string, p service.Peer, reason string, 
 		slog.String(keyListener, listener), j.peer(p), slog.String(keyReason, reason), cause)
 }
 
-func (j *journal) opened(name string, s *service.Session) {
-	if !j.lim.allow(limitKey{name, "opened", slog.LevelInfo}) {
-		return
-	}
-	j.log.Info("connection opened", slog.String(keyService, name), slog.Uint64(keyConn, s.ID), j.peer(s.Peer))
-}
-
+// closed writes the one record of a connection. A record of its beginning as
+// well would tell nothing that this one does not, and a health check every
+// second would fill the journal of a board with it.
 func (j *journal) closed(name string, c *evloop.Conn, s *service.Session, now evloop.Time, err error) {
 	reason, level := reasonOf(err)
 	message, id := "connection closed", slog.Attr{}
@@ -257,10 +254,11 @@ func (j *journal) closed(name string, c *evloop.Conn, s *service.Session, now ev
 	if _, system := errors.AsType[unix.Errno](err); system || reason == unnamedReason {
 		cause = slog.Any(keyErr, err)
 	}
+	age := now.Sub(s.Since)
 	j.log.LogAttrs(context.Background(), level, message, id, slog.String(keyService, name), slog.Uint64(keyConn, s.ID), j.peer(s.Peer),
-		slog.String(keyReason, reason), cause,
+		slog.String(keyReason, reason), cause, slog.String(keyOpened, time.Now().Add(-age).Format(time.RFC3339)),
 		slog.Uint64(keyBytesIn, c.BytesIn()), slog.Uint64(keyBytesOut, c.BytesOut()),
-		slog.Uint64(keyDropped, c.Dropped()), slog.Int64(keyElapsed, now.Sub(s.Since).Microseconds()))
+		slog.Uint64(keyDropped, c.Dropped()), slog.Int64(keyElapsed, age.Microseconds()))
 }
 
 func (j *journal) dropped(name string, s *service.Session, messages, bytes int) {

@@ -10,6 +10,9 @@ value() { sed -n "s/.*\"$1\":\"\\([^\"]*\\)\".*/\\1/p" | head -n 1; }
 claim "install" install_package
 cat >>$config <<-END
 
+	[log]
+	level = "debug"
+
 	[service.closed]
 	kind = "lookup"
 	listen = ["127.0.0.1:1062"]
@@ -29,10 +32,10 @@ cat >>$config <<-END
 END
 claim "apply" penstock apply
 claim "answers" answers 1060
-claim "plain text names the service" logged penstock service=lancelot
+claim "plain text names the service" eventually 10 logged penstock service=lancelot
 claim "who came, by field" eval "fields SERVICE=lancelot | grep -F PEER"
 claim "peer is an address" eval "fields SERVICE=lancelot | value PEER | grep -E '^127.0.0.1:[0-9]+$'"
-claim "by unit as well" eval "journal -u penstock SERVICE=lancelot | grep -F 'connection opened'"
+claim "by unit as well" eval "journal -u penstock SERVICE=lancelot | grep -F 'connection closed'"
 
 for _ in $(seq 200); do connects 1062; done
 claim "why it was refused" eventually 10 eval "fields SERVICE=closed REASON=address | grep -q ."

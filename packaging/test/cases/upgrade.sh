@@ -9,9 +9,10 @@
 
 versions() { journal -o cat -t penstock MESSAGE_ID=339586fe9749450eab7da5bb7f4867f8; }
 # served PID: how many clients that process has logged.
-served() { journal -o cat -t penstock _PID="$1" | grep -c 'connection opened'; }
+served() { journal -o cat -t penstock _PID="$1" | grep -c 'connection closed'; }
 
 claim "install" install_package
+printf '\n[log]\nlevel = "debug"\n' >>$config
 lookup second '"127.0.0.1:1061"'
 sed -i 's/^default = "second."/default = "To seek the Holy Grail."/' $config
 claim "apply" penstock apply

@@ -27,7 +27,10 @@ type client struct {
 var errEnded = errors.New("ended by the server")
 
 // dial connects and reads what a newcomer is told.
-func (h *host) dial(socket string) (*client, error) {
+func (h *host) dial(socket string) (*client, error) { return h.dialFor(socket, patience) }
+
+// dialFor is dial for a client that waits no longer than that for anything.
+func (h *host) dialFor(socket string, patience time.Duration) (*client, error) {
 	a := h.at[socket]
 	conn, err := net.DialTimeout(a.Network(), a.String(), patience)
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -28,7 +29,6 @@ type host struct {
 	files   []*os.File
 	at      map[string]net.Addr // by socket name; echo has a second one, echo-unix
 	env     []string            // of the daemon, beside what every one gets
-	loop    string              // more keys of the file
 }
 
 const configuration = `
@@ -127,6 +127,7 @@ func (h *host) spawn(wrap ...string) *daemon {
 	d.cmd.Env = append(os.Environ(), childEnv+"="+strings.Join(h.names, ":"), "NOTIFY_SOCKET=", "JOURNAL_STREAM=")
 	d.cmd.Env = append(d.cmd.Env, h.env...)
 	d.cmd.ExtraFiles = h.files
+	d.cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWNS} // see place
 	stderr, err := d.cmd.StderrPipe()
 	h.check(err)
 	h.check(d.cmd.Start())

@@ -188,12 +188,13 @@ func (h *host) traffic(guests []*client, i injection) map[string]int {
 
 // stay is a visit under an injection.
 func (h *host) stay(socket string, i injection) error {
-	c, err := h.dial(socket)
+	most := patience
+	if i.strands() {
+		most = time.Second
+	}
+	c, err := h.dialFor(socket, most)
 	if err != nil {
 		return err
-	}
-	if i.strands() {
-		c.patience = time.Second
 	}
 	return c.visit()
 }

@@ -39,7 +39,7 @@ func TestMain(m *testing.M) {
 // becomeDaemon executes the arguments, with the sockets that were passed.
 func becomeDaemon(names []string) error {
 	os.Unsetenv(childEnv)
-	if err := redirect(); err != nil {
+	if err := place(); err != nil {
 		return err
 	}
 	return sdtest.Exec(os.Args[1], os.Args[2:], len(names), names...)

@@ -60,6 +60,10 @@ sim: ## SIM_SEEDS histories (20000) on a simulated kernel, for each back end
 fault-test: build ## the binary while system calls fail, FAULT_TIME of them (60s; 0: all; needs root, strace)
 	$(GO) test ./daemon/faulttest -count=1 -v -timeout 120m -penstock $(CURDIR)/bin/penstock -time $(FAULT_TIME)
 
+.PHONY: lan-test
+lan-test: build ## the binary on a LAN of two network namespaces (needs root, iproute2)
+	$(GO) test ./daemon/lantest -count=1 -v -penstock $(CURDIR)/bin/penstock
+
 .PHONY: nightly
 nightly: ## what is too long for every change: 100000 histories, every fault (needs root, strace)
 	$(MAKE) sim SIM_SEEDS=100000

@@ -93,7 +93,8 @@ type Daemon struct {
 	cut       int      // connections that at the stop did not get all they were due
 
 	idleTimer evloop.TimerID // while there is no client and exit_idle is set
-	strays    bool           // descriptors came that nobody here reads from
+	vanished  vanished
+	strays    bool // descriptors came that nobody here reads from
 }
 
 // New prepares everything that can go wrong: limits, services, sockets. The
@@ -262,6 +263,7 @@ const (
 	timerLeft
 	timerIdle
 	timerReading
+	timerVanished
 )
 
 func (d *Daemon) schedule(kind int, after time.Duration) {
@@ -290,6 +292,8 @@ func (d *Daemon) Expired(_ *evloop.Loop, t evloop.Timer) {
 		d.exitIfIdle()
 	case timerReading:
 		d.readTooLong()
+	case timerVanished:
+		d.findVanished()
 	}
 }
 

@@ -136,6 +136,7 @@ func (ep *endpoint) Open(c *evloop.Conn) {
 	ep.sources.add(s.Peer)
 	ep.d.sources.add(s.Peer)
 	c.SetOptions(ep.opts)
+	ep.d.watchPeer(c, s)
 	ep.d.statusChanged()
 	ep.svc.Open(c)
 }

@@ -21,6 +21,10 @@ func (o sockOpt) unset(fd int) bool {
 // to it (TCP_USER_TIMEOUT) or without (keepalive); see tcp(7). The kernel
 // counts both against TCP_USER_TIMEOUT, so that has to leave room for three
 // probes after the longest silence: 30 + 60 + 3 * 10 seconds.
+//
+// The kernel counts as well how long a peer that lives, and answers probes of
+// its closed window, does not read. So the option is set only where
+// stall_timeout lets no peer stay that long. For the rest see vanished.go.
 var (
 	userTimeout = sockOpt{unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, 120_000}
 	keepAlive   = []sockOpt{
@@ -60,9 +64,6 @@ func keepIdle(fd int) int {
 // listener is shared with the service manager and later processes and is left
 // as it is; what its unit has set stays the administrator's choice.
 func tuneListener(fd int, inherited bool) (each []sockOpt) {
-	if userTimeout.unset(fd) {
-		each = append(each, userTimeout)
-	}
 	if keepAlive[0].unset(fd) {
 		each = append(each, keepAlive...)
 	}

@@ -20,8 +20,14 @@ const lingerTime = time.Second
 // is queued goes out, then FIN. Closed gets reason; if that is nil and the peer
 // has not taken everything after timeout, ErrFlushTimeout, or ErrStalled if it
 // has taken nothing for Options.StallTimeout before that. The longest Duration
-// leaves it to the latter. It does nothing when the end has begun already.
+// leaves it to the latter, and a later call may then set a timeout. Otherwise it
+// does nothing when the end has begun already.
 func (c *Conn) CloseAfterFlush(timeout time.Duration, reason error) {
+	until := c.loop.clock.Add(max(0, timeout))
+	if c.state == stateFlushing && c.until == never {
+		c.until = until
+		c.watchDeadline()
+	}
 	if c.state != stateOpen {
 		return
 	}
@@ -29,7 +35,7 @@ func (c *Conn) CloseAfterFlush(timeout time.Duration, reason error) {
 	if reason != nil || c.flags&flagBroken == 0 {
 		c.reason = reason
 	}
-	c.until = c.loop.clock.Add(max(0, timeout))
+	c.until = until
 	c.makeDirty()
 	c.watchDeadline()
 }

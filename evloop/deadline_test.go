@@ -4,6 +4,7 @@ package evloop
 
 import (
 	"io"
+	"math"
 	"testing"
 	"time"
 
@@ -17,6 +18,7 @@ var lateCases = []conformanceCase{
 	{"who has left in time is not idle", lateFIN},
 	{"who has made room in time is not stalled", lateRoom},
 	{"who has made room in time is flushed", lateFlush},
+	{"a flush without a limit takes the peer's time, until it gets one", unlimitedFlush},
 	{"what a lingering peer has sent is no reason for a reset", lateLinger},
 	{"a peer that takes little at a time is not stalled", slowReader},
 	{"who takes or gets output is not idle", outputIsNoIdleness},
@@ -127,6 +129,24 @@ func lateFlush(r *rig) {
 	if got != n {
 		r.Errorf("Closed(%v) after %d of %d bytes", r.of(c).err, got, n)
 	}
+}
+
+func unlimitedFlush(r *rig) {
+	c, p, n := stuckUnix(r, nil)
+	got := 0
+	r.do(func() { c.CloseAfterFlush(math.MaxInt64, nil) })
+	for range 3 {
+		r.later(24 * time.Hour)
+		r.turn()
+		got += len(p.read())
+	}
+	if h := r.of(c); h.closed && got < n {
+		r.Fatalf("Closed(%v) after %d of %d bytes", h.err, got, n)
+	}
+	c, _, _ = stuckUnix(r, nil)
+	r.do(func() { c.CloseAfterFlush(math.MaxInt64, nil); c.CloseAfterFlush(time.Second, nil) })
+	r.later(time.Second)
+	r.ends(c, ErrFlushTimeout)
 }
 
 func lateLinger(r *rig) {

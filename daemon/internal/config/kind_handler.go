@@ -30,7 +30,10 @@ var handlerKind = kind{
 		{"error", own(func(k *Handler) *string { return &k.Error }, text(maxText))},
 		atEOF,
 	},
-	defaults: func(s *Service) { s.Of, s.AtEOF = &Handler{Delimiter: "\n"}, Take },
+	defaults: func(s *Service) {
+		listening(s) // the program may speak to all at any time
+		s.Of, s.AtEOF = &Handler{Delimiter: "\n"}, Take
+	},
 	overflow: policies{Disconnect, map[Overflow]string{
 		Pause: "a client that does not read would stop the program for all",
 	}},

@@ -142,15 +142,26 @@ func (h *handler) Data(c *evloop.Conn, p []byte) (n int) {
 
 // ask gives the program, which is ready, a message.
 func (h *handler) ask(c *evloop.Conn, msg []byte) {
-	clientOf(c).pending++
+	h.awaits(c, clientOf(c).pending+1)
 	h.tell(SessionOf(c), eventMessage, msg)
 }
 
 // Kinds of a client's timers.
 const (
 	timerDrain   = iota // drain_timeout is over
-	timerBlocked        // idle_timeout is
+	timerBlocked        // the time in which a message has to be taken is
 )
+
+// takeTimeout is how long a client waits for the program to take its message
+// when there is no idle_timeout.
+const takeTimeout = 5 * time.Minute
+
+// awaits notes how many replies c waits for. As long as there are any it is not
+// idle.
+func (h *handler) awaits(c *evloop.Conn, replies int) {
+	clientOf(c).pending = replies
+	c.HoldIdle(replies > 0)
+}
 
 // block pauses a client until the program takes more, but not for ever. The
 // loop counts no silence while it does not read, and does not see who leaves:
@@ -160,9 +171,11 @@ func (h *handler) block(c *evloop.Conn) {
 	c.Pause()
 	cl := clientOf(c)
 	cl.blocked = true
-	if d := c.Options().IdleTimeout; d > 0 {
-		cl.limit = h.schedule(c, timerBlocked, d)
+	d := c.Options().IdleTimeout
+	if d == 0 {
+		d = takeTimeout
 	}
+	cl.limit = h.schedule(c, timerBlocked, d)
 }
 
 func (h *handler) schedule(c *evloop.Conn, kind int, after time.Duration) evloop.TimerID {
@@ -179,7 +192,7 @@ func (h *handler) next(p []byte) (msg []byte, n int, found cut) {
 	return p[:n], n, cutLine
 }
 
-// EOF waits for the replies that are due; how long, idle_timeout says.
+// EOF waits for the replies that are due.
 func (h *handler) EOF(c *evloop.Conn) {
 	cl := clientOf(c)
 	cl.eof = true
@@ -217,7 +230,7 @@ func (h *handler) settle(c *evloop.Conn) {
 	case cl.leaving:
 		c.CloseAfterFlush(cl.timeout, ErrShutdown)
 	case cl.eof && cl.failed:
-		c.CloseAfterFlush(flushTimeout, ErrUnanswered)
+		c.CloseAfterFlush(untilStalled, ErrUnanswered)
 	case cl.eof:
 		finish(c)
 	}
@@ -241,9 +254,19 @@ func (h *handler) Drain(c *evloop.Conn, timeout time.Duration) {
 	h.settle(c)
 }
 
-// Expired ends a connection that has waited in vain.
+// Expired ends a connection that has waited in vain, and not one for which the
+// loop comes late: the program may have room since, and its replies may be
+// there.
 func (h *handler) Expired(l *evloop.Loop, t evloop.Timer) {
-	switch c := l.Conn(t.Conn); t.Kind {
+	c := l.Conn(t.Conn)
+	if late := l.Now().Sub(t.Deadline); late > time.Second {
+		id := h.schedule(c, t.Kind, late)
+		if t.Kind == timerBlocked {
+			clientOf(c).limit = id
+		}
+		return
+	}
+	switch t.Kind {
 	case timerDrain:
 		c.CloseAfterFlush(0, ErrUnanswered)
 	case timerBlocked:
@@ -322,7 +345,7 @@ func (h *handler) deliver(line []byte) {
 // reply sends the answer to the oldest message of c that has none.
 func (h *handler) reply(c *evloop.Conn, data []byte) {
 	cl := clientOf(c)
-	cl.pending = max(0, cl.pending-1)
+	h.awaits(c, max(0, cl.pending-1))
 	if !c.Write(data) && !c.Closing() {
 		c.Abort(ErrReplyLost)
 		return
@@ -384,7 +407,8 @@ func (h *handler) fail(c *evloop.Conn, cl *client) {
 	if cl.pending == 0 {
 		return
 	}
-	cl.pending, cl.failed = 0, true
+	cl.failed = true
+	h.awaits(c, 0)
 	h.reply(c, []byte(h.keys.Error))
 	cl.failed = false
 }

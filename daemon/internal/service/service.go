@@ -5,6 +5,7 @@ package service
 import (
 	"fmt"
 	"log/slog"
+	"math"
 	"time"
 
 	"penstock/daemon/internal/config"
@@ -101,24 +102,24 @@ var (
 	// it did not fit its queue, where only broadcasts may be dropped.
 	ErrReplyLost error = &reason{"reply does not fit the queue", "reply_lost"}
 	// ErrNotTaken means that a handler's program has not taken what the client
-	// sent for idle_timeout.
+	// sent for idle_timeout, or takeTimeout without one.
 	ErrNotTaken error = &reason{"the program takes no message", "not_taken"}
 	// ErrUnanswered means that a handler's client had sent messages to which
 	// there will be no reply: the program has died, or the service ends.
 	ErrUnanswered error = &reason{"messages without a reply", "unanswered"}
 )
 
-// flushTimeout is how long a client that is finished may take to read what is
-// queued for it. It is as generous as the default idle_timeout: the queue is
-// bounded, and to cut off a slow reader here would be to lose a reply.
-const flushTimeout = 5 * time.Minute
-
-// goodbyeTimeout is the same for a client that broke the rules: long enough
-// for a last line over a radio link.
+// goodbyeTimeout is how long a client that broke the rules may take to read what
+// is queued for it: long enough for a last line over a radio link.
 const goodbyeTimeout = 10 * time.Second
 
+// untilStalled is how long a client that is finished may take to read what is
+// queued for it: as long as it goes on reading, which stall_timeout watches.
+// To cut off a slow reader here would be to lose a reply.
+const untilStalled time.Duration = math.MaxInt64
+
 // finish ends a connection in order: what is queued goes out first.
-func finish(c *evloop.Conn) { c.CloseAfterFlush(flushTimeout, nil) }
+func finish(c *evloop.Conn) { c.CloseAfterFlush(untilStalled, nil) }
 
 // plain is what most kinds do at the ends of a connection: nothing to say at
 // the beginning, and when the client has no more to say, it gets the rest of

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package daemon
+
+import (
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"penstock/daemon/internal/service"
+	"penstock/evloop"
+)
+
+// Who has vanished without a word, while output is on the way to it, and who
+// just does not read. To TCP_USER_TIMEOUT both are the same: a peer that answers
+// each probe of its closed window is cut after that time all the same. So a
+// service whose stall_timeout is longer, or "0s", does without it, and the
+// daemon asks the kernel now and then (TCP_INFO):
+//
+//	                 probes or retransmissions   last acknowledgment
+//	                 without an answer
+//	lives            0, or 1 on the way          of the last probe
+//	has vanished     2 and more                  two minutes ago and more
+//
+// The kernel's own bound, tcp_retries2, is a quarter of an hour. Probes are up to
+// two minutes apart, so a peer that vanishes after a long stall is found after
+// four. There is no timer as long as there is no such connection.
+
+// A vanished is a look at all connections, in portions.
+type vanished struct {
+	armed bool
+	left  []evloop.ConnID // still to be looked at
+}
+
+const (
+	vanishedAfter   = 2 * time.Minute
+	vanishedLook    = 30 * time.Second
+	vanishedPortion = 64 // connections looked at in a turn of the loop
+)
+
+// patient reports whether a peer that does not read may stay longer than
+// TCP_USER_TIMEOUT allows.
+func patient(stall time.Duration) bool { return stall == 0 || stall > vanishedAfter }
+
+// watchPeer sees to it that the end of a TCP peer is noticed although output is
+// on the way to it.
+func (d *Daemon) watchPeer(c *evloop.Conn, s *service.Session) {
+	switch {
+	case !s.Peer.Addr.IsValid():
+	case !patient(c.Options().StallTimeout):
+		userTimeout.set(c.FD())
+	case !d.vanished.armed:
+		d.vanished.armed = true
+		d.schedule(timerVanished, vanishedLook)
+	}
+}
+
+// findVanished goes on with a look, or begins one.
+func (d *Daemon) findVanished() {
+	v := &d.vanished
+	if len(v.left) == 0 {
+		for c := range d.loop.Conns() {
+			if s, ok := c.State.(*service.Session); ok && s.Peer.Addr.IsValid() && patient(c.Options().StallTimeout) {
+				v.left = append(v.left, c.ID())
+			}
+		}
+		if v.armed = len(v.left) > 0; !v.armed {
+			v.left = nil
+			return
+		}
+	}
+	n := min(len(v.left), vanishedPortion)
+	for _, id := range v.left[:n] {
+		if c := d.loop.Conn(id); c != nil && hasVanished(c.FD()) {
+			c.Abort(os.NewSyscallError("send", unix.ETIMEDOUT))
+		}
+	}
+	v.left = v.left[n:]
+	if len(v.left) > 0 {
+		d.schedule(timerVanished, 0)
+		return
+	}
+	v.left = nil
+	d.schedule(timerVanished, vanishedLook)
+}
+
+// hasVanished asks the kernel about the peer of a TCP socket.
+func hasVanished(fd int) bool {
+	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+	if err != nil {
+		return false
+	}
+	unanswered := int(info.Retransmits) + int(info.Probes)
+	return unanswered >= 2 && time.Duration(info.Last_ack_recv)*time.Millisecond >= vanishedAfter
+}

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package daemon
+
+import (
+	"fmt"
+	"net"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestStallTimeoutRules: TCP_USER_TIMEOUT does not cut a client that lives and
+// does not read before stall_timeout does. Where it is not set, the daemon looks
+// for clients that have vanished, and takes none that lives for one.
+func TestStallTimeoutRules(t *testing.T) {
+	tests := []struct {
+		stall string
+		want  int // milliseconds
+	}{
+		{"0s", 0},
+		{"30s", userTimeout.value},
+		{"2m", userTimeout.value},
+		{"10m", 0},
+	}
+	for _, tt := range tests {
+		t.Run(tt.stall, func(t *testing.T) {
+			free, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			at := free.Addr().String()
+			free.Close()
+			r := runDaemon(t, parse(t, fmt.Sprintf("[service.echo]\nkind='echo'\nlisten=['%s']\nstall_timeout='%s'\n", at, tt.stall)))
+			defer r.stop(t)
+			client, err := net.Dial("tcp", at)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer client.Close()
+			if _, err := client.Write([]byte("x")); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := client.Read(make([]byte, 1)); err != nil { // it has been accepted
+				t.Fatal(err)
+			}
+			got, looks, left := -1, false, 0
+			r.do(func() {
+				for c := range r.loop.Conns() {
+					got, _ = unix.GetsockoptInt(c.FD(), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT)
+				}
+				looks = r.vanished.armed
+				r.findVanished()
+				for range r.loop.Conns() {
+					left++
+				}
+			})
+			if got != tt.want || looks != (tt.want == 0) || left != 1 {
+				t.Errorf("TCP_USER_TIMEOUT is %d ms, want %d; the daemon looks: %t; %d clients left", got, tt.want, looks, left)
+			}
+		})
+	}
+}
+
+// TestVanishedAgrees: the two ways to find a client that has vanished take the
+// same time.
+func TestVanishedAgrees(t *testing.T) {
+	if most := time.Duration(userTimeout.value) * time.Millisecond; most != vanishedAfter {
+		t.Errorf("TCP_USER_TIMEOUT is %v, vanishedAfter %v", most, vanishedAfter)
+	}
+}

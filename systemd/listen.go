@@ -5,7 +5,6 @@ package systemd
 import (
 	"errors"
 	"fmt"
-	"math"
 	"net/netip"
 	"os"
 	"strconv"
@@ -27,6 +26,10 @@ import (
 
 // firstFD is SD_LISTEN_FDS_START of sd_listen_fds(3).
 const firstFD = 3
+
+// mostFDs is far more than a service manager passes, and bounds the time of
+// looking at numbers where there is nothing.
+const mostFDs = 4096
 
 // unknownName is what sd_listen_fds_with_names(3) calls every descriptor when
 // LISTEN_FDNAMES is not set.
@@ -61,8 +64,8 @@ type Socket struct {
 	Addr string
 }
 
-// A Rejected descriptor was inherited, is no stream or seqpacket listener, and
-// has been closed.
+// A Rejected descriptor was listed and is no stream or seqpacket listener. It
+// has been closed, unless it had not been passed at all.
 type Rejected struct {
 	FD     int // the number it had
 	Name   string
@@ -120,7 +123,7 @@ func inherit(env map[string]string, pid, first int) (Inherited, error) {
 		return Inherited{}, err
 	}
 	n, err := strconv.Atoi(env["LISTEN_FDS"])
-	if err != nil || n < 0 || n > math.MaxInt32-first {
+	if err != nil || n < 0 || n > mostFDs {
 		return Inherited{}, fmt.Errorf("LISTEN_FDS is %q, not a number of descriptors", env["LISTEN_FDS"])
 	}
 	names, err := splitNames(env, n)
@@ -180,10 +183,17 @@ func splitNames(env map[string]string, n int) (func(i int) string, error) {
 	return func(i int) string { return names[i] }, nil
 }
 
-// adopt makes fd ours, or closes it and returns the reason.
+// adopt makes fd ours, or returns the reason and closes it, if it was passed. A
+// descriptor that is close-on-exec was not: it would not be here. The Go runtime
+// opens some of its own before main, and a LISTEN_FDS that is too large reaches
+// them.
 func adopt(fd int, name string) (Socket, string) {
-	if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil {
+	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+	switch {
+	case err != nil:
 		return Socket{}, "not open"
+	case flags&unix.FD_CLOEXEC != 0:
+		return Socket{}, "not passed: LISTEN_FDS is too large"
 	}
 	sock, reason := classify(fd, name)
 	if reason == "" {

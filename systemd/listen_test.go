@@ -97,6 +97,23 @@ func connection(t *testing.T) int {
 
 func hole(*testing.T) int { return -1 }
 
+// TestInheritLeavesOurOwn: a LISTEN_FDS that is too large must not close what
+// the process has opened itself, such as the descriptors of the Go runtime.
+func TestInheritLeavesOurOwn(t *testing.T) {
+	first := block(t, bound(unix.AF_INET, unix.SOCK_STREAM, &unix.SockaddrInet4{Addr: loopback}, true), pipeEnd)
+	unix.CloseOnExec(first + 1)
+	in, err := inherit(environ(7, "LISTEN_FDS", "2"), 7, first)
+	if err != nil || len(in.Sockets) != 1 || len(in.Rejected) != 1 {
+		t.Fatalf("inherit() = %+v, %v", in, err)
+	}
+	if _, err := unix.FcntlInt(uintptr(first+1), unix.F_GETFD, 0); err != nil {
+		t.Errorf("a descriptor of the process itself was closed: %v", err)
+	}
+	if _, err := inherit(environ(7, "LISTEN_FDS", "1000000000"), 7, first); err == nil {
+		t.Error("a thousand million descriptors are believed")
+	}
+}
+
 var loopback = [4]byte{127, 0, 0, 1}
 
 func environ(pid int, kv ...string) map[string]string {

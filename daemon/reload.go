@@ -305,22 +305,15 @@ func (ep *endpoint) adjust(s *config.Service) {
 // changedKeys names the keys of the socket that are not those of s, which gets
 // it, and that cannot be changed while it is open.
 func (l *listener) changedKeys(s *config.Service) (keys []string) {
-	note := func(key string, changed bool) {
-		if changed {
-			keys = append(keys, key)
-		}
-	}
-	note("backlog", l.conf.Backlog != s.Backlog)
+	family := config.TCP
 	if l.unix() {
-		note("socket_mode", l.conf.SocketMode != s.SocketMode)
-		note("socket_user", l.conf.SocketUser != s.SocketUser)
-		note("socket_group", l.conf.SocketGroup != s.SocketGroup)
-		return keys
+		family = config.Unix
 	}
-	note("bind_device", l.conf.BindDevice != s.BindDevice)
-	if l.inherited { // there is no such filter without the unit
-		note("ip_allow", !slices.Equal(l.conf.IPAllow, s.IPAllow))
-		note("ip_deny", !slices.Equal(l.conf.IPDeny, s.IPDeny))
+	for _, k := range config.SocketKeys {
+		applied := k.At != "" || l.inherited // the rest only a unit can apply
+		if applied && k.For&family != 0 && !slices.Equal(k.Text(l.conf), k.Text(s)) {
+			keys = append(keys, k.Name())
+		}
 	}
 	return keys
 }

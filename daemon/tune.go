@@ -2,7 +2,11 @@
 
 package daemon
 
-import "golang.org/x/sys/unix"
+import (
+	"golang.org/x/sys/unix"
+
+	"penstock/daemon/internal/config"
+)
 
 // A sockOpt is an integer socket option (setsockopt(2)).
 type sockOpt struct{ level, name, value int }
@@ -29,9 +33,9 @@ var (
 	userTimeout = sockOpt{unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, 120_000}
 	keepAlive   = []sockOpt{
 		{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
-		{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, 30},
-		{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, 10},
-		{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, 3},
+		{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, config.KeepAliveIdle},
+		{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, config.KeepAliveInterval},
+		{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, config.KeepAliveProbes},
 	}
 )
 

@@ -2,7 +2,10 @@
 
 package config
 
-import "errors"
+import (
+	"errors"
+	"slices"
+)
 
 // Some keys speak of TCP clients and some of Unix sockets. One that nothing in
 // listen takes notice of is a mistake and not silence: its author believes to be
@@ -20,37 +23,31 @@ func (b *builder) checkFamilies(d described) {
 	if len(listed) == 0 || len(d.Listen) != len(listed) {
 		return // an address that cannot be read may be of either family
 	}
-	unix := 0
-	for _, a := range d.Listen {
-		if a.Network == "unix" {
-			unix++
+	families := d.Families()
+	for _, k := range SocketKeys {
+		if k.For&families == 0 && !slices.Equal(k.Text(d.Service), k.Text(newService("", d.Kind, Limits{}))) {
+			b.wrong(d.where(k.name), noEffect(k.For))
 		}
 	}
 	restrictsTCP := !d.Allow.Empty() || !d.Deny.Empty()
-	refuse := func(err error, keys map[string]bool) {
-		for key, given := range keys {
-			if given {
-				b.wrong(d.where(key), err)
+	switch {
+	case len(d.AllowUID) > 0 && families == TCP:
+		b.wrong(d.where("allow_uid"), noEffect(Unix))
+	case len(d.AllowUID) > 0 && families == TCP|Unix && !restrictsTCP:
+		b.wrong(d.where("allow_uid"), errHalfUsers)
+	case restrictsTCP && families == Unix:
+		for key, list := range map[string]Sources{"allow": d.Allow, "deny": d.Deny} {
+			if !list.Empty() {
+				b.wrong(d.where(key), noEffect(TCP))
 			}
 		}
 	}
-	switch unix {
-	case 0:
-		refuse(errNoUnix, map[string]bool{
-			"allow_uid":    len(d.AllowUID) > 0,
-			"socket_mode":  d.SocketMode != defaultSocketMode,
-			"socket_user":  d.SocketUser != "",
-			"socket_group": d.SocketGroup != "",
-		})
-	case len(d.Listen):
-		refuse(errNoTCP, map[string]bool{
-			"allow":       !d.Allow.Empty(),
-			"deny":        !d.Deny.Empty(),
-			"ip_allow":    len(d.IPAllow) > 0,
-			"ip_deny":     len(d.IPDeny) > 0,
-			"bind_device": d.BindDevice != "",
-		})
-	default:
-		refuse(errHalfUsers, map[string]bool{"allow_uid": len(d.AllowUID) > 0 && !restrictsTCP})
+}
+
+// noEffect refuses a key that only addresses of family take notice of.
+func noEffect(family Family) error {
+	if family == Unix {
+		return errNoUnix
 	}
+	return errNoTCP
 }

@@ -4,7 +4,6 @@ package config
 
 import (
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"strings"
 	"time"
@@ -93,16 +92,6 @@ var commonKeys = []key[Service]{
 // more about the machine's load than about the peer.
 func timeout(limit time.Duration) func(any) (time.Duration, error) {
 	return duration(true, 10*time.Millisecond, limit)
-}
-
-var socketKeys = []key[Service]{
-	{"backlog", into(func(s *Service) *int { return &s.Backlog }, integer(1, 65535))},
-	{"socket_mode", into(func(s *Service) *fs.FileMode { return &s.SocketMode }, mode)},
-	{"socket_user", into(func(s *Service) *string { return &s.SocketUser }, account)},
-	{"socket_group", into(func(s *Service) *string { return &s.SocketGroup }, account)},
-	{"bind_device", into(func(s *Service) *string { return &s.BindDevice }, device)},
-	{"ip_allow", into(func(s *Service) *[]string { return &s.IPAllow }, parseUnitSources)},
-	{"ip_deny", into(func(s *Service) *[]string { return &s.IPDeny }, parseUnitSources)},
 }
 
 // atEOF is a row that every kind has whose clients send messages.

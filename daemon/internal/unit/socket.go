@@ -3,7 +3,6 @@
 package unit
 
 import (
-	"fmt"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -41,16 +40,12 @@ func socketText(source string, s *config.Service) (string, error) {
 	t.set("LogLevelMax", "notice")
 	t.set("FileDescriptorName", s.Name)
 	t.set("Service", Service)
-	t.set("Backlog", strconv.Itoa(s.Backlog))
-	ofTCP(&t, s)
-	if slices.ContainsFunc(s.Listen, isUnix) {
-		t.set("SocketMode", fmt.Sprintf("%04o", s.SocketMode.Perm()))
-		setIf(&t, "SocketUser", s.SocketUser)
-		setIf(&t, "SocketGroup", s.SocketGroup)
+	for _, k := range config.SocketKeys {
+		if values := k.Text(s); k.For&s.Families() != 0 && len(values) > 0 {
+			t.set(k.Unit, values...)
+		}
 	}
-	setIf(&t, "BindToDevice", s.BindDevice)
-	setIf(&t, "IPAddressAllow", s.IPAllow...)
-	setIf(&t, "IPAddressDeny", s.IPDeny...)
+	ofTCP(&t, s)
 	return t.b.String(), t.err
 }
 
@@ -66,7 +61,7 @@ func stream(a config.Address) string {
 
 // ofTCP writes the options of TCP sockets.
 func ofTCP(t *text, s *config.Service) {
-	if !slices.ContainsFunc(s.Listen, func(a config.Address) bool { return !isUnix(a) }) {
+	if s.Families()&config.TCP == 0 {
 		return
 	}
 	// All addresses of a unit fail together: one that the machine does not
@@ -76,25 +71,15 @@ func ofTCP(t *text, s *config.Service) {
 		// The default follows net.ipv6.bindv6only, and IPv4 would be refused.
 		t.set("BindIPv6Only", "both")
 	}
-	if slices.ContainsFunc(s.Listen, isUnix) {
+	if s.Families()&config.Unix != 0 {
 		// The manager would try the options below on the Unix socket too, and
 		// warn. The daemon sets on each connection what its socket lacks.
 		return
 	}
 	// Accepted sockets inherit these, so the daemon need not set them on each.
-	// The numbers are those of a daemon that opens its own sockets.
 	t.set("NoDelay", "yes")
 	t.set("KeepAlive", "yes")
-	t.set("KeepAliveTimeSec", "30")
-	t.set("KeepAliveIntervalSec", "10")
-	t.set("KeepAliveProbes", "3")
-}
-
-func isUnix(a config.Address) bool { return a.Network == "unix" }
-
-// setIf writes the line unless there is nothing to say.
-func setIf(t *text, key string, values ...string) {
-	if len(values) > 0 && values[0] != "" {
-		t.set(key, values...)
-	}
+	t.set("KeepAliveTimeSec", strconv.Itoa(config.KeepAliveIdle))
+	t.set("KeepAliveIntervalSec", strconv.Itoa(config.KeepAliveInterval))
+	t.set("KeepAliveProbes", strconv.Itoa(config.KeepAliveProbes))
 }

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"fmt"
+	"io/fs"
+	"strconv"
+)
+
+// A SocketKey is a row: all that is known of a key that describes the listening
+// socket. It is applied to the socket when that is opened, by the manager from
+// the generated unit or by the daemon itself, and never to an open one: a
+// reload that changes it says that it takes effect at the next start.
+type SocketKey struct {
+	key[Service]
+
+	Unit string                  // what systemd.socket(5) calls it
+	For  Family                  // the addresses that take notice of it
+	Text func(*Service) []string // the values as the unit has them; none: leave the line out
+	At   string                  // where the daemon applies it itself; "": it cannot
+}
+
+// A Family is a set of address families.
+type Family uint8
+
+// The families of addresses in listen.
+const (
+	TCP Family = 1 << iota
+	Unix
+)
+
+// Name returns the key as the file spells it.
+func (k SocketKey) Name() string { return k.name }
+
+// SocketKeys are in the order of the manual page.
+var SocketKeys = []SocketKey{
+	{
+		key[Service]{"backlog", into(func(s *Service) *int { return &s.Backlog }, integer(1, 65535))},
+		"Backlog", TCP | Unix, func(s *Service) []string { return []string{strconv.Itoa(s.Backlog)} }, "listen(2)",
+	},
+	{
+		key[Service]{"socket_mode", into(func(s *Service) *fs.FileMode { return &s.SocketMode }, mode)},
+		"SocketMode", Unix, func(s *Service) []string { return []string{fmt.Sprintf("%04o", s.SocketMode.Perm())} }, "fchmod(2)",
+	},
+	{
+		key[Service]{"socket_user", into(func(s *Service) *string { return &s.SocketUser }, account)},
+		"SocketUser", Unix, func(s *Service) []string { return given(s.SocketUser) }, "lchown(2)",
+	},
+	{
+		key[Service]{"socket_group", into(func(s *Service) *string { return &s.SocketGroup }, account)},
+		"SocketGroup", Unix, func(s *Service) []string { return given(s.SocketGroup) }, "lchown(2)",
+	},
+	{
+		key[Service]{"bind_device", into(func(s *Service) *string { return &s.BindDevice }, device)},
+		"BindToDevice", TCP, func(s *Service) []string { return given(s.BindDevice) }, "SO_BINDTODEVICE",
+	},
+	{
+		key[Service]{"ip_allow", into(func(s *Service) *[]string { return &s.IPAllow }, parseUnitSources)},
+		"IPAddressAllow", TCP, func(s *Service) []string { return s.IPAllow }, "",
+	},
+	{
+		key[Service]{"ip_deny", into(func(s *Service) *[]string { return &s.IPDeny }, parseUnitSources)},
+		"IPAddressDeny", TCP, func(s *Service) []string { return s.IPDeny }, "",
+	},
+}
+
+// socketKeys are the same rows as keys.
+var socketKeys = func() (keys []key[Service]) {
+	for _, k := range SocketKeys {
+		keys = append(keys, k.key)
+	}
+	return keys
+}()
+
+// given is the value, if there is one.
+func given(value string) []string {
+	if value == "" {
+		return nil
+	}
+	return []string{value}
+}
+
+// Families returns the families of the addresses in listen.
+func (s *Service) Families() (f Family) {
+	for _, a := range s.Listen {
+		f |= a.Family()
+	}
+	return f
+}
+
+// Family returns whether a is an address of TCP or a Unix socket.
+func (a Address) Family() Family {
+	if a.Network == "unix" {
+		return Unix
+	}
+	return TCP
+}
+
+// A TCP client that vanished without a word is found by these. The generated
+// unit and a daemon that opens its own sockets set the same.
+const (
+	KeepAliveIdle     = 30 // seconds of silence before the first probe
+	KeepAliveInterval = 10 // seconds from one probe to the next
+	KeepAliveProbes   = 3  // without an answer, and the peer is gone
+)

@@ -200,7 +200,7 @@ func (j *journal) loopUnchanged() {
 
 func (j *journal) subnetsUnknown(name string, err error) {
 	j.log.Warn("local-subnets not known, allow holds this machine only and deny everybody",
-		slog.String(keyService, name), slog.Any(keyErr, err), slog.String(keyHint, "if the socket units are older than the daemon: penstock apply"))
+		slog.String(keyService, name), slog.Any(keyErr, err))
 }
 
 func (j *journal) signalIgnored(signal string) {

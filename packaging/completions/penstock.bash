@@ -10,7 +10,8 @@ _penstock() {
 		compopt -o filenames
 	else
 		case ${COMP_WORDS[1]} in
-		run | check | units | reload) mapfile -t COMPREPLY < <(compgen -W '-c -h' -- "$current") ;;
+		check) mapfile -t COMPREPLY < <(compgen -W '-c -s -h' -- "$current") ;;
+		run | units | reload) mapfile -t COMPREPLY < <(compgen -W '-c -h' -- "$current") ;;
 		apply) mapfile -t COMPREPLY < <(compgen -W '-k -h' -- "$current") ;;
 		version) mapfile -t COMPREPLY < <(compgen -W '-h' -- "$current") ;;
 		esac

@@ -3,18 +3,10 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"os"
-	"os/exec"
-	"os/user"
-	"strconv"
-	"syscall"
 
 	"penstock/daemon/internal/apply"
 	"penstock/daemon/internal/config"
-	"penstock/daemon/internal/systemctl"
-	"penstock/daemon/internal/unit"
 )
 
 const aboutApply = `Puts ` + defaultConfig + ` and conf.d/*.toml beside it in force on
@@ -43,7 +35,7 @@ func applyFile(p process, c command, args []string) int {
 	defer release()
 	cfg, err := config.Load(source)
 	if err == nil {
-		err = p.checkAsService(source)
+		err = p.checkAsService(source, checked(source, cfg))
 	}
 	if err != nil {
 		fmt.Fprintln(p.stderr, err)
@@ -55,34 +47,4 @@ func applyFile(p process, c command, args []string) int {
 		return exitFailed
 	}
 	return exitOK
-}
-
-// checkAsService reads the files once more with the user of the service: one
-// that only root can read would pass here and stop the service at its restart.
-// A process of that user is asked, because no look at modes knows of access
-// lists and of the folders above.
-func (p process) checkAsService(source string) error {
-	if os.Geteuid() != 0 {
-		return nil // the manager will decide what we may do
-	}
-	service, err := systemctl.ShowOne(unit.Service)
-	if err != nil || service.User == "" {
-		return nil // no such service: what comes next tells
-	}
-	account, err := user.Lookup(service.User)
-	if err != nil {
-		return fmt.Errorf("user of %s: %w", unit.Service, err)
-	}
-	uid, uidErr := strconv.ParseUint(account.Uid, 10, 32)
-	gid, gidErr := strconv.ParseUint(account.Gid, 10, 32)
-	if err := errors.Join(uidErr, gidErr); err != nil {
-		return fmt.Errorf("user of %s: %w", unit.Service, err)
-	}
-	cmd := exec.Command("/proc/self/exe", "check", "-c", source)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
-	said, err := cmd.CombinedOutput()
-	if _, ran := errors.AsType[*exec.ExitError](err); ran {
-		return fmt.Errorf("user %s, who runs the service, reads them differently:\n%s", account.Username, said)
-	}
-	return err
 }

@@ -8,6 +8,8 @@ import (
 	"runtime/debug"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"penstock/daemon/internal/config"
 	"penstock/daemon/internal/unit"
 )
@@ -26,23 +28,38 @@ To see what it would write: penstock units
 
 // generate is the command under generatorName. Mistakes in the configuration
 // are no failure of it: it writes what was applied last, or at boot what can be
-// written, and a unit that tells of the rest. Status 1 means that a file could not be written; systemd logs that
-// and uses the others, so that a boot never hangs on it.
+// written, and a unit that tells of the rest. Status 1 means that a file could
+// not be written; systemd logs that and uses the others, so that a boot never
+// hangs on it.
+//
+// What was applied is written before the configuration is read: that is what
+// the manager finds should the reading come to a bad end, whichever it is. A
+// process of its own for the reading would be the same safety for a start of a
+// process more at each daemon-reload.
 func generate(p process, args []string) int {
 	if len(args) != 3 {
 		fmt.Fprint(p.stderr, aboutGenerator)
 		return exitUsage
 	}
-	// More than the largest files that are read need. Without it the collector
-	// would let garbage grow on a board where much memory is free at boot.
-	debug.SetMemoryLimit(generatorMemory)
-	files, _, err := p.unitsOf(p.path(defaultConfig))
-	err = errors.Join(err, unit.Write(args[0], files), unit.Seed(p.path(unit.AppliedFolder), files))
-	if err != nil {
+	boundGenerator()
+	if err := p.generate(args[0], p.path(defaultConfig)); err != nil {
 		fmt.Fprintln(p.stderr, generatorName+":", err)
 		return exitFailed
 	}
 	return exitOK
+}
+
+// errUnread stands for the mistake while nobody knows it: the report finds it.
+var errUnread = errors.New("not read to the end")
+
+func (p process) generate(folder, source string) error {
+	applied, readErr := unit.Read(p.path(unit.AppliedFolder))
+	report, reportErr := unit.Generate(source, nil, errUnread, nil)
+	first := unit.Keep(applied, report)
+	firstErr := unit.Write(folder, first)
+	files, _, err := p.unitsOf(source)
+	return errors.Join(readErr, reportErr, firstErr, err,
+		unit.Remove(folder, first, files), unit.Write(folder, files), unit.Seed(p.path(unit.AppliedFolder), files))
 }
 
 const (
@@ -50,11 +67,30 @@ const (
 	// generatorPatience is a long time for a card that is slow, and a short one
 	// for PID 1, which answers nobody until its generators have ended.
 	generatorPatience = 10 * time.Second
+
+	generatorStack = 32 << 20
+	// generatorData counts what is reserved for the heap, in pieces of 64 MiB
+	// on machines of 64 bits, and not what is used (RLIMIT_DATA, setrlimit(2)).
+	generatorData = 512 << 20
 )
+
+// boundGenerator has the process kept small, and ended should it take too much.
+func boundGenerator() {
+	// More than the largest files that are read need. Without it the collector
+	// would let garbage grow on a board where much memory is free at boot.
+	debug.SetMemoryLimit(generatorMemory)
+	debug.SetMaxStack(generatorStack)
+	// Where a limit cannot be set, as above one that is in force, there is one.
+	_ = unix.Setrlimit(unix.RLIMIT_DATA, &unix.Rlimit{Cur: generatorData, Max: generatorData})
+	seconds := uint64(2 * generatorPatience / time.Second)
+	_ = unix.Setrlimit(unix.RLIMIT_CPU, &unix.Rlimit{Cur: seconds, Max: seconds})
+}
 
 // unitsOf returns the units that systemd is to have for the file at source, and
 // its mistakes. With mistakes in the file that the service reads these are the
-// ones that were applied.
+// ones that were applied. Files that services name, such as a table of answers,
+// are not looked at: no socket depends on them, and at boot they may lie on a
+// file system that is not there yet.
 func (p process) unitsOf(source string) (files []unit.File, mistakes, err error) {
 	ours := source == p.path(defaultConfig)
 	cfg, mistakes := inTime(generatorPatience, func() (*config.Config, error) {

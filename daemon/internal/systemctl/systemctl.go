@@ -79,6 +79,13 @@ func Do(verb string, units ...string) error {
 	return err
 }
 
+// Cat returns the files that describe a unit, drop-ins behind it, as they are
+// on disk.
+func Cat(name string) (string, error) {
+	out, err := run("cat", "--", name)
+	return string(out), err
+}
+
 // run returns what systemctl prints, or as an error what it complains of. It is
 // looked up in PATH: distributions differ in where it is. Whoever calls may
 // have a terminal, but neither a pager nor a question for a password has a

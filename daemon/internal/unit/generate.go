@@ -213,6 +213,7 @@ func (g *generator) errorReport() *text {
 	t.set("After", Target)
 	t.section("Service")
 	t.set("Type", "oneshot")
+	t.set("TimeoutStartSec", "60s") // oneshot has none by itself
 	t.set("ExecStart", program, "check", "-c", argument(g.source))
 	t.set("User", "penstock")
 	t.set("SyslogIdentifier", "penstock")

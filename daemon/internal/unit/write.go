@@ -27,6 +27,18 @@ func Write(folder string, files []File) error {
 	return errors.Join(errs...)
 }
 
+// Remove takes the files of a former Write out of the folder that are not in
+// next. Folders of drop-ins stay: an empty one means nothing.
+func Remove(folder string, former, next []File) error {
+	var errs []error
+	for _, f := range former {
+		if !slices.ContainsFunc(next, func(n File) bool { return n.Name == f.Name }) {
+			errs = append(errs, os.Remove(filepath.Join(folder, f.Name)))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // Read returns the generated files that are in the folder: those whose names
 // could be ours. A folder that does not exist holds none.
 func Read(folder string) ([]File, error) {

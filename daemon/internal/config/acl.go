@@ -3,7 +3,6 @@
 package config
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"net/netip"
@@ -11,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"penstock/daemon/internal/toml"
 )
@@ -103,7 +103,7 @@ func parsePrefix(s string) (netip.Prefix, error) {
 func parseSources(v any) (Sources, error) {
 	var out Sources
 	list, err := texts(v)
-	errs := []error{err}
+	errs := problemsOf(err)
 	for _, s := range list {
 		if s == localSubnets {
 			out.LocalSubnets = true
@@ -111,11 +111,11 @@ func parseSources(v any) (Sources, error) {
 		}
 		p, err := parsePrefix(s)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("%w, or %q", err, localSubnets))
+			errs.add(fmt.Errorf("%w, or %q", err, localSubnets))
 		}
 		out.Prefixes = append(out.Prefixes, p)
 	}
-	return out, errors.Join(errs...)
+	return out, errs.err()
 }
 
 // unitWords are the names IPAddressAllow= and IPAddressDeny= know beside
@@ -126,18 +126,18 @@ var unitWords = []string{"any", "localhost", "link-local", "multicast"}
 // in canonical form.
 func parseUnitSources(v any) ([]string, error) {
 	list, err := texts(v)
-	errs := []error{err}
+	errs := problemsOf(err)
 	for i, s := range list {
 		if slices.Contains(unitWords, s) {
 			continue
 		}
 		p, err := parsePrefix(s)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("%w, or %s", err, strings.Join(unitWords, ", ")))
+			errs.add(fmt.Errorf("%w, or %s", err, strings.Join(unitWords, ", ")))
 		}
 		list[i] = p.String()
 	}
-	return list, errors.Join(errs...)
+	return list, errs.err()
 }
 
 // passwd is where the names of allow_uid are looked up. The name service
@@ -150,16 +150,19 @@ func parseUIDs(v any) ([]uint32, error) {
 	if !ok {
 		return nil, wrongType(v, "an array of user names or numbers")
 	}
-	out, errs := make([]uint32, len(list)), make([]error, len(list))
+	out, errs := make([]uint32, len(list)), problems{}
+	users := sync.OnceValues(readUsers) // once for a list, however long it is
 	for i, e := range list {
 		if _, reported := e.(toml.Invalid); !reported {
-			out[i], errs[i] = parseUID(e)
+			uid, err := parseUID(e, users)
+			out[i] = uid
+			errs.add(err)
 		}
 	}
-	return out, errors.Join(errs...)
+	return out, errs.err()
 }
 
-func parseUID(v any) (uint32, error) {
+func parseUID(v any, users func() (map[string]string, error)) (uint32, error) {
 	switch v := v.(type) {
 	case int64:
 		if v < 0 || v >= math.MaxUint32 { // the last one is what chown(2) takes for none
@@ -167,27 +170,43 @@ func parseUID(v any) (uint32, error) {
 		}
 		return uint32(v), nil
 	case string:
-		return lookupUID(v)
+		return lookupUID(v, users)
 	}
 	return 0, wrongType(v, "a user name or number")
 }
 
-// lookupUID finds a name in passwd(5).
-func lookupUID(name string) (uint32, error) {
-	data, err := os.ReadFile(passwd)
+func lookupUID(name string, users func() (map[string]string, error)) (uint32, error) {
+	known, err := users()
 	if err != nil {
 		return 0, fmt.Errorf("look up user %q: %w", name, err)
 	}
+	text, ok := known[name]
+	if !ok {
+		return 0, fmt.Errorf("there is no user %q in %s", name, passwd)
+	}
+	uid, err := strconv.ParseUint(text, 10, 32)
+	if err != nil {
+		return 0, fmt.Errorf("look up user %q: %w", name, err)
+	}
+	return uint32(uid), nil
+}
+
+// readUsers returns the names in passwd(5) with their numbers, as written. The
+// first of a name counts.
+func readUsers() (map[string]string, error) {
+	data, err := os.ReadFile(passwd)
+	if err != nil {
+		return nil, err
+	}
+	users := map[string]string{}
 	for line := range strings.Lines(string(data)) {
 		field := strings.Split(line, ":")
-		if len(field) < 3 || field[0] != name || name == "" {
+		if len(field) < 3 || field[0] == "" {
 			continue
 		}
-		uid, err := strconv.ParseUint(field[2], 10, 32)
-		if err != nil {
-			return 0, fmt.Errorf("look up user %q: %w", name, err)
+		if _, twice := users[field[0]]; !twice {
+			users[field[0]] = field[2]
 		}
-		return uint32(uid), nil
 	}
-	return 0, fmt.Errorf("there is no user %q in %s", name, passwd)
+	return users, nil
 }

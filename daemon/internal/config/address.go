@@ -132,10 +132,16 @@ func (a Address) realPath() string {
 		return a.Path
 	}
 	folder, name := path.Split(a.Path)
+	return path.Join(resolve(folder), name)
+}
+
+// resolve returns the folder without links. One that is not there will be made
+// with the names that it has.
+func resolve(folder string) string {
 	if resolved, err := filepath.EvalSymlinks(folder); err == nil {
-		return path.Join(resolved, name)
+		return resolved
 	}
-	return a.Path // the folder will be made with these names
+	return folder
 }
 
 // isControl reports what must not come near a unit file or a terminal.

@@ -66,7 +66,10 @@ func (b *builder) checkOverlaps(all []described) {
 	taken := occupancy{}
 	for _, d := range all {
 		for _, a := range d.Listen {
-			o := opened{d.Name, d.BindDevice, a}
+			o := opened{service: d.Name, device: d.BindDevice, Address: a}
+			if a.Network == "unix" {
+				o.device, o.path = "", a.realPath() // no device has it
+			}
 			if other, ok := taken.clash(o); ok {
 				b.wrong(d.where("listen"), overlap(d.Name, a, other.service, other.Address))
 			}

@@ -5,9 +5,9 @@
 //
 // A file passes through three stages:
 //
-//	text --toml--> entries --keys.go--> *Service --check.go--> Config
-//	      load.go  (file, line,         (types, ranges,        (what keys mean
-//	               path, value)          kinds)                 together)
+//	text --entry.go--> entries --keys.go--> *Service --check.go--> Config
+//	     (package      (file, line,         (types, ranges,        (what keys mean
+//	      toml)         path, value)         kinds)                 together)
 //
 // Nothing stops at the first mistake: each stage adds to one list of [Mistake]
 // values, so that a file can be put right in one edit. What a key is called
@@ -15,7 +15,10 @@
 // kind of service, in kind_NAME.go with all else that differs between kinds
 // (kind.go). The tests hold reference.toml and the manual page against these.
 //
-// The obvious alternative, decoding into tagged structs, was rejected: the
+// Nothing costs more than the length of the text calls for: sizes, depth and
+// the number of services have bounds, and of many mistakes the rest is counted.
+//
+// The obvious alternative, decoding into tagged structs, was rejected: a
 // decoder stops at the first wrong type, matches names without regard to case,
 // and cannot tell which of several files a value came from.
 package config

@@ -113,6 +113,10 @@ func (b *builder) services(e entry) {
 	}
 	for _, one := range tables.All() {
 		e := e
+		if b.named[one.Name] = true; len(b.named) > maxServices {
+			b.mistake(Mistake{File: e.file, Line: one.Line, Problem: fmt.Sprintf("more than %d services", maxServices)})
+			return
+		}
 		e.service, e.line, e.value = one.Name, one.Line, one.Value
 		switch {
 		case one.Name == "": // an entry could not say which
@@ -127,6 +131,10 @@ func (b *builder) services(e entry) {
 	}
 }
 
+// maxServices is what a service manager can still be asked to hold sockets for;
+// a service costs some kilobytes, whatever it is.
+const maxServices = 4096
+
 const notName = "is not a name: want a lower-case letter, then up to 31 of a-z 0-9 _ -"
 
 // keys adds an entry for each known key of the table e, and one for its header.
@@ -137,7 +145,10 @@ func (b *builder) keys(e entry, known []string) {
 		return
 	}
 	b.entries = append(b.entries, e)
-	for _, one := range table.All() {
+	for i, one := range table.All() {
+		if i%64 == 0 && b.rest() != nil {
+			return
+		}
 		if !slices.Contains(known, one.Name) {
 			b.unknown(e, one, known)
 			continue
@@ -151,6 +162,10 @@ func (b *builder) keys(e entry, known []string) {
 // unknown records that one is no key of the table e.
 func (b *builder) unknown(e entry, one toml.Entry, known []string) {
 	b.broken[e.service] = true
+	if len(b.mistakes) >= maxMistakes {
+		b.more++ // without a look at what it may have been meant to be
+		return
+	}
 	path := toml.Path{e.section, one.Name}
 	if e.service != "" {
 		path = toml.Path{e.section, e.service, one.Name}

@@ -3,7 +3,6 @@
 package config
 
 import (
-	"errors"
 	"fmt"
 	"hash/maphash"
 	"maps"
@@ -101,15 +100,15 @@ func table(v any) (map[string][]byte, error) {
 		return nil, wrongType(v, "a table of strings")
 	}
 	out := make(map[string][]byte, len(t.All()))
-	var errs []error
+	var errs problems
 	for _, e := range t.All() {
 		s, ok := e.Value.(string)
 		if _, reported := e.Value.(toml.Invalid); !ok && !reported {
-			errs = append(errs, lineError{e.Line, fmt.Errorf("%q %w", e.Name, wrongType(e.Value, "a string"))})
+			errs.add(lineError{e.Line, fmt.Errorf("%q %w", e.Name, wrongType(e.Value, "a string"))})
 		}
 		out[e.Name] = []byte(s)
 	}
-	return out, errors.Join(errs...)
+	return out, errs.err()
 }
 
 // checkLookup completes the answers from the file and brings the questions

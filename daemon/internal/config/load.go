@@ -173,10 +173,13 @@ type builder struct {
 	mistakes Errors
 	more     int             // mistakes that are only counted
 	broken   map[string]bool // services with a mistake
+	named    map[string]bool // services of all files
 	gaveUp   error           // of Pause
 }
 
-func newBuilder(l Loader) *builder { return &builder{Loader: l, broken: map[string]bool{}} }
+func newBuilder(l Loader) *builder {
+	return &builder{Loader: l, broken: map[string]bool{}, named: map[string]bool{}}
+}
 
 // rest pauses, and returns the error that ends all.
 func (b *builder) rest() error {
@@ -190,7 +193,10 @@ func (b *builder) rest() error {
 func (b *builder) finish() (*Config, error) {
 	c := defaults()
 	seen := map[string][]entry{}
-	for _, e := range b.entries {
+	for i, e := range b.entries {
+		if i%64 == 0 && b.rest() != nil {
+			break
+		}
 		switch e.section {
 		case "limits":
 			apply(b, limitKeys, &c.Limits, e)
@@ -302,13 +308,14 @@ func (b *builder) applyTo(s *Service, e entry) {
 	}
 }
 
-// wrong records one mistake for each error joined in err, on the line of e
+// wrong records a mistake, or several for [problems], on the line of e
 // unless an error has its own.
 func (b *builder) wrong(e entry, err error) {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		for _, one := range joined.Unwrap() {
+	if several, ok := err.(*problems); ok {
+		for _, one := range several.errs {
 			b.wrong(e, one)
 		}
+		b.more += several.more
 		return
 	}
 	if e.service != "" {

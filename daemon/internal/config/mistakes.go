@@ -106,6 +106,42 @@ func (b *builder) errors() Errors {
 	return b.mistakes
 }
 
+// problems gathers what is wrong with the items of one value, and like the
+// mistakes only counts what nobody would read.
+type problems struct {
+	errs []error
+	more int
+}
+
+func problemsOf(err error) (p problems) {
+	p.add(err)
+	return p
+}
+
+// add takes err unless it is nil, and each of the errors if it is several.
+func (p *problems) add(err error) {
+	switch several, ok := err.(*problems); {
+	case err == nil:
+	case ok:
+		p.errs, p.more = append(p.errs, several.errs...), p.more+several.more
+	case len(p.errs) >= maxMistakes:
+		p.more++
+	default:
+		p.errs = append(p.errs, err)
+	}
+}
+
+// err returns p as an error, or nil if there is none.
+func (p *problems) err() error {
+	if len(p.errs) == 0 {
+		return nil
+	}
+	return p
+}
+
+func (p *problems) Error() string   { return errors.Join(p.errs...).Error() }
+func (p *problems) Unwrap() []error { return p.errs }
+
 // escape writes what is not printable as an escape: control characters of all
 // kinds and those that change the direction of writing.
 func escape(s string) string {

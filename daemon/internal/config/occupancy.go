@@ -22,7 +22,8 @@ type occupancy map[place]opened
 // An opened is one address of a service.
 type opened struct {
 	service string
-	device  string // bind_device
+	device  string // bind_device, of TCP
+	path    string // of Unix, without links
 	Address
 }
 
@@ -67,22 +68,22 @@ func (y occupancy) clash(o opened) (opened, bool) {
 	return opened{}, false
 }
 
-func (a Address) takes() []string {
-	if a.Network == "unix" {
-		return []string{a.realPath()}
+func (o opened) takes() []string {
+	if o.Network == "unix" {
+		return []string{o.path}
 	}
-	addr := a.AddrPort.Addr().Unmap()
+	addr := o.AddrPort.Addr().Unmap()
 	if addr.Is4() || addr == netip.IPv6Unspecified() {
 		return []string{addr.String(), anywhere, anywhere4}
 	}
 	return []string{addr.String(), anywhere}
 }
 
-func (a Address) meets() []string {
-	if a.Network == "unix" {
-		return []string{a.realPath()}
+func (o opened) meets() []string {
+	if o.Network == "unix" {
+		return []string{o.path}
 	}
-	switch addr := a.AddrPort.Addr().Unmap(); {
+	switch addr := o.AddrPort.Addr().Unmap(); {
 	case addr == netip.IPv6Unspecified():
 		return []string{anywhere}
 	case addr == netip.IPv4Unspecified():

@@ -112,19 +112,19 @@ func texts(v any) ([]string, error) {
 		return nil, wrongType(v, "an array of strings")
 	}
 	out := make([]string, 0, len(list))
-	var errs []error
+	var errs problems
 	for i, e := range list {
 		switch e := e.(type) {
 		case string:
 			out = append(out, e)
 		case toml.Invalid:
 		default:
-			errs = append(errs, fmt.Errorf("item %d %w", i+1, wrongType(e, "a string")))
+			errs.add(fmt.Errorf("item %d %w", i+1, wrongType(e, "a string")))
 		}
 	}
 	switch {
-	case errs != nil:
-		return nil, errors.Join(errs...)
+	case errs.err() != nil:
+		return nil, errs.err()
 	case len(out) == 0 && len(list) > 0:
 		return nil, errReported
 	}
@@ -286,16 +286,16 @@ func addresses(v any) ([]Address, error) {
 		return nil, fmt.Errorf("has %d addresses, want 1 to %d", len(list), maxListen)
 	}
 	var out []Address
-	var errs []error
+	var errs problems
 	for _, s := range list {
 		a, err := ParseAddress(s)
 		if err != nil {
-			errs = append(errs, err)
+			errs.add(err)
 			continue
 		}
 		out = append(out, a)
 	}
-	return out, errors.Join(errs...)
+	return out, errs.err()
 }
 
 // maxListen keeps one service from taking all descriptors there are.

@@ -102,25 +102,30 @@ func TestLists(t *testing.T) {
 	near, far := []string{wide, narrow, unique, link}, []string{stranger, stranger6}
 	for i, tt := range []struct {
 		name    string
-		listen  []string // as the unit has it
+		listen  []string // networks and hosts of the sockets
 		rule    string
 		in, out []string
 	}{
-		{"the manual's sensor, a bare port", []string{"[::]"}, `allow = ["local-subnets"]`, near, far},
-		{"the manual's lobby", []string{"0.0.0.0"}, `allow = ["127.0.0.0/8", "local-subnets"]`, []string{wide, narrow}, []string{stranger}},
-		{"two families", []string{"10.9.0.1", "[fd09::1]"}, `allow = ["local-subnets"]`, []string{wide, unique}, far},
-		{"nobody near", []string{"[::]"}, `deny = ["local-subnets"]`, far, near},
-		{"a stranger as well", []string{"[::]"}, `allow = ["local-subnets", "203.0.177.9"]`, append(near, stranger), []string{stranger6}},
-		{"near, but not one", []string{"[::]"}, `allow = ["local-subnets"]` + "\n" + `deny = ["203.0.113.2", "fd09::2"]`, []string{wide, link}, append(far, narrow, unique)},
-		{"a network", []string{"[::]"}, `allow = ["203.0.113.0/29"]`, []string{narrow}, append(far, wide, unique, link)},
+		{"the manual's sensor, a bare port as the unit has it", []string{"tcp4 0.0.0.0", "tcp6 [::]"}, `allow = ["local-subnets"]`, near, far},
+		{"a bare port", []string{"tcp [::]"}, `allow = ["local-subnets"]`, near, far},
+		{"the manual's lobby", []string{"tcp4 0.0.0.0"}, `allow = ["127.0.0.0/8", "local-subnets"]`, []string{wide, narrow}, []string{stranger}},
+		{"two families", []string{"tcp4 10.9.0.1", "tcp6 [fd09::1]"}, `allow = ["local-subnets"]`, []string{wide, unique}, far},
+		{"nobody near", []string{"tcp [::]"}, `deny = ["local-subnets"]`, far, near},
+		{"a stranger as well", []string{"tcp [::]"}, `allow = ["local-subnets", "203.0.177.9"]`, append(near, stranger), []string{stranger6}},
+		{"near, but not one", []string{"tcp [::]"}, `allow = ["local-subnets"]` + "\n" + `deny = ["203.0.113.2", "fd09::2"]`, []string{wide, link}, append(far, narrow, unique)},
+		{"a network", []string{"tcp [::]"}, `allow = ["203.0.113.0/29"]`, []string{narrow}, append(far, wide, unique, link)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			port := fmt.Sprint(7000 + i)
 			var sockets []*os.File
 			var listen []string
 			for _, host := range tt.listen {
-				sockets = append(sockets, board.listen(host+":"+port))
+				network, host, _ := strings.Cut(host, " ")
+				sockets = append(sockets, board.listen(network, host+":"+port))
 				listen = append(listen, `"`+host+":"+port+`"`)
+			}
+			if len(tt.listen) == 2 && tt.listen[1] == "tcp6 [::]" {
+				listen = []string{`"` + port + `"`}
 			}
 			start(t, "echo", "[service.echo]\nkind = \"echo\"\nlisten = ["+strings.Join(listen, ", ")+"]\n"+tt.rule+"\n", sockets...)
 			for want, hosts := range map[bool][]string{true: tt.in, false: tt.out} {
@@ -136,11 +141,43 @@ func TestLists(t *testing.T) {
 	}
 }
 
+// TestBriefFirstClient: the client that has the service started may have shut
+// its side before the daemon runs, as `echo question | socat - TCP:board:7000`
+// does. With the sockets of the generated unit it is judged like any other.
+func TestBriefFirstClient(t *testing.T) {
+	board, desk := newLAN(t)
+	for i, tt := range []struct {
+		rule, from string
+		want       bool
+	}{
+		{`allow = ["local-subnets"]`, wide, true},
+		{`allow = ["local-subnets"]`, narrow, true},
+		{`allow = ["local-subnets"]`, stranger, false},
+		{`allow = ["local-subnets"]`, link, true},
+		{`deny = ["local-subnets"]`, stranger, true},
+		{`deny = ["local-subnets"]`, wide, false},
+	} {
+		t.Run(tt.rule+" "+tt.from, func(t *testing.T) {
+			port := fmt.Sprint(7000 + i)
+			v4, v6 := board.listen("tcp4", "0.0.0.0:"+port), board.listen("tcp6", "[::]:"+port)
+			c := desk.dial(net.JoinHostPort(tt.from, "0"), net.JoinHostPort(boards[tt.from], port))
+			ask(c)
+			if err := c.CloseWrite(); err != nil {
+				t.Fatal(err)
+			}
+			start(t, "echo", "[service.echo]\nkind = \"echo\"\nlisten = [\""+port+"\"]\n"+tt.rule+"\n", v4, v6)
+			if got := answered(t, c); got != tt.want {
+				t.Errorf("let in %v, want %v", got, tt.want)
+			}
+		})
+	}
+}
+
 // TestNeighbours: each neighbour has a budget of its own, on whatever listener.
 func TestNeighbours(t *testing.T) {
 	board, desk := newLAN(t)
 	start(t, "echo", "[service.echo]\nkind = \"echo\"\nlisten = [\"7000\", \"10.9.0.1:7001\"]\nper_source = 1\n",
-		board.listen("[::]:7000"), board.listen("10.9.0.1:7001"))
+		board.listen("tcp", "[::]:7000"), board.listen("tcp", "10.9.0.1:7001"))
 	for _, step := range []struct {
 		from, to string
 		want     bool
@@ -166,7 +203,7 @@ func TestNeighbours(t *testing.T) {
 // TestOneAddress: one address cannot take all places, also with no limit set.
 func TestOneAddress(t *testing.T) {
 	board, desk := newLAN(t)
-	start(t, "echo", "[limits]\nconnections = 8\nper_source = 0\n[service.echo]\nkind = \"echo\"\nlisten = [\"7000\"]\n", board.listen("[::]:7000"))
+	start(t, "echo", "[limits]\nconnections = 8\nper_source = 0\n[service.echo]\nkind = \"echo\"\nlisten = [\"7000\"]\n", board.listen("tcp", "[::]:7000"))
 	for i := range 10 {
 		c := desk.dial(wide+":0", "10.9.0.1:7000")
 		ask(c)
@@ -188,7 +225,7 @@ func TestTheGone(t *testing.T) {
 	for _, limit := range []string{"max_connections = 2", "per_source = 2"} {
 		for _, from := range []string{wide, link} {
 			t.Run(limit+" "+from, func(t *testing.T) {
-				socket := board.listen("[::]:0")
+				socket := board.listen("tcp", "[::]:0")
 				sa, err := unix.Getsockname(int(socket.Fd()))
 				if err != nil {
 					t.Fatal(err)

@@ -93,13 +93,10 @@ func (m *machine) do(f func() error) {
 	}
 }
 
-// listen opens what ListenStream= would: a bare port is IPv6 and IPv4.
-func (m *machine) listen(address string) *os.File {
+// listen opens a socket: tcp on [::] is one for IPv6 and IPv4, tcp6 for the
+// former only.
+func (m *machine) listen(network, address string) *os.File {
 	m.t.Helper()
-	network := "tcp4"
-	if strings.HasPrefix(address, "[") {
-		network = "tcp"
-	}
 	var file *os.File
 	m.do(func() error {
 		var conf net.ListenConfig

@@ -131,6 +131,22 @@ func TestBothFamilies(t *testing.T) {
 	}
 }
 
+// A service that asks for the machine's networks has an IPv4 socket to ask, and
+// the other one leaves it the port.
+func TestSocketForTheNetworks(t *testing.T) {
+	for _, key := range []string{"allow", "deny"} {
+		cfg, err := load(t, "[service.a]\nkind = \"echo\"\nlisten = [\"7000\", \"192.0.2.1:7001\"]\n"+key+" = [\"local-subnets\"]\n")
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := socketText("/x", cfg.Services[0])
+		const streams = "\nListenStream=0.0.0.0:7000\nListenStream=[::]:7000\nListenStream=192.0.2.1:7001\n"
+		if err != nil || !strings.Contains(text, streams) || !strings.Contains(text, "\nBindIPv6Only=ipv6-only\n") {
+			t.Errorf("%s: socketText() = %q, %v, want %q, and IPv6 only", key, text, err, streams)
+		}
+	}
+}
+
 func TestOverrides(t *testing.T) {
 	root := t.TempDir()
 	put := func(name, target, text string) {

@@ -33,7 +33,9 @@ func socketText(source string, s *config.Service) (string, error) {
 
 	t.section("Socket")
 	for _, a := range s.Listen {
-		t.set("ListenStream", stream(a))
+		for _, line := range streams(s, a) {
+			t.set("ListenStream", line)
+		}
 	}
 	// While the service runs and a port is taken, Upholds= has the condition above
 	// looked at sixteen times in ten seconds, with a line each time.
@@ -49,15 +51,25 @@ func socketText(source string, s *config.Service) (string, error) {
 	return t.b.String(), t.err
 }
 
-// stream spells an address for ListenStream=. All addresses of IPv6 and IPv4 are
+// streams spells an address for ListenStream=. All addresses of IPv6 and IPv4 are
 // the bare port there: on a kernel without IPv6 the manager takes it for all of
 // IPv4, while it would skip [::]:PORT.
-func stream(a config.Address) string {
-	if a.AddrPort.Addr() == netip.IPv6Unspecified() {
-		return strconv.Itoa(int(a.AddrPort.Port()))
+//
+// A service that asks for the machine's networks gets a socket for each family:
+// in its sandbox it learns them through an IPv4 socket, and the one for both is
+// of IPv6. The connection of a client can stand in for it, but not always.
+func streams(s *config.Service, a config.Address) []string {
+	port := strconv.Itoa(int(a.AddrPort.Port()))
+	switch {
+	case a.AddrPort.Addr() != netip.IPv6Unspecified():
+		return []string{a.Text}
+	case asksForNetworks(s):
+		return []string{"0.0.0.0:" + port, "[::]:" + port}
 	}
-	return a.Text
+	return []string{port}
 }
+
+func asksForNetworks(s *config.Service) bool { return s.Allow.LocalSubnets || s.Deny.LocalSubnets }
 
 // ofTCP writes the options of TCP sockets.
 func ofTCP(t *text, s *config.Service) {
@@ -68,8 +80,13 @@ func ofTCP(t *text, s *config.Service) {
 	// have yet at boot would take the others down.
 	t.set("FreeBind", "yes")
 	if slices.ContainsFunc(s.Listen, func(a config.Address) bool { return a.AddrPort.Addr().Is6() }) {
-		// The default follows net.ipv6.bindv6only, and IPv4 would be refused.
-		t.set("BindIPv6Only", "both")
+		// The default follows net.ipv6.bindv6only, and IPv4 would be refused, or
+		// find its port taken.
+		only := "both"
+		if asksForNetworks(s) {
+			only = "ipv6-only"
+		}
+		t.set("BindIPv6Only", only)
 	}
 	if s.Families()&config.Unix != 0 {
 		// The manager would try the options below on the Unix socket too, and

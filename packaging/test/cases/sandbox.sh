@@ -29,6 +29,13 @@ cat >>$config <<-END
 	allow = ["local-subnets"]
 	delimiter = "?"
 	default = "near."
+
+	[service.anywhere]
+	kind = "lookup"
+	listen = ["1063"]
+	allow = ["local-subnets"]
+	delimiter = "?"
+	default = "near."
 END
 ip addr add 192.0.2.7/24 dev lo
 claim "apply" penstock apply
@@ -46,6 +53,9 @@ claim "the journal names the user" eval "journal -o json -t penstock REASON=uid 
 claim "a client of this machine" is "$(ask 1062)" "near."
 near() { (printf 'Who?'; sleep 1) | socat -T3 - "TCP:$1:1062,bind=$2" | grep -F near.; }
 claim "a client of its network" near 192.0.2.7 192.0.2.7
+# A client that has shut its side before it is accepted, as most in scripts do.
+brief() { printf 'Who?' | socat -T3 - "TCP:$1:1063,bind=$2" | grep -F near.; }
+claim "a brief one, on all addresses" brief 192.0.2.7 192.0.2.7
 ip addr add 198.51.100.1/32 dev lo
 ip rule add from 198.51.100.1 lookup main 2>/dev/null
 pid=$(property penstock.service MainPID)

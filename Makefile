@@ -134,7 +134,7 @@ cross-test: ## unit tests of evloop and systemd on emulated CPUs (needs qemu-use
 	cross/cross.sh test
 
 .PHONY: check
-check: lint test race cross ## what CI runs, without the emulated tests
+check: lint test sim fault-test race cross ## what CI runs, without the emulated tests
 
 # Packages and tests on a booted system: packaging/ says what they need.
 

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -24,11 +25,35 @@ import (
 func activated() {
 	in, err := Inherit()
 	again, _ := Inherit()
+	for range 2 {
+		runtime.GC() // a finalizer would close what it thinks nobody has
+	}
 	report := map[string]any{
+		"closed": !isOpen(3) || !isOpen(4), "polled": polledByRuntime(3) || polledByRuntime(4),
 		"in": in, "err": fmt.Sprint(err), "again": again.Activated,
 		"env": strings.Contains(strings.Join(os.Environ(), "\n"), "LISTEN_"),
 	}
 	json.NewEncoder(os.Stdout).Encode(report)
+}
+
+func isOpen(fd int) bool {
+	_, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+	return err == nil
+}
+
+// polledByRuntime reports whether an epoll instance of this process, of which
+// there is only the runtime's, has fd (proc_pid_fdinfo(5)).
+func polledByRuntime(fd int) bool {
+	infos, _ := filepath.Glob("/proc/self/fdinfo/*")
+	for _, info := range infos {
+		text, _ := os.ReadFile(info)
+		for line := range strings.Lines(string(text)) {
+			if f := strings.Fields(line); len(f) > 1 && f[0] == "tfd:" && f[1] == strconv.Itoa(fd) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // block opens n descriptors in a row, as the service manager does, and returns
@@ -359,9 +384,10 @@ func TestInheritProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	var got struct {
-		In         Inherited
-		Err        string
-		Again, Env bool
+		In             Inherited
+		Err            string
+		Again, Env     bool
+		Closed, Polled bool
 	}
 	if err := json.Unmarshal(out, &got); err != nil {
 		t.Fatalf("%v in %s", err, out)
@@ -382,5 +408,11 @@ func TestInheritProcess(t *testing.T) {
 	}
 	if got.Env {
 		t.Error("a child would see LISTEN_ variables")
+	}
+	if got.Closed {
+		t.Error("the garbage collector has closed a socket")
+	}
+	if got.Polled {
+		t.Error("the Go runtime waits for a socket too")
 	}
 }

@@ -12,7 +12,8 @@ import (
 // Add adopts a connected socket, a tty, a FIFO or a pipe end that somebody
 // else opened, calls h.Open and owns fd from success on. The direction of a
 // pipe end is its open mode. O_NONBLOCK is set, on the open file description,
-// and a Unix stream refuses descriptors that the peer would pass (unix(7),
+// SO_LINGER is cleared, so that close never waits, the send buffer is bounded as
+// Options.Queue says, and a Unix stream refuses descriptors that the peer would pass (unix(7),
 // SCM_RIGHTS; Linux 6.16), which nobody could get here.
 // Errors: unix.EPERM for regular files and other descriptors that cannot be
 // polled, unix.ESOCKTNOSUPPORT for datagram sockets, those of fstat(2),
@@ -28,6 +29,7 @@ func (l *Loop) Add(fd int, h Handler, state any) (*Conn, error) {
 	}
 	l.enter()
 	h.Open(c)
+	c.bound(c.opts.queue()) // unless SetOptions has done it
 	l.leave()
 	return c, nil
 }
@@ -46,6 +48,9 @@ func (l *Loop) adopt(fd int, h Handler, state any) (*Conn, error) {
 	}
 	if err := unix.SetNonblock(fd, true); err != nil {
 		return nil, os.NewSyscallError("fcntl", err)
+	}
+	if kind.isSocket() {
+		l.ep.k.neverLinger(fd)
 	}
 	if kind&kindTCP != 0 {
 		unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) // as in admit

@@ -61,6 +61,7 @@ func testBackend(t *testing.T, newLoop func(Config) *Loop) {
 		{"chaos", chaosCases},
 		{"close", closeCases},
 		{"accept", acceptCases},
+		{"socket", socketCases},
 		{"timer", timerCases},
 		{"late", lateCases},
 		{"post", postCases},

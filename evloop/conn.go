@@ -83,6 +83,7 @@ const (
 	flagInData                         // inside Data
 	flagOffered                        // on the ring's list of output to offer
 	flagBulk                           // left to epoll by the ring
+	flagBounded                        // the kernel's share of the queue is bounded
 	flagOwed                           // the handler owes a reply: HoldIdle
 	flagOnWay                          // the kernel had output when it was last asked
 	flagLate                           // lingering was prolonged
@@ -135,6 +136,7 @@ func (c *Conn) SetOptions(o *Options) {
 		o = defaultOptions
 	}
 	held := !c.mayRead()
+	c.bound(o.queue())
 	c.opts = o
 	c.loop.weigh(c)
 	c.checkFull()
@@ -145,6 +147,35 @@ func (c *Conn) SetOptions(o *Options) {
 		c.reading() // another policy may read on where this one did not
 	}
 	c.watchDeadline()
+}
+
+// leastKernelQueue keeps small queues from costing a system call for each
+// message.
+const leastKernelQueue = 4 << 10
+
+// bound has the kernel keep about as much unsent output as the queue takes: the
+// megabytes that it would keep by itself are bounded by nothing else, and a
+// peer that does not read would get what is long out of date.
+func (c *Conn) bound(queue int) {
+	if c.state != stateOpen || c.flags&flagBounded != 0 && queue == c.opts.queue() {
+		return
+	}
+	before := 0
+	if c.flags&flagBounded != 0 {
+		before = max(c.opts.queue(), leastKernelQueue)
+	}
+	c.flags |= flagBounded
+	c.loop.ep.k.boundOutput(c, max(queue, leastKernelQueue), before)
+}
+
+// KernelQueued returns how many bytes the kernel has taken and still holds: of
+// a TCP connection those that the peer has not acknowledged, of a Unix socket
+// the memory for what it has not read (SIOCOUTQ, tcp(7)). It is a system call.
+func (c *Conn) KernelQueued() int {
+	if c.fd < 0 || !c.kind.isSocket() {
+		return 0
+	}
+	return c.loop.ep.k.unsent(int(c.fd))
 }
 
 // Options returns the bounds of the connection: what SetOptions was given, or

@@ -179,7 +179,7 @@ func lateLinger(r *rig) {
 // slow, and not stuck.
 func slowReader(r *rig) {
 	c, p := r.unix()
-	o := &Options{StallTimeout: time.Second, IdleTimeout: time.Second}
+	o := &Options{Queue: 1 << 20, StallTimeout: time.Second, IdleTimeout: time.Second}
 	c.SetOptions(o)
 	r.spin("a full socket", func() bool {
 		r.do(func() { c.Write(make([]byte, 8<<10)) })

@@ -200,7 +200,31 @@ func (k *kernel) accept(fd int) (int, netip.AddrPort, unix.Errno) {
 	if errno != 0 {
 		return -1, netip.AddrPort{}, errno
 	}
-	return int(r), peerOf(&k.addr), 0
+	return int(r), k.peer(int(r)), 0
+}
+
+// peer returns the address of fd's peer, which accept4 has filled in. That of
+// an IPv6 link has a zone, the name of the interface: without it nobody could
+// answer there.
+func (k *kernel) peer(fd int) netip.AddrPort {
+	peer := peerOf(&k.addr)
+	in := (*unix.RawSockaddrInet6)(unsafe.Pointer(&k.addr))
+	if in.Family != unix.AF_INET6 || in.Scope_id == 0 || !peer.Addr().Is6() {
+		return peer
+	}
+	return netip.AddrPortFrom(peer.Addr().WithZone(zone(fd, in.Scope_id)), peer.Port())
+}
+
+// zone returns the name of the interface with that index, or the index.
+func zone(fd int, index uint32) string {
+	ifr, err := unix.NewIfreq("")
+	if err == nil {
+		ifr.SetUint32(index)
+		if err = unix.IoctlIfreq(fd, unix.SIOCGIFNAME, ifr); err == nil {
+			return ifr.Name()
+		}
+	}
+	return strconv.FormatUint(uint64(index), 10)
 }
 
 // peerOf converts what accept4 filled in. Unix peers have no address worth
@@ -236,6 +260,40 @@ func (k *kernel) keepNonblock(fd int) {
 	if errno == 0 && flags&unix.O_NONBLOCK == 0 {
 		unix.RawSyscall(unix.SYS_FCNTL, uintptr(fd), unix.F_SETFL, flags|unix.O_NONBLOCK)
 	}
+}
+
+// boundOutput has the kernel keep about n bytes of unsent output of c, where
+// it kept before, or zero for its own choice.
+//
+// Of TCP it bounds what has not gone out yet (TCP_NOTSENT_LOWAT, tcp(7)), and
+// leaves what is on the wire, which a long way needs, to the window. The send
+// that reaches the bound may fill one segment more. A Unix stream has but one
+// buffer, which is bounded by the memory that it takes (SO_SNDBUF, which the
+// kernel doubles); one that somebody has made smaller stays so. A packet would
+// have to fit it, so a socket of packets keeps its own.
+func (k *kernel) boundOutput(c *Conn, n, before int) {
+	fd := int(c.fd)
+	switch {
+	case k.sim != nil || !c.kind.isStream():
+	case c.kind&kindTCP != 0:
+		unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, n) // MPTCP may refuse
+	case c.kind.isSocket():
+		if now, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF); err == nil && (now > n || now == before) {
+			unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, n/2)
+		}
+	}
+}
+
+// lingers reports whether a close of fd, or of what it accepts, may wait for
+// the peer (SO_LINGER, socket(7)).
+func (k *kernel) lingers(fd int) bool {
+	v, err := unix.GetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER)
+	return err == nil && v.Onoff != 0
+}
+
+// neverLinger has close return at once, and leave the rest to the kernel.
+func (k *kernel) neverLinger(fd int) {
+	unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{})
 }
 
 // shutdown sends FIN; input goes on.

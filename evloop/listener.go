@@ -40,6 +40,7 @@ type Listener struct {
 	retry     TimerID
 	noDelay   bool // set TCP_NODELAY on what is accepted
 	putOff    putOff
+	lingers   bool // clear SO_LINGER on what is accepted
 	backlog   bool // the edge was seen and EAGAIN was not
 	ready     bool // on the ready list
 	paused    bool
@@ -67,7 +68,7 @@ func (l *Loop) Listen(fd int, a Acceptor) (*Listener, error) {
 	if on, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err != nil || on == 0 {
 		return nil, fmt.Errorf("evloop: listen on fd %d: %w", fd, os.NewSyscallError("socket is not listening", unix.EINVAL))
 	}
-	ln := &Listener{loop: l, a: a, fd: fd, kind: kind}
+	ln := &Listener{loop: l, a: a, fd: fd, kind: kind, lingers: l.ep.k.lingers(fd)} // what is accepted inherits it
 	if kind&kindTCP != 0 {
 		// Accepted sockets inherit the option (Linux); one call here may save
 		// one for each client. Output is gathered, so Nagle could only delay.
@@ -239,6 +240,9 @@ func (l *Loop) admit(ln *Listener, fd int, peer netip.AddrPort) {
 		// refuse the client.
 		unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 	}
+	if ln.lingers {
+		l.ep.k.neverLinger(fd)
+	}
 	c := l.newConn(fd, ln.kind, h, state)
 	if err := l.be.open(c); err != nil {
 		l.conns.remove(c.slot)
@@ -248,6 +252,7 @@ func (l *Loop) admit(ln *Listener, fd int, peer netip.AddrPort) {
 	}
 	ln.delay = 0 // the spell is over, of descriptors and of watches
 	h.Open(c)
+	c.bound(c.opts.queue()) // unless SetOptions has done it
 }
 
 // newConn makes the connection known to the loop, not yet to the kernel.

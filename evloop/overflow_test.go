@@ -261,7 +261,7 @@ func farewellUnread(r *rig) {
 // kernel is asked before anything is dropped.
 func noOverflowWhileItFlows(r *rig) {
 	for _, policy := range []Overflow{DropOldest, DropNewest, Disconnect} {
-		c, p := r.unix()
+		c, p := r.tcp()
 		c.SetOptions(&Options{Queue: 1000, Overflow: policy})
 		var want []byte
 		r.do(func() {

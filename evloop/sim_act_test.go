@@ -48,6 +48,9 @@ func (w *simWorld) act(self *simConn) {
 	case 20:
 		w.detach(m)
 	case 22:
+		if m.c.state == stateDead {
+			break // it was idle before, and waits for Closed
+		}
 		m.owed = !m.owed
 		m.c.HoldIdle(m.owed)
 		m.lastData = w.k.clock

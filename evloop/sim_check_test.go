@@ -108,6 +108,7 @@ func (w *simWorld) checkConn(c *Conn) {
 		w.checkInput(c, f, ready)
 		w.checkArmed(c, f)
 	}
+	m.drainDue = m.drainDue || c.Full()
 	m.readBefore, m.fresh, m.toldDrops = m.s.read, 0, 0
 	w.checkOutput(c, f)
 	if at, ok := c.deadline(); ok {
@@ -274,6 +275,8 @@ func (w *simWorld) checkDelivered() {
 			w.fail("the end of", m.s.id, "was never told")
 		case m.raw && m.carried < m.accepted || !m.raw && (m.c.out.bytes > 0 || m.parser.n > 0):
 			w.fail("output to", m.s.id, "was never sent")
+		case m.drainDue && !m.ended:
+			w.fail(m.s.id, "was full and never heard that it is no more")
 		case m.raw && !m.ended && m.carried < m.shown-len(m.c.in):
 			w.fail("echo to", m.s.id, "is not complete")
 		}

@@ -152,6 +152,7 @@ func (w *simWorld) Drained(c *Conn) {
 	if !m.opened || m.closed || m.ended {
 		w.fail("Drained of", m.s.id, "after its end")
 	}
+	m.drainDue = false
 	m.mayReplay = true
 	w.act(m)
 }

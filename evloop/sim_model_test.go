@@ -53,9 +53,10 @@ type simConn struct {
 	carried          int // bytes
 	acceptedN        int
 	carriedN         int
-	droppedN, lost   int // as Dropped reported: messages and bytes
-	toldDrops        int // calls of Dropped in this turn
-	refusedN, unsent int // messages and bytes that Write refused
+	droppedN, lost   int  // as Dropped reported: messages and bytes
+	toldDrops        int  // calls of Dropped in this turn
+	drainDue         bool // the queue was full, and Drained has not come
+	refusedN, unsent int  // messages and bytes that Write refused
 }
 
 // wire checks bytes that leave for the peer.

@@ -3,48 +3,12 @@
 package evloop
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"os"
 
 	"golang.org/x/sys/unix"
 )
-
-// A connection carried to another process, or another loop, is its descriptor
-// and this record. The record is written by hand: encoding/gob would carry
-// type descriptions for every connection, and a struct dump would tie the new
-// binary to the old one's layout.
-//
-//	version  1 byte
-//	flags    1 byte: saved* below
-//	numbers  uvarint each: bytesIn bytesOut dropped lastIn lastOut until off
-//	strings  uvarint length and bytes each: reason, kept input, handler's state
-//	count    uvarint, then as many strings: the messages of the queue, whole;
-//	         off bytes of the first have gone out already
-//	crc32    4 bytes, IEEE, over all that precedes
-const stateVersion = 1
-
-const (
-	savedPaused   = 1 << iota
-	savedEOF      // the peer's FIN was read
-	savedMark     // a short read does not mean drained
-	savedFlushing // CloseAfterFlush was called
-	savedRest     // the first message is the rest of one that has begun to go out
-	savedBroken   // input has failed, for the reason given, behind what was kept
-)
-
-// savedFlags are those of a connection that are carried as they are.
-var savedFlags = [...]struct {
-	flag connFlags
-	bit  byte
-}{{flagPaused, savedPaused}, {flagEOF, savedEOF}, {flagMark, savedMark}, {flagBroken, savedBroken}}
-
-// savedInput is the most input that is carried along: what a handler has left,
-// and what a ring has received ahead of it, in all its buffers and again before
-// the receive has stopped.
-const savedInput = DefaultMaxInput + readSize + 2*maxRingMemory
 
 // ErrState means that a saved connection could not be read back.
 var ErrState = errors.New("evloop: damaged or foreign state of a connection")
@@ -80,55 +44,56 @@ func (c *Conn) Detach() (fd int, saved []byte, err error) {
 	fd = int(c.fd)
 	c.flags |= flagDetached
 	l.be.end(c)
-	saved = c.encode(state)
+	r := c.save(state)
+	saved = r.encode()
 	l.enter()
 	c.fail(ErrDetached)
 	l.leave()
 	return fd, saved, nil
 }
 
-// encode writes the record.
-func (c *Conn) encode(state []byte) []byte {
-	var flags byte
+// save fills in the record. The slices are the connection's.
+func (c *Conn) save(state []byte) record {
+	lag := c.loop.lag()
+	r := record{
+		bytesIn: c.bytesIn, bytesOut: c.bytesOut, dropped: c.dropped,
+		lastIn: uint64(c.lastIn + lag), lastOut: uint64(c.lastOut + lag), until: uint64(c.until.Add(lag.Sub(0))),
+		off: uint64(c.out.off), in: c.in, state: state,
+	}
 	for _, f := range savedFlags {
 		if c.flags&f.flag != 0 {
-			flags |= f.bit
+			r.flags |= f.bit
 		}
 	}
 	if c.state == stateFlushing {
-		flags |= savedFlushing
+		r.flags |= savedFlushing
 	}
 	if c.out.rest {
-		flags |= savedRest
+		r.flags |= savedRest
 	}
-	b := []byte{stateVersion, flags}
-	lag := c.loop.lag()
-	for _, n := range [...]uint64{
-		c.bytesIn, c.bytesOut, uint64(c.dropped),
-		uint64(c.lastIn + lag), uint64(c.lastOut + lag), uint64(c.until.Add(lag.Sub(0))), uint64(c.out.off),
-	} {
-		b = binary.AppendUvarint(b, n)
-	}
-	reason := ""
 	if c.reason != nil {
-		reason = c.reason.Error()
+		r.reason = []byte(c.reason.Error())
 	}
-	b = appendString(b, []byte(reason))
-	b = appendString(b, c.in)
-	b = appendString(b, state)
-	nodes, count := c.loop.nodes.nodes, uint64(0)
+	nodes := c.loop.nodes.nodes
 	for i := c.out.head; i != 0; i = nodes[i-1].next {
-		count++
+		r.messages = append(r.messages, nodes[i-1].data())
 	}
-	b = binary.AppendUvarint(b, count)
-	for i := c.out.head; i != 0; i = nodes[i-1].next {
-		b = appendString(b, nodes[i-1].data())
-	}
-	return binary.LittleEndian.AppendUint32(b, crc32.ChecksumIEEE(b))
+	return r
 }
 
-func appendString(b, s []byte) []byte {
-	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
+// savedFlags are those of a connection that are carried as they are. That it was
+// full is not to be seen from the queue, which may have shrunk since, and who
+// waits for Drained would wait for ever.
+var savedFlags = [...]struct {
+	flag connFlags
+	bit  uint64
+}{
+	{flagPaused, savedPaused},
+	{flagEOF, savedEOF},
+	{flagMark, savedMark},
+	{flagBroken, savedBroken},
+	{flagFull, savedFull},
+	{flagDrained, savedDrained},
 }
 
 // Restore rebuilds a connection around fd from what Detach returned, in this
@@ -179,42 +144,9 @@ func (l *Loop) forget(c *Conn) {
 		l.gather.reset()
 	}
 	l.cancelTimers(c)
+	c.unsaid, c.unsaidBytes = 0, 0 // there is nobody to tell
 	c.state = stateBuried
 	l.conns.remove(c.slot)
-}
-
-// record is a decoded state. The slices alias what was decoded.
-type record struct {
-	flags                                                   byte
-	bytesIn, bytesOut, dropped, lastIn, lastOut, until, off uint64
-	reason, in, state                                       []byte
-	messages                                                [][]byte
-}
-
-// decode reads b strictly: every byte belongs to a field, and sizes are those
-// that a loop can have written.
-func (r *record) decode(b []byte) error {
-	n := len(b) - 4
-	if n < 2 || b[0] != stateVersion || crc32.ChecksumIEEE(b[:n]) != binary.LittleEndian.Uint32(b[n:]) {
-		return ErrState
-	}
-	r.flags = b[1]
-	d := decoder{b: b[2:n]}
-	for _, p := range [...]*uint64{&r.bytesIn, &r.bytesOut, &r.dropped, &r.lastIn, &r.lastOut, &r.until, &r.off} {
-		*p = d.number()
-	}
-	r.reason, r.in, r.state = d.string(), d.string(), d.string()
-	for range min(d.number(), uint64(len(d.b))) {
-		r.messages = append(r.messages, d.string())
-	}
-	first := 0
-	if len(r.messages) > 0 {
-		first = len(r.messages[0])
-	}
-	if d.bad || len(d.b) > 0 || len(r.in) > savedInput || (r.off > 0 && r.off >= uint64(first)) {
-		return ErrState
-	}
-	return nil
 }
 
 // apply gives a new connection what the record says.
@@ -241,15 +173,16 @@ func (r *record) apply(c *Conn) {
 		c.makeReady()
 	}
 	for _, m := range r.messages {
-		if len(m) > 0 {
-			l.enqueue(c, NewMessage(append([]byte(nil), m...)))
-		}
+		l.enqueue(c, NewMessage(append([]byte(nil), m...)))
 	}
 	c.out.rest = r.flags&savedRest != 0 && c.out.head != 0
 	c.out.off, c.out.bytes = uint32(r.off), c.out.bytes-uint32(r.off)
 	l.weigh(c)
 	c.lastOut = Time(r.lastOut) - lag
 	c.checkFull()
+	if c.flags&flagDrained != 0 {
+		c.makeReady()
+	}
 	if c.out.bytes > 0 {
 		c.flags |= flagArmed // ADD reports room at once
 	}
@@ -269,31 +202,4 @@ func reasonOf(text string) error {
 		}
 	}
 	return errors.New(text)
-}
-
-// A decoder reads numbers and strings until the first that is not there.
-type decoder struct {
-	b   []byte
-	bad bool
-}
-
-func (d *decoder) number() uint64 {
-	v, n := binary.Uvarint(d.b)
-	if n <= 0 {
-		d.bad, d.b = true, nil
-		return 0
-	}
-	d.b = d.b[n:]
-	return v
-}
-
-func (d *decoder) string() []byte {
-	n := d.number()
-	if n > uint64(len(d.b)) {
-		d.bad, d.b = true, nil
-		return nil
-	}
-	s := d.b[:n:n]
-	d.b = d.b[n:]
-	return s
 }

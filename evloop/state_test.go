@@ -4,8 +4,10 @@ package evloop
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -159,6 +161,101 @@ func (h *dataFunc) EOF(c *Conn)                { c.CloseAfterFlush(0, nil) }
 func (h *dataFunc) Drained(*Conn)              {}
 func (h *dataFunc) Closed(*Conn, error)        {}
 
+// What the handler is owed goes along: a Drained that is due, and the mark of a
+// queue that has fallen below the bound and not yet to the low-water mark.
+func TestDrainedSurvivesRestore(t *testing.T) {
+	for _, due := range []bool{false, true} {
+		first, second := openLoop(t), openLoop(t)
+		ours, peer := unixPair(t)
+		unix.SetsockoptInt(ours, unix.SOL_SOCKET, unix.SO_SNDBUF, 4096)
+		h := &drainCount{}
+		c, err := first.Add(ours, h, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := &Options{Queue: 60_000, LowWater: 5000}
+		c.SetOptions(o)
+		first.enter()
+		for !c.Full() {
+			c.Write(make([]byte, 1000))
+		}
+		first.leave()
+		buf := make([]byte, 1000)
+		for c.flags&flagDrained == 0 && (due || c.Queued() > 30_000) {
+			unix.Read(peer, buf)
+			turn(t, first)
+		}
+		if due != (c.flags&flagDrained != 0) || due == c.Full() || h.drained > 0 {
+			t.Fatalf("full %t, drained %d times, %d bytes queued; the test needs it due: %t", c.Full(), h.drained, c.Queued(), due)
+		}
+		fd, saved, err := c.Detach()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c, err = second.Restore(fd, h, nil, o, saved); err != nil {
+			t.Fatal(err)
+		}
+		for range 1000 {
+			unix.Read(peer, buf)
+			turn(t, second)
+		}
+		if h.drained != 1 || c.Full() {
+			t.Errorf("due %t: Drained was called %d times, full %t; want once", due, h.drained, c.Full())
+		}
+	}
+}
+
+// drainCount is a handler of which only Drained matters.
+type drainCount struct {
+	dataFunc
+	drained int
+}
+
+func (h *drainCount) Drained(*Conn) { h.drained++ }
+
+// A connection that was given back by a Restorer hears no more of it.
+func TestNothingIsToldAfterAFailedRestore(t *testing.T) {
+	first, second := openLoop(t), openLoop(t)
+	ours, _ := unixPair(t)
+	h := &refusesRestore{}
+	c, err := first.Add(ours, h, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fd, saved, err := c.Detach()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	if _, err := second.Restore(fd, h, nil, &Options{Queue: 1, Overflow: DropNewest}, saved); err == nil {
+		t.Fatal("restored")
+	}
+	turn(t, second)
+	turn(t, second)
+	if h.refused == 0 || h.told > 0 {
+		t.Errorf("%d messages refused, Dropped called %d times; want some and none", h.refused, h.told)
+	}
+}
+
+// refusesRestore loses messages and then does not want the connection.
+type refusesRestore struct {
+	dataFunc
+	refused, told int
+}
+
+func (h *refusesRestore) Saved(*Conn) ([]byte, error) { return nil, nil }
+
+func (h *refusesRestore) Restored(c *Conn, _ []byte) error {
+	for range 1000 {
+		if !c.Write(make([]byte, 10_000)) {
+			h.refused++
+		}
+	}
+	return errors.New("not wanted")
+}
+
+func (h *refusesRestore) Dropped(*Conn, int, int) { h.told++ }
+
 // FuzzRestoreState checks that no record makes decode panic or accept bytes
 // that it does not write back.
 func FuzzRestoreState(f *testing.F) {
@@ -169,20 +266,28 @@ func FuzzRestoreState(f *testing.F) {
 	f.Cleanup(func() { l.Close() })
 	c := &Conn{loop: l, h: &lineEcho{}, opts: defaultOptions, kind: bothWays | kindSocket, fd: -1, flags: flagDetached}
 	c.slot, c.gen = l.conns.insert(c)
-	f.Add(c.encode(nil))
+	add := func(state []byte) {
+		r := c.save(state)
+		f.Add(r.encode())
+	}
+	add(nil)
 	c.in = []byte("kept")
 	l.enqueue(c, NewMessage([]byte("queued")))
 	c.out.off, c.reason = 2, ErrIdle
-	f.Add(c.encode([]byte("state")))
+	c.flags |= flagFull | flagPaused
+	add([]byte("state"))
 	c.in = nil
 	l.clearQueue(c)
 	f.Fuzz(func(t *testing.T, b []byte) {
+		if n := len(b) - 4; n > 0 { // a mutation that spoils the sum would be all that is tried
+			b = binary.LittleEndian.AppendUint32(b[:n:n], crc32.ChecksumIEEE(b[:n]))
+		}
 		var r record
 		if r.decode(b) != nil {
 			return
 		}
-		if int(r.off) > len(b) || len(r.in) > len(b) || len(r.messages) > len(b) {
-			t.Errorf("decoded more than the %d bytes given", len(b))
+		if again := r.encode(); !bytes.Equal(again, b) {
+			t.Errorf("accepted %x and wrote back %x", b, again)
 		}
 	})
 }

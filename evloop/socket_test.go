@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package evloop
+
+import (
+	"net"
+	"net/netip"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// What a connection has to be whatever its socket was given before: the cases
+// ask the kernel, for own and accepted sockets.
+var socketCases = []conformanceCase{
+	{"SO_LINGER of a listener or of an added socket is cleared", lingerCleared},
+	{"the kernel keeps as much output as the queue", kernelBounded},
+	{"a send buffer that somebody has made small stays so", smallBufferStays},
+}
+
+func lingerCleared(r *rig) {
+	block := func(fd int) {
+		if err := unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1, Linger: 10}); err != nil {
+			r.Fatal(err)
+		}
+	}
+	ln := tcpListener(r.T, 8)
+	block(ln)
+	r.listenOn(ln)
+	dial(r.T, ln)
+	r.connected(1)
+	var c *Conn
+	for c = range r.l.Conns() {
+	}
+	ours, _ := tcpPair(r.T)
+	block(ours)
+	for what, c := range map[string]*Conn{"accepted": c, "added": r.add(ours)} {
+		if v, err := unix.GetsockoptLinger(c.FD(), unix.SOL_SOCKET, unix.SO_LINGER); err != nil || v.Onoff != 0 {
+			r.Errorf("%s: SO_LINGER %+v, %v; want it off", what, v, err)
+		}
+	}
+}
+
+// A peer that does not read has megabytes kept for it by the kernel's own
+// choice.
+func kernelBounded(r *rig) {
+	const segment = 64 << 10
+	for _, queue := range []int{4 << 10, 64 << 10} {
+		tcp, _ := r.tcp()
+		local, _ := r.unix()
+		for what, c := range map[string]*Conn{"TCP": tcp, "Unix": local} {
+			c.SetOptions(&Options{Queue: queue, Overflow: DropNewest})
+			line := make([]byte, 100)
+			for c.Dropped() == 0 {
+				r.do(func() {
+					for range 100 {
+						c.Write(line)
+					}
+				})
+			}
+			unsent := c.KernelQueued()
+			if c.kind&kindTCP != 0 { // what the peer's kernel has taken may not be acknowledged yet
+				unsent, _ = unix.IoctlGetInt(c.FD(), siocoutqnsd)
+			}
+			r.Logf("%s, queue %d: the kernel holds %d bytes and has taken %d", what, queue, unsent, c.BytesOut())
+			if unsent == 0 || unsent > queue+segment {
+				r.Errorf("%s: the kernel holds %d bytes, want about %d", what, unsent, queue)
+			}
+		}
+	}
+}
+
+const siocoutqnsd = 0x894b // of what has been written, that which has not gone out (linux/sockios.h)
+
+func smallBufferStays(r *rig) {
+	c, _ := r.unix()
+	unix.SetsockoptInt(c.FD(), unix.SOL_SOCKET, unix.SO_SNDBUF, 4096)
+	c.SetOptions(&Options{Queue: 1 << 20})
+	if n, _ := unix.GetsockoptInt(c.FD(), unix.SOL_SOCKET, unix.SO_SNDBUF); n != 8192 {
+		r.Errorf("SO_SNDBUF is %d, want the 8192 it was", n)
+	}
+	d, _ := r.unix()
+	d.SetOptions(&Options{Queue: 8 << 10})
+	d.SetOptions(&Options{Queue: 32 << 10})
+	if n, _ := unix.GetsockoptInt(d.FD(), unix.SOL_SOCKET, unix.SO_SNDBUF); n != 32<<10 {
+		r.Errorf("SO_SNDBUF is %d after a larger queue, want %d", n, 32<<10)
+	}
+}
+
+// The zone of a link-local peer is the name of its interface. Where the machine
+// has no such address there is nothing to see.
+func TestPeerHasZone(t *testing.T) {
+	interfaces, err := net.Interfaces()
+	if err != nil {
+		t.Skip(err)
+	}
+	for _, in := range interfaces {
+		addrs, _ := in.Addrs()
+		for _, a := range addrs {
+			p, err := netip.ParsePrefix(a.String())
+			if err != nil || !p.Addr().Is6() || !p.Addr().IsLinkLocalUnicast() {
+				continue
+			}
+			sa := &unix.SockaddrInet6{Addr: p.Addr().As16(), ZoneId: uint32(in.Index)}
+			ln := listener(t, unix.AF_INET6, unix.SOCK_STREAM, sa, 1)
+			defer unix.Close(ln)
+			dial(t, ln)
+			k := &kernel{}
+			fd, peer, errno := k.accept(ln)
+			if errno != 0 {
+				t.Fatal(errno)
+			}
+			unix.Close(fd)
+			if got, want := peer.Addr(), p.Addr().WithZone(in.Name); got != want {
+				t.Errorf("peer %v, want %v", got, want)
+			}
+			return
+		}
+	}
+	t.Skip("no link-local address")
+}

@@ -85,12 +85,13 @@ type Daemon struct {
 
 	local localSubnets
 
-	reading   *reading // of the files, for a reload; nil: none
-	refusal   error    // why the last reload was refused; nil: it was not
-	statusDue bool     // a STATUS= is scheduled
-	flushDue  bool     // a flush of the log is
-	leftDue   bool     // a look at who is left is
-	cut       int      // connections that at the stop did not get all they were due
+	reading    *reading // of the files, for a reload; nil: none
+	refusal    error    // why the last reload was refused; nil: it was not
+	statusDue  bool     // a STATUS= is scheduled
+	flushDue   bool     // a flush of the log is
+	leftDue    bool     // a look at who is left is
+	orphansDue bool     // and one at children that are nobody's
+	cut        int      // connections that at the stop did not get all they were due
 
 	idleTimer evloop.TimerID // while there is no client and exit_idle is set
 	vanished  vanished
@@ -264,6 +265,7 @@ const (
 	timerIdle
 	timerReading
 	timerVanished
+	timerOrphans
 )
 
 func (d *Daemon) schedule(kind int, after time.Duration) {
@@ -288,6 +290,9 @@ func (d *Daemon) Expired(_ *evloop.Loop, t evloop.Timer) {
 	case timerLeft:
 		d.leftDue = false
 		d.stopIfDrained()
+	case timerOrphans:
+		d.orphansDue = false
+		d.reapOrphans()
 	case timerIdle:
 		d.exitIfIdle()
 	case timerReading:

@@ -5,8 +5,11 @@ package daemon
 import (
 	"os"
 	"os/signal"
+	"time"
 
 	"golang.org/x/sys/unix"
+
+	"penstock/daemon/internal/service"
 )
 
 // caught lists the signals that are handled, see penstock(8).
@@ -26,6 +29,9 @@ var caught = []os.Signal{unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGUSR1, u
 func (d *Daemon) catchSignals() (release func()) {
 	ch := make(chan os.Signal, 16)
 	signal.Notify(ch, caught...)
+	if os.Getpid() == 1 {
+		signal.Notify(ch, unix.SIGCHLD)
+	}
 	go func() {
 		for s := range ch {
 			if s != unix.SIGPIPE {
@@ -49,7 +55,21 @@ func (d *Daemon) signalled(s unix.Signal) {
 		d.trigger(hangup)
 	case unix.SIGUSR1:
 		d.dump()
+	case unix.SIGCHLD:
+		d.reapOrphans()
 	default:
 		d.log.signalIgnored(unix.SignalName(s))
+	}
+}
+
+// orphansInterval is soon enough to bury those behind a program that has ended
+// and that the loop has not seen yet.
+const orphansInterval = 100 * time.Millisecond
+
+// reapOrphans does the duty of PID 1 in a container without another one.
+func (d *Daemon) reapOrphans() {
+	if service.ReapOrphans() && !d.orphansDue {
+		d.orphansDue = true
+		d.schedule(timerOrphans, orphansInterval)
 	}
 }

@@ -327,6 +327,11 @@ func (p *program) ended() {
 // process is a zombie, so neither call can block or hit another.
 func reap(pid int) (status string) {
 	_ = unix.Kill(-pid, unix.SIGKILL)
+	defer func() {
+		programs.Lock()
+		delete(programs.pids, pid)
+		programs.Unlock()
+	}()
 	var ws unix.WaitStatus
 	if _, err := unix.Wait4(pid, &ws, 0, nil); err != nil {
 		return os.NewSyscallError("wait4", err).Error()

@@ -52,6 +52,8 @@ func Launch(argv []string) (status int) {
 
 // fork starts the stub.
 func (p *program) fork(pipes pipes) (pid int, err error) {
+	programs.Lock()
+	defer programs.Unlock()
 	pid, err = syscall.ForkExec("/proc/self/exe", slices.Concat([]string{os.Args[0], LaunchCommand}, p.argv), &syscall.ProcAttr{
 		Env: programEnv(os.Environ()),
 		Files: []uintptr{
@@ -60,6 +62,9 @@ func (p *program) fork(pipes pipes) (pid int, err error) {
 		},
 		Sys: &syscall.SysProcAttr{Setpgid: true}, // a signal reaches its children too
 	})
+	if err == nil {
+		programs.pids[pid] = true
+	}
 	return pid, os.NewSyscallError("fork", err)
 }
 

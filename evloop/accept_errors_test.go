@@ -216,3 +216,30 @@ func TestDefaultLimit(t *testing.T) {
 		}
 	}
 }
+
+// An error of one client that every client has, such as a firewall's, backs off:
+// asked at once each time, the loop would spin for as long as that lasts.
+func TestAcceptErrorsThatLast(t *testing.T) {
+	for _, errno := range []unix.Errno{unix.EPERM, unix.EOPNOTSUPP, unix.ECONNABORTED} {
+		t.Run(errno.Error(), func(t *testing.T) {
+			const times = 5 * acceptBatch
+			r, calls := acceptErrors(t, errno, times)
+			ln, d := r.listen(8)
+			dial(t, ln.FD())
+			arrives(t, ln.FD(), unix.POLLIN)
+			for range 20 {
+				r.turn()
+			}
+			if *calls > 2*acceptBatch || ln.retry == 0 {
+				t.Errorf("%d calls in 20 turns, want a batch and a pause", *calls)
+			}
+			r.connected(1)
+			if len(d.failed) != 1 || !errors.Is(d.failed[0], errno) || ln.Dead() {
+				t.Errorf("Failed(%v), dead %t; want %v once", d.failed, ln.Dead(), errno)
+			}
+			if got := r.l.Stats().AcceptErrors; got != times {
+				t.Errorf("%d errors counted of %d", got, times)
+			}
+		})
+	}
+}

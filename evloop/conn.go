@@ -87,6 +87,8 @@ const (
 	flagOwed                           // the handler owes a reply: HoldIdle
 	flagOnWay                          // the kernel had output when it was last asked
 	flagLate                           // lingering was prolonged
+	flagCut                            // input has failed for reason, behind what was kept
+	flagBlocks                         // no socket, and cannot be read without a wait
 )
 
 // ID returns the connection's name.

@@ -367,6 +367,7 @@ func (e *epoll) accept(ln *Listener) {
 		return
 	}
 	e.k.keepNonblock(ln.fd)
+	before, last := e.l.stats.Accepted, unix.Errno(0)
 	for n := range acceptBatch {
 		if n >= fewestAccept && e.l.Spent() {
 			break
@@ -375,6 +376,11 @@ func (e *epoll) accept(ln *Listener) {
 		if !e.l.accepted(ln, fd, peer, errno) || !ln.mayAccept() {
 			return
 		}
+		last = errno
+	}
+	if e.l.stats.Accepted == before {
+		ln.backOff(os.NewSyscallError("accept4", last)) // a firewall's EPERM may last for ever
+		return
 	}
 	ln.makeReady()
 }

@@ -81,6 +81,10 @@ func (l *Loop) releaseInput(c *Conn) {
 // kernel reported both directions closed: then nothing can be sent either,
 // and a handler that does not end the connection has it ended.
 func (l *Loop) ended(c *Conn, hungUp bool) {
+	if c.flags&flagCut != 0 { // no FIN, but what a reset leaves behind
+		l.broken(c, c.reason)
+		return
+	}
 	c.flags |= flagEOF
 	c.flags &^= flagReadable
 	c.lastIn = l.clock // a FIN is a sign of life, too

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"strconv"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -50,6 +51,7 @@ type simulation struct {
 	closeReset func(fd int, reset bool)
 	poll       func(fd int, events int16) int16
 	unsent     func(fd int) int
+	pause      func(time.Duration)
 
 	// For the ring only.
 	ring    func(count, size int) *uring.Ring
@@ -145,7 +147,9 @@ func (k *kernel) recv(c *Conn, p []byte) (n int, mark bool, errno unix.Errno) {
 			c.flags |= flagPlain
 		}
 	default:
-		r, _, errno = unix.Syscall(unix.SYS_READ, fd, uintptr(unsafe.Pointer(&p[0])), size)
+		k.iov[0].Base = &p[0]
+		k.iov[0].SetLen(len(p))
+		r, errno = k.file(c, unix.SYS_PREADV2, 1)
 	}
 	return int(r), mark, errno
 }
@@ -168,10 +172,8 @@ func (k *kernel) send(c *Conn, pieces [][]byte) (int, unix.Errno) {
 	if p := pieces[0]; len(pieces) == 1 {
 		if c.kind.isSocket() {
 			r, _, errno = unix.RawSyscall6(unix.SYS_SENDTO, fd, uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)), flags, 0, 0)
-		} else {
-			r, _, errno = unix.Syscall(unix.SYS_WRITE, fd, uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)))
+			return int(r), errno
 		}
-		return int(r), errno
 	}
 	for i, p := range pieces {
 		k.iov[i].Base = &p[0]
@@ -182,10 +184,38 @@ func (k *kernel) send(c *Conn, pieces [][]byte) (int, unix.Errno) {
 		k.msg.SetIovlen(len(pieces))
 		r, _, errno = unix.RawSyscall(unix.SYS_SENDMSG, fd, uintptr(unsafe.Pointer(&k.msg)), flags)
 	} else {
-		r, _, errno = unix.Syscall(unix.SYS_WRITEV, fd, uintptr(unsafe.Pointer(&k.iov[0])), uintptr(len(pieces)))
+		r, errno = k.file(c, unix.SYS_PWRITEV2, len(pieces))
 	}
 	clear(k.iov[:len(pieces)]) // they would keep the messages alive
 	return int(r), errno
+}
+
+// file reads or writes the first n of k.iov on a descriptor that is no socket.
+// Any process that shares the open file description can clear O_NONBLOCK, a
+// shell on its terminal for one, and the loop must not hang on it. RWF_NOWAIT
+// does not look at that flag. What does not know it (terminals, pipes before
+// Linux 6.4) is asked by poll(2) first, with the flag back in place.
+func (k *kernel) file(c *Conn, call uintptr, n int) (uintptr, unix.Errno) {
+	const here = ^uintptr(0) // the position of a stream: both halves of -1
+	if c.flags&flagBlocks == 0 {
+		r, _, errno := unix.Syscall6(call, uintptr(c.fd), uintptr(unsafe.Pointer(&k.iov[0])), uintptr(n), here, here, unix.RWF_NOWAIT)
+		switch errno {
+		default:
+			return r, errno
+		case unix.EOPNOTSUPP, unix.ENOSYS, unix.EINVAL, unix.EPERM: // the last is a seccomp filter's
+			c.flags |= flagBlocks
+		}
+	}
+	events, plain := int16(unix.POLLIN), uintptr(unix.SYS_READV)
+	if call == unix.SYS_PWRITEV2 {
+		events, plain = unix.POLLOUT, unix.SYS_WRITEV
+	}
+	k.keepNonblock(int(c.fd))
+	if k.poll(c.fd, events) == 0 {
+		return ^uintptr(0), unix.EAGAIN
+	}
+	r, _, errno := unix.Syscall(plain, uintptr(c.fd), uintptr(unsafe.Pointer(&k.iov[0])), uintptr(n))
+	return r, errno
 }
 
 // accept takes one connection, non-blocking and close-on-exec: neither is
@@ -250,7 +280,7 @@ func peerOf(sa *unix.RawSockaddrAny) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-// keepNonblock restores O_NONBLOCK on a listener: the flag lives on the open
+// keepNonblock restores O_NONBLOCK: the flag lives on the open
 // file description, and any process that shares it can clear it.
 func (k *kernel) keepNonblock(fd int) {
 	if k.sim != nil {
@@ -379,6 +409,15 @@ func (k *kernel) unsent(fd int) int {
 		return 0
 	}
 	return n
+}
+
+// pause sleeps.
+func (k *kernel) pause(d time.Duration) {
+	if k.sim != nil {
+		k.sim.pause(d)
+		return
+	}
+	time.Sleep(d)
 }
 
 // ring makes the queues and buffers of the ring.

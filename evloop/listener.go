@@ -23,7 +23,8 @@ import (
 //	batch or turn used up    next turn, from the ready list
 //	connection limit         when a connection closes
 //	EMFILE, ENFILE,          when a connection closes, and after 5 ms, 10 ms,
-//	ENOBUFS, ENOMEM          … 1 s at the latest
+//	ENOBUFS, ENOMEM, or a    … 1 s at the latest
+//	batch of errors only
 //	a client was put off     next turn, when it has been asked about again
 //
 // Clients wait in the backlog meanwhile. The trick of closing a spare
@@ -188,6 +189,7 @@ func (l *Loop) accepted(ln *Listener, fd int, peer netip.AddrPort, errno unix.Er
 		l.stats.AcceptErrors++
 		return true
 	case unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM:
+		l.stats.AcceptErrors++
 		ln.backOff(os.NewSyscallError("accept4", errno))
 		return false
 	}
@@ -202,7 +204,6 @@ func (l *Loop) accepted(ln *Listener, fd int, peer netip.AddrPort, errno unix.Er
 // backOff stops accepting until a connection closes or the delay has passed.
 func (ln *Listener) backOff(err error) {
 	l := ln.loop
-	l.stats.AcceptErrors++
 	l.waiting = true
 	first := ln.delay == 0
 	ln.delay = min(max(2*ln.delay, retryFirst), retryMost)
@@ -247,6 +248,7 @@ func (l *Loop) admit(ln *Listener, fd int, peer netip.AddrPort) {
 	if err := l.be.open(c); err != nil {
 		l.conns.remove(c.slot)
 		l.ep.k.close(fd, true)
+		l.stats.AcceptErrors++
 		ln.backOff(err) // of memory or of watches (ENOSPC): the system is short of something
 		return
 	}

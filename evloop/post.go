@@ -19,6 +19,7 @@ import (
 // read; every write is an edge, and its counter has room for centuries.
 type waker struct {
 	fd      int
+	write   func(fd int) unix.Errno // to the eventfd; a test's own fails
 	pending atomic.Bool
 
 	mu     sync.Mutex // guards the following
@@ -36,8 +37,15 @@ func (w *waker) open(e *epoll) error {
 		unix.Close(fd)
 		return err
 	}
-	w.fd = fd
+	w.fd, w.write = fd, addOne
 	return nil
+}
+
+// addOne adds one to the counter of an eventfd.
+func addOne(fd int) unix.Errno {
+	one := uint64(1)
+	_, _, errno := unix.RawSyscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(&one)), unsafe.Sizeof(one))
+	return errno
 }
 
 func (w *waker) close() {
@@ -55,9 +63,13 @@ func (w *waker) now() {
 	if w.closed || !w.pending.CompareAndSwap(false, true) {
 		return
 	}
-	one := uint64(1)
-	// EAGAIN would mean a full counter, which is awake enough.
-	unix.RawSyscall(unix.SYS_WRITE, uintptr(w.fd), uintptr(unsafe.Pointer(&one)), unsafe.Sizeof(one))
+	errno := w.write(w.fd)
+	for errno == unix.EINTR {
+		errno = w.write(w.fd)
+	}
+	if errno != 0 && errno != unix.EAGAIN { // EAGAIN would mean a full counter, which is awake enough
+		w.pending.Store(false) // or nobody would try again
+	}
 }
 
 // Post runs f on the loop's goroutine in one of its next turns, in the order

@@ -213,3 +213,23 @@ func TestPostDuringClose(t *testing.T) {
 		wg.Wait()
 	}
 }
+
+// A wake-up that is interrupted, or fails, is repeated: its flag says that it
+// was made, and would leave the loop deaf to every later one.
+func TestWakeUpIsRepeated(t *testing.T) {
+	for _, errno := range []unix.Errno{unix.EINTR, unix.EBADF} {
+		r := foundRig(t)
+		failures := 3
+		r.l.wake.write = func(fd int) unix.Errno {
+			if failures--; failures >= 0 {
+				return errno
+			}
+			return addOne(fd)
+		}
+		ran := 0
+		for range 4 { // of which three may be lost for good only by EBADF
+			r.l.Post(func() { ran++ })
+		}
+		r.until("four functions", func() bool { return ran == 4 })
+	}
+}

@@ -5,6 +5,7 @@ package evloop
 import (
 	"os"
 	"runtime"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -204,21 +205,34 @@ func (u *ring) next() *uring.SQE {
 	return e
 }
 
-// submit hands over all that is staged and takes what has completed.
+// submit hands over all that is staged and takes what has completed. When the
+// kernel is short of something it is asked again, in vain for a while, then
+// after 1 ms, 2 ms, … 1 s: nothing can go on without it, and the connections are
+// worth the wait. Stop ends it.
 func (u *ring) submit() {
-	const patient = 1000
-	for range patient {
+	const patient = 100
+	pause := time.Duration(0)
+	for tries := 0; ; tries++ {
+		staged := u.r.Staged()
 		errno := u.r.Submit()
 		u.drain()
-		switch {
+		switch left := u.r.Staged(); {
 		case !passes(errno):
 			u.failed = os.NewSyscallError("io_uring_enter", errno)
 			return
-		case u.r.Staged() == 0 && !u.r.Overflowed():
+		case left == 0 && !u.r.Overflowed():
 			return
+		case left < staged:
+			tries, pause = 0, 0
+		case tries < patient:
+		case u.l.stopped.Load():
+			u.failed = os.NewSyscallError("io_uring_enter", unix.EBUSY)
+			return
+		default:
+			pause = min(max(2*pause, time.Millisecond), time.Second)
+			u.l.ep.k.pause(pause)
 		}
 	}
-	u.failed = os.NewSyscallError("io_uring_enter", unix.EBUSY)
 }
 
 // passes reports whether an enter that ended with errno is worth another: the

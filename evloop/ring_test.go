@@ -297,6 +297,9 @@ func TestRingDetachCarriesReset(t *testing.T) {
 		}
 		again.Resume()
 		r.ends(again, unix.ECONNRESET)
+		if r.of(again).eof {
+			t.Errorf("seen %t: EOF before the reset", seen)
+		}
 	}
 }
 

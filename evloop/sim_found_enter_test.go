@@ -27,6 +27,7 @@ func enteredBy(t *testing.T, enter func(k *uring.Kernel, wait bool) unix.Errno) 
 		epollCtl: func(int, int, uint32, token) error { return nil },
 		ring:     func(count, size int) *uring.Ring { return uring.Simulate(k, 4, 4, count, size) },
 		closeFD:  func(int, bool) {},
+		pause:    func(time.Duration) {},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -62,6 +63,34 @@ func TestRingSleepsInSpiteOfShortage(t *testing.T) {
 	}
 	if !refused {
 		t.Error("the loop did not sleep")
+	}
+}
+
+// A shortage that lasts is waited out, with pauses that grow to a second. A
+// thousand tries in a row, a millisecond, ended the loop.
+func TestRingOutlastsShortage(t *testing.T) {
+	tries := 0
+	var l *Loop
+	l = enteredBy(t, func(k *uring.Kernel, wait bool) unix.Errno {
+		if tries++; tries < 5000 {
+			return unix.ENOMEM
+		}
+		takeAll(k, l.ring.r)
+		return 0
+	})
+	pauses, longest := 0, time.Duration(0)
+	l.ep.k.sim.pause = func(d time.Duration) { pauses++; longest = max(longest, d) }
+	if err := l.turn(false); err != nil {
+		t.Fatal(err)
+	}
+	if pauses == 0 || longest != time.Second {
+		t.Errorf("%d pauses, the longest %v, want a second", pauses, longest)
+	}
+	tries = 0
+	l.ring.todo = append(l.ring.todo, newTag(opEpoll, 0, 0))
+	l.ep.k.sim.pause = func(time.Duration) { l.Stop() }
+	if err := l.turn(false); !errors.Is(err, unix.EBUSY) {
+		t.Errorf("stopped in a shortage: %v, want %v", err, unix.EBUSY)
 	}
 }
 

@@ -80,7 +80,7 @@ func (k *simKernel) simulation() *simulation {
 		now: k.now, epollCtl: k.epollCtl, epollWait: k.epollWait,
 		recv: k.recvCall, send: k.send, accept: k.accept,
 		shutdown: k.shutdown, socketErr: k.socketErr, finished: k.finished, closeReset: k.close,
-		poll: k.poll, unsent: k.unsent, closeFD: k.closeFD,
+		poll: k.poll, unsent: k.unsent, pause: k.pause, closeFD: k.closeFD,
 	}
 	if k.ring != nil {
 		sim.ring = k.ring.open
@@ -94,6 +94,8 @@ func (k *simKernel) now() Time {
 	k.clock += Time(1 + k.rng.IntN(2000))
 	return k.clock
 }
+
+func (k *simKernel) pause(d time.Duration) { k.clock += Time(d) }
 
 // open gives sock, or a new listener, the number that was freed last: as soon
 // as possible after its former holder.

@@ -163,6 +163,9 @@ func (r *record) apply(c *Conn) {
 			c.flags |= f.flag
 		}
 	}
+	if r.flags&savedBroken != 0 {
+		c.flags |= flagCut
+	}
 	c.reason = reasonOf(string(r.reason))
 	if n := len(r.in); n > 0 {
 		if n > len(l.rbuf) { // it is shown in one piece, like all that was kept

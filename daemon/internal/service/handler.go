@@ -42,6 +42,7 @@ type handler struct {
 	invalid throttle // records about the program's output
 
 	clients map[uint64]*evloop.Conn // by Session.ID
+	fan     *fanout                 // to all of them
 	untold  []*Session              // closed; the program was told of open, not yet of close
 	late    int                     // replies to clients that have left
 }
@@ -79,6 +80,12 @@ func newHandler(conf *config.Service, env Env) *handler {
 		invalid: newThrottle(env, 10),
 		clients: make(map[uint64]*evloop.Conn),
 	}
+	h.fan = newFanout(env.Loop, conf.Queue)
+	h.fan.passed = func() {
+		if out := h.program.out; out != nil {
+			out.Resume()
+		}
+	}
 	h.program = newProgram(keys.Command, env, h)
 	return h
 }
@@ -94,6 +101,7 @@ func (h *handler) Stop(ended func()) { h.program.stop(ended) }
 func (h *handler) Open(c *evloop.Conn) {
 	SessionOf(c).Data = new(client)
 	h.clients[SessionOf(c).ID] = c
+	h.fan.add(c)
 	h.introduce(c)
 }
 
@@ -192,10 +200,11 @@ func (h *handler) next(p []byte) (msg []byte, n int, found cut) {
 	return p[:n], n, cutLine
 }
 
-// EOF waits for the replies that are due.
+// EOF waits for the replies that are due. A client that only listens came for
+// what goes to all.
 func (h *handler) EOF(c *evloop.Conn) {
 	cl := clientOf(c)
-	cl.eof = true
+	cl.eof = !listens(c)
 	if msg, ok := h.last.line(c, h.frame); ok {
 		cl.rest = bytes.Clone(msg)
 		h.finishAsking(c)
@@ -223,6 +232,9 @@ func (h *handler) settle(c *evloop.Conn) {
 	cl := clientOf(c)
 	if cl.pending > 0 || cl.rest != nil {
 		return
+	}
+	if cl.leaving || cl.eof {
+		h.fan.catchUp(c)
 	}
 	switch {
 	case cl.leaving && cl.failed:
@@ -282,6 +294,7 @@ func (*handler) Drained(*evloop.Conn) {}
 func (h *handler) Closed(c *evloop.Conn, err error) {
 	s := SessionOf(c)
 	delete(h.clients, s.ID)
+	h.fan.remove(c)
 	if n := clientOf(c).pending; n > 0 && (err == ErrUnanswered || err == evloop.ErrIdle || err == evloop.ErrLoopClosed) {
 		h.lose(lostUnanswered, n)
 	}
@@ -323,9 +336,9 @@ func (h *handler) deliver(line []byte) {
 		return
 	}
 	if !r.addressed {
-		m := evloop.NewMessage(r.data)
-		for _, c := range h.clients {
-			c.Send(m)
+		h.fan.send(evloop.NewMessage(r.data), nil)
+		if out := h.program.out; out != nil && h.fan.behind() {
+			out.Pause() // a program that floods waits
 		}
 		return
 	}
@@ -338,6 +351,7 @@ func (h *handler) deliver(line []byte) {
 		h.reply(c, r.data)
 	}
 	if r.close {
+		h.fan.catchUp(c)
 		finish(c)
 	}
 }
@@ -346,6 +360,7 @@ func (h *handler) deliver(line []byte) {
 func (h *handler) reply(c *evloop.Conn, data []byte) {
 	cl := clientOf(c)
 	h.awaits(c, max(0, cl.pending-1))
+	h.fan.catchUp(c) // what went to all came first
 	if !c.Write(data) && !c.Closing() {
 		c.Abort(ErrReplyLost)
 		return

@@ -47,6 +47,10 @@ type stdout struct {
 	p *program
 }
 
+// deliveries bounds what the lines of a program cost its clients in a turn of
+// the loop, in messages put into queues.
+const deliveries = 16 << 10
+
 // Data takes less the more clients a line may go to: a program that floods its
 // output must not keep the loop for long.
 func (s stdout) Data(c *evloop.Conn, b []byte) int {

@@ -92,15 +92,6 @@ func TestHandlerTakesTheRestWhenThereIsRoom(t *testing.T) {
 	}
 }
 
-// A client that has nothing to ask is closed when it shuts its side.
-func TestHandlerEOFWithoutMessage(t *testing.T) {
-	r := serveProgram(t, "")
-	c := r.dial()
-	c.shut()
-	c.wantEOF()
-	r.wantEnd(nil)
-}
-
 func TestHandlerCloses(t *testing.T) {
 	r := serveProgram(t, "")
 	c := r.dial()

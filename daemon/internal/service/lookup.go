@@ -22,6 +22,7 @@ import (
 type lookup struct {
 	plain
 	frame   framing
+	rest    remainder
 	answers map[string][]byte // the configuration's: nobody writes to it
 	unknown []byte            // the answer to what is not in the table; empty: silence
 	fold    bool
@@ -29,10 +30,11 @@ type lookup struct {
 	scratch []byte
 }
 
-func newLookup(conf *config.Service) *lookup {
+func newLookup(conf *config.Service, env Env) *lookup {
 	keys := conf.Of.(*config.Lookup)
 	return &lookup{
 		frame:   newFraming(keys.Delimiter, conf.MaxLine),
+		rest:    newRemainder(conf, env),
 		answers: keys.Answers,
 		unknown: []byte(keys.Default),
 		fold:    keys.FoldCase,
@@ -57,6 +59,15 @@ func (s *lookup) Data(c *evloop.Conn, p []byte) (n int) {
 		n += took
 	}
 	return n
+}
+
+// EOF answers a last question that lacks its delimiter, unless the service is
+// told not to.
+func (s *lookup) EOF(c *evloop.Conn) {
+	if q, ok := s.rest.line(c, s.frame); ok && len(bytes.TrimSpace(q)) > 0 {
+		c.WriteStatic(s.answer(q))
+	}
+	finish(c)
 }
 
 // answer looks q up. Neither the conversion in the index expression nor the

@@ -33,7 +33,9 @@ func TestLookup(t *testing.T) {
 		{"telnet ends lines", lancelot, "What is your name?\r\nWhat is your quest?\r\n", name + quest},
 		{"unknown", lancelot, "Who?What is your name?", fail + name},
 		{"nothing asked", lancelot, "??", fail + fail},
-		{"half a question at the end", lancelot, "What is your name?What", name},
+		{"a question without its end", lancelot, "What is your name?\r\nWhat is your name", name + name},
+		{"half a question at the end", "at_eof=\"drop\"\n" + lancelot, "What is your name?What", name},
+		{"white space at the end", lancelot, "What is your name?\r\n", name},
 		{"case counts", lancelot, "what is your name?", fail},
 		{
 			"folded", `kind="lookup"` + "\nfold_case=true\nanswers={\"Größe\"=\"42\"}",
@@ -96,7 +98,7 @@ func TestLookupDisconnect(t *testing.T) {
 func TestLookupAnswerDoesNotAllocate(t *testing.T) {
 	s := newLookup(&config.Service{MaxLine: 100, Of: &config.Lookup{
 		Delimiter: "?", FoldCase: true, Default: "no", Answers: map[string][]byte{"how are you": []byte("fine")},
-	}})
+	}}, Env{Loop: new(evloop.Loop)})
 	q := []byte(" How are YOU ")
 	s.answer(q) // grows the buffer
 	if n := testing.AllocsPerRun(100, func() {
@@ -111,7 +113,7 @@ func TestLookupAnswerDoesNotAllocate(t *testing.T) {
 func BenchmarkLookupAnswer(b *testing.B) {
 	s := newLookup(&config.Service{MaxLine: 100, Of: &config.Lookup{
 		Delimiter: "?", Answers: map[string][]byte{"What is your name": []byte("My name is Sir Lancelot of Camelot.")},
-	}})
+	}}, Env{Loop: new(evloop.Loop)})
 	in := []byte("What is your name?")
 	b.SetBytes(int64(len(in)))
 	b.ReportAllocs()

@@ -49,16 +49,27 @@ type rig struct {
 // [service.x] table without "listen". tune may change what New made.
 func serve(t testing.TB, text string, tune ...func(*rig)) *rig {
 	t.Helper()
+	return serveConf(t, parse(t, text), tune...)
+}
+
+func parse(t testing.TB, text string) *config.Service {
+	t.Helper()
 	cfg, err := config.Parse("test.toml", []byte("[service.x]\nlisten=[\"127.0.0.1:7\"]\n"+text))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return serveConf(t, cfg.Services[0], tune...)
+	return cfg.Services[0]
 }
 
 func serveConf(t testing.TB, conf *config.Service, tune ...func(*rig)) *rig {
 	t.Helper()
-	loop, err := evloop.New(evloop.Config{Memory: 64 << 20})
+	return serveLoop(t, conf, evloop.Config{Memory: 64 << 20}, tune...)
+}
+
+// serveLoop is serveConf on a loop of its own bounds.
+func serveLoop(t testing.TB, conf *config.Service, bounds evloop.Config, tune ...func(*rig)) *rig {
+	t.Helper()
+	loop, err := evloop.New(bounds)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,7 +15,9 @@ import (
 // reference to it. Writing to a thousand sockets in turn, as the tutorials'
 // servers do, costs the same system calls, but there the first member who does
 // not read stops the others. Here sending never waits: what a full queue leads
-// to is that member's overflow policy, and nobody else notices.
+// to is that member's overflow policy, and nobody else notices. How a line gets to
+// many is in fanout.go, who waits for whom in room_pace.go, and how comings and
+// goings are told in room_news.go.
 //
 //	line ─► render ─► Message ─┬─► queue of a ─► socket
 //	                           ├─► queue of b ─► socket
@@ -28,10 +30,14 @@ import (
 //	select-chat  "NAME: bob" comes first and is answered with "CLIENT: <host>";
 //	             bob is then bob@<host> to the others
 type room struct {
-	conf    *config.Room
-	frame   framing
-	members roster
-	nicks   map[string]*evloop.Conn // names that were taken by /nick, folded
+	conf  *config.Room
+	loop  *evloop.Loop
+	frame framing
+	rest  remainder
+	fan   *fanout // to the members
+	pace  roomPace
+	news  news
+	nicks map[string]*evloop.Conn // names that were taken by /nick, folded
 
 	welcome, message, join, leave template
 
@@ -47,19 +53,25 @@ type member struct {
 	name string
 	in   bool // has joined: with select-chat only after its name
 	nick bool // name is in room.nicks
+
+	appetite appetite
 }
 
 func memberOf(c *evloop.Conn) *member { return SessionOf(c).Data.(*member) }
 
-func newRoom(conf *config.Service) *room {
+func newRoom(conf *config.Service, env Env) *room {
 	keys := conf.Of.(*config.Room)
 	delim := "\n"
 	if keys.Preset == config.PresetTwisted {
 		delim = "\r\n"
 	}
-	return &room{
+	r := &room{
 		conf:         keys,
+		loop:         env.Loop,
 		frame:        newFraming(delim, conf.MaxLine),
+		rest:         newRemainder(conf, env),
+		fan:          newFanout(env.Loop, conf.Queue),
+		pace:         roomPace{half: conf.Queue / 2},
 		nicks:        make(map[string]*evloop.Conn),
 		welcome:      parseTemplate(keys.Welcome),
 		message:      parseTemplate(keys.Message),
@@ -67,6 +79,8 @@ func newRoom(conf *config.Service) *room {
 		leave:        parseTemplate(keys.Leave),
 		historyBound: conf.HistoryBound(),
 	}
+	r.fan.each, r.fan.passed = r.count, r.counted
+	return r
 }
 
 // Farewell tells a member why it is cut off.
@@ -82,36 +96,20 @@ func (r *room) Open(c *evloop.Conn) {
 
 // enter makes c a member, shows it the history and announces it.
 func (r *room) enter(c *evloop.Conn) {
-	r.members.add(c)
+	r.fan.add(c)
 	memberOf(c).in = true
+	memberOf(c).appetite.low = r.loop.Now()
 	r.say(c, r.welcome)
 	for _, m := range r.history {
 		c.Send(m)
 	}
-	r.announce(c, r.join)
+	r.announce(c, r.join, &r.news.came)
 }
 
 // say sends a rendered template to c alone.
 func (r *room) say(c *evloop.Conn, t template) {
 	if len(t) > 0 {
 		c.Write(r.render(t, c, nil))
-	}
-}
-
-// announce sends a rendered template to everybody but c, unless all are leaving:
-// a thousand members would get half a million goodbyes.
-func (r *room) announce(c *evloop.Conn, t template) {
-	if len(t) > 0 && !r.ending {
-		r.send(evloop.NewMessage(r.render(t, c, nil)), c)
-	}
-}
-
-// send passes m to every member but one.
-func (r *room) send(m *evloop.Message, but *evloop.Conn) {
-	for _, c := range r.members {
-		if c != but {
-			c.Send(m)
-		}
 	}
 }
 
@@ -122,7 +120,8 @@ func (r *room) talk(c *evloop.Conn, line []byte) {
 	if r.conf.EchoToSender {
 		but = nil
 	}
-	r.send(m, but)
+	r.tell()
+	r.fan.send(m, but)
 	r.keep(m)
 }
 
@@ -142,18 +141,11 @@ func (r *room) keep(m *evloop.Message) {
 	r.history = r.history[old:]
 }
 
-// deliveries bounds what the lines of one member cost the others in a turn of
-// the loop, in messages put into queues: a read of 64 KiB may hold as many
-// lines, and each of them goes to everybody. It is some milliseconds on a
-// small board.
-const deliveries = 16 << 10
-
-// Data passes on the lines in p. It stops when one of them was a farewell, and
-// goes on in the next turn when there are more than may be delivered in one.
+// Data passes on the lines in p, as long as the others get on with them.
 func (r *room) Data(c *evloop.Conn, p []byte) (n int) {
-	for left := deliveries; !c.Closing(); left -= max(1, len(r.members)) {
-		if left <= 0 {
-			c.Yield()
+	for !c.Closing() && n < len(p) {
+		if !r.free(c) {
+			r.wait(c, n > 0)
 			return n
 		}
 		line, took, found := r.frame.next(p[n:])
@@ -198,10 +190,26 @@ func (r *room) speak(c *evloop.Conn, line []byte) {
 	}
 }
 
-// EOF ends the membership of a client that has no more to say.
-func (*room) EOF(c *evloop.Conn) { finish(c) }
+// EOF ends the membership of a client that has no more to say, unless it only
+// listens.
+func (r *room) EOF(c *evloop.Conn) {
+	if line, ok := r.rest.line(c, r.frame); ok {
+		r.line(c, line)
+	}
+	if !memberOf(c).in || !listens(c) {
+		r.finish(c)
+	}
+}
 
-// Drained has nothing to go on with: a room does not wait for anybody.
+// finish ends a membership in order: what the others said before goes out too.
+func (r *room) finish(c *evloop.Conn) {
+	if memberOf(c).in {
+		r.fan.catchUp(c)
+	}
+	finish(c)
+}
+
+// Drained has nothing to go on with: see roomPace.
 func (*room) Drained(*evloop.Conn) {}
 
 // Closed tells the others.
@@ -210,13 +218,33 @@ func (r *room) Closed(c *evloop.Conn, _ error) {
 	if !m.in {
 		return
 	}
-	r.members.remove(c)
+	r.fan.remove(c)
 	r.release(c, m)
-	r.announce(c, r.leave)
+	r.announce(c, r.leave, &r.news.left)
 }
 
 // Drain sends a member away because the room itself closes.
 func (r *room) Drain(c *evloop.Conn, timeout time.Duration) {
 	r.ending = true
+	if memberOf(c).in {
+		r.fan.catchUp(c)
+	}
 	c.CloseAfterFlush(timeout, ErrShutdown)
+}
+
+// Kinds of a room's timers.
+const (
+	timerPace = iota
+	timerNews
+)
+
+// Expired goes on with those who wait, or with the news.
+func (r *room) Expired(_ *evloop.Loop, t evloop.Timer) {
+	switch t.Kind {
+	case timerPace:
+		r.looked()
+	case timerNews:
+		r.news.timer = 0
+		r.tell()
+	}
 }

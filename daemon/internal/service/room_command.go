@@ -35,7 +35,7 @@ func (r *room) command(c *evloop.Conn, line []byte) {
 		b := append([]byte("* "), memberOf(c).name...)
 		r.talk(c, append(appendClean(append(b, ' '), arg, false), '\n'))
 	case "/quit":
-		finish(c)
+		r.finish(c)
 	default:
 		if bytes.HasPrefix(line, []byte("//")) {
 			r.speak(c, line[1:])
@@ -51,7 +51,7 @@ func (r *room) rename(c *evloop.Conn, name string) {
 	case !validName(name):
 		c.Write([]byte("ERR bad nick, want 1 to 24 of A-Z a-z 0-9 _ -\n"))
 		return
-	case !r.free(c, name):
+	case !r.available(c, name):
 		c.Write([]byte("ERR nick in use\n"))
 		return
 	}
@@ -60,13 +60,14 @@ func (r *room) rename(c *evloop.Conn, name string) {
 	r.release(c, m)
 	r.nicks[foldName(name)], m.name, m.nick = c, name, true
 	if old != name {
-		r.send(evloop.NewMessage([]byte("* "+old+" is now "+name+"\n")), nil)
+		r.tell()
+		r.fan.send(evloop.NewMessage([]byte("* "+old+" is now "+name+"\n")), nil)
 	}
 }
 
-// free reports whether c may have the name. Two that differ in case only would
+// available reports whether c may have the name. Two that differ in case only would
 // look the same to those who read.
-func (r *room) free(c *evloop.Conn, name string) bool {
+func (r *room) available(c *evloop.Conn, name string) bool {
 	holder := r.nicks[foldName(name)]
 	return holder == nil || holder == c
 }
@@ -96,8 +97,8 @@ func validName(name string) bool {
 const whoMost = 100
 
 func (r *room) who() []byte {
-	names := make([]string, len(r.members))
-	for i, c := range r.members {
+	names := make([]string, len(r.fan.members))
+	for i, c := range r.fan.members {
 		names[i] = memberOf(c).name
 	}
 	slices.Sort(names)

@@ -137,10 +137,10 @@ func TestRoomTwistedTooLong(t *testing.T) {
 	r.wantEnd(ErrLineTooLong)
 }
 
-// A line without end is no line, and nobody gets it; a whole one before FIN
-// goes out.
+// A line without end is no line for a room that is told so, and nobody gets it;
+// a whole one before FIN goes out.
 func TestRoomEOF(t *testing.T) {
-	r := serve(t, "kind=\"room\"\nwelcome=\"\"\nleave=\"{name} left\"")
+	r := serve(t, "kind=\"room\"\nwelcome=\"\"\nleave=\"{name} left\"\nat_eof=\"drop\"")
 	a, b := r.dial(), r.dial()
 	b.send("whole\nhalf")
 	b.shut()
@@ -148,6 +148,19 @@ func TestRoomEOF(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	a.want(addr2 + ": whole\n" + addr2 + " left\n")
+	r.log.wait(t, "input dropped conn=2 bytes=4 reason=no_delimiter", 1)
+}
+
+// By default it is a line like any other.
+func TestRoomTakesTheLastLine(t *testing.T) {
+	r := serve(t, "kind=\"room\"\nwelcome=\"\"")
+	a, b := r.dial(), r.dial()
+	b.send("whole\nhalf\r")
+	b.shut()
+	a.want(addr2 + ": whole\n" + addr2 + ": half\n")
+	if got, want := b.rest(), addr2+": whole\n"+addr2+": half\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
 }
 
 // When the room closes, what was said goes out, and no goodbyes follow.
@@ -182,7 +195,7 @@ func TestRoomHistoryFitsTheQueue(t *testing.T) {
 		a.want(addr1 + ": " + line + "\n")
 	}
 	b := r.dial()
-	b.shut()
+	b.send("/quit\n")
 	if got := len(b.rest()); got > 2048 || got < 2048-101 {
 		t.Errorf("%d bytes of history, want nearly 2048", got)
 	}
@@ -285,7 +298,7 @@ func TestTemplate(t *testing.T) {
 }
 
 func BenchmarkRoomRender(b *testing.B) {
-	r := newRoom(&config.Service{MaxLine: 4096, Queue: 65536, Of: &config.Room{Message: "{name}: {line}"}})
+	r := newRoom(&config.Service{MaxLine: 4096, Queue: 65536, Of: &config.Room{Message: "{name}: {line}"}}, Env{Loop: new(evloop.Loop)})
 	c := &evloop.Conn{State: &Session{ID: 1, Data: &member{name: addr1}}}
 	line := []byte("a line of forty bytes, as people type...")
 	b.SetBytes(int64(len(line)))

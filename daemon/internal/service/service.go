@@ -65,11 +65,11 @@ func New(conf *config.Service, env Env) (Service, error) {
 
 // makers holds a line for each kind: how to make a service of it.
 var makers = map[config.Kind]func(*config.Service, Env) Service{
-	config.KindLookup:  func(conf *config.Service, _ Env) Service { return newLookup(conf) },
+	config.KindLookup:  func(conf *config.Service, env Env) Service { return newLookup(conf, env) },
 	config.KindEcho:    func(*config.Service, Env) Service { return echo{} },
 	config.KindTicker:  func(conf *config.Service, env Env) Service { return newTicker(conf, env) },
 	config.KindHandler: func(conf *config.Service, env Env) Service { return newHandler(conf, env) },
-	config.KindRoom:    func(conf *config.Service, _ Env) Service { return newRoom(conf) },
+	config.KindRoom:    func(conf *config.Service, env Env) Service { return newRoom(conf, env) },
 	config.KindDiscard: func(*config.Service, Env) Service { return discard{} },
 	config.KindDaytime: func(_ *config.Service, env Env) Service { return oneShot{daytime(env.Now)} },
 	config.KindTime:    func(_ *config.Service, env Env) Service { return oneShot{rfc868(env.Now)} },
@@ -120,6 +120,13 @@ const untilStalled time.Duration = math.MaxInt64
 
 // finish ends a connection in order: what is queued goes out first.
 func finish(c *evloop.Conn) { c.CloseAfterFlush(untilStalled, nil) }
+
+// listens reports whether c, which has shut its side, came only to listen: it
+// has never said anything, as a client whose input is /dev/null (nc -N, socat -,
+// a unit without a terminal). Kinds that speak of their own accord go on for it
+// until it is gone, which the next thing they say finds out. One that has said
+// something has its answers, and ends as anywhere.
+func listens(c *evloop.Conn) bool { return c.BytesIn() == 0 }
 
 // plain is what most kinds do at the ends of a connection: nothing to say at
 // the beginning, and when the client has no more to say, it gets the rest of

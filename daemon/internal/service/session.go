@@ -18,7 +18,8 @@ type Session struct {
 	Owner any // whom of the daemon's parts the connection belongs to
 	Data  any // the service's own; nil for kinds that remember nothing
 
-	at int // index in the roster of its service
+	at   int    // index in the fanout of its service,
+	next uint64 // and the number of the first message that it has not got
 }
 
 // SessionOf returns the session of a connection that the daemon accepted.
@@ -49,22 +50,3 @@ func (p Peer) Host() string {
 }
 
 func (p Peer) user() string { return "uid " + strconv.FormatUint(uint64(p.UID), 10) }
-
-// A roster lists the connections to which a service sends on its own account.
-// Every session remembers its index, so that leaving costs the same however
-// many there are, and no map is needed.
-type roster []*evloop.Conn
-
-func (r *roster) add(c *evloop.Conn) {
-	SessionOf(c).at = len(*r)
-	*r = append(*r, c)
-}
-
-// remove takes out c, which must be in the list. The last one takes its place.
-func (r *roster) remove(c *evloop.Conn) {
-	i, last := SessionOf(c).at, len(*r)-1
-	(*r)[i] = (*r)[last]
-	SessionOf((*r)[i]).at = i
-	(*r)[last] = nil
-	*r = (*r)[:last]
-}

@@ -71,7 +71,7 @@ func (r *room) render(t template, c *evloop.Conn, line []byte) []byte {
 		case slotLine:
 			b = appendClean(b, line, r.conf.Preset == config.PresetTwisted)
 		case slotCount:
-			b = strconv.AppendInt(b, int64(len(r.members)), 10)
+			b = strconv.AppendInt(b, int64(len(r.fan.members)), 10)
 		}
 	}
 	return append(b, '\n')

@@ -23,7 +23,7 @@ import (
 //	sent      |     |      |..........|      3T was missed: it is left out,
 //	                                         not made up for by a burst
 type ticker struct {
-	clients  roster
+	fan      *fanout // to all clients
 	payload  *evloop.Message
 	interval time.Duration
 	next     evloop.Time
@@ -38,6 +38,7 @@ func newTicker(conf *config.Service, env Env) *ticker {
 		payload:  evloop.NewMessage([]byte(keys.Payload)),
 		interval: keys.Interval,
 		loop:     env.Loop,
+		fan:      newFanout(env.Loop, conf.Queue),
 	}
 	if keys.LogInput {
 		t := newThrottle(env, 50)
@@ -49,8 +50,8 @@ func newTicker(conf *config.Service, env Env) *ticker {
 // Open adds a client; the first one starts the clock.
 func (s *ticker) Open(c *evloop.Conn) {
 	SessionOf(c).Data = new(command)
-	s.clients.add(c)
-	if len(s.clients) == 1 {
+	s.fan.add(c)
+	if len(s.fan.members) == 1 {
 		s.next = s.loop.Now().Add(s.interval)
 		s.arm()
 	}
@@ -58,8 +59,8 @@ func (s *ticker) Open(c *evloop.Conn) {
 
 // Closed removes a client; the last one stops the clock.
 func (s *ticker) Closed(c *evloop.Conn, _ error) {
-	s.clients.remove(c)
-	if len(s.clients) > 0 {
+	s.fan.remove(c)
+	if len(s.fan.members) > 0 {
 		return
 	}
 	s.loop.Cancel(s.timer)
@@ -70,10 +71,11 @@ func (s *ticker) Closed(c *evloop.Conn, _ error) {
 
 func (s *ticker) arm() { s.timer = s.loop.Schedule(evloop.Timer{Deadline: s.next, Handler: s}) }
 
-// Expired sends the payload.
+// Expired sends the payload, unless there are so many clients that they have
+// not all got the last one yet: then this one is missed.
 func (s *ticker) Expired(l *evloop.Loop, _ evloop.Timer) {
-	for _, c := range s.clients {
-		c.Send(s.payload)
+	if s.fan.idle() {
+		s.fan.send(s.payload, nil)
 	}
 	s.next = nextTick(s.next, l.Now(), s.interval)
 	s.arm()
@@ -86,9 +88,13 @@ func nextTick(served, now evloop.Time, interval time.Duration) evloop.Time {
 	return served.Add((missed + 1) * interval)
 }
 
-// EOF ends the connection: a client that wants to go on listening keeps its
-// side open.
-func (*ticker) EOF(c *evloop.Conn) { finish(c) }
+// EOF ends the connection, but not the feed of one that only listens.
+func (s *ticker) EOF(c *evloop.Conn) {
+	if !listens(c) {
+		s.fan.catchUp(c)
+		finish(c)
+	}
+}
 
 // Drained has nothing to go on with; the next payload comes at its time.
 func (*ticker) Drained(*evloop.Conn) {}

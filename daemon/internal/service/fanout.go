@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package service
+
+import "penstock/evloop"
+
+// A fanout passes messages to all connections of a list, in the order in which
+// they were given, and in slices: a line for eight thousand members would
+// otherwise be one turn of the loop, for which everybody else waits. A small
+// list gets a message at once, within the callback that sends it.
+//
+// What is not yet with everybody lies in a list of its own. A pass goes over
+// the members once and gives each of them all that was in that list when the
+// pass began, so that a thousand members and ten waiting lines are a thousand
+// system calls and not ten thousand:
+//
+//	members   a  b  c │ d  e  f         out   7 8 9 │ 10 11
+//	          ──────► served                 ─────► pass
+//	          have got 7 8 9                 next pass
+//
+// Each member remembers the number of its next message (Session.next), so that
+// nobody misses one or gets it twice, whatever happens to the list meanwhile: a
+// newcomer starts behind the last message, and one who must hear something
+// before its turn comes is brought up to date (catchUp).
+//
+// A cursor for each message, rather than one for all, would let later messages
+// overtake earlier ones; a goroutine would need a lock around every queue.
+type fanout struct {
+	loop    *evloop.Loop
+	bound   int            // bytes waiting from which on it is behind
+	members []*evloop.Conn // of these, [:served] have got what the pass gives
+	served  int
+
+	out    []parcel // not yet with everybody, the oldest first
+	first  uint64   // number of out[0]
+	pass   uint64   // the pass under way gives what comes before; first: none is
+	bytes  int      // of out
+	timer  evloop.TimerID
+	each   func(*evloop.Conn) // nil, or called for each member that was served,
+	passed func()             // and when a pass is over
+}
+
+// A parcel is a message, and who does not get it.
+type parcel struct {
+	m   *evloop.Message
+	but *evloop.Conn
+}
+
+const (
+	// fanoutFew is how many members are served in a turn whose work is spent,
+	// so that every fanout gets on.
+	fanoutFew = 16
+	// fanoutMost is how many messages may wait before it is behind.
+	fanoutMost = 64
+)
+
+// newFanout returns an empty one. queue is that of its members in bytes: what
+// waits at most must not be a large part of it, because it comes in one piece.
+func newFanout(loop *evloop.Loop, queue int) *fanout {
+	return &fanout{loop: loop, bound: queue / 8}
+}
+
+func (f *fanout) end() uint64 { return f.first + uint64(len(f.out)) }
+
+// add makes c a member, from the next message on.
+func (f *fanout) add(c *evloop.Conn) {
+	s := SessionOf(c)
+	s.at, s.next = len(f.members), f.end()
+	f.members = append(f.members, c)
+}
+
+// remove takes out c, which must be a member. The last one takes its place,
+// unless that would bring one that is still to be served in front of the line.
+func (f *fanout) remove(c *evloop.Conn) {
+	i := SessionOf(c).at
+	if i < f.served {
+		f.served--
+		i = f.move(f.served, i)
+	}
+	last := f.move(len(f.members)-1, i)
+	f.members[last] = nil
+	f.members = f.members[:last]
+}
+
+// move fills the place to, which is free, and returns the one that is so now.
+func (f *fanout) move(from, to int) int {
+	if from != to {
+		f.members[to] = f.members[from]
+		SessionOf(f.members[to]).at = to
+	}
+	return from
+}
+
+// send passes m to every member but one, which may be nil.
+func (f *fanout) send(m *evloop.Message, but *evloop.Conn) {
+	f.out = append(f.out, parcel{m, but})
+	f.bytes += m.Len()
+	if f.timer == 0 {
+		f.run()
+	}
+}
+
+// idle reports whether everybody has got everything.
+func (f *fanout) idle() bool { return len(f.out) == 0 }
+
+// behind reports whether so much waits that those who speak have to wait too.
+func (f *fanout) behind() bool { return len(f.out) >= fanoutMost || f.bytes > f.bound }
+
+// catchUp gives c what it has not got yet, in front of what is for it alone or
+// of its end.
+func (f *fanout) catchUp(c *evloop.Conn) { f.give(c, f.end()) }
+
+func (f *fanout) give(c *evloop.Conn, end uint64) {
+	s := SessionOf(c)
+	for ; s.next < end; s.next++ {
+		if p := f.out[s.next-f.first]; p.but != c {
+			c.Send(p.m)
+		}
+	}
+}
+
+// run goes on until everybody has everything, or the turn's work is spent.
+func (f *fanout) run() {
+	few := fanoutFew
+	for len(f.out) > 0 {
+		if f.pass == f.first {
+			f.pass, f.served = f.end(), 0
+		}
+		for f.served < len(f.members) {
+			if f.loop.Spent() {
+				if few--; few < 0 {
+					f.later()
+					return
+				}
+			}
+			c := f.members[f.served]
+			f.served++
+			f.give(c, f.pass)
+			if f.each != nil {
+				f.each(c)
+			}
+		}
+		f.forget()
+		if f.passed != nil {
+			f.passed()
+		}
+	}
+}
+
+// forget drops what the pass that is over has given to all.
+func (f *fanout) forget() {
+	n := int(f.pass - f.first)
+	for _, p := range f.out[:n] {
+		f.bytes -= p.m.Len()
+	}
+	rest := copy(f.out, f.out[n:])
+	clear(f.out[rest:])
+	f.out = f.out[:rest]
+	f.first, f.served = f.pass, 0
+}
+
+// later goes on in the next turn.
+func (f *fanout) later() {
+	f.timer = f.loop.Schedule(evloop.Timer{Deadline: f.loop.Now(), Handler: f})
+}
+
+// Expired is the next turn.
+func (f *fanout) Expired(*evloop.Loop, evloop.Timer) {
+	f.timer = 0
+	f.run()
+}

@@ -1,0 +1,318 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package service
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"penstock/evloop"
+)
+
+// hurried are the bounds of a loop whose turns are over when they have hardly
+// begun, so that every line is passed on in slices.
+var hurried = evloop.Config{Work: 1}
+
+// Members come and go while lines are on their way, and each line is on its way
+// for several turns. Whoever is in the room at the end has the whole
+// conversation, in the same order: from the history what came before him, and
+// the rest as it was said.
+func TestRoomSlicesLoseNothing(t *testing.T) {
+	const text = "kind=\"room\"\nwelcome=\"\"\nmessage=\"{line}\"\nhistory=10000\nqueue=1048576"
+	r := serveLoop(t, parse(t, text), hurried)
+	rng := rand.New(rand.NewPCG(1, 2))
+	var members []*testClient
+	for range 60 {
+		members = append(members, r.dial())
+	}
+	speakers := []*testClient{r.dial(), r.dial(), r.dial()}
+	const lines = 100
+	for i := range lines {
+		for s, c := range speakers {
+			c.send(fmt.Sprintf("%d of %d\n", i, s))
+		}
+		switch rng.IntN(3) {
+		case 0:
+			members = append(members, r.dial())
+		case 1: // some leave at once, from anywhere in the list
+			r.do(func() {
+				for range rng.IntN(3) {
+					k := rng.IntN(len(members))
+					r.loop.Conn(members[k].id).Abort(nil)
+					members[k] = members[len(members)-1]
+					members = members[:len(members)-1]
+				}
+			})
+		}
+	}
+	size := 0
+	for i := range lines {
+		size += len(speakers) * len(fmt.Sprintf("%d of 0\n", i))
+	}
+	all := make([]byte, size)
+	for i, c := range append(members, speakers...) {
+		c.conn.SetReadDeadline(time.Now().Add(patience))
+		got := make([]byte, size)
+		for n := 0; n < size; {
+			k, err := c.conn.Read(got[n:])
+			if err != nil {
+				t.Fatalf("member %d got %d bytes of %d, then %v", i, n, size, err)
+			}
+			n += k
+		}
+		if i == 0 {
+			copy(all, got)
+		} else if string(got) != string(all) {
+			t.Fatalf("member %d got another conversation than the first", i)
+		}
+	}
+	for s := range speakers {
+		next := 0
+		for line := range strings.Lines(string(all)) {
+			var i, from int
+			fmt.Sscanf(line, "%d of %d", &i, &from)
+			if from != s {
+				continue
+			}
+			if i != next {
+				t.Fatalf("speaker %d: line %d came in the place of %d", s, i, next)
+			}
+			next++
+		}
+		if next != lines {
+			t.Errorf("speaker %d: %d lines, want %d", s, next, lines)
+		}
+	}
+}
+
+// A fanout for whose members there is no work left serves few of them in a
+// turn, and gets on all the same.
+func TestFanoutIsBounded(t *testing.T) {
+	const clients = 10*fanoutFew + 5
+	m := &turnMeter{taken: make([]int, 1), outstanding: true}
+	r := serveLoop(t, parse(t, "kind=\"ticker\"\ninterval=\"1h\""), hurried, func(r *rig) {
+		m.Service, r.svc = r.svc, m
+	})
+	for range clients {
+		r.dial()
+	}
+	f := m.Service.(*ticker).fan
+	var turns, most int
+	r.do(func() {
+		f.send(evloop.NewMessage([]byte("now\n")), nil)
+		served := f.served
+		var tick func()
+		tick = func() {
+			turns++
+			most = max(most, f.served-served)
+			served = f.served
+			if !f.idle() {
+				r.loop.Post(tick)
+			}
+		}
+		r.loop.Post(tick)
+	})
+	for done := false; !done; {
+		r.do(func() { done = f.idle() })
+	}
+	r.do(func() {
+		if most > fanoutFew+1 || turns < clients/(fanoutFew+1) {
+			t.Errorf("%d clients served in %d turns, at most %d in one; want at most %d", clients, turns, most, fanoutFew+1)
+		}
+	})
+}
+
+// Many who come and go while a room is busy are summed up, and nobody is left
+// out of the sum.
+func TestRoomNewsAreSummedUp(t *testing.T) {
+	const before, came = crowd, 30
+	r := serveLoop(t, parse(t, "kind=\"room\"\nwelcome=\"\"\njoin=\"{name} came\"\nleave=\"{name} left\""), hurried)
+	watcher := r.dial()
+	for range before {
+		r.dial()
+	}
+	var fds []int
+	for range came {
+		p, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fds = append(fds, p[0])
+		r.do(func() {
+			if _, err := r.loop.Add(p[1], r, r.session()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	for _, fd := range fds {
+		unix.Close(fd)
+	}
+	buf, lines := make([]byte, 64<<10), 0
+	var in, out int
+	watcher.conn.SetReadDeadline(time.Now().Add(patience))
+	for text := ""; in < before+came || out < came; {
+		n, err := watcher.conn.Read(buf)
+		if err != nil {
+			t.Fatalf("told of %d who came and %d who left: %v", in, out, err)
+		}
+		text += string(buf[:n])
+		for {
+			line, rest, ok := strings.Cut(text, "\n")
+			if !ok {
+				break
+			}
+			text = rest
+			lines++
+			i, o := parseNews(t, line)
+			in, out = in+i, out+o
+		}
+	}
+	if in != before+came || out != came {
+		t.Errorf("told of %d who came and %d who left, want %d and %d", in, out, before+came, came)
+	}
+	if lines >= before+2*came {
+		t.Errorf("%d lines for %d who came and %d who left", lines, in, out)
+	}
+}
+
+func parseNews(t *testing.T, line string) (came, left int) {
+	t.Helper()
+	switch {
+	case !strings.HasPrefix(line, "* ") && strings.HasSuffix(line, " came"):
+		return 1, 0
+	case !strings.HasPrefix(line, "* ") && strings.HasSuffix(line, " left"):
+		return 0, 1
+	}
+	for part := range strings.SplitSeq(strings.TrimPrefix(line, "* "), ", ") {
+		var n int
+		var what string
+		fmt.Sscanf(part, "%d %s", &n, &what)
+		switch what {
+		case "came":
+			came += n
+		case "left":
+			left += n
+		default:
+			t.Fatalf("news %q", line)
+		}
+	}
+	return came, left
+}
+
+func TestSum(t *testing.T) {
+	for _, tt := range []struct {
+		came, left int
+		want       string
+	}{{3, 0, "* 3 came\n"}, {0, 2, "* 2 left\n"}, {1, 1, "* 1 came, 1 left\n"}} {
+		if got := string(sum(tt.came, tt.left)); got != tt.want {
+			t.Errorf("%d, %d: got %q, want %q", tt.came, tt.left, got, tt.want)
+		}
+	}
+}
+
+// A client whose input is /dev/null shuts its side at once, and still gets what
+// the kinds that speak have to say, until it is gone.
+func TestListenersStay(t *testing.T) {
+	speak := func(r *rig) { r.dial().send("hi\n") }
+	for _, tt := range []struct {
+		name, conf, want string
+		speak            func(*rig)
+	}{
+		{"ticker", "kind=\"ticker\"\ninterval=\"10ms\"", "ping\nping\n", func(*rig) {}},
+		{"room", "kind=\"room\"\nwelcome=\"\"\nmessage=\"{line}\"", "hi\nhi\n", speak},
+		{"select-chat does not, without a name", "kind=\"room\"\npreset=\"select-chat\"", "", nil},
+		{"echo has nothing to say", "kind=\"echo\"", "", nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := serve(t, tt.conf)
+			c := r.dial()
+			c.shut()
+			if tt.speak == nil {
+				c.wantEOF()
+				return
+			}
+			tt.speak(r)
+			tt.speak(r)
+			c.want(tt.want)
+			c.conn.Close()
+			select {
+			case <-r.ended:
+			case <-time.After(patience):
+				t.Error("the client has gone and is still served")
+			}
+		})
+	}
+}
+
+// A reader that takes n bytes, at most so many a second.
+func (c *testClient) readSlowly(n, perSecond int) (got int, err error) {
+	const slice = 5 * time.Millisecond
+	buf := make([]byte, perSecond*int(slice)/int(time.Second))
+	tick := time.NewTicker(slice)
+	defer tick.Stop()
+	for got < n {
+		<-tick.C
+		c.conn.SetReadDeadline(time.Now().Add(patience))
+		k, err := c.conn.Read(buf[:min(len(buf), n-got)])
+		got += k
+		if err != nil {
+			return got, err
+		}
+	}
+	return got, nil
+}
+
+// One member floods the room. Those who read steadily, if slowly, get all of
+// it, because the one who floods waits. One who does not read at all pays alone,
+// and even many of them do not stop a room for longer than a moment.
+func TestRoomFloodSparesReaders(t *testing.T) {
+	for _, tt := range []struct {
+		name           string
+		readers, stuck int
+	}{
+		{"three steady readers", 3, 0},
+		{"one steady reader", 1, 0},
+		{"three, and one who does not read", 3, 1},
+		{"one, and three who do not read", 1, 3},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			const total = 3 << 20
+			r := serve(t, "kind=\"room\"\nwelcome=\"\"\nmessage=\"{line}\"\necho_to_sender=false")
+			var stuck []*testClient
+			for range tt.stuck {
+				stuck = append(stuck, r.dial())
+			}
+			done := make(chan error, tt.readers)
+			for range tt.readers {
+				c := r.dial()
+				go func() {
+					n, err := c.readSlowly(total, 2<<20)
+					if err != nil {
+						err = fmt.Errorf("a reader got %d of %d bytes: %w", n, total, err)
+					}
+					done <- err
+				}()
+			}
+			flooder := r.dial()
+			go flooder.conn.Write([]byte(strings.Repeat(strings.Repeat("x", 127)+"\n", total/128)))
+			for range tt.readers {
+				if err := <-done; err != nil {
+					t.Fatal(err)
+				}
+			}
+			for range stuck {
+				r.do(func() {})
+			}
+			for _, c := range stuck {
+				if got := c.rest(); !strings.HasSuffix(got, "ERR you read too slowly, goodbye\n") {
+					t.Errorf("one who does not read was not cut: %d bytes", len(got))
+				}
+			}
+		})
+	}
+}

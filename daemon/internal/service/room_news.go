@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package service
+
+import (
+	"strconv"
+	"time"
+
+	"penstock/daemon/internal/config"
+	"penstock/evloop"
+)
+
+// News are the comings and goings that a room has not told yet. One client that
+// connects and leaves fifty times a second would have a thousand members get a
+// hundred thousand lines in that time. So they are told one by one as long as
+// they are few, and are summed up where they come faster than the room can
+// tell them:
+//
+//	bob came                  one
+//	* 3 came, 2 left          more, since the last were told
+//
+// A line that somebody says goes out behind the news that came before it, so
+// that nobody speaks who has not come. The presets tell each by itself, in the
+// words of their tutorials, and have those who come wait instead.
+type news struct {
+	came, left int
+	one        []byte       // the text, as long as there is one
+	about      *evloop.Conn // who does not get it
+	told       evloop.Time
+	timer      evloop.TimerID
+}
+
+// newsCost is how long a room keeps still after news, for each member: some ten
+// times what it takes to tell one.
+const newsCost = 100 * time.Microsecond
+
+// crowd is the size from which on that counts; below, news are told at once.
+const crowd = 64
+
+// announce tells everybody but c that it has come or left, unless all are
+// leaving: a thousand members would get half a million goodbyes.
+func (r *room) announce(c *evloop.Conn, t template, count *int) {
+	if len(t) == 0 || r.ending {
+		return
+	}
+	if r.conf.Preset != config.PresetNone {
+		r.fan.send(evloop.NewMessage(r.render(t, c, nil)), c)
+		return
+	}
+	if *count++; r.news.came+r.news.left == 1 {
+		r.news.one, r.news.about = r.render(t, c, nil), c
+	}
+	if r.news.timer != 0 {
+		return
+	}
+	due := r.news.told
+	if n := len(r.fan.members); n >= crowd {
+		due = due.Add(time.Duration(n) * newsCost)
+	}
+	if r.fan.idle() && due <= r.loop.Now() {
+		r.tell()
+		return
+	}
+	r.news.timer = r.loop.Schedule(evloop.Timer{Deadline: due, Kind: timerNews, Handler: r})
+}
+
+// tell tells the news, if there are any.
+func (r *room) tell() {
+	n := &r.news
+	r.loop.Cancel(n.timer)
+	n.timer = 0
+	switch n.came + n.left {
+	case 0:
+		return
+	case 1:
+		r.fan.send(evloop.NewMessage(n.one), n.about)
+	default:
+		r.fan.send(evloop.NewMessage(sum(n.came, n.left)), nil)
+	}
+	*n = news{told: r.loop.Now()}
+}
+
+// sum is the text for more than one.
+func sum(came, left int) []byte {
+	b := []byte("* ")
+	if came > 0 {
+		b = append(strconv.AppendInt(b, int64(came), 10), " came"...)
+	}
+	if came > 0 && left > 0 {
+		b = append(b, ", "...)
+	}
+	if left > 0 {
+		b = append(strconv.AppendInt(b, int64(left), 10), " left"...)
+	}
+	return append(b, '\n')
+}

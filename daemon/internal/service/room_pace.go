@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package service
+
+import (
+	"time"
+
+	"penstock/evloop"
+)
+
+// The pace of a room is that of most of its members. One that says more than
+// the others can read would fill their queues, and their overflow policy would
+// make them pay for it. So a speaker waits, that is, it is not read, while lines
+// wait that not everybody was given yet (fanout.behind), and while the others
+// are full, that is, have more than half a queue before them:
+//
+//	most of them are full                        wait
+//	most of them were, within a second           wait for those who are full now
+//	                                             and were not a second ago
+//	else                                         go on
+//
+// The second row is there because kernels take output in bursts: readers of one
+// speed are full in turns, and the one whose turn it is must not be cut. Whoever
+// is full for longer than a second while most are not pays alone, by policy, as
+// if nobody waited. So does a member that has taken nothing for three: it does
+// not count, or some who never read would silence a room.
+//
+//	speaker ─► free? ─► line ─► fanout ─► queues
+//	   ▲         │ no
+//	   └─ wake ◄─┘ when a pass is over, and every few milliseconds
+//
+// Nothing tells that half a queue has drained, so while somebody waits, and
+// only then, a timer counts. A rate for each speaker would need no counting,
+// and nobody knows the right number.
+type roomPace struct {
+	half     int // bytes
+	census   census
+	counting census // of the pass that is under way
+
+	// Who waits: those who could say nothing when they were last read, and
+	// behind them those who have said something.
+	silent, heard []*evloop.Conn
+	timer         evloop.TimerID
+}
+
+// A census counts the members that read.
+type census struct {
+	all    int
+	full   int // are full now,
+	near   int // and were not a second ago
+	recent int // are full, or were within a second
+}
+
+// An appetite is what a room knows of how a member reads.
+type appetite struct {
+	taken uint64      // bytes that had been taken when it was last seen to read,
+	moved evloop.Time // and when
+	high  evloop.Time // when it last was full,
+	low   evloop.Time // and when it last was not
+}
+
+const (
+	paceLook   = 5 * time.Millisecond // between two counts
+	paceRecent = time.Second
+	paceStuck  = 3 * time.Second
+	paceWake   = 8 // speakers woken at once; each may fill the fanout
+)
+
+// free reports whether c may say something now.
+func (r *room) free(c *evloop.Conn) bool {
+	if r.fan.behind() {
+		return false
+	}
+	n, self := r.pace.census, 0
+	if n.full > 0 && c.Queued() > r.pace.half {
+		self = 1 // it does not wait for itself
+	}
+	others := max(0, n.all-1)
+	return 2*(n.full-self) <= others && (n.near-self <= 0 || 2*(n.recent-self) <= others)
+}
+
+// wait stops reading from c until the others have got on.
+func (r *room) wait(c *evloop.Conn, heard bool) {
+	c.Pause()
+	p := &r.pace
+	if heard {
+		p.heard = append(p.heard, c)
+	} else {
+		p.silent = append(p.silent, c)
+	}
+	if p.timer == 0 {
+		r.look(0)
+	}
+}
+
+// look has the members counted after some time.
+func (r *room) look(after time.Duration) {
+	r.pace.timer = r.loop.Schedule(evloop.Timer{Deadline: r.loop.Now().Add(after), Kind: timerPace, Handler: r})
+}
+
+// looked is that time.
+func (r *room) looked() {
+	r.pace.timer = 0
+	if len(r.pace.silent)+len(r.pace.heard) == 0 {
+		return
+	}
+	r.pace.counting = census{}
+	for _, c := range r.fan.members {
+		r.count(c)
+	}
+	r.counted()
+}
+
+// count looks at one member.
+func (r *room) count(c *evloop.Conn) {
+	a, n, now := &memberOf(c).appetite, &r.pace.counting, r.loop.Now()
+	switch {
+	case c.Closing():
+		return
+	case c.Queued() <= r.pace.half:
+		a.low = now
+	default:
+		if out := c.BytesOut(); out != a.taken || a.moved == 0 {
+			a.taken, a.moved = out, now
+		}
+		if now.Sub(a.moved) >= paceStuck {
+			return
+		}
+		a.high = now
+		n.full++
+		if now.Sub(a.low) < paceRecent {
+			n.near++
+		}
+	}
+	n.all++
+	if a.high != 0 && now.Sub(a.high) < paceRecent {
+		n.recent++
+	}
+}
+
+// counted is called when all were.
+func (r *room) counted() {
+	p := &r.pace
+	p.census, p.counting = p.counting, census{}
+	r.wake()
+}
+
+// wake lets some of those who wait go on, in order.
+func (r *room) wake() {
+	p := &r.pace
+	for range paceWake {
+		list := &p.silent
+		if len(*list) == 0 {
+			list = &p.heard
+		}
+		if len(*list) == 0 {
+			return
+		}
+		c := (*list)[0]
+		if !c.Closing() && !r.free(c) {
+			break
+		}
+		(*list)[0] = nil
+		*list = (*list)[1:]
+		c.Resume()
+	}
+	if p.timer == 0 {
+		r.look(paceLook)
+	}
+}

@@ -6,10 +6,10 @@ import (
 	"bytes"
 	"errors"
 	"log/slog"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
+	"penstock/daemon/internal/text"
 	"penstock/evloop"
 )
 
@@ -101,8 +101,7 @@ func (s stderr) Data(c *evloop.Conn, b []byte) int {
 
 // say passes a line of stderr on to the operator.
 func (p *program) say(line []byte) {
-	text := strings.ToValidUTF8(string(appendClean(nil, line, false)), "?")
-	p.said.record(slog.LevelInfo, "program wrote", slog.String("text", text))
+	p.said.record(slog.LevelInfo, "program wrote", slog.String("text", string(text.AppendClean(nil, line))))
 }
 
 // Closed leaves the program alone: it may work without.

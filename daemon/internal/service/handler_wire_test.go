@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"penstock/daemon/internal/text"
 )
 
 func TestEventLine(t *testing.T) {
@@ -172,7 +174,7 @@ func TestExcerpt(t *testing.T) {
 		{"0123456789abc", "0123456789..."},
 	}
 	for _, tt := range tests {
-		if got := excerpt([]byte(tt.in), 10); got != tt.want {
+		if got := text.Excerpt([]byte(tt.in), 10); got != tt.want {
 			t.Errorf("got %q, want %q", got, tt.want)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"penstock/daemon/internal/config"
+	"penstock/daemon/internal/text"
 	"penstock/evloop"
 )
 
@@ -73,7 +74,7 @@ func (s *lookup) EOF(c *evloop.Conn) {
 // answer looks q up. Neither the conversion in the index expression nor the
 // folding allocates.
 func (s *lookup) answer(q []byte) []byte {
-	q = bytes.TrimSpace(q)
+	q = bytes.TrimSpace(text.TrimTelnet(q))
 	if s.fold {
 		q = s.lower(q)
 	}

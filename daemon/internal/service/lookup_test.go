@@ -36,6 +36,7 @@ func TestLookup(t *testing.T) {
 		{"a question without its end", lancelot, "What is your name?\r\nWhat is your name", name + name},
 		{"half a question at the end", "at_eof=\"drop\"\n" + lancelot, "What is your name?What", name},
 		{"white space at the end", lancelot, "What is your name?\r\n", name},
+		{"PuTTY offers its options first", lancelot, "\xff\xfb\x1f\xff\xfb\x20\xff\xfd\x03What is your name?\xff\xf4What is your name?", name + name},
 		{"case counts", lancelot, "what is your name?", fail},
 		{
 			"folded", `kind="lookup"` + "\nfold_case=true\nanswers={\"Größe\"=\"42\"}",

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"penstock/daemon/internal/config"
+	"penstock/daemon/internal/text"
 	"penstock/evloop"
 )
 
@@ -173,6 +174,7 @@ func (r *room) tooLong(c *evloop.Conn) {
 }
 
 func (r *room) line(c *evloop.Conn, line []byte) {
+	line = text.TrimTelnet(line)
 	switch {
 	case !memberOf(c).in:
 		r.login(c, line)

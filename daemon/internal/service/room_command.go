@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"penstock/daemon/internal/text"
 	"penstock/evloop"
 )
 
@@ -15,13 +16,14 @@ import (
 //
 //	/nick NAME   another name, of A-Z a-z 0-9 _ -, at most 24
 //	/who         who is here
-//	/me TEXT     * name TEXT
+//	/me TEXT     ~ name TEXT
 //	/quit        goodbye
 //	//TEXT       the line "/TEXT"
 //
 // A line with any other slash is refused rather than passed on: a mistyped
-// /quit is not for everybody's eyes. Answers to commands begin with "* ", what
-// went wrong with "ERR ".
+// /quit is not for everybody's eyes. What the room itself says begins with
+// "* ", what went wrong with "ERR ", and nothing that a member says does: a
+// "/me is now root" must not look like a new name.
 
 func (r *room) command(c *evloop.Conn, line []byte) {
 	word, arg, _ := bytes.Cut(line, []byte(" "))
@@ -32,8 +34,8 @@ func (r *room) command(c *evloop.Conn, line []byte) {
 	case "/who":
 		c.Write(r.who())
 	case "/me":
-		b := append([]byte("* "), memberOf(c).name...)
-		r.talk(c, append(appendClean(append(b, ' '), arg, false), '\n'))
+		b := append([]byte("~ "), memberOf(c).name...)
+		r.talk(c, append(text.AppendClean(append(b, ' '), arg), '\n'))
 	case "/quit":
 		r.finish(c)
 	default:

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"penstock/daemon/internal/config"
+	"penstock/daemon/internal/text"
 	"penstock/evloop"
 )
 
@@ -69,7 +70,7 @@ func (r *room) render(t template, c *evloop.Conn, line []byte) []byte {
 		case slotPeer:
 			b = append(b, r.peer(c)...)
 		case slotLine:
-			b = appendClean(b, line, r.conf.Preset == config.PresetTwisted)
+			b = r.clean(b, line)
 		case slotCount:
 			b = strconv.AppendInt(b, int64(len(r.fan.members)), 10)
 		}
@@ -86,15 +87,12 @@ func (r *room) peer(c *evloop.Conn) string {
 	return SessionOf(c).Peer.String()
 }
 
-// appendClean appends what a member said without the control characters that
-// would move the cursor of the others' terminals. An LF can only be in a line
-// whose end is CRLF, and only the preset that has such lines keeps it.
-func appendClean(b, line []byte, keepLF bool) []byte {
-	for _, ch := range line {
-		if ch < ' ' && ch != '\t' && (ch != '\n' || !keepLF) {
-			ch = '?'
-		}
-		b = append(b, ch)
+// clean appends what a member said, without what the others' terminals would
+// take for a command. An LF can only be in a line whose end is CRLF, and only
+// the preset that has such lines keeps it.
+func (r *room) clean(b, line []byte) []byte {
+	if r.conf.Preset == config.PresetTwisted {
+		return text.AppendLines(b, line)
 	}
-	return b
+	return text.AppendClean(b, line)
 }

@@ -56,29 +56,3 @@ func (t *throttle) flush(level slog.Level, message string) {
 		t.held = 0
 	}
 }
-
-// excerpt returns the beginning of p for a record. The journal and the
-// terminals that show it are not to interpret what a peer sends.
-func excerpt(p []byte, most int) string {
-	const hex = "0123456789abcdef"
-	cut := len(p) > most
-	out := make([]byte, 0, min(len(p), most)+8)
-	for _, b := range p[:min(len(p), most)] {
-		switch {
-		case b == '\n':
-			out = append(out, `\n`...)
-		case b == '\r':
-			out = append(out, `\r`...)
-		case b == '\\':
-			out = append(out, `\\`...)
-		case b < ' ' || b > '~':
-			out = append(out, '\\', 'x', hex[b>>4], hex[b&15])
-		default:
-			out = append(out, b)
-		}
-	}
-	if cut {
-		out = append(out, "..."...)
-	}
-	return string(out)
-}

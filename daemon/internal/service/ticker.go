@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"penstock/daemon/internal/config"
+	"penstock/daemon/internal/text"
 	"penstock/evloop"
 )
 
@@ -110,7 +111,7 @@ var (
 func (s *ticker) Data(c *evloop.Conn, p []byte) int {
 	if s.input != nil {
 		s.input.record(slog.LevelInfo, "input received", slog.Uint64("conn", SessionOf(c).ID),
-			slog.Int("bytes", len(p)), slog.String("text", excerpt(p, 64)))
+			slog.Int("bytes", len(p)), slog.String("text", text.Excerpt(p, 64)))
 	}
 	cmd := SessionOf(c).Data.(*command)
 	for rest := p; len(rest) > 0; {

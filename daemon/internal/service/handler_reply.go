@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package service
+
+import (
+	"log/slog"
+
+	"penstock/daemon/internal/config"
+	"penstock/daemon/internal/text"
+	"penstock/evloop"
+)
+
+// What a handler's program says, on its way to the clients. Lines for all go
+// through the fanout, and one for a single client behind those that were said
+// before it.
+
+// Dropped is told that overflow took messages from c's queue. Broadcasts may
+// be lost; a client that would miss a reply is disconnected instead.
+//
+//	drop-newest takes the end of the queue, so a reply is gone if the output
+//	            now ends before it
+//	drop-oldest takes the front, so it may be gone unless it was sent before
+func (h *handler) Dropped(c *evloop.Conn, _, _ int) {
+	cl, end := clientOf(c), c.BytesOut()+uint64(c.Queued())
+	lost := end < cl.replyEnd
+	if h.conf.Overflow == config.DropOldest {
+		lost = cl.replyEnd > c.BytesOut()
+	}
+	if lost && !c.Closing() {
+		c.Abort(ErrReplyLost)
+	}
+}
+
+// deliver is a line of the program.
+func (h *handler) deliver(line []byte) {
+	r, err := decodeReply(line)
+	if err != nil {
+		h.invalid.record(slog.LevelWarn, "program output dropped", slog.Any("err", err),
+			slog.Int("bytes", len(line)), slog.String("text", text.Excerpt(line, 80)))
+		return
+	}
+	if !r.addressed {
+		h.fan.send(evloop.NewMessage(r.data), nil)
+		if out := h.program.out; out != nil && h.fan.behind() {
+			out.Pause() // a program that floods waits
+		}
+		return
+	}
+	c := h.clients[r.conn]
+	if c == nil {
+		h.late++ // the client did not wait; that is its right
+		return
+	}
+	if r.data != nil {
+		h.reply(c, r.data)
+	}
+	if r.close {
+		h.fan.catchUp(c)
+		finish(c)
+	}
+}
+
+// reply sends the answer to the oldest message of c that has none.
+func (h *handler) reply(c *evloop.Conn, data []byte) {
+	cl := clientOf(c)
+	h.awaits(c, max(0, cl.pending-1))
+	h.fan.catchUp(c) // what went to all came first
+	if !c.Write(data) && !c.Closing() {
+		c.Abort(ErrReplyLost)
+		return
+	}
+	cl.replyEnd = c.BytesOut() + uint64(c.Queued())
+	h.settle(c)
+}
+
+// overlong is a line of the program that is not worth keeping.
+func (h *handler) overlong(head []byte, n int) {
+	h.invalid.record(slog.LevelWarn, "program output dropped", slog.String("err", "line too long"),
+		slog.Int("bytes", n), slog.String("text", text.Excerpt(head, 80)))
+}

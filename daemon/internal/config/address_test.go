@@ -14,6 +14,8 @@ func TestParseAddress(t *testing.T) {
 		{"IPv4 wildcard", "0.0.0.0:7000", "0.0.0.0:7000"},
 		{"IPv6 is shortened", "[2001:DB8:0:0::1]:7000", "[2001:db8::1]:7000"},
 		{"interface after the port", "[fe80::1]:7000%eth0", "[fe80::1]:7000%eth0"},
+		{"interface that the kernel ignores and does not tell", "[::1]:7000%lo", "[::1]:7000"},
+		{"interface of an address that is everywhere", "[2001:db8::1]:7000%eth0", "[2001:db8::1]:7000"},
 		{"interface by number", "[fe80::1]:7000%2", "[fe80::1]:7000%2"},
 		{"interface inside the brackets, which systemd refuses", "[fe80::1%eth0]:7000", ""},
 		{"empty interface", "[fe80::1]:7000%", ""},
@@ -23,6 +25,7 @@ func TestParseAddress(t *testing.T) {
 		{"the old name of /run, as systemd binds it", "/var/run/x.sock", "/run/x.sock"},
 		{"path", "/run/penstock/x.sock", "/run/penstock/x.sock"},
 		{"path is cleaned", "//run/./y/../x.sock", "/run/x.sock"},
+		{"the old name of a folder", "/var/run/x.sock", runFolder() + "x.sock"},
 		{"path with a blank inside", "/run/a b", "/run/a b"},
 		{"abstract", "@x", "@x"},
 		{"abstract is not a path", "@/a//b", "@/a//b"},
@@ -56,6 +59,14 @@ func TestParseAddress(t *testing.T) {
 			}
 		})
 	}
+}
+
+// runFolder is where /var/run leads on this machine.
+func runFolder() string {
+	if varRunIsRun() {
+		return "/run/"
+	}
+	return "/var/run/"
 }
 
 func TestAddressParts(t *testing.T) {

@@ -107,6 +107,12 @@ func LogNotifyFailed(log *slog.Logger, err error) {
 	log.Warn("service manager not told", slog.Any(keyErr, err))
 }
 
+// LogStartsTooOften says that the process waits before it begins, as it has been
+// started n times within the last minute and come to a bad end.
+func LogStartsTooOften(log *slog.Logger, n int, wait time.Duration) {
+	log.Warn("started too often, waiting", slog.Int("starts", n), slog.Int64("wait_us", wait.Microseconds()))
+}
+
 // LogReportFailed says that nobody who waits for the result of a reload will
 // learn of it.
 func LogReportFailed(log *slog.Logger, err error) {

@@ -28,7 +28,7 @@ to try each.
 Started by systemd it uses the sockets it is given and opens none.
 `
 
-func run(p process, c command, args []string) int {
+func run(p process, c command, args []string) (status int) {
 	flags := c.flags()
 	file := flags.String(fileOption.letter, "", "")
 	if status, ok := p.parse(c, flags, args); !ok {
@@ -55,6 +55,8 @@ func run(p process, c command, args []string) int {
 	var began time.Duration // of the latest reload
 	env.Reloading = func() { began = monotonic() }
 	if dir := runtimeFolder(); dir != "" {
+		end := begin(dir, log)
+		defer func() { end(status) }()
 		env.Reloaded = func(status string, err error) {
 			if err := (outcome{began, err, status}).write(dir); err != nil {
 				daemon.LogReportFailed(log, err)

@@ -13,9 +13,10 @@ import (
 // SocketName returns the name of the socket unit of a service.
 func SocketName(service string) string { return "penstock-" + service + ".socket" }
 
-// runtimeFolder is there as long as the service runs: the manager makes it for
-// RuntimeDirectory= of penstock.service and removes it (systemd.exec(5)).
-const runtimeFolder = "/run/penstock/private"
+// Running is a file that is there as long as the service's process runs: the
+// process makes it in the folder of RuntimeDirectory= and removes it. The folder
+// itself tells nothing, for it outlives a restart.
+const Running = "/run/penstock/private/running"
 
 // socketText is the socket unit of s. A key that systemd would understand the
 // same way if it were left out is left out.
@@ -29,7 +30,7 @@ func socketText(source string, s *config.Service) (string, error) {
 	// The manager refuses to start a socket whose service runs, since it could
 	// not pass it on any more. As a condition that is one quiet line in the
 	// journal for each try of Upholds=, and not two errors.
-	t.set("ConditionPathExists", "!"+runtimeFolder)
+	t.set("ConditionPathExists", "!"+Running)
 
 	t.section("Socket")
 	for _, a := range s.Listen {
@@ -46,6 +47,12 @@ func socketText(source string, s *config.Service) (string, error) {
 		if values := k.Text(s); k.For&s.Families() != 0 && len(values) > 0 {
 			t.set(k.Unit, values...)
 		}
+	}
+	if s.Families()&config.Unix != 0 {
+		// The manager binds anew at each start, so nobody can miss the file. What
+		// was removed from the configuration has no unit any more that says this;
+		// there apply clears up.
+		t.set("RemoveOnStop", "yes")
 	}
 	ofTCP(&t, s)
 	return t.b.String(), t.err

@@ -62,6 +62,18 @@ func Read(folder string) ([]File, error) {
 	return files, nil
 }
 
+// SocketFiles returns the paths of the Unix sockets in files.
+func SocketFiles(files []File) (paths []string) {
+	for _, f := range files {
+		for line := range strings.Lines(f.Text) {
+			if path, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "ListenStream=/"); ok {
+				paths = append(paths, "/"+strings.ReplaceAll(path, "%%", "%"))
+			}
+		}
+	}
+	return paths
+}
+
 // AppliedFolder keeps the generated units as they were when the sockets were
 // opened. The generator's own folder cannot tell: it is made anew at each
 // daemon-reload, also at one that a package manager causes, while a socket

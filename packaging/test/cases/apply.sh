@@ -41,7 +41,7 @@ sed -i '/^\[service.added\]/,$d' $config
 claim "apply with a removed service" penstock apply
 denied "it listens no more" listens 1063
 claim "its unit is gone" not systemctl is-active -q penstock-added.socket
-claim "its unix socket refuses" not socat -u OPEN:/dev/null UNIX-CONNECT:/run/penstock/added.sock
+claim "the file of its unix socket is gone" not test -e /run/penstock/added.sock
 
 for n in 1 2 3; do
 	lookup "many$n" "\"127.0.0.1:107$n\""
@@ -65,5 +65,18 @@ claim "while stopped: stop" systemctl stop penstock.service
 rm /etc/penstock/conf.d/10.toml
 claim "while stopped: apply" penstock apply
 denied "while stopped: gone" listens 1064
+claim "a unix socket elsewhere" eval "lookup moved '\"/srv/board/one.sock\"'; penstock apply"
+claim "listens" test -S /srv/board/one.sock
+claim "moved" eval "sed -i 's:/srv/board/one:/srv/board/two:' $config; penstock apply"
+claim "listens there" test -S /srv/board/two.sock
+claim "and left nothing" not test -e /srv/board/one.sock
+claim "restart of the service" systemctl restart penstock.service
+claim "leaves the file" test -S /srv/board/two.sock
+claim "stop of the target" systemctl stop penstock.target
+claim "leaves none" eval "eventually 5 not test -e /srv/board/two.sock && not test -e /run/penstock/lobby.sock"
+claim "start of the target" systemctl start penstock.target
+claim "it is back" test -S /srv/board/two.sock
 claim "while stopped: the others answer" answers 1060
+claim "purge" dpkg -P penstock
+claim "leaves no socket file" is "$(ls /srv/board)" ""
 done_claiming

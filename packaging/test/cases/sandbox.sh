@@ -7,7 +7,7 @@
 
 # warnings prints what systemd has to say about the units, without what 252
 # cannot know.
-warnings() { systemd-analyze verify /usr/lib/systemd/system/penstock.{service,target} /run/systemd/generator/penstock-*.socket 2>&1 | grep -i penstock | grep -v 'service type, ignoring: notify-reload\|Command .man '; }
+warnings() { systemd-analyze verify /usr/lib/systemd/system/penstock.{service,target} /run/systemd/generator/penstock-*.socket 2>&1 | grep -i penstock | grep -v 'service type, ignoring: notify-reload\|Unknown key.*Restart\(Steps\|MaxDelaySec\)\|Command .man '; }
 exposure() { systemd-analyze security --no-pager penstock.service | sed -n 's/.*exposure level for penstock.service: \([0-9.]*\).*/\1/p'; }
 at_most_one() { awk -v n="$1" 'BEGIN { exit !(n <= 1.0) }'; }
 as() { setpriv --reuid="$1" --regid="$1" --clear-groups socat -T3 - UNIX-CONNECT:/run/penstock/"$2".sock; }

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"testing"
+	"time"
+)
+
+// TestPaceOfStarts plays a process that dies after a tenth of a second, which
+// is also what a manager waits that knows no longer waits.
+func TestPaceOfStarts(t *testing.T) {
+	folder := t.TempDir()
+	now := time.Hour
+	var starts []time.Duration
+	for range 40 {
+		_, wait := noteStart(folder, now)
+		now += wait
+		starts = append(starts, now)
+		now += 200 * time.Millisecond
+	}
+	if starts[2]-starts[0] > time.Second {
+		t.Errorf("the third start came after %v, want at once", starts[2]-starts[0])
+	}
+	for i := 10; i < len(starts); i++ {
+		if d := starts[i] - starts[i-1]; d < 4*time.Second || d > 10*time.Second {
+			t.Errorf("start %d came %v after the one before, want 4 s to 10 s", i, d)
+		}
+	}
+	// A minute of peace, and the next crash costs nobody anything again.
+	if n, wait := noteStart(folder, now+startsWindow); n != 0 || wait != 0 {
+		t.Errorf("a minute later: %d starts, wait %v, want none", n, wait)
+	}
+}
+
+func TestPaceWithAManagerThatWaits(t *testing.T) {
+	folder := t.TempDir()
+	now := time.Hour
+	for i := range 20 {
+		if _, wait := noteStart(folder, now); wait > 0 {
+			t.Errorf("start %d waits %v after the 10 s of the manager", i, wait)
+		}
+		now += 10 * time.Second
+	}
+}
+
+func TestStartsAreForgottenAfterAnEndThatWasAskedFor(t *testing.T) {
+	folder := t.TempDir()
+	for range 5 {
+		noteStart(folder, time.Hour)
+	}
+	forgetStarts(folder)
+	if n, wait := noteStart(folder, time.Hour); n != 0 || wait != 0 {
+		t.Errorf("%d starts, wait %v, want none", n, wait)
+	}
+}
+
+// TestPaceOfOneWhoIsKilledWhileItWaits: it waits again, and not for ever longer.
+func TestPaceOfOneWhoIsKilledWhileItWaits(t *testing.T) {
+	folder := t.TempDir()
+	now := time.Hour
+	for i := range 40 {
+		_, wait := noteStart(folder, now)
+		if longest := distances[len(distances)-1]; wait > longest || i > 6 && wait < longest/2 {
+			t.Errorf("start %d waits %v, want 5 s to 10 s", i, wait)
+		}
+		now += 100 * time.Millisecond
+	}
+}

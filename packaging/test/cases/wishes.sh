@@ -44,6 +44,14 @@ chmod +x /usr/sbin/policy-rc.d
 claim "upgrade under policy-rc.d" upgrade ./penstock.deb
 claim "the process is the same" is "$(property penstock.service MainPID)" "$pid"
 claim "still answers" answers 1060
+printf '#!/bin/sh\nexit 105\n' >/usr/sbin/policy-rc.d
+claim "upgrade under one that is undecided" upgrade ./penstock-next.deb
+claim "the process is another" not is "$(property penstock.service MainPID)" "$pid"
+sed -i 's/127.0.0.1:1060/127.0.0.1:1061/' $config
+claim "downgrade with a port that was never applied" upgrade ./penstock.deb
+claim "it is opened" is "$(ask 1061)" "To seek the Holy Grail."
+sed -i 's/127.0.0.1:1061/127.0.0.1:1060/' $config
+printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
 claim "purge under policy-rc.d" dpkg -P penstock
 systemctl stop penstock.target 'penstock-*.socket' penstock.service
 claim "installation under policy-rc.d" upgrade ./penstock.deb

@@ -6,18 +6,21 @@ import "golang.org/x/sys/unix"
 
 // A call is a system call of the loop, with the errors that its manual page
 // and that of the protocol list. Two kinds of error are left out. EAGAIN of a
-// call that would have brought something (recv, accept4, read) is one that the
-// kernel never returns: it promises an edge later, and strace cannot keep that
-// promise. And a call that strace prevents has not been made: where that
+// call that would have moved something (recv, send, accept4, read) is one that
+// the kernel never returns: it promises an edge later, and strace cannot keep
+// that promise. And a call that strace prevents has not been made: where that
 // leaves a descriptor open, the client hangs for no fault of the daemon.
 type call struct {
 	name    string
 	says    string // regexp of how the log names it; "": name
+	also    string // regexp of what it may say instead; "": nothing
 	backend string // the only one that makes it; "": both
 	errnos  []unix.Errno
 	ends    []unix.Errno // may end the daemon, which says so
 	deafens []unix.Errno // may end listeners, which the log says
 	leaves  bool         // the call that was not made leaves something behind
+	reload  bool         // made by a reload, which is asked for
+	spares  string       // a service of which nothing is expected
 }
 
 // An error of the wait itself, other than EINTR, has no remedy: nothing is
@@ -34,7 +37,8 @@ var calls = []call{
 		errnos: []unix.Errno{unix.EBADF, unix.EFAULT, unix.EINTR, unix.EINVAL},
 	},
 	{
-		name: "epoll_ctl",
+		name: "epoll_ctl", // an ADD behind a DEL that was not made finds the old registration
+		also: "epoll_ctl: file exists",
 		errnos: []unix.Errno{
 			unix.EBADF, unix.EEXIST, unix.EINVAL, unix.ELOOP, unix.ENOENT, unix.ENOMEM, unix.ENOSPC, unix.EPERM,
 		},
@@ -64,15 +68,10 @@ var calls = []call{
 	{
 		name: "sendto", says: "send", backend: "epoll",
 		errnos: []unix.Errno{
-			unix.EACCES, unix.EAGAIN, unix.EALREADY, unix.EBADF, unix.ECONNRESET, unix.EDESTADDRREQ, unix.EFAULT, unix.EINTR,
+			unix.EACCES, unix.EALREADY, unix.EBADF, unix.ECONNRESET, unix.EDESTADDRREQ, unix.EFAULT, unix.EINTR,
 			unix.EINVAL, unix.EISCONN, unix.EMSGSIZE, unix.ENOBUFS, unix.ENOMEM, unix.ENOTCONN, unix.ENOTSOCK,
 			unix.EOPNOTSUPP, unix.EPIPE, unix.ETIMEDOUT, unix.EHOSTUNREACH, unix.ENETUNREACH,
 		},
-	},
-	{
-		name: "shutdown", says: "shutdown|recv",
-		errnos: []unix.Errno{unix.EBADF, unix.EINVAL, unix.ENOTCONN, unix.ENOTSOCK},
-		leaves: true, // the FIN is not sent, so the client waits for it
 	},
 	{
 		name: "getsockopt", says: "getsockopt",
@@ -91,8 +90,21 @@ var calls = []call{
 		errnos: []unix.Errno{unix.EBADF, unix.EINTR, unix.EIO, unix.ENOSPC, unix.EDQUOT},
 	},
 	{
-		name: "read", says: "recv", // from the program
-		errnos: []unix.Errno{unix.EBADF, unix.EFAULT, unix.EINTR, unix.EINVAL, unix.EIO, unix.EISDIR},
+		name: "read", says: "recv", errnos: []unix.Errno{unix.EINTR},
+	},
+	{
+		// Pipes and eventfds return none of these, and Go's library believes
+		// them all the same: it then waits for the child that it thinks has
+		// failed, until that ends, and the next program never starts.
+		name: "read", says: "recv", spares: "handler", leaves: true,
+		errnos: []unix.Errno{unix.EBADF, unix.EFAULT, unix.EINVAL, unix.EIO, unix.EISDIR},
+	},
+	{
+		name: "openat", reload: true, spares: "handler", // the program opens files too
+		errnos: []unix.Errno{
+			unix.EACCES, unix.EINTR, unix.EIO, unix.ELOOP, unix.EMFILE, unix.ENFILE, unix.ENOENT, unix.ENOMEM,
+			unix.ENOTDIR, unix.EPERM,
+		},
 	},
 	{
 		name: "io_uring_enter", backend: "io_uring",

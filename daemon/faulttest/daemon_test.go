@@ -97,9 +97,10 @@ func (h *host) listen(key, name, network, address string) {
 
 // A daemon is one process.
 type daemon struct {
-	h    *host
-	cmd  *exec.Cmd
-	done chan struct{} // closed when it has ended
+	h      *host
+	cmd    *exec.Cmd
+	ending chan struct{} // closed when nobody has its standard error any more
+	done   chan struct{} // closed when it has ended
 
 	mu    sync.Mutex // guards the following
 	lines []string
@@ -117,7 +118,7 @@ func (h *host) start(wrap ...string) *daemon {
 
 func (h *host) spawn(wrap ...string) *daemon {
 	h.t.Helper()
-	d := &daemon{h: h, done: make(chan struct{}), more: make(chan struct{})}
+	d := &daemon{h: h, ending: make(chan struct{}), done: make(chan struct{}), more: make(chan struct{})}
 	self, err := os.Executable()
 	h.check(err)
 	path, err := filepath.Abs(*binary)
@@ -147,6 +148,7 @@ func (d *daemon) collect(s *bufio.Scanner) {
 		d.more = make(chan struct{})
 		d.mu.Unlock()
 	}
+	close(d.ending)
 	_ = d.cmd.Wait()
 	close(d.done)
 }

@@ -93,12 +93,15 @@ func (h *host) inject(i injection) (hit int) {
 	s := h.attach(d, i)
 	lost := make(chan map[string]int, 1)
 	go func() { lost <- h.traffic(guests, i) }()
+	if i.reload {
+		h.check(d.cmd.Process.Signal(unix.SIGHUP))
+	}
 	select {
-	case <-d.done: // the next one takes whoever waits, as under systemd
+	case <-d.ending: // the next one takes whoever waits, as under systemd
+		hit = s.detach() // a tracer keeps a process with threads from being reaped
 		h.mayEnd(d, i)
 		d = h.start()
 		<-lost
-		hit = s.detach()
 	case l := <-lost:
 		hit = s.detach()
 		d = h.afterwards(d, i, l)
@@ -106,7 +109,7 @@ func (h *host) inject(i injection) (hit int) {
 	for _, g := range guests {
 		_ = g.Close()
 	}
-	h.serves()
+	h.serves(i.spares)
 	if i.leaves { // what was left open never ends
 		_ = d.cmd.Process.Kill()
 		_, _ = d.ended()
@@ -160,6 +163,7 @@ func (h *host) traffic(guests []*client, i injection) map[string]int {
 		mu.Lock()
 		defer mu.Unlock()
 		switch {
+		case service == i.spares:
 		case errors.Is(err, errEnded):
 			lost[service]++
 		case i.strands() && errors.Is(err, os.ErrDeadlineExceeded):
@@ -217,6 +221,9 @@ func (h *host) explained(d *daemon, i injection, lost map[string]int) {
 	}
 	for service, n := range lost {
 		re := fmt.Sprintf(`service=%s .*(%s): %s`, service, says, regexp.QuoteMeta(i.errno.Error()))
+		if i.also != "" {
+			re += "|" + i.also
+		}
 		if !d.says(1, re) {
 			h.t.Errorf("%d clients of %s were ended, and no line matches %q", n, service, re)
 		}
@@ -275,7 +282,9 @@ func (h *host) attach(d *daemon, i injection) *tracer {
 // detach ends the injection and returns how many calls were hit.
 func (s *tracer) detach() int {
 	_ = s.cmd.Process.Signal(unix.SIGTERM)
+	hung := time.AfterFunc(time.Second, func() { _ = s.cmd.Process.Kill() })
 	_ = s.cmd.Wait()
+	hung.Stop()
 	trace, err := os.ReadFile(s.trace)
 	s.h.check(err)
 	return strings.Count(string(trace), "(INJECTED)")

@@ -40,6 +40,7 @@ const (
 	keyOpened    = "opened"
 	keyElapsed   = "elapsed_us"
 	keyQueued    = "queued_bytes"
+	keyKernel    = "kernel_queued_bytes"
 	keyDropped   = "dropped"
 	keyConns     = "conns"
 	keyServices  = "services"
@@ -282,16 +283,16 @@ func (j *journal) state(p phase, services, conns, leaving int, st evloop.Stats) 
 		slog.Uint64("accept_errors", st.AcceptErrors), slog.Uint64("stale_events", st.StaleEvents))
 }
 
-func (j *journal) serviceState(ep *endpoint, bytesIn, bytesOut uint64) {
+func (j *journal) serviceState(ep *endpoint, kernel int, bytesIn, bytesOut uint64) {
 	j.log.Info("service state", slog.String(keyService, ep.conf.Name), slog.String("kind", string(ep.conf.Kind)),
 		slog.String(keyListeners, ep.addresses()), slog.Int("missing", len(ep.missing())), slog.Bool("leaving", ep.leaving),
 		slog.Int(keyConns, ep.conns), slog.Uint64("accepted", ep.accepted), slog.String("refused", counts(ep.refused)), slog.String("lost", counts(ep.lost)),
-		slog.Uint64(keyDropped, ep.dropped), slog.Uint64(keyBytesIn, bytesIn), slog.Uint64(keyBytesOut, bytesOut))
+		slog.Int(keyKernel, kernel), slog.Uint64(keyDropped, ep.dropped), slog.Uint64(keyBytesIn, bytesIn), slog.Uint64(keyBytesOut, bytesOut))
 }
 
 func (j *journal) connState(name string, c *evloop.Conn, s *service.Session, now evloop.Time) {
 	j.log.Info("connection state", slog.String(keyService, name), slog.Uint64(keyConn, s.ID), j.peer(s.Peer),
-		slog.Int(keyQueued, c.Queued()), slog.Uint64(keyBytesIn, c.BytesIn()), slog.Uint64(keyBytesOut, c.BytesOut()),
+		slog.Int(keyQueued, c.Queued()), slog.Int(keyKernel, c.KernelQueued()), slog.Uint64(keyBytesIn, c.BytesIn()), slog.Uint64(keyBytesOut, c.BytesOut()),
 		slog.Uint64(keyDropped, c.Dropped()), slog.Int64(keyElapsed, now.Sub(s.Since).Microseconds()))
 }
 

@@ -82,13 +82,15 @@ func (d *Daemon) dump() {
 
 func (ep *endpoint) dump() {
 	in, out := ep.bytesIn, ep.bytesOut
+	kernel := 0
 	var conns []*evloop.Conn
 	for c := range ep.connections {
+		kernel += c.KernelQueued()
 		in += c.BytesIn()
 		out += c.BytesOut()
 		conns = append(conns, c)
 	}
-	ep.d.log.serviceState(ep, in, out)
+	ep.d.log.serviceState(ep, kernel, in, out)
 	slices.SortFunc(conns, func(a, b *evloop.Conn) int { return cmp.Compare(b.Queued(), a.Queued()) })
 	for _, c := range conns[:min(len(conns), dumpConns)] {
 		ep.d.log.connState(ep.conf.Name, c, service.SessionOf(c), ep.d.loop.Now())

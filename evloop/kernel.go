@@ -299,8 +299,9 @@ func (k *kernel) keepNonblock(fd int) {
 // leaves what is on the wire, which a long way needs, to the window. The send
 // that reaches the bound may fill one segment more. A Unix stream has but one
 // buffer, which is bounded by the memory that it takes (SO_SNDBUF, which the
-// kernel doubles); one that somebody has made smaller stays so. A packet would
-// have to fit it, so a socket of packets keeps its own.
+// kernel doubles for that; half of it costs bulk a third of its speed); one that
+// somebody has made smaller stays so. A packet would have to fit it, so a socket
+// of packets keeps its own.
 func (k *kernel) boundOutput(c *Conn, n, before int) {
 	fd := int(c.fd)
 	switch {
@@ -308,8 +309,8 @@ func (k *kernel) boundOutput(c *Conn, n, before int) {
 	case c.kind&kindTCP != 0:
 		unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, n) // MPTCP may refuse
 	case c.kind.isSocket():
-		if now, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF); err == nil && (now > n || now == before) {
-			unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, n/2)
+		if now, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF); err == nil && (now > 2*n || now == 2*before) {
+			unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, n)
 		}
 	}
 }

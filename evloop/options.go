@@ -48,8 +48,8 @@ type Options struct {
 	// mark at which a full queue counts as drained. Zero means DefaultQueue
 	// and half of Queue. The kernel is asked to hold about as much again, 4 KiB
 	// at least: on TCP bytes that have not gone out (TCP_NOTSENT_LOWAT), and
-	// one segment more; on a Unix stream memory (SO_SNDBUF). What the peer's
-	// own kernel has taken is beyond all this.
+	// one segment more; on a Unix stream memory, twice as much (SO_SNDBUF).
+	// What the peer's own kernel has taken is beyond all this.
 	Queue, LowWater int
 
 	// Overflow is what happens at Queue; the zero value is Pause. A single

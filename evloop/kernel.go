@@ -154,12 +154,6 @@ func (k *kernel) recv(c *Conn, p []byte) (n int, mark bool, errno unix.Errno) {
 	return int(r), mark, errno
 }
 
-// refuseRights has the kernel refuse what the peer tries to pass from now on
-// (SO_PASSRIGHTS, Linux 6.16), and reports whether it will.
-func (k *kernel) refuseRights(fd int) bool {
-	return k.sim == nil && unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PASSRIGHTS, 0) == nil
-}
-
 // send writes pieces, of which there are at least one and at most maxVectors.
 func (k *kernel) send(c *Conn, pieces [][]byte) (int, unix.Errno) {
 	if k.sim != nil {
@@ -290,41 +284,6 @@ func (k *kernel) keepNonblock(fd int) {
 	if errno == 0 && flags&unix.O_NONBLOCK == 0 {
 		unix.RawSyscall(unix.SYS_FCNTL, uintptr(fd), unix.F_SETFL, flags|unix.O_NONBLOCK)
 	}
-}
-
-// boundOutput has the kernel keep about n bytes of unsent output of c, where
-// it kept before, or zero for its own choice.
-//
-// Of TCP it bounds what has not gone out yet (TCP_NOTSENT_LOWAT, tcp(7)), and
-// leaves what is on the wire, which a long way needs, to the window. The send
-// that reaches the bound may fill one segment more. A Unix stream has but one
-// buffer, which is bounded by the memory that it takes (SO_SNDBUF, which the
-// kernel doubles for that; half of it costs bulk a third of its speed); one that
-// somebody has made smaller stays so. A packet would have to fit it, so a socket
-// of packets keeps its own.
-func (k *kernel) boundOutput(c *Conn, n, before int) {
-	fd := int(c.fd)
-	switch {
-	case k.sim != nil || !c.kind.isStream():
-	case c.kind&kindTCP != 0:
-		unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, n) // MPTCP may refuse
-	case c.kind.isSocket():
-		if now, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF); err == nil && (now > 2*n || now == 2*before) {
-			unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, n)
-		}
-	}
-}
-
-// lingers reports whether a close of fd, or of what it accepts, may wait for
-// the peer (SO_LINGER, socket(7)).
-func (k *kernel) lingers(fd int) bool {
-	v, err := unix.GetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER)
-	return err == nil && v.Onoff != 0
-}
-
-// neverLinger has close return at once, and leave the rest to the kernel.
-func (k *kernel) neverLinger(fd int) {
-	unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{})
 }
 
 // shutdown sends FIN; input goes on.

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package evloop
+
+import "golang.org/x/sys/unix"
+
+// The options of a socket that the loop sets for its own sake, whoever has
+// opened it. A kernel that refuses one takes nothing from what a service
+// promises, so the errors are ignored.
+
+// refuseRights has the kernel refuse what the peer tries to pass from now on
+// (SO_PASSRIGHTS, Linux 6.16), and reports whether it will.
+func (k *kernel) refuseRights(fd int) bool {
+	return k.sim == nil && unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PASSRIGHTS, 0) == nil
+}
+
+// boundOutput has the kernel keep about n bytes of unsent output of c, where
+// it kept before, or zero for its own choice.
+//
+// Of TCP it bounds what has not gone out yet (TCP_NOTSENT_LOWAT, tcp(7)), and
+// leaves what is on the wire, which a long way needs, to the window. The send
+// that reaches the bound may fill one segment more. A Unix stream has but one
+// buffer, which is bounded by the memory that it takes (SO_SNDBUF, which the
+// kernel doubles for that; half of it costs bulk a third of its speed); one that
+// somebody has made smaller stays so. A packet would have to fit it, so a socket
+// of packets keeps its own.
+func (k *kernel) boundOutput(c *Conn, n, before int) {
+	fd := int(c.fd)
+	switch {
+	case k.sim != nil || !c.kind.isStream():
+	case c.kind&kindTCP != 0:
+		unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, n) // MPTCP may refuse
+	case c.kind.isSocket():
+		if now, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF); err == nil && (now > 2*n || now == 2*before) {
+			unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, n)
+		}
+	}
+}
+
+// lingers reports whether a close of fd, or of what it accepts, may wait for
+// the peer (SO_LINGER, socket(7)).
+func (k *kernel) lingers(fd int) bool {
+	v, err := unix.GetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER)
+	return err == nil && v.Onoff != 0
+}
+
+// neverLinger has close return at once, and leave the rest to the kernel.
+func (k *kernel) neverLinger(fd int) {
+	unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{})
+}

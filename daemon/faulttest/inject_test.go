@@ -247,7 +247,7 @@ func (h *host) deaf(d *daemon, i injection) bool {
 	if len(lines) > 0 && !slices.Contains(i.deafens, i.errno) {
 		h.t.Errorf("%v: a listener was given up: %s", i, lines[0])
 	}
-	return len(lines) > 0
+	return len(lines) > 0 || h.torn(d)
 }
 
 // A tracer is a strace that is attached to a daemon.

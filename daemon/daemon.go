@@ -139,6 +139,7 @@ func New(cfg *config.Config, env Env) (_ *Daemon, err error) {
 			d.release()
 		}
 	}()
+	d.log.warned(cfg.Warnings)
 	if err := loop.Fallback(); err != nil {
 		d.log.fellBack(cfg.Loop.Backend, err)
 	}

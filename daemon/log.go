@@ -49,6 +49,7 @@ const (
 	keyConfig    = "config"
 	keyLine      = "line"
 	keyKey       = "key"
+	keyEffect    = "effect"
 	keySignal    = "signal"
 	keyHint      = "hint"
 	keyEvent     = "event"
@@ -72,6 +73,7 @@ const (
 	idDropped     = "0b88c406917940ac8807fbb7f2f8730d"
 	idFailed      = "dfd36d1a58924adaa952a98fb87d818e"
 	idMistake     = "beefe0ffba8640b89592e7d36f1da7fc"
+	idWarning     = "66315c442db6da7b9662be73b7998c97"
 	idAcceptFails = "7e18bdebf04b43f6a298221ea5baa164"
 )
 
@@ -100,6 +102,15 @@ func logMistakes(log *slog.Logger, err error) bool {
 			slog.Int(keyLine, m.Line), slog.String(keyKey, m.Key), slog.String(keyErr, m.Problem))
 	}
 	return ok
+}
+
+// warned writes one record for each setting that is served in another way than
+// the files say. Their number has a bound.
+func (j *journal) warned(warnings config.Warnings) {
+	for _, w := range warnings {
+		j.log.Warn("configuration warning", messageID(idWarning), slog.String(keyConfig, w.File),
+			slog.Int(keyLine, w.Line), slog.String(keyKey, w.Key), slog.String(keyEffect, w.Problem))
+	}
 }
 
 // LogNotifyFailed says that the service manager will not learn how the process

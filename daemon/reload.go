@@ -112,6 +112,7 @@ func (d *Daemon) apply(cfg *config.Config) error {
 	if d.env.Level != nil {
 		d.env.Level.Set(cfg.Log.Level)
 	}
+	d.log.warned(cfg.Warnings)
 	st.commit(p, cfg)
 	d.log.applied(p)
 	return nil

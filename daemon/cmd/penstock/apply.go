@@ -34,6 +34,7 @@ func applyFile(p process, c command, args []string) int {
 	}
 	defer release()
 	cfg, err := config.Load(source)
+	p.printWarnings(cfg)
 	if err == nil {
 		err = p.checkAsService(source, checked(source, cfg))
 	}

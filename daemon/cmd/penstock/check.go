@@ -12,8 +12,9 @@ import (
 const defaultConfig = "/etc/penstock/penstock.toml"
 
 const aboutCheck = `Reads FILE (default ` + defaultConfig + `) and conf.d/*.toml beside it
-as run would, and prints every mistake as FILE:LINE: KEY: PROBLEM.
-Nothing is opened or changed. Exit status 78 when there is a mistake.
+as run would, and prints every mistake as FILE:LINE: KEY: PROBLEM, and what has
+another effect than it says as FILE:LINE: KEY: warning: EFFECT. Nothing is opened
+or changed. Exit status 78 when there is a mistake, 0 with warnings alone.
 
 With -s, which needs root and systemd, they are read once more with the user
 and in the sandbox of penstock.service, from which files may be hidden.
@@ -33,6 +34,7 @@ func check(p process, c command, args []string) int {
 	// Nobody feeds a pipe where the service has its file, and the report that
 	// the generator asks for would wait for ever.
 	cfg, err := config.Loader{Pipe: *file != defaultConfig}.Load(*file)
+	p.printWarnings(cfg)
 	if err == nil && *asService {
 		err = p.checkAsService(*file, checked(*file, cfg))
 	}
@@ -42,6 +44,14 @@ func check(p process, c command, args []string) int {
 	}
 	fmt.Fprint(p.stdout, checked(*file, cfg))
 	return exitOK
+}
+
+// printWarnings writes the warnings of a file to standard error; without one that
+// could be read cfg is nil.
+func (p process) printWarnings(cfg *config.Config) {
+	if cfg != nil {
+		fmt.Fprint(p.stderr, cfg.Warnings)
+	}
 }
 
 // checked is what check prints when there is no mistake.

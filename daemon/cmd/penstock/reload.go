@@ -35,13 +35,17 @@ func reload(p process, c command, args []string) int {
 	if status, ok := p.parse(c, flags, args); !ok {
 		return status
 	}
-	if _, err := config.Load(*file); err != nil {
+	cfg, err := config.Load(*file)
+	pid := os.Getenv("MAINPID")
+	if pid == "" {
+		p.printWarnings(cfg) // otherwise they are in the daemon's journal
+	}
+	if err != nil {
 		fmt.Fprintln(p.stderr, err)
 		return exitConfig
 	}
 	var said string
-	var err error
-	if pid := os.Getenv("MAINPID"); pid != "" {
+	if pid != "" {
 		err = reloadProcess(pid, runtimeFolder(), asked)
 	} else {
 		said, err = reloadService()

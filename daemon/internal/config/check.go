@@ -41,7 +41,7 @@ func (b *builder) check(d described, limits Limits) {
 			formatSize(int64(d.Queue)), formatSize(limits.Memory)))
 	}
 	if _, ok := d.at["per_source"]; ok && limits.PerSource > 0 && d.PerSource > limits.PerSource {
-		b.wrong(d.where("per_source"), fmt.Errorf("%d of this service is more than limits.per_source, %d of all together",
+		b.warn(d.where("per_source"), fmt.Errorf("%d of this service is more than limits.per_source, %d of all together, which holds",
 			d.PerSource, limits.PerSource))
 	}
 	b.checkFamilies(d)

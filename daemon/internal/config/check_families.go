@@ -8,8 +8,10 @@ import (
 )
 
 // Some keys speak of TCP clients and some of Unix sockets. One that nothing in
-// listen takes notice of is a mistake and not silence: its author believes to be
-// safer, or more open, than he is. What is at its default does no harm.
+// listen takes notice of gets a warning and not silence: its author believes to
+// be safer, or more open, than he is. It is no mistake, for 0.1.0 served such a
+// service, and an upgrade must not close its ports. allow_uid alone was a mistake
+// there already. What is at its default does no harm.
 
 var (
 	errNoUnix    = errors.New("has no effect: no address in listen is a Unix socket")
@@ -26,7 +28,7 @@ func (b *builder) checkFamilies(d described) {
 	families := d.Families()
 	for _, k := range SocketKeys {
 		if k.For&families == 0 && !slices.Equal(k.Text(d.Service), k.Text(newService("", d.Kind, Limits{}))) {
-			b.wrong(d.where(k.name), noEffect(k.For))
+			b.warn(d.where(k.name), noEffect(k.For))
 		}
 	}
 	restrictsTCP := !d.Allow.Empty() || !d.Deny.Empty()
@@ -34,17 +36,17 @@ func (b *builder) checkFamilies(d described) {
 	case len(d.AllowUID) > 0 && families == TCP:
 		b.wrong(d.where("allow_uid"), noEffect(Unix))
 	case len(d.AllowUID) > 0 && families == TCP|Unix && !restrictsTCP:
-		b.wrong(d.where("allow_uid"), errHalfUsers)
+		b.warn(d.where("allow_uid"), errHalfUsers)
 	case restrictsTCP && families == Unix:
 		for key, list := range map[string]Sources{"allow": d.Allow, "deny": d.Deny} {
 			if !list.Empty() {
-				b.wrong(d.where(key), noEffect(TCP))
+				b.warn(d.where(key), noEffect(TCP))
 			}
 		}
 	}
 }
 
-// noEffect refuses a key that only addresses of family take notice of.
+// noEffect is said of a key that only addresses of family take notice of.
 func noEffect(family Family) error {
 	if family == Unix {
 		return errNoUnix

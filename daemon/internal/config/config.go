@@ -19,6 +19,7 @@ type Config struct {
 	Loop     Loop
 	Services []*Service // sorted by name
 	Files    []string   // what was read, in this order, tables and quotes included
+	Warnings Warnings   // what is served in another way than the files say
 }
 
 // Limits hold for all services together.

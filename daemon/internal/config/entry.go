@@ -162,8 +162,8 @@ func (b *builder) keys(e entry, known []string) {
 // unknown records that one is no key of the table e.
 func (b *builder) unknown(e entry, one toml.Entry, known []string) {
 	b.broken[e.service] = true
-	if len(b.mistakes) >= maxMistakes {
-		b.more++ // without a look at what it may have been meant to be
+	if b.mistakes.full() {
+		b.mistakes.more++ // without a look at what it may have been meant to be
 		return
 	}
 	path := toml.Path{e.section, one.Name}

@@ -153,9 +153,9 @@ func (t *answerTable) file(path, text string) {
 		t.broken[t.d.Name] = true
 		t.mistake(Mistake{File: path, Line: e.Line, Key: toml.Path{e.Name}.String(), Problem: err.Error()})
 	}
-	found := len(t.mistakes) + t.more
+	found := t.mistakes.count()
 	tree, whole := t.decode(path, text)
-	if len(t.mistakes)+t.more > found {
+	if t.mistakes.count() > found {
 		t.broken[t.d.Name] = true
 	}
 	if !whole {

@@ -170,8 +170,8 @@ type builder struct {
 	Loader
 	files    []string
 	entries  []entry
-	mistakes Errors
-	more     int             // mistakes that are only counted
+	mistakes found
+	warnings found
 	broken   map[string]bool // services with a mistake
 	named    map[string]bool // services of all files
 	gaveUp   error           // of Pause
@@ -208,7 +208,7 @@ func (b *builder) finish() (*Config, error) {
 			seen[e.service] = append(seen[e.service], e)
 		}
 	}
-	if len(seen) == 0 && len(b.mistakes) == 0 {
+	if len(seen) == 0 && b.mistakes.count() == 0 {
 		b.mistake(Mistake{File: b.files[0], Problem: ErrNothing.Error(), nothing: true})
 	}
 	var all []described
@@ -228,8 +228,9 @@ func (b *builder) finish() (*Config, error) {
 		}
 	}
 	c.Files = b.files
-	if len(b.mistakes) > 0 {
-		return c, b.errors()
+	c.Warnings = b.warned()
+	if b.mistakes.count() > 0 {
+		return c, Errors(b.mistakes.sorted(b.files))
 	}
 	return c, nil
 }
@@ -315,7 +316,7 @@ func (b *builder) wrong(e entry, err error) {
 		for _, one := range several.errs {
 			b.wrong(e, one)
 		}
-		b.more += several.more
+		b.mistakes.more += several.more
 		return
 	}
 	if e.service != "" {
@@ -329,6 +330,11 @@ func (b *builder) wrong(e entry, err error) {
 		line = own.line
 	}
 	b.mistake(Mistake{File: e.file, Line: line, Key: e.String(), Problem: err.Error()})
+}
+
+// warn records that e is served in another way than it says.
+func (b *builder) warn(e entry, what error) {
+	b.warnings.add(Mistake{File: e.file, Line: e.line, Key: e.String(), Problem: what.Error()})
 }
 
 // A lineError is what is wrong with a part of a value that stands on a line of

@@ -31,17 +31,20 @@ func write(t *testing.T, dir string, files map[string]string) {
 	}
 }
 
-// mistakes returns what Parse says about text, a line each.
-func mistakes(t *testing.T, text string) []string {
+// mistakes returns what Parse says about text, a line each, warnings last.
+func mistakes(t *testing.T, text string) (lines []string) {
 	t.Helper()
-	_, err := Parse("x.toml", []byte(text))
-	if err == nil {
-		return nil
+	c, err := Parse("x.toml", []byte(text))
+	if err != nil {
+		if _, ok := errors.AsType[Errors](err); !ok {
+			t.Fatalf("Parse: %T, want Errors", err)
+		}
+		lines = strings.Split(err.Error(), "\n")
 	}
-	if _, ok := errors.AsType[Errors](err); !ok {
-		t.Fatalf("Parse: %T, want Errors", err)
+	for _, w := range c.Warnings {
+		lines = append(lines, w.String())
 	}
-	return strings.Split(err.Error(), "\n")
+	return lines
 }
 
 func service(t *testing.T, c *Config, name string) *Service {

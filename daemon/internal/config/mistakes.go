@@ -21,6 +21,30 @@ type Mistake struct {
 	nothing bool // the file says nothing, and nothing else is wrong
 }
 
+// A Warning is one thing that the configuration says and that is served in
+// another way than its author may think. Problem says in which.
+type Warning Mistake
+
+// String returns "FILE:LINE: KEY: warning: PROBLEM", see [Mistake.String].
+func (w Warning) String() string {
+	w.Problem = "warning: " + w.Problem
+	return Mistake(w).String()
+}
+
+// Warnings are in the order of files and lines; after the first hundred, how
+// many more there are.
+type Warnings []Warning
+
+// String returns one warning a line, each with its end.
+func (w Warnings) String() string {
+	var b strings.Builder
+	for _, one := range w {
+		b.WriteString(one.String())
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
 // ErrNothing is what an [Errors] is (errors.Is) when the files can be read and
 // have no mistake but that they describe no service, or that one of them is
 // empty: as a power cut, an editor or a full disk leaves them.
@@ -73,15 +97,27 @@ const (
 	maxQuoted = 500
 )
 
-// mistake records m, or after the first hundred only that there is one more.
-func (b *builder) mistake(m Mistake) {
-	if len(b.mistakes) >= maxMistakes {
-		b.more++
+// found holds mistakes or warnings: the first hundred, and how many more.
+type found struct {
+	list []Mistake
+	more int
+}
+
+func (f *found) add(m Mistake) {
+	if f.full() {
+		f.more++
 		return
 	}
 	m.Key, m.Problem = shorten(m.Key), shorten(m.Problem)
-	b.mistakes = append(b.mistakes, m)
+	f.list = append(f.list, m)
 }
+
+// full reports whether what is added now is only counted.
+func (f *found) full() bool { return len(f.list) >= maxMistakes }
+
+func (f *found) count() int { return len(f.list) + f.more }
+
+func (b *builder) mistake(m Mistake) { b.mistakes.add(m) }
 
 func shorten(s string) string {
 	if len(s) <= maxQuoted {
@@ -90,20 +126,28 @@ func shorten(s string) string {
 	return strings.ToValidUTF8(s[:maxQuoted], "") + "..."
 }
 
-// errors returns the mistakes in the order of files, lines and keys, and the
-// count of those left out.
-func (b *builder) errors() Errors {
-	order := make(map[string]int, len(b.files))
-	for i, f := range b.files {
+// sorted returns them in the order of files, lines and keys, and the count of
+// those left out.
+func (f *found) sorted(files []string) []Mistake {
+	order := make(map[string]int, len(files))
+	for i, f := range files {
 		order[f] = i + 1
 	}
-	slices.SortStableFunc(b.mistakes, func(x, y Mistake) int {
+	slices.SortStableFunc(f.list, func(x, y Mistake) int {
 		return cmp.Or(cmp.Compare(order[x.File], order[y.File]), cmp.Compare(x.Line, y.Line), cmp.Compare(x.Key, y.Key))
 	})
-	if b.more > 0 {
-		b.mistakes = append(b.mistakes, Mistake{Problem: fmt.Sprintf("and %d more", b.more)})
+	if f.more > 0 {
+		f.list = append(f.list, Mistake{Problem: fmt.Sprintf("and %d more", f.more)})
 	}
-	return b.mistakes
+	return f.list
+}
+
+// warned returns the warnings.
+func (b *builder) warned() (out Warnings) {
+	for _, m := range b.warnings.sorted(b.files) {
+		out = append(out, Warning(m))
+	}
+	return out
 }
 
 // problems gathers what is wrong with the items of one value, and like the

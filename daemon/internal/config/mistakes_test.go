@@ -168,26 +168,26 @@ func TestMistakes(t *testing.T) {
 			`x.toml:4: service.x.socket_mode: is an integer, want a string such as "0660"`,
 		}},
 		{"a source that may have more of one service than of all", head + "per_source = 65\n", []string{
-			`x.toml:4: service.x.per_source: 65 of this service is more than limits.per_source, 64 of all together`,
+			`x.toml:4: service.x.per_source: warning: 65 of this service is more than limits.per_source, 64 of all together, which holds`,
 		}},
 		{"keys of Unix sockets on TCP only", head + "allow_uid = [0]\nsocket_mode = \"0600\"\nsocket_user = \"root\"\nsocket_group = \"root\"\n", []string{
 			`x.toml:4: service.x.allow_uid: has no effect: no address in listen is a Unix socket`,
-			`x.toml:5: service.x.socket_mode: has no effect: no address in listen is a Unix socket`,
-			`x.toml:6: service.x.socket_user: has no effect: no address in listen is a Unix socket`,
-			`x.toml:7: service.x.socket_group: has no effect: no address in listen is a Unix socket`,
+			`x.toml:5: service.x.socket_mode: warning: has no effect: no address in listen is a Unix socket`,
+			`x.toml:6: service.x.socket_user: warning: has no effect: no address in listen is a Unix socket`,
+			`x.toml:7: service.x.socket_group: warning: has no effect: no address in listen is a Unix socket`,
 		}},
 		{
 			"keys of TCP on Unix sockets only", "[service.x]\nkind = \"echo\"\nlisten = [\"/run/x\", \"@x\"]\n" +
 				"allow = [\"local-subnets\"]\ndeny = [\"10.0.0.0/8\"]\nip_allow = [\"any\"]\nip_deny = [\"any\"]\nbind_device = \"eth0\"\n", []string{
-				`x.toml:4: service.x.allow: has no effect: every address in listen is a Unix socket`,
-				`x.toml:5: service.x.deny: has no effect: every address in listen is a Unix socket`,
-				`x.toml:6: service.x.ip_allow: has no effect: every address in listen is a Unix socket`,
-				`x.toml:7: service.x.ip_deny: has no effect: every address in listen is a Unix socket`,
-				`x.toml:8: service.x.bind_device: has no effect: every address in listen is a Unix socket`,
+				`x.toml:4: service.x.allow: warning: has no effect: every address in listen is a Unix socket`,
+				`x.toml:5: service.x.deny: warning: has no effect: every address in listen is a Unix socket`,
+				`x.toml:6: service.x.ip_allow: warning: has no effect: every address in listen is a Unix socket`,
+				`x.toml:7: service.x.ip_deny: warning: has no effect: every address in listen is a Unix socket`,
+				`x.toml:8: service.x.bind_device: warning: has no effect: every address in listen is a Unix socket`,
 			},
 		},
 		{"users named, and a way around them", "[service.x]\nkind = \"echo\"\nlisten = [\"/run/x\", \"7000\"]\nallow_uid = [0]\n", []string{
-			`x.toml:4: service.x.allow_uid: does not hold for the TCP addresses in listen, where everybody may connect; ` +
+			`x.toml:4: service.x.allow_uid: warning: does not hold for the TCP addresses in listen, where everybody may connect; ` +
 				`say in allow or deny who may (everybody: ["0.0.0.0/0", "::/0"])`,
 		}},
 		{"both families, each with its own rule", "[service.x]\nkind = \"echo\"\nlisten = [\"/run/x\", \"7000\"]\nallow_uid = [0]\nallow = [\"::1\"]\nsocket_mode = \"0666\"\nbind_device = \"eth0\"\n", nil},

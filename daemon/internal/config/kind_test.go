@@ -17,6 +17,7 @@ func TestKinds(t *testing.T) {
 	page, builtin := readText(t, manualPage), readText(t, "builtin.toml")
 	_, chapter, _ := strings.Cut(page, "\n.Sh KINDS\n")
 	chapter, _, _ = strings.Cut(chapter, "\n.Sh ")
+	index, _, _ := strings.Cut(page, "\n.Sh LIMITS\n")
 	for _, row := range kinds {
 		t.Run(string(row.name), func(t *testing.T) {
 			file := "kind_" + string(row.name) + ".go"
@@ -35,6 +36,9 @@ func TestKinds(t *testing.T) {
 			heading := regexp.MustCompile(`(?m)^\.Ss ([a-z, ]+, )?` + string(row.name) + `(,|$)`)
 			if !heading.MatchString(chapter) {
 				t.Errorf("penstock.toml(5) has no section on it under KINDS")
+			}
+			if !strings.Contains(index, "\n.It Cm "+string(row.name)+"\n") {
+				t.Error("the index of kinds at the top of penstock.toml(5) lacks it")
 			}
 			if !strings.Contains(builtin, `"`+string(row.name)+`"`) {
 				t.Error("builtin.toml does not show it")

@@ -125,7 +125,7 @@ func (l *Loop) bury(c *Conn) {
 	} else {
 		l.work.buried++
 	}
-	l.work.left -= callWork
+	l.work.left -= buryWork
 	l.cancelTimers(c)
 	c.reportDrops()
 	if c.flags&flagDetached == 0 {

@@ -84,6 +84,7 @@ const (
 	flagOffered                        // on the ring's list of output to offer
 	flagBulk                           // left to epoll by the ring
 	flagBounded                        // the kernel's share of the queue is bounded
+	flagRoom                           // on the ready list because the kernel has room again
 	flagOwed                           // the handler owes a reply: HoldIdle
 	flagOnWay                          // the kernel had output when it was last asked
 	flagLate                           // lingering was prolonged

@@ -123,6 +123,7 @@ func (e *epoll) wait(timeout Time) error {
 
 // dispatchAll serves the first n events of the list.
 func (e *epoll) dispatchAll(n int) {
+	e.l.work.crowded = n == e.most
 	for i := range e.events[:n] {
 		ev := &e.events[i]
 		e.dispatch(tokenOf(ev), ev.Events)
@@ -149,6 +150,11 @@ func (e *epoll) dispatch(t token, events uint32) {
 	switch t.kind() {
 	case kindConn:
 		if c := l.conns.get(t.slot(), t.gen()); c != nil {
+			if events == unix.EPOLLOUT && l.Spent() {
+				c.flags |= flagRoom // a thousand full queues may get room at once
+				c.makeReady()
+				return
+			}
 			e.ready(c, events)
 			return
 		}
@@ -197,7 +203,11 @@ func (e *epoll) ready(c *Conn, events uint32) {
 	}
 	switch {
 	case c.mayRead() || c.state == stateLingering:
-		if c.flags&flagReady == 0 { // else it is served from that list, within one budget
+		switch {
+		case c.flags&flagReady != 0: // it is served from that list, within one budget
+		case events&hangup != 0 && e.l.Spent():
+			c.makeReady() // the living first
+		default:
 			e.receive(c)
 		}
 	case c.state == stateFlushing && events&hangup != 0:

@@ -125,6 +125,10 @@ func (l *Loop) broken(c *Conn, err error) {
 
 // serve goes on with a connection of the ready list.
 func (l *Loop) serve(c *Conn) {
+	if c.flags&flagRoom != 0 {
+		c.flags &^= flagRoom
+		l.ep.ready(c, unix.EPOLLOUT)
+	}
 	if c.flags&flagSaid != 0 {
 		l.enter()
 		c.reportDrops()

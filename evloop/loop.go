@@ -88,7 +88,7 @@ type Config struct {
 	ReadBudget int
 	// Work is what a turn may cost all connections together, in deliveries: a
 	// message put into a queue is one, a system call or a new client counts as
-	// many. See Spent. Zero means 8192.
+	// many. See Spent. Zero means 4096.
 	Work int
 	// Backend is the kernel mechanism to use; see Loop.Fallback.
 	Backend Backend

@@ -257,6 +257,7 @@ func (l *Loop) settled(c *Conn) {
 // sent forgets n bytes that the kernel has taken.
 func (l *Loop) sent(c *Conn, n int) {
 	c.bytesOut += uint64(n)
+	l.work.left -= n / workBytes
 	c.lastOut = l.clock
 	if l.gather.c == c {
 		l.gather.advance(n)

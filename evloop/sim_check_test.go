@@ -90,6 +90,8 @@ func (w *simWorld) checkConn(c *Conn) {
 		}
 		m.waited = true
 		return
+	case c.flags&flagRoom != 0 && !ready:
+		w.fail(f, "has room that nobody will use")
 	case (c.flags&flagReady != 0) != ready:
 		w.fail(f, "is on the ready list:", ready)
 	case c.flags&flagEOF != 0 && f.sock.gone && !f.queued && c.mayRead() && !ready && c.flags&flagOffered == 0:
@@ -145,7 +147,7 @@ func (w *simWorld) checkArmed(c *Conn, f *simFile) {
 		w.fail(f, "is armed:", armed, "but does not know")
 	case armed != (c.out.bytes > 0) && c.flags&flagBroken == 0:
 		w.fail(f, "is armed:", armed, "with", c.out.bytes, "bytes queued")
-	case c.out.bytes > 0 && f.holds()&unix.EPOLLOUT != 0 && !f.queued:
+	case c.out.bytes > 0 && f.holds()&unix.EPOLLOUT != 0 && !f.queued && c.flags&flagRoom == 0:
 		w.fail(f, "has room that is forgotten")
 	}
 }

@@ -13,6 +13,7 @@ package evloop
 //
 //	                            while work is left   once it is spent
 //	events of the kernel        256                  the same: their edge is spent
+//	room for a queue, hang-ups  served at once       16, from the ready list
 //	reads of one connection     readBudget bytes,    the same
 //	                            64 calls at most
 //	clients of one listener     64                   4
@@ -20,6 +21,9 @@ package evloop
 //	posted functions, ready     all that are due     16 of each
 //	list
 //	connections buried          256 in the turn, whatever is left
+//
+// While the kernel has more events than one wait reports, a turn has only an
+// eighth of the work: whoever is behind them would wait for as many turns.
 //
 // What is left over begins the next turn, which does not sleep and asks the
 // kernel for events of others first. The few that are always served keep
@@ -30,13 +34,19 @@ package evloop
 // Spent makes a longer turn, so the bound is that of the longest callback.
 
 const (
-	// turnWork takes some two milliseconds of a PC and eight of a small board.
-	turnWork = 8 << 10
+	// turnWork takes about a millisecond of a PC and four of a small board.
+	turnWork = 4 << 10
 	// callWork is what a system call that moves data costs in deliveries.
 	callWork = 32
+	// workBytes of output cost as much as a delivery.
+	workBytes = 512
 	// acceptWork covers accept4(2), the options that services set, and the
 	// registration.
 	acceptWork = 4 * callWork
+	// buryWork covers what finding out that a peer has gone takes, and close(2).
+	buryWork = 3 * callWork
+	// crowdedShare divides the work while events are waiting behind others.
+	crowdedShare = 8
 	// fewest is how many of each list are served when all work is spent.
 	fewest       = 16
 	fewestAccept = 4
@@ -57,10 +67,18 @@ type turnBudget struct {
 	bury   int // mostBuried, unless a test wants fewer
 	left   int // of the work
 	buried int
+
+	crowded bool // the last wait may not have reported all events
 }
 
-// begin makes all of it available again.
-func (b *turnBudget) begin() { b.left, b.buried = b.limit, 0 }
+// begin makes it available again.
+func (b *turnBudget) begin() {
+	b.left, b.buried = b.limit, 0
+	if b.crowded {
+		b.left = max(1, b.limit/crowdedShare)
+	}
+	b.crowded = false
+}
 
 // Spent reports whether the work of this turn has used up what a turn may cost
 // (see Config.Work). A callback that has more to do, such as passing a line to

@@ -18,6 +18,7 @@ var turnCases = []conformanceCase{
 	{"many that end at once are closed over some turns", turnBurials},
 	{"a handler that looks at Spent goes on in the next turn", turnYields},
 	{"packets of one byte count as reads", turnPackets},
+	{"many queues that get room at once are sent over some turns", turnRoom},
 }
 
 // turnList has n entries of a list do work, more than the turn has.
@@ -192,5 +193,44 @@ func turnPackets(r *rig) {
 		if n := reads - before; n > readSize/readCost || n == 0 {
 			r.Fatalf("%d packets read in one turn, want 1 to %d", n, readSize/readCost)
 		}
+	}
+}
+
+// Work that is spent before room is reported leaves all but a few queues for
+// later turns, and those who ask are answered in between.
+func turnRoom(r *rig) {
+	const stuck = 4*fewest + 3
+	r.use(Config{Work: 1})
+	var conns []*Conn
+	var peers []*peer
+	for range stuck {
+		c, p := r.unix()
+		c.SetOptions(&Options{Queue: 4 << 10})
+		r.stick(c)
+		conns, peers = append(conns, c), append(peers, p)
+	}
+	for _, p := range peers {
+		for len(p.read()) > 0 { // all that the kernel holds
+			continue
+		}
+	}
+	left := func() (n int) {
+		for _, c := range conns {
+			if c.Queued() > 0 {
+				n++
+			}
+		}
+		return n
+	}
+	most := 0
+	for before := left(); before > 0; before = left() {
+		r.turn()
+		most = max(most, before-left())
+		for _, p := range peers {
+			p.read()
+		}
+	}
+	if most > fewest+1 {
+		r.Errorf("%d queues sent in one turn, want %d at most", most, fewest+1)
 	}
 }

@@ -5,6 +5,7 @@ package service
 import (
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -315,4 +316,27 @@ func TestRoomFloodSparesReaders(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A reply stays behind what the program said to all before it, although that is
+// on its way to many for several turns; and one who only listens hears it too.
+func TestHandlerBroadcastsInOrder(t *testing.T) {
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := serveLoop(t, parse(t, handlerKeys(exe)), hurried, hurry)
+	listener := r.dial()
+	listener.shut()
+	for range 100 {
+		r.dial()
+	}
+	asker := r.dial()
+	all := ""
+	for i := range 20 {
+		asker.send(fmt.Sprintf("all <%d>\nreply %d\n", i, i))
+		asker.want(fmt.Sprintf("<%d>reply %d", i, i))
+		all += fmt.Sprintf("<%d>", i)
+	}
+	listener.want(all)
 }

@@ -85,8 +85,13 @@ func serveProgram(t *testing.T, keys string) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return serve(t, handlerKeys(exe)+keys, hurry)
+}
+
+// handlerKeys are those of a handler with the test program, which is exe.
+func handlerKeys(exe string) string {
 	command, _ := json.Marshal([]string{exe, "program"})
-	return serve(t, "kind=\"handler\"\ncommand="+string(command)+"\n"+keys, hurry)
+	return "kind=\"handler\"\ncommand=" + string(command) + "\n"
 }
 
 // hurry shortens the waits of a program's life.

@@ -111,7 +111,7 @@ func (w *simWorld) checkConn(c *Conn) {
 		w.checkArmed(c, f)
 	}
 	m.drainDue = m.drainDue || c.Full()
-	m.readBefore, m.fresh, m.toldDrops = m.s.read, 0, 0
+	m.readBefore, m.fresh = m.s.read, 0
 	w.checkOutput(c, f)
 	if at, ok := c.deadline(); ok {
 		if set, has := l.deadlines.when(c.slot); !has || set > at {

@@ -165,6 +165,9 @@ func (w *simWorld) Dropped(c *Conn, messages, bytes int) {
 	}
 	m.droppedN += messages
 	m.lost += bytes
+	if turn := w.l.stats.Turns; m.toldIn != turn { // it may have been away, or dead, when the last one ended
+		m.toldDrops, m.toldIn = 0, turn
+	}
 	if m.toldDrops++; m.toldDrops > w.happened+w.k.faults.calls-w.callsBefore {
 		w.fail("Dropped of", m.s.id, m.toldDrops, "times in a turn in which less has happened")
 	}

@@ -53,10 +53,11 @@ type simConn struct {
 	carried          int // bytes
 	acceptedN        int
 	carriedN         int
-	droppedN, lost   int  // as Dropped reported: messages and bytes
-	toldDrops        int  // calls of Dropped in this turn
-	drainDue         bool // the queue was full, and Drained has not come
-	refusedN, unsent int  // messages and bytes that Write refused
+	droppedN, lost   int    // as Dropped reported: messages and bytes
+	toldDrops        int    // calls of Dropped in the turn
+	toldIn           uint64 // of this number
+	drainDue         bool   // the queue was full, and Drained has not come
+	refusedN, unsent int    // messages and bytes that Write refused
 }
 
 // wire checks bytes that leave for the peer.

@@ -45,8 +45,9 @@ var commands = []command{
 	{"version", nil, "print the version", aboutVersion, printVersion},
 }
 
-// hidden are commands that the daemon itself starts.
+// hidden are commands that the daemon and generated units start.
 var hidden = []command{
+	{name: "keep-units", main: keepUnits},
 	{name: probeName, main: probe},
 	{name: service.LaunchCommand, main: launch},
 }

@@ -27,7 +27,7 @@ To see what it would write: penstock units
 `
 
 // generate is the command under generatorName. Mistakes in the configuration
-// are no failure of it: it writes what was applied last, or at boot what can be
+// are no failure of it: it writes what was applied last, also before this boot, or what can be
 // written, and a unit that tells of the rest. Status 1 means that a file could
 // not be written; systemd logs that and uses the others, so that a boot never
 // hangs on it.
@@ -53,13 +53,15 @@ func generate(p process, args []string) int {
 var errUnread = errors.New("not read to the end")
 
 func (p process) generate(folder, source string) error {
-	applied, readErr := unit.Read(p.path(unit.AppliedFolder))
+	applied, readErr := unit.Applied(p.root)
 	report, reportErr := unit.Generate(source, nil, errUnread, nil)
 	first := unit.Keep(applied, report)
 	firstErr := unit.Write(folder, first)
 	files, _, err := p.unitsOf(source)
-	return errors.Join(readErr, reportErr, firstErr, err,
+	err = errors.Join(readErr, reportErr, firstErr, err,
 		unit.Remove(folder, first, files), unit.Write(folder, files), unit.Seed(p.path(unit.AppliedFolder), files))
+	keeper, keeperErr := unit.KeepLasting(p.root)
+	return errors.Join(err, keeperErr, unit.Write(folder, keeper))
 }
 
 const (
@@ -100,7 +102,7 @@ func (p process) unitsOf(source string) (files []unit.File, mistakes, err error)
 	if mistakes == nil || !ours {
 		return files, mistakes, err
 	}
-	applied, readErr := unit.Read(p.path(unit.AppliedFolder))
+	applied, readErr := unit.Applied(p.root)
 	return unit.Keep(applied, files), mistakes, errors.Join(err, readErr)
 }
 

@@ -29,7 +29,7 @@ type Applier struct {
 	// Keep closes no port that is served: it opens what is deaf, and writes to
 	// Left, a line each, what another Run without it has left to do.
 	Keep bool
-	Left io.Writer
+	Left io.Writer // also what went wrong without harm to a port
 }
 
 // generatorFolder is systemd.generator(7)'s first folder.
@@ -131,7 +131,13 @@ func (a *Applier) remember(before, now []unit.File, unopened []string) error {
 			files = append(files, f)
 		}
 	}
-	return unit.Replace(filepath.Join(a.Root, unit.AppliedFolder), files)
+	if err := unit.Replace(filepath.Join(a.Root, unit.AppliedFolder), files); err != nil {
+		return err
+	}
+	if err := unit.MakeLast(a.Root); err != nil { // such as a disk that is read-only
+		fmt.Fprintf(a.Left, "not kept for a boot that finds mistakes: %v\n", err)
+	}
+	return nil
 }
 
 // want returns the sockets that should listen, and those that the

@@ -102,7 +102,7 @@ func isName(s string) bool {
 }
 
 // reserved would be taken for a unit of the package: penstock-NAME.
-var reserved = []string{"config-error"}
+var reserved = []string{"config-error", "keep-units"}
 
 // services adds the entries below "service".
 func (b *builder) services(e entry) {

@@ -9,6 +9,8 @@
 //	penstock.target.d/50-sockets.conf     the target wants and upholds them
 //	penstock-config-error.service   only with mistakes: says them in the journal
 //	penstock.target.d/50-mistakes.conf    the target wants that one too
+//	penstock-keep-units.service     only if others were applied last: keeps them (lasting.go)
+//	penstock.target.d/50-keep-units.conf  the target wants that one too
 //
 // They are written into the "normal" folder of systemd.generator(7). It ranks
 // below /etc/systemd/system and /run/systemd/system and above the packages'

@@ -39,11 +39,14 @@ func Remove(folder string, former, next []File) error {
 	return errors.Join(errs...)
 }
 
+// patterns are those of the names that Generate gives.
+var patterns = []string{SocketName("*"), ServiceDropIn, HandlersDropIn, TargetDropIn, ReportDropIn, ErrorReport}
+
 // Read returns the generated files that are in the folder: those whose names
 // could be ours. A folder that does not exist holds none.
 func Read(folder string) ([]File, error) {
 	var files []File
-	for _, pattern := range []string{SocketName("*"), ServiceDropIn, HandlersDropIn, TargetDropIn, ReportDropIn, ErrorReport} {
+	for _, pattern := range patterns {
 		// The pattern is well formed, and a folder that cannot be read has no
 		// matches; reading a match tells.
 		paths, _ := filepath.Glob(filepath.Join(folder, pattern))
@@ -86,21 +89,25 @@ const AppliedFolder = "/run/penstock/applied"
 // report. A mistake in one place may well be blamed on a service that has been
 // there for years, and one in the syntax hides all the others. A socket whose
 // unit is gone at a daemon-reload listens only as long as the service runs; so
-// does one whose address is another. With nothing applied, at boot, files it is.
+// does one whose address is another. With nothing applied, at the first boot, files it is.
 func Keep(applied, files []File) []File {
-	report := func(f File) bool { return f.Name == ErrorReport || f.Name == ReportDropIn }
-	kept := slices.DeleteFunc(slices.Clone(applied), report)
+	kept := withoutReport(applied)
 	if len(kept) == 0 {
 		return files
 	}
 	for _, f := range files {
-		if report(f) {
+		if isReport(f) {
 			kept = append(kept, f)
 		}
 	}
 	slices.SortFunc(kept, func(a, b File) int { return strings.Compare(a.Name, b.Name) })
 	return kept
 }
+
+// withoutReport returns the files that are not about mistakes.
+func withoutReport(files []File) []File { return slices.DeleteFunc(slices.Clone(files), isReport) }
+
+func isReport(f File) bool { return f.Name == ErrorReport || f.Name == ReportDropIn }
 
 // Seed makes the folder with files, unless it is there.
 func Seed(folder string, files []File) error {

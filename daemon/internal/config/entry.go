@@ -73,12 +73,16 @@ func (b *builder) decode(file, text string) (root *toml.Table, whole bool) {
 		return nil, false
 	}
 	root, whole, err := toml.Parse(text, toml.Options{Depth: maxDepth, Pause: b.rest, Report: func(p toml.Problem) {
-		if len(p.Key) > 1 && p.Key[0] == "service" {
-			b.broken[p.Key[1]] = true
-		}
 		m := Mistake{File: file, Line: p.Line, Problem: p.Text}
 		if p.Key != nil {
 			m.Key = p.Key.String()
+		}
+		if p.Mild {
+			b.warnings.add(m)
+			return
+		}
+		if len(p.Key) > 1 && p.Key[0] == "service" {
+			b.broken[p.Key[1]] = true
 		}
 		b.mistake(m)
 	}})

@@ -103,8 +103,8 @@ func TestMistakes(t *testing.T) {
 			`x.toml:7: service.x.max_line: 0 is not in 1..65472`,
 		}},
 		{"duplicates before what cannot be read", of(KindLookup) + "answers = { a = \"1\", a = \"2\",\n" + "[log]\n", []string{
-			`x.toml:4: is not TOML: end of line in a table in braces, which is one line without a comma at its end`,
 			`x.toml:4: service.x.answers.a: given twice in one file, first in line 4`,
+			`x.toml:5: is not TOML: "[log]" where a key should be`,
 		}},
 		{"a table of several kinds of duplicates", of(KindLookup) + "default = \"\"\"\nqueue = 1\nqueue = 2\n\"\"\"\ndefault = '''\nx\n'''\n" +
 			"answers = { a = \"1\", a = 2, \"b\".c = 3 }\nanswers.d = \"4\"\n[service.x.answers]\ne = \"5\"\n[service.x]\nque = 1\n[[service.x]]\n[service]\n[service]\n", []string{
@@ -112,12 +112,12 @@ func TestMistakes(t *testing.T) {
 			`x.toml:11: service.x.answers: "a" is an integer, want a string`,
 			`x.toml:11: service.x.answers: "b" is a table, want a string`,
 			`x.toml:11: service.x.answers.a: given twice in one file, first in line 11`,
-			`x.toml:12: service.x.answers: is complete since line 11, nothing can be added to it`,
 			`x.toml:13: service.x.answers: given twice in one file, first in line 11`,
 			`x.toml:15: service.x: given twice in one file, first in line 1`,
 			`x.toml:16: service.x.que: unknown key, did you mean "queue"?`,
 			`x.toml:17: service.x: given twice in one file, first in line 1`,
 			`x.toml:19: service: given twice in one file, first in line 18`,
+			`x.toml:12: service.x.answers: warning: is complete since line 11; it is added to all the same`,
 		}},
 		{"words without quotes do not end the reading", "[service.x]\nkind = echo\nlisten = [7000, 127.0.0.1:7001, \"nowhere\", @x]\nqueue = 64KiB # more\nmax_line = 0\n", []string{
 			`x.toml:2: service.x.kind: is not TOML: "echo" is no value; a text stands in quotes`,
@@ -127,12 +127,10 @@ func TestMistakes(t *testing.T) {
 			`x.toml:4: service.x.queue: is not TOML: "64KiB" is no value; a text stands in quotes`,
 			`x.toml:5: service.x.max_line: 0 is not in 1..65472`,
 		}},
-		{"nothing that TOML 1.0 does not have", head + "payload = \"\\e\"\n", []string{
-			`x.toml:4: is not TOML: "\\e" is no escape of TOML 1.0; a backslash is \\`,
+		{"no escape", head + "payload = \"\\q\"\n", []string{
+			`x.toml:4: is not TOML: "\\q" is no escape of TOML; a backslash is \\`,
 		}},
-		{"braces over several lines are of a later TOML", of(KindLookup) + "answers = {\na = \"1\",\n}\n", []string{
-			`x.toml:4: is not TOML: end of line in a table in braces, which is one line without a comma at its end`,
-		}},
+		{"braces over several lines", of(KindLookup) + "answers = {\na = \"1\",\n}\n", nil},
 		{"a key that is empty, and keys that a terminal should not get", head + "\"\" = 1\n\"\\u009b2J\" = 1\n\"\u202egnp\" = 1\n", []string{
 			`x.toml:4: service.x."": unknown key`,
 			`x.toml:5: service.x."\u009B2J": unknown key`,

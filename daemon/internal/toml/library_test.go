@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -23,6 +24,9 @@ func read(text string) (*Table, []string) {
 	var problems []string
 	t, whole, err := Parse(text, Options{Report: func(p Problem) {
 		line := fmt.Sprintf("%d: ", p.Line)
+		if p.Mild {
+			line += "mild: "
+		}
 		if p.Key != nil {
 			line += p.Key.String() + ": "
 		}
@@ -107,22 +111,22 @@ func suite(t testing.TB) string {
 	return dir
 }
 
-// later names the examples of what only TOML 1.1 allows.
-var later = map[string]bool{
-	"valid/datetime/no-seconds.toml":          true,
-	"valid/inline-table/newline-comment.toml": true,
-	"valid/inline-table/newline.toml":         true,
-	"valid/spec-1.1.0/common-12.toml":         true, // \xHH
-	"valid/spec-1.1.0/common-29.toml":         true, // times without seconds
-	"valid/spec-1.1.0/common-31.toml":         true,
-	"valid/spec-1.1.0/common-34.toml":         true,
-	"valid/spec-1.1.0/common-47.toml":         true, // braces over several lines
-	"valid/string/escape-esc.toml":            true,
-	"valid/string/hex-escape.toml":            true,
+// earlier names the examples of what TOML 1.0 does not allow and 1.1 does.
+var earlier = map[string]bool{
+	"invalid/datetime/no-secs.toml":            true,
+	"invalid/inline-table/linebreak-01.toml":   true,
+	"invalid/inline-table/linebreak-02.toml":   true,
+	"invalid/inline-table/linebreak-03.toml":   true,
+	"invalid/inline-table/linebreak-04.toml":   true,
+	"invalid/inline-table/trailing-comma.toml": true,
+	"invalid/local-datetime/no-secs.toml":      true,
+	"invalid/local-time/no-secs.toml":          true,
+	"invalid/string/basic-byte-escapes.toml":   true,
 }
 
 // TestSuite: all that the examples call valid is read as the library reads it,
-// and the rest is refused.
+// and of the
+// rest there is something to say.
 func TestSuite(t *testing.T) {
 	dir := suite(t)
 	seen := 0
@@ -138,7 +142,7 @@ func TestSuite(t *testing.T) {
 		}
 		seen++
 		tree, problems := read(string(text))
-		if valid := kind == "valid" && !later[name]; valid != (problems == nil) {
+		if valid := kind == "valid" || earlier[name]; valid != (problems == nil) {
 			t.Errorf("%s: problems %q\n%s", name, problems, text)
 			return nil
 		} else if !valid {
@@ -159,8 +163,10 @@ func TestSuite(t *testing.T) {
 	}
 }
 
-// FuzzParse: what is accepted means the same to the library; what is not has
-// problems, each on a line that there is; and nothing nests deeper than allowed.
+// FuzzParse: what is accepted means the same to the library, and what the library
+// accepts, as files in use were, is accepted here, mildly if need be. What is not
+// has problems, each on a line that there is, and nothing nests deeper than
+// allowed.
 func FuzzParse(f *testing.F) {
 	f.Add("[a.b]\nc = 1\n[a]\nd.e = {f = [\"x\", 'y']}\n[[g]]\n[[g]]\n")
 	f.Add("a = 1979-05-27T07:32:00.5-07:00\na = 0x_1\nb = \"\\u00e9\\\\\"\nc = \"\"\"\\\n x\"\"\"\"\"\n")
@@ -180,16 +186,28 @@ func FuzzParse(f *testing.F) {
 				t.Errorf("%q: problem %q on no line of it", text, p)
 			}
 		}
-		if problems != nil {
+		var want any
+		_, err := library.Decode(text, &want)
+		switch hard := slices.IndexFunc(problems, func(p string) bool { return !strings.Contains(p, ": mild: ") }); {
+		case problems == nil && err != nil:
+			t.Errorf("%q is accepted, not by the library: %v", text, err)
+		case err != nil || hard >= 0 && stricter(problems[hard]):
+			return
+		case hard >= 0:
+			t.Errorf("%q is accepted by the library, and not here: %q", text, problems)
 			return
 		}
-		var want any
-		if _, err := library.Decode(text, &want); err != nil {
-			t.Errorf("%q is accepted, not by the library: %v", text, err)
-		} else if diff := cmp.Diff(plainLibrary(want), plain(tree)); diff != "" {
+		if diff := cmp.Diff(plainLibrary(want), plain(tree)); diff != "" {
 			t.Errorf("%q: -library +here\n%s", text, diff)
 		}
 	})
+}
+
+// stricter reports whether a problem is one that the library does not see: no
+// key of the daemon has such a value.
+func stricter(problem string) bool {
+	return strings.Contains(problem, "nested deeper") || strings.Contains(problem, "nothing can be added to it") ||
+		strings.Contains(problem, "+12:60")
 }
 
 func depth(v any) (deepest int) {

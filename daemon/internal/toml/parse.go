@@ -26,6 +26,10 @@ type Problem struct {
 	Line int
 	Key  Path // nil when no key could be read there
 	Text string
+
+	// Mild is set for what the standard forbids but is read all the same: Text
+	// says with which effect.
+	Mild bool
 }
 
 const (
@@ -44,12 +48,23 @@ func Parse(text string, o Options) (root *Table, whole bool, err error) {
 	if o.Depth == 0 {
 		o.Depth = defaultDepth
 	}
-	p := &parser{Options: o, text: strings.TrimPrefix(text, "\uFEFF"), line: 1}
+	p := &parser{Options: o, text: withoutMark(text), line: 1}
 	p.root = &Table{Line: 1, made: header}
 	p.table = p.root
 	whole = p.statements()
 	p.root.first = nil // of a large table it is a third of the memory
 	return p.root, whole, p.err
+}
+
+// withoutMark cuts a byte order mark off. Those of UTF-16 are no TOML; there are
+// tools that leave one before a text in UTF-8.
+func withoutMark(text string) string {
+	for _, mark := range []string{"\uFEFF", "\xff\xfe", "\xfe\xff"} {
+		if rest, ok := strings.CutPrefix(text, mark); ok {
+			return rest
+		}
+	}
+	return text
 }
 
 type parser struct {
@@ -76,12 +91,19 @@ func (p *parser) report(key Path, format string, args ...any) {
 	if key != nil {
 		key = slices.Concat(p.path, key)
 	}
-	p.Report(Problem{p.line, key, fmt.Sprintf(format, args...)})
+	p.Report(Problem{Line: p.line, Key: key, Text: fmt.Sprintf(format, args...)})
 }
+
+// mild tells of what is read all the same.
+func (p *parser) mild(line int, key Path, format string, args ...any) {
+	p.Report(Problem{Line: line, Key: slices.Concat(p.path, key), Text: fmt.Sprintf(format, args...), Mild: true})
+}
+
+const added = "is complete since line %d; it is added to all the same"
 
 // twice reports that the key in line is where e has put it before.
 func (p *parser) twice(line int, key Path, e *Entry) {
-	p.Report(Problem{line, slices.Concat(p.path, key), fmt.Sprintf("given twice in one file, first in line %d", e.Line)})
+	p.Report(Problem{Line: line, Key: slices.Concat(p.path, key), Text: fmt.Sprintf("given twice in one file, first in line %d", e.Line)})
 }
 
 // rest pauses when it is time to, and returns false if that was the end.
@@ -239,6 +261,9 @@ func (p *parser) parent(names Path) *Table {
 			p.report(names[:i+1], "has its value in line %d, nothing can be added to it", e.Line)
 			return nil
 		}
+		if t.made == inline {
+			p.mild(p.line, names[:i+1], added, e.Line)
+		}
 	}
 	return t
 }
@@ -249,8 +274,13 @@ func (p *parser) defineTable(up *Table, names Path) *Table {
 	name := names[len(names)-1]
 	e := up.find(name)
 	if e != nil {
-		if t, ok := e.Value.(*Table); ok && t.made == implied {
+		switch t, ok := e.Value.(*Table); {
+		case ok && t.made == implied:
 			t.made, t.Line, e.Line = header, p.line, p.line
+			return t
+		case ok && t.made == dotted:
+			p.mild(p.line, names, added, e.Line)
+			t.made = header
 			return t
 		}
 		p.twice(p.line, names, e)
@@ -297,10 +327,22 @@ func (p *parser) pair(t *Table, depth int) bool {
 	name := names[len(names)-1]
 	e := into.find(name)
 	if e != nil {
+		if ignored(e, v) {
+			p.mild(line, names, "is a table since line %d, and this value is ignored", e.Line)
+			return true
+		}
 		p.twice(line, names, e)
 	}
 	into.add(Entry{Name: name, Line: line, Value: v, Again: e != nil})
 	return true
+}
+
+// ignored reports whether v is left out where e is a table of keys such as t.key:
+// it was made by them, and no statement has said what it is.
+func ignored(e *Entry, v any) bool {
+	t, isTable := e.Value.(*Table)
+	_, another := v.(*Table)
+	return isTable && !another && (t.made == implied || t.made == dotted)
 }
 
 // dotted returns the table that the last of names is to be in, seen from t, or
@@ -314,78 +356,17 @@ func (p *parser) dotted(t *Table, names Path) *Table {
 			t = next
 			continue
 		}
-		next, ok := e.Value.(*Table)
-		if !ok || next.made == header || next.made == inline {
-			p.report(names[:i+1], "is complete since line %d, nothing can be added to it", e.Line)
+		next := below(e)
+		if next == nil {
+			p.report(names[:i+1], "has its value in line %d, nothing can be added to it", e.Line)
 			return nil
 		}
-		next.made = dotted
+		if next.made == header || next.made == inline {
+			p.mild(p.line, names[:i+1], added, e.Line)
+		} else {
+			next.made = dotted
+		}
 		t = next
 	}
 	return t
-}
-
-// key reads names with dots between them, depth below the root, and the blanks
-// after it.
-func (p *parser) key(depth int) (Path, bool) {
-	var names Path
-	for {
-		p.blanks()
-		name, ok := p.name()
-		if !ok {
-			return nil, false
-		}
-		if names = append(names, name); depth+len(names) > p.Depth {
-			return nil, p.fail("nested deeper than %d", p.Depth)
-		}
-		p.blanks()
-		if !p.accept(".") {
-			return names, true
-		}
-	}
-}
-
-// name reads one part of a key.
-func (p *parser) name() (string, bool) {
-	switch {
-	case strings.HasPrefix(p.text[p.pos:], `"""`) || strings.HasPrefix(p.text[p.pos:], "'''"):
-		return "", p.fail("a key of several lines")
-	case p.accept(`"`):
-		return p.basic()
-	case p.accept("'"):
-		return p.literal()
-	}
-	start := p.pos
-	for p.pos < len(p.text) && isBare(p.text[p.pos]) {
-		p.pos++
-	}
-	if p.pos == start {
-		return "", p.fail("%s where a key should be", p.found())
-	}
-	return strings.Clone(p.text[start:p.pos]), true
-}
-
-func isBare(c byte) bool {
-	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_' || c == '-'
-}
-
-// found says what comes next.
-func (p *parser) found() string {
-	switch rest, _, _ := strings.Cut(p.text[p.pos:], "\n"); {
-	case p.pos == len(p.text):
-		return "end of file"
-	case strings.TrimSpace(rest) == "":
-		return "end of line"
-	default:
-		return excerpt(rest)
-	}
-}
-
-// excerpt quotes the beginning of s.
-func excerpt(s string) string {
-	const most = 40
-	if len(s) <= most {
-		return Quote(strings.TrimSpace(s))
-	}
-	return Quote(strings.ToValidUTF8(s[:most], "")) + " ..."
 }

@@ -23,11 +23,25 @@ func TestProblems(t *testing.T) {
 		{"a table", "[a]\nb = 1\n[a]\nb = 2\nb = 3\n", []string{
 			"3: a: given twice in one file, first in line 1", "5: a.b: given twice in one file, first in line 4",
 		}},
-		{"in braces, which add nothing to a table", "[a]\nb = {c = 1, c = 2}\nb.d = 1\n[a.b.e]\n", []string{
+		{"in braces, which are the whole table", "[a]\nb = {c = 1, c = 2}\nb.d = 1\n[a.b.e]\n[a.b]\n", []string{
 			"2: a.b.c: given twice in one file, first in line 2",
-			"3: a.b: is complete since line 2, nothing can be added to it",
-			"4: a.b: has its value in line 2, nothing can be added to it",
+			"3: mild: a.b: is complete since line 2; it is added to all the same",
+			"4: mild: a.b: is complete since line 2; it is added to all the same",
+			"5: a.b: given twice in one file, first in line 2",
 		}},
+		{"a header and keys with dots for one table", "[a]\nb.c = 1\n[a.b]\nd = 1\n[e.f]\n[e]\nf.g = 1\nf = 2\n[a.b]\n", []string{
+			"3: mild: a.b: is complete since line 2; it is added to all the same",
+			"7: mild: e.f: is complete since line 5; it is added to all the same",
+			"8: e.f: given twice in one file, first in line 5",
+			"9: a.b: given twice in one file, first in line 2",
+		}},
+		{"a value for what keys have made a table", "a.b = 1\na = 2\na = {c = 1}\nd = 1\nd.e = 1\n", []string{
+			"2: mild: a: is a table since line 1, and this value is ignored",
+			"3: a: given twice in one file, first in line 1",
+			"5: d: has its value in line 4, nothing can be added to it",
+		}},
+		{"what TOML 1.1 allows", "\uFEFFa = {\n b = \"\\x41\\e\", # c\n}\nd = 07:32\n", nil},
+		{"a table that does not end", "a = {\nb = 1,\n", []string{"1: is not TOML: a table without } at its end"}},
 		{"a word", "a = 64KiB # size\nb = [1, x]\nc = 99999999999999999999\n[d]\ne = 2020-13-01\n", []string{
 			`1: a: is not TOML: "64KiB" is no value; a text stands in quotes`,
 			`2: b: is not TOML: "x" is no value; a text stands in quotes`,

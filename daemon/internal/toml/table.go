@@ -87,11 +87,14 @@ func (t *Table) add(e Entry) {
 
 // An origin says what made a table, on which depends what may add to it.
 //
-//	            [t] once more   t.key = in a table   [t.below]
-//	implied     becomes header  becomes dotted       yes
-//	header      no              no                   yes
-//	dotted      no              yes                  yes
-//	inline      no              no                   no
+//	            [t] once more   t.key = in a table   [t.below]   t = value
+//	implied     becomes header  becomes dotted       yes         ignored, mild
+//	header      no              added, mild          yes         no
+//	dotted      header, mild    yes                  yes         ignored, mild
+//	inline      no              added, mild          added, mild no
+//
+// The standard forbids what is mild here. Files that a library took which is less
+// strict are in use, and mean what is written here.
 type origin uint8
 
 const (
@@ -101,14 +104,12 @@ const (
 	inline // in braces, which hold all of it
 )
 
-// below returns the table that e holds for a header of something in it: of an
-// array of tables the last one. It returns nil if nothing can be put there.
+// below returns the table that e holds, of an array of tables the last one. It
+// returns nil if nothing can be put there.
 func below(e *Entry) *Table {
 	switch v := e.Value.(type) {
 	case *Table:
-		if v.made != inline {
-			return v
-		}
+		return v
 	case Tables:
 		return v[len(v)-1]
 	}

@@ -71,7 +71,7 @@ func (p *parser) basic() (string, bool) {
 }
 
 // escapes of one letter.
-var escapes = map[byte]byte{'b': '\b', 't': '\t', 'n': '\n', 'f': '\f', 'r': '\r', '"': '"', '\\': '\\'}
+var escapes = map[byte]byte{'b': '\b', 'e': '\x1b', 't': '\t', 'n': '\n', 'f': '\f', 'r': '\r', '"': '"', '\\': '\\'}
 
 // escape reads one, backslash included, into b.
 func (p *parser) escape(b *strings.Builder) bool {
@@ -84,13 +84,15 @@ func (p *parser) escape(b *strings.Builder) bool {
 	}
 	digits := 0
 	switch c {
+	case 'x':
+		digits = 2
 	case 'u':
 		digits = 4
 	case 'U':
 		digits = 8
 	}
 	if digits == 0 || p.pos+1+digits > len(p.text) {
-		return p.fail(`%s is no escape of TOML 1.0; a backslash is \\`, excerpt(p.text[p.pos-1:min(p.pos+1, len(p.text))]))
+		return p.fail(`%s is no escape of TOML; a backslash is \\`, excerpt(p.text[p.pos-1:min(p.pos+1, len(p.text))]))
 	}
 	hex := p.text[p.pos+1 : p.pos+1+digits]
 	n, err := strconv.ParseUint(hex, 16, 32)

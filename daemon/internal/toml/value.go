@@ -83,45 +83,28 @@ func (p *parser) space() bool {
 	}
 }
 
-// inline reads {a = 1, b = 2} after the brace: on one line, and without a comma
-// at its end.
+// inline reads {a = 1, b = 2} after the brace.
 func (p *parser) inline(depth int, names Path) (any, bool) {
 	t := &Table{Line: p.line, made: inline}
 	outer := p.path
 	p.path = append(outer[:len(outer):len(outer)], names...)
 	defer func() { p.path = outer }()
-	p.blanks()
-	if p.accept("}") {
-		return t, true
-	}
-	for p.rest() {
-		p.blanks()
-		if c := p.peek(); c == '\n' || c == '\r' || c == '#' || c == '}' {
-			return nil, p.fail("%s in a table in braces, which is one line without a comma at its end", p.found())
-		}
-		if !p.pair(t, depth) {
-			return nil, false
-		}
-		p.blanks()
+	for p.space() {
 		if p.accept("}") {
-			seal(t)
 			return t, true
 		}
-		if !p.accept(",") {
-			return nil, p.fail("%s in a table in braces, want a comma or } on the same line", p.found())
+		if p.pos < len(p.text) && (!p.pair(t, depth) || !p.space()) {
+			return nil, false
+		}
+		if p.pos == len(p.text) {
+			p.line = t.Line // the end of the file is nobody's line
+			return nil, p.fail("a table without } at its end")
+		}
+		if !p.accept(",") && p.peek() != '}' {
+			return nil, p.fail("%s in a table in braces, want a comma or }", p.found())
 		}
 	}
 	return nil, false
-}
-
-// seal closes the tables that keys with dots have made in t.
-func seal(t *Table) {
-	for _, e := range t.entries {
-		if below, ok := e.Value.(*Table); ok && below.made == dotted {
-			below.made = inline
-			seal(below)
-		}
-	}
 }
 
 // word reads what has no quotes or brackets: a number, true or false, a date.
@@ -217,10 +200,13 @@ func isFloat(w string) bool {
 
 // layouts of dates and times. Package time takes a fraction after the seconds
 // by itself.
-var layouts = []string{"2006-01-02T15:04:05Z07:00", "2006-01-02T15:04:05", "2006-01-02", "15:04:05"}
+var layouts = []string{
+	"2006-01-02T15:04:05Z07:00", "2006-01-02T15:04:05", "2006-01-02", "15:04:05",
+	"2006-01-02T15:04Z07:00", "2006-01-02T15:04", "15:04",
+}
 
 func isTime(w string) bool {
-	if len(w) < len("15:04:05") || strings.IndexByte(decimal, w[0]) < 0 {
+	if len(w) < len("15:04") || strings.IndexByte(decimal, w[0]) < 0 {
 		return false // as most words, and package time takes long to say so
 	}
 	w = strings.ToUpper(w)
@@ -234,7 +220,7 @@ func isTime(w string) bool {
 	for _, layout := range layouts {
 		if t, err := time.Parse(layout, w); err == nil {
 			// Package time takes one digit for two, and any offset.
-			return t.Format(layout) == whole || len(whole) == len("2006-01-02T15:04:05+00:00") && whole[len(whole)-2] < '6'
+			return t.Format(layout) == whole || strings.HasSuffix(layout, "Z07:00") && len(whole) == len(layout) && whole[len(whole)-2] < '6'
 		}
 	}
 	return false

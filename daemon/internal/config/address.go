@@ -58,6 +58,11 @@ func ParseAddress(s string) (Address, error) {
 	if err != nil {
 		return Address{}, fmt.Errorf("%q: %w%s", s, err, instead(s))
 	}
+	// The kernel ignores an interface for other addresses (ipv6(7)), and does not
+	// tell it when asked.
+	if addr := ap.Addr(); !addr.IsLinkLocalUnicast() {
+		ap = netip.AddrPortFrom(addr.WithZone(""), ap.Port())
+	}
 	return Address{Text: textTCP(ap), Network: "tcp", AddrPort: ap}, nil
 }
 
@@ -173,11 +178,7 @@ func parseTCP(s string) (netip.AddrPort, error) {
 			if err := checkInterface(zone); err != nil {
 				return netip.AddrPort{}, err
 			}
-			// The kernel ignores it for other addresses (ipv6(7)), and does not
-			// tell it when asked.
-			if addr.IsLinkLocalUnicast() {
-				addr = addr.WithZone(zone)
-			}
+			addr = addr.WithZone(zone)
 		}
 	}
 	port, err := parsePort(rest)

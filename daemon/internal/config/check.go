@@ -27,10 +27,13 @@ func (b *builder) check(d described, limits Limits) {
 	if _, ok := d.at["listen"]; !ok {
 		b.wrong(d.where("listen"), errors.New(`missing, want an array such as ["127.0.0.1:7000"]`))
 	}
-	for _, a := range d.Listen {
-		path := a.realPath()
-		if i := slices.IndexFunc(ownFolders, func(f string) bool { return strings.HasPrefix(path, f) }); i >= 0 {
-			b.wrong(d.where("listen"), fmt.Errorf("%q: what is in %s is removed while the socket listens", a.Text, ownFolders[i]))
+	for i, a := range d.Listen {
+		if folder, own := ownFolder(a.realPath()); own {
+			say := b.warn
+			if _, plain := ownFolder(d.spelled(i).path); plain {
+				say = b.wrong
+			}
+			say(d.where("listen"), fmt.Errorf("%q: what is in %s is removed while the socket listens", a.Text, folder))
 		}
 	}
 	if err := checkOverflow(d.Kind, d.Overflow); err != nil {
@@ -50,6 +53,14 @@ func (b *builder) check(d described, limits Limits) {
 	}
 }
 
+func ownFolder(path string) (folder string, own bool) {
+	i := slices.IndexFunc(ownFolders, func(f string) bool { return strings.HasPrefix(path, f) })
+	if i < 0 {
+		return "", false
+	}
+	return ownFolders[i], true
+}
+
 // fits refuses a fixed text that is larger than the queue: it would overflow
 // at every client, however fast it reads.
 func (b *builder) fits(d described, key, s string) {
@@ -65,16 +76,26 @@ func (b *builder) fits(d described, key, s string) {
 func (b *builder) checkOverlaps(all []described) {
 	taken := occupancy{}
 	for _, d := range all {
-		for _, a := range d.Listen {
-			o := opened{service: d.Name, device: d.BindDevice, Address: a}
+		var once []Address
+		for i, a := range d.Listen {
+			o := opened{service: d.Name, device: d.BindDevice, Address: a, written: d.spelled(i)}
 			if a.Network == "unix" {
 				o.device, o.path = "", a.realPath() // no device has it
 			}
-			if other, ok := taken.clash(o); ok {
+			other, clash := taken.clash(o)
+			switch {
+			case clash && o.written.clashes(other.written):
 				b.wrong(d.where("listen"), overlap(d.Name, a, other.service, other.Address))
+			case clash && a == other.Address && d.Name == other.service:
+				b.warn(d.where("listen"), fmt.Errorf("%s is there twice, in two spellings, and opened once", a))
+				continue
+			case clash:
+				b.warn(d.where("listen"), fmt.Errorf("%w; clients reach only one of the two", overlap(d.Name, a, other.service, other.Address)))
 			}
 			taken.add(o)
+			once = append(once, a)
 		}
+		d.Listen = once
 	}
 }
 

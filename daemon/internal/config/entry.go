@@ -135,9 +135,10 @@ func (b *builder) services(e entry) {
 	}
 }
 
-// maxServices is what a service manager can still be asked to hold sockets for;
-// a service costs some kilobytes, whatever it is.
-const maxServices = 4096
+// maxServices is as many as a service manager can pass when their names have three
+// letters: they are one string of the environment, of which the kernel takes 128
+// KiB (MAX_ARG_STRLEN, execve(2)). A service costs some kilobytes, whatever it is.
+const maxServices = 1 << 15
 
 const notName = "is not a name: want a lower-case letter, then up to 31 of a-z 0-9 _ -"
 

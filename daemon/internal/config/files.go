@@ -18,7 +18,7 @@ func (b *builder) open(d described, name string) (path, text string, ok bool) {
 	if path = name; !filepath.IsAbs(path) {
 		path = filepath.Join(filepath.Dir(at.file), path)
 	}
-	text, err := readFile(path, maxTable, false)
+	text, err := readFile(path, maxFile, false)
 	if err != nil {
 		b.wrong(at, fmt.Errorf("read %s: %s", path, reason(err)))
 		return path, "", false

@@ -42,9 +42,13 @@ const dropIns = "conf.d"
 // Bounds of what is read, in case the name of somebody's database was given,
 // and so that the work on a small board has an end.
 const (
-	maxFile  = 1 * mib  // the main file, and each drop-in
-	maxAll   = 4 * mib  // those together
-	maxTable = 16 * mib // a file that a service names
+	maxFile = 16 * mib // each
+	// maxAll is for the main file and the drop-ins together. 0.1.0 had no such
+	// bound, and took 21 bytes of memory for each of them.
+	maxAll = 64 * mib
+	// usualFile is more than anybody writes by hand. What is larger takes a
+	// board seconds to read, and gets a warning.
+	usualFile = 1 * mib
 )
 
 // A Loader says how files are read; the zero value is what Load does.
@@ -76,12 +80,12 @@ func Load(path string) (*Config, error) { return Loader{}.Load(path) }
 // the Config is nil and the error wraps the cause (errors.Is with
 // fs.ErrNotExist).
 func (l Loader) Load(path string) (*Config, error) {
-	text, err := readFile(path, maxFile, l.Pipe)
+	text, err := readMain(path, l.Pipe)
 	if err != nil {
 		return nil, fmt.Errorf("load configuration: %w", err)
 	}
 	b := newBuilder(l)
-	b.parse(path, text)
+	b.addFile(path, text)
 	dir := filepath.Join(filepath.Dir(path), dropIns)
 	names, err := listDropIns(dir)
 	if err != nil {
@@ -96,9 +100,17 @@ func (l Loader) Load(path string) (*Config, error) {
 			continue
 		}
 		left -= len(text)
-		b.parse(name, text)
+		b.addFile(name, text)
 	}
 	return b.finish()
+}
+
+// addFile takes the main file or a drop-in.
+func (b *builder) addFile(name, text string) {
+	if len(text) > usualFile {
+		b.warnings.add(Mistake{File: name, Problem: "is larger than " + formatSize(usualFile) + ", which every start and reload has to read"})
+	}
+	b.parse(name, text)
 }
 
 // Parse reads a single text; name stands for its file in mistakes, and files
@@ -123,6 +135,17 @@ func listDropIns(dir string) ([]string, error) {
 		}
 	}
 	return names, err
+}
+
+// readMain reads the main file. A link to /dev/null in its place says that all is
+// in the drop-ins, and is no file that something has emptied.
+func readMain(path string, pipe bool) (string, error) {
+	fi, err := os.Stat(path)
+	null, nullErr := os.Stat(os.DevNull)
+	if err == nil && nullErr == nil && os.SameFile(fi, null) {
+		return "# " + os.DevNull + "\n", nil
+	}
+	return readFile(path, maxFile, pipe)
 }
 
 // readFile reads a regular file of at most limit bytes. To open a FIFO or a

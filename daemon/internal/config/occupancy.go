@@ -24,6 +24,7 @@ type opened struct {
 	service string
 	device  string // bind_device, of TCP
 	path    string // of Unix, without links
+	written spelling
 	Address
 }
 

@@ -12,9 +12,9 @@ import (
 // Add adopts a connected socket, a tty, a FIFO or a pipe end that somebody
 // else opened, calls h.Open and owns fd from success on. The direction of a
 // pipe end is its open mode. O_NONBLOCK is set, on the open file description,
-// SO_LINGER is cleared, so that close never waits, the send buffer is bounded as
-// Options.Queue says, and a Unix stream refuses descriptors that the peer would pass (unix(7),
-// SCM_RIGHTS; Linux 6.16), which nobody could get here.
+// SO_LINGER is cleared, so that close never waits, and the send buffer is bounded
+// as Options.Queue says. A Unix stream refuses descriptors that the peer would
+// pass (unix(7), SCM_RIGHTS; Linux 6.16), which nobody could get here.
 // Errors: unix.EPERM for regular files and other descriptors that cannot be
 // polled, unix.ESOCKTNOSUPPORT for datagram sockets, those of fstat(2),
 // fcntl(2) and epoll_ctl(2). Loop only, or before Run.
@@ -29,7 +29,7 @@ func (l *Loop) Add(fd int, h Handler, state any) (*Conn, error) {
 	}
 	l.enter()
 	h.Open(c)
-	c.bound(c.opts.queue()) // unless SetOptions has done it
+	c.bound(c.opts.queue()) // nothing to do if Open has called SetOptions
 	l.leave()
 	return c, nil
 }

@@ -19,8 +19,8 @@ import (
 //
 // Listeners, watches and the waker are epoll's under either back end, and the
 // ring watches that epoll as one more descriptor. A multishot accept would
-// empty a backlog at one stroke, whatever Config.Connections, Pause and Close
-// have to say about who waits there.
+// empty a backlog at one stroke, past Config.Connections, Pause and Close, by
+// which clients are to wait there.
 type backend interface {
 	// open begins to receive from c, and to send what c has queued already.
 	// What has come before is reported too, but never inside the call.

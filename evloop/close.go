@@ -19,9 +19,9 @@ const lingerTime = time.Second
 // CloseAfterFlush ends the connection in order: no further Data and EOF, what
 // is queued goes out, then FIN. Closed gets reason; if that is nil and the peer
 // has not taken everything after timeout, ErrFlushTimeout, or ErrStalled if it
-// has taken nothing for Options.StallTimeout before that. The longest Duration
-// leaves it to the latter, and a later call may then set a timeout. Otherwise it
-// does nothing when the end has begun already.
+// has taken nothing for Options.StallTimeout before that. With the longest
+// Duration only StallTimeout applies, and a later call may set a timeout. Any
+// other call does nothing once the end has begun.
 func (c *Conn) CloseAfterFlush(timeout time.Duration, reason error) {
 	until := c.loop.clock.Add(max(0, timeout))
 	if c.state == stateFlushing && c.until == never {

@@ -38,13 +38,13 @@ type Conn struct {
 
 	out     queue
 	reason  error // what Closed will report
-	lastIn  Time  // on Loop.clock: when something was received, or reading went on
-	lastOut Time  // the same: when output last made progress, or began to wait
+	lastIn  Time  // on Loop.clock: when something was received, or reading was resumed
+	lastOut Time  // on Loop.clock: when output last made progress, or began to wait
 
 	bytesIn, bytesOut uint64
 	dropped           uint64 // messages
-	unsaidBytes       uint64 // bytes and messages dropped
-	unsaid            uint32 // and not yet reported
+	unsaidBytes       uint64 // bytes that were dropped and not yet reported
+	unsaid            uint32 // messages that were dropped and not yet reported
 	held              uint32 // bytes of buffers in which the ring holds input
 	acked             uint32 // low bits of how much output was through when the kernel was last asked
 	until             Time   // on Loop.clock: deadline of flushing and lingering
@@ -89,7 +89,7 @@ const (
 	flagOnWay                          // the kernel had output when it was last asked
 	flagLate                           // lingering was prolonged
 	flagCut                            // input has failed for reason, behind what was kept
-	flagBlocks                         // no socket, and cannot be read without a wait
+	flagBlocks                         // no socket, and the kernel cannot read it without waiting
 )
 
 // ID returns the connection's name.
@@ -132,8 +132,8 @@ func (c *Conn) Full() bool { return c.flags&flagFull != 0 }
 func (c *Conn) Closing() bool { return c.state != stateOpen }
 
 // SetOptions sets the bounds of the connection. o is shared, not copied, and
-// must not change afterwards; nil means the defaults. How long the connection
-// has been silent, or its output has waited, does not begin anew.
+// must not change afterwards; nil means the defaults. The time for which the
+// connection has been silent, or its output has waited, goes on counting.
 func (c *Conn) SetOptions(o *Options) {
 	if o == nil {
 		o = defaultOptions
@@ -156,9 +156,9 @@ func (c *Conn) SetOptions(o *Options) {
 // message.
 const leastKernelQueue = 4 << 10
 
-// bound has the kernel keep about as much unsent output as the queue takes: the
-// megabytes that it would keep by itself are bounded by nothing else, and a
-// peer that does not read would get what is long out of date.
+// bound has the kernel keep about as much unsent output as the queue takes. By
+// itself it would keep megabytes, which no other bound covers, and a peer that
+// is slow would read what is long out of date.
 func (c *Conn) bound(queue int) {
 	if c.state != stateOpen || c.flags&flagBounded != 0 && queue == c.opts.queue() {
 		return
@@ -171,9 +171,10 @@ func (c *Conn) bound(queue int) {
 	c.loop.ep.k.boundOutput(c, max(queue, leastKernelQueue), before)
 }
 
-// KernelQueued returns how many bytes the kernel has taken and still holds: of
-// a TCP connection those that the peer has not acknowledged, of a Unix socket
-// the memory for what it has not read (SIOCOUTQ, tcp(7)). It is a system call.
+// KernelQueued returns how much output the kernel has taken and still holds
+// (SIOCOUTQ, tcp(7)). On TCP these are the bytes that the peer has not
+// acknowledged, on a Unix socket it is the memory of what the peer has not read.
+// It is a system call.
 func (c *Conn) KernelQueued() int {
 	if c.fd < 0 || !c.kind.isSocket() {
 		return 0

@@ -26,22 +26,22 @@ import (
 //     events than one wait reports, the bytes or the room that were missed lie
 //     there already, and their event is on its way.
 //
-// To serve every event before any deadline would need no question, but eight
-// thousand clients that write at once are 32 waits, and some histories have
-// no end to them.
+// The alternative, to serve every event before any deadline, would need no
+// question. But eight thousand clients that write at once take 32 waits, and in
+// some histories new events never cease.
 const (
 	// lateAfter is how long a turn may take before the clock stands still. A
-	// loop that is only busy must still end who is idle.
+	// loop that is only busy must still end idle connections.
 	lateAfter = 10 * Time(time.Millisecond)
-	// looks is how often in a timeout the kernel is asked whether it gets rid
-	// of output: it reports room only for a third of its buffer.
+	// looks is how often in a timeout the loop asks the kernel whether output
+	// is leaving it: an event comes only when a third of its buffer is free.
 	looks = 4
 	// never is a deadline that does not come; see Time.Add.
 	never = Time(math.MaxInt64)
 )
 
-// tick reads the time. What has passed since the last look, beyond the time
-// that the loop meant to sleep (negative: for ever), was its own delay.
+// tick reads the time. slept is how long the loop meant to sleep (negative: for
+// ever). The rest of the time since the last tick was the loop's own delay.
 func (l *Loop) tick(slept Time) {
 	t := l.ep.k.now()
 	passed := t - l.now
@@ -111,7 +111,7 @@ func (l *Loop) nextDeadline() (at Time, ok bool) {
 }
 
 // HoldIdle stops the count of Options.IdleTimeout, or begins it anew. A handler
-// holds it while it owes the peer a reply: who waits for that is not idle.
+// holds it while it owes the peer a reply: a peer that waits is not idle.
 func (c *Conn) HoldIdle(on bool) {
 	switch held := c.flags&flagOwed != 0; {
 	case on == held:
@@ -187,8 +187,9 @@ func (c *Conn) overdue() {
 }
 
 // lookAtOutput counts output that has left the kernel since the last look as
-// progress. Of the first look at some output it is not known whether it has.
-// It counts if there is more of it: who reads a long reply is not idle.
+// progress. The first look at some output cannot tell whether any has left. It
+// counts as progress if some is still there: a peer that reads a long reply is
+// not idle.
 func (c *Conn) lookAtOutput() {
 	if c.state == stateLingering || c.acked == uint32(c.bytesOut) && c.flags&flagOnWay == 0 {
 		return // all that was sent is through
@@ -212,8 +213,8 @@ func (c *Conn) excused() bool {
 	l := c.loop
 	switch {
 	case c.state == stateLingering:
-		// Input that nobody has read would turn the end into a reset. Once: a
-		// peer can go on sending for ever.
+		// Input that nobody has read would turn the end into a reset. The
+		// excuse counts once: a peer can go on sending for ever.
 		if c.flags&flagLate != 0 || !c.pending(unix.POLLIN|unix.POLLRDHUP) {
 			return false
 		}
@@ -230,7 +231,7 @@ func (c *Conn) excused() bool {
 		}
 		c.lastOut = l.clock
 	default:
-		// After the peer's FIN it would be reported for ever.
+		// After its FIN the kernel reports input for ever.
 		input := int16(unix.POLLIN | unix.POLLRDHUP)
 		if c.flags&flagEOF != 0 || !c.kind.reads() {
 			input = 0

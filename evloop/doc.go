@@ -18,8 +18,8 @@
 //     queue of messages, and only then EPOLLOUT is armed.
 //   - A queue is bounded by [Options]. What happens at the bound is the
 //     connection's [Overflow] policy; it acts on whole messages, and one that
-//     has begun to go out is never cut. A bound over all connections
-//     ([Config].Memory) is paid for by the connection that is charged the most.
+//     has begun to go out is never cut. At the bound over all connections
+//     ([Config].Memory) the connection pays that is charged the most.
 //   - An idle connection holds no buffer, and the path of a message does not
 //     allocate.
 //
@@ -68,7 +68,8 @@
 // used up their read budget, listeners that used up their batch. An
 // edge-triggered kernel does not report those again, so the loop remembers
 // them. It sleeps only when the list is empty, until the earliest deadline.
-// There is no tick; time is CLOCK_MONOTONIC.
+// There is no tick; time is CLOCK_MONOTONIC. [Config].Work bounds what a turn
+// serves; the next turn goes on with the rest.
 //
 // # Names and shortage
 //

@@ -206,7 +206,7 @@ func (e *epoll) ready(c *Conn, events uint32) {
 		switch {
 		case c.flags&flagReady != 0: // it is served from that list, within one budget
 		case events&hangup != 0 && e.l.Spent():
-			c.makeReady() // the living first
+			c.makeReady() // connections that live come first
 		default:
 			e.receive(c)
 		}
@@ -389,7 +389,7 @@ func (e *epoll) accept(ln *Listener) {
 		last = errno
 	}
 	if e.l.stats.Accepted == before {
-		ln.backOff(os.NewSyscallError("accept4", last)) // a firewall's EPERM may last for ever
+		ln.backOff(os.NewSyscallError("accept4", last)) // the EPERM of a firewall may last for ever
 		return
 	}
 	ln.makeReady()

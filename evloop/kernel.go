@@ -239,7 +239,8 @@ func (k *kernel) peer(fd int) netip.AddrPort {
 	return netip.AddrPortFrom(peer.Addr().WithZone(zone(fd, in.Scope_id)), peer.Port())
 }
 
-// zone returns the name of the interface with that index, or the index.
+// zone returns the name of the interface with that index, or the index. fd is
+// asked because its network namespace may not be that of the process.
 func zone(fd int, index uint32) string {
 	ifr, err := unix.NewIfreq("")
 	if err == nil {
@@ -253,8 +254,8 @@ func zone(fd int, index uint32) string {
 
 // peerOf converts what accept4 filled in. Unix peers have no address worth
 // the name. IPv4 peers of a dual-stack socket are shown as IPv4. The zone of a
-// link-local one is the number of the interface: its name would cost a system
-// call, and in the network namespace of the process may be another's.
+// link-local address is the number of the interface; kernel.peer asks for its
+// name.
 func peerOf(sa *unix.RawSockaddrAny) netip.AddrPort {
 	port := func(p *uint16) uint16 {
 		return binary.BigEndian.Uint16((*[2]byte)(unsafe.Pointer(p))[:])
@@ -357,9 +358,10 @@ func (k *kernel) poll(fd int32, events int16) int16 {
 }
 
 // unsent returns how much of the output that the kernel has taken it still
-// holds (SIOCOUTQ, tcp(7)): not acknowledged by the peer, of a Unix socket not
-// read. Of the latter it counts memory and not bytes, which is as good for
-// seeing whether it moves. What cannot tell holds nothing.
+// holds (SIOCOUTQ, tcp(7)). On TCP these are the bytes that the peer has not
+// acknowledged. On a Unix socket it is the memory of what the peer has not read,
+// which tells as well whether output moves. It is 0 for a descriptor that cannot
+// tell.
 func (k *kernel) unsent(fd int) int {
 	if k.sim != nil {
 		return k.sim.unsent(fd)

@@ -254,7 +254,7 @@ func (l *Loop) admit(ln *Listener, fd int, peer netip.AddrPort) {
 	}
 	ln.delay = 0 // the spell is over, of descriptors and of watches
 	h.Open(c)
-	c.bound(c.opts.queue()) // unless SetOptions has done it
+	c.bound(c.opts.queue()) // nothing to do if Open has called SetOptions
 }
 
 // newConn makes the connection known to the loop, not yet to the kernel.

@@ -39,14 +39,14 @@ type Loop struct {
 
 	now    Time
 	clock  Time // that of the connections' deadlines; see tick
-	looked Time // when the last wait ended,
-	gap    Time // and how long that was after the one before
+	looked Time // when the last wait ended
+	gap    Time // from the end of the wait before that one
 	depth  int  // callbacks in progress
 
 	ready, serving []token  // next turn's and this turn's list
 	dirty          []*Conn  // with output or a close to settle after the callback
 	dead           []*Conn  // waiting for their Closed
-	detached       int      // of these, were detached
+	detached       int      // how many of dead were detached
 	dropped        []*Conn  // with drops to report
 	posted         []func() // taken from the waker and not yet run
 	work           turnBudget
@@ -64,7 +64,7 @@ type Loop struct {
 	stats      Stats
 	fallback   error // why the ring is not used
 	waiting    bool  // a listener waits for a descriptor or a place
-	opened     bool  // a connection was, after the turn's events were gathered
+	opened     bool  // a connection was opened since the turn's events were gathered
 	stopped    atomic.Bool
 	closed     bool
 }
@@ -76,11 +76,11 @@ type Config struct {
 	// 32 descriptors for everything else.
 	Connections int
 	// Memory bounds the bytes queued for and kept from all connections
-	// together. At the bound a connection pays, by its own policy, that is
-	// charged the most, or less than an eighth below that: for the bytes and
-	// for what the loop needs to keep them. Buffers are rounded up to powers of
-	// two, so up to twice as much may be in use.
-	// Zero means no bound.
+	// together. At the bound the connection that is charged the most pays, by
+	// its own policy; it may be another one that is charged at most an eighth
+	// less. A connection is charged for its bytes and for what the loop needs
+	// to keep them. Buffers are rounded up to powers of two, so up to twice as
+	// much may be in use. Zero means no bound.
 	Memory int64
 	// ReadBudget is the most bytes read from a connection in a turn. Zero
 	// means 64 KiB, the size of the read buffer: on a small board copying a
@@ -107,7 +107,7 @@ type Stats struct {
 	Conns, Listeners, Timers int
 	Queued                   int64  // bytes queued and kept now
 	Accepted                 uint64 // connections taken since New
-	AcceptErrors             uint64 // failed accepts, by cause of one client or of the system
+	AcceptErrors             uint64 // failed accepts, whether a client or the system was the cause
 	StaleEvents              uint64 // events for a former holder of a slot
 	DroppedMessages          uint64
 	Turns                    uint64
@@ -199,7 +199,7 @@ func (l *Loop) turn(block bool) error {
 	l.runPosted()
 	l.serveReady()
 	if len(l.dead) > 0 {
-		l.enter() // those whom another turn left to be buried
+		l.enter() // connections that an earlier turn left to be buried
 		l.leave()
 	}
 	return nil
@@ -278,7 +278,7 @@ func (l *Loop) Conns() iter.Seq[*Conn] {
 
 // SetLimits replaces Config.Connections, unless connections is zero, and
 // Config.Memory, of which zero means no bound. Connections over a lowered limit
-// stay; who owes too much for a lowered bound pays now. Loop only.
+// stay; connections that owe too much for a lowered bound pay now. Loop only.
 func (l *Loop) SetLimits(connections int, memory int64) {
 	if connections > 0 {
 		l.limit = connections
@@ -312,9 +312,9 @@ func (l *Loop) leave() {
 
 // settle sends what was written, reports what was dropped and frees what was
 // closed, until the callbacks made on the way leave nothing more to do, or the
-// turn has buried enough. What they have dropped in turn is reported in the next
-// turn, like everything once told is set: a Dropped that writes would otherwise
-// never come to an end.
+// turn has buried enough. What those callbacks drop is reported in the next turn.
+// So is every drop if told is set. A Dropped that writes would otherwise never
+// come to an end.
 func (l *Loop) settle(told bool) {
 	for ; len(l.dirty)+len(l.dropped) > 0 || len(l.dead) > 0 && (l.detached > 0 || l.mayBury()); told = true {
 		for i := 0; i < len(l.dirty); i++ {
@@ -337,8 +337,9 @@ func (l *Loop) settle(told bool) {
 	}
 }
 
-// buryDead frees what was closed, as much as a turn may, and what was detached:
-// its descriptor may be served again in this turn. The rest keeps its order.
+// buryDead frees as many closed connections as a turn may. Detached ones are
+// freed whatever the turn has done, since their descriptors may be served again
+// in this turn. The rest keeps its order.
 func (l *Loop) buryDead() {
 	left := 0
 	for i := 0; i < len(l.dead); i++ {
@@ -399,7 +400,7 @@ func (l *Loop) runPosted() {
 		l.posted[n]()
 		l.leave()
 	}
-	clear(l.posted[:n]) // what they hold must not live until the next post
+	clear(l.posted[:n]) // the garbage collector may have what they hold
 	if l.posted = l.posted[n:]; len(l.posted) == 0 {
 		l.posted = nil // it may be the list of a storm
 	}

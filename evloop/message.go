@@ -18,8 +18,8 @@ type Message struct {
 // that no queue holds any more is the garbage collector's.
 func NewMessage(p []byte) *Message { return &Message{buf: p} }
 
-// shared reports whether m may be in several queues. One that is not was made by
-// Write, belongs to one queue, and its buffer goes back to the pool.
+// shared reports whether m may be in several queues. Any other message was made
+// by Write and belongs to one queue, and its buffer goes back to the pool.
 func (m *Message) shared() bool { return m.count == 0 }
 
 // messageSize is the memory of a Message itself.

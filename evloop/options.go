@@ -58,10 +58,10 @@ type Options struct {
 	Overflow Overflow
 
 	// IdleTimeout ends a connection with ErrIdle on which no byte has moved
-	// either way for that long. Output that the kernel has taken counts from
-	// then, and again when some of a rest has left the kernel (a look at it,
-	// four in a timeout, sees that). Time during which reading is paused,
-	// output waits or HoldIdle holds does not count. Zero means never.
+	// either way for that long. Output counts when the kernel takes it, and
+	// again when some of it has left the kernel, at which the loop looks four
+	// times in a timeout. Time during which reading is paused, output waits or
+	// HoldIdle holds does not count. Zero means never.
 	IdleTimeout time.Duration
 
 	// StallTimeout ends a connection with ErrStalled whose queued output made
@@ -69,8 +69,9 @@ type Options struct {
 	// is being flushed. The end comes at most a quarter later. Zero means
 	// never.
 	//
-	// Neither counts time in which the loop was late, and nobody is ended of
-	// whom the kernel has news that the loop has not served yet.
+	// Neither timeout counts time in which the loop was late. A connection is
+	// not ended while the kernel has an event of it that the loop has not
+	// served yet.
 	StallTimeout time.Duration
 
 	// Exempt keeps the connection from paying for Config.Memory: what it holds

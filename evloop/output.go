@@ -16,7 +16,7 @@ const (
 	// maxVectors bounds a gathered write. IOV_MAX is 1024; beyond some tens
 	// of pieces the copy inside the kernel outweighs the saved calls.
 	maxVectors  = 64
-	maxNodes    = 1024 // that are looked at for one: many may lie side by side
+	maxNodes    = 1024 // looked at for one write: many may lie side by side in one buffer
 	scratchSize = 64 << 10
 )
 
@@ -81,7 +81,7 @@ func (g *gather) advance(n int) {
 	}
 	if i > 0 {
 		rest := copy(g.pieces, g.pieces[i:])
-		clear(g.pieces[rest:]) // they would keep the messages alive
+		clear(g.pieces[rest:]) // stale pieces would keep their messages alive
 		g.pieces = g.pieces[:rest]
 	}
 	if n > 0 {

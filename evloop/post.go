@@ -19,7 +19,7 @@ import (
 // read; every write is an edge, and its counter has room for centuries.
 type waker struct {
 	fd      int
-	write   func(fd int) unix.Errno // to the eventfd; a test's own fails
+	write   func(fd int) unix.Errno // addOne; a test has its own, which fails
 	pending atomic.Bool
 
 	mu     sync.Mutex // guards the following
@@ -68,7 +68,7 @@ func (w *waker) now() {
 		errno = w.write(w.fd)
 	}
 	if errno != 0 && errno != unix.EAGAIN { // EAGAIN would mean a full counter, which is awake enough
-		w.pending.Store(false) // or nobody would try again
+		w.pending.Store(false) // so that the next call tries again
 	}
 }
 

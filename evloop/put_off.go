@@ -4,11 +4,11 @@ package evloop
 
 import "net/netip"
 
-// An acceptor that has a limit of its own must not count those who are gone and
-// of whom the loop has not heard yet: after a busy moment, or at start, a
+// An acceptor that has a limit of its own must not count clients that are gone
+// while the loop does not know it yet. After a busy moment, or at start, a
 // backlog holds clients that came, asked and left, in front of one that waits.
-// So a client that finds no place is kept, and the acceptor asked again when the
-// kernel's events have been served:
+// So the loop keeps a client that finds no place, and asks the acceptor again
+// when the kernel's events have been served:
 //
 //	Accept ─ PutOff ─► kept ── next turn: events, closes, then ──► Accept
 //	                    ▲                                            │ PutOff
@@ -22,17 +22,16 @@ type putOff struct {
 	fd    int // of the client that is kept, if waits
 	peer  netip.AddrPort
 	turns int    // how often this client was put off
-	sure  uint64 // turn in which one was asked about when all was seen
+	sure  uint64 // turn in which a client was asked about after all events were seen
 	waits bool
 	asked bool // PutOff was called in Accept
 }
 
-// PutOff, called in Accept, has the loop keep the client and ask about it again
-// in the next turn, when what had come from and about others is served; what
-// Accept returns is not looked at. It is for a client that finds all places
-// taken: some may be of clients that are gone. PutOff returns false, and Accept
-// has to decide, when another turn would tell nothing new, which is so after a
-// few.
+// PutOff, called in Accept, has the loop keep the client and call Accept for it
+// again in the next turn, after the events of other connections. What Accept
+// returns is then not looked at. It is for a client that finds all places taken:
+// clients that are gone may hold some of them. After a few turns another one
+// would tell nothing new. PutOff then returns false, and Accept has to decide.
 func (ln *Listener) PutOff() bool {
 	l, p := ln.loop, &ln.putOff
 	enough := l.turnsToSee()
@@ -46,11 +45,11 @@ func (ln *Listener) PutOff() bool {
 	return true
 }
 
-// turnsToSee is after how many turns all that lay in the kernel has been seen
-// and served: as many as it takes when each reports as many events as one call
-// may, and for the last of them, with io_uring, one in which the bytes come, one
-// for the FIN and one for the reply. Whom other listeners let in meanwhile may
-// have gone, too; PutOff allows as much again for them.
+// turnsToSee returns after how many turns all that lay in the kernel has been
+// served. Each turn sees as many events as one call reports. With io_uring the
+// last connection then takes three turns: for the bytes, for the FIN and for the
+// reply. Clients that other listeners let in meanwhile may have gone too; PutOff
+// allows as many turns again for them.
 func (l *Loop) turnsToSee() int { return 3 + l.conns.used/l.ep.most }
 
 // keep holds a client for the next turn.
@@ -92,7 +91,8 @@ func (ln *Listener) ask() {
 	l.leave()
 }
 
-// letGo refuses it without asking, since Close may be called inside a callback.
+// letGo refuses the kept client without asking, since Close may be called inside
+// a callback.
 func (ln *Listener) letGo() {
 	if ln.putOff.waits {
 		ln.putOff.waits = false

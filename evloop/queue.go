@@ -20,7 +20,7 @@ type queue struct {
 	head, tail uint32 // nodes, plus one; 0: none
 	off        uint32 // bytes of the head already sent
 	bytes      uint32 // still to be sent
-	charge     int64  // what this queue takes of the memory bound; a shared message in full
+	charge     int64  // what this queue takes of the memory bound, shared messages in full
 
 	prev, next uint32 // neighbours in the bucket of the loop's debtors: slots, plus one
 	bucket     uint8  // 0: owes nothing
@@ -133,7 +133,7 @@ func (l *Loop) extend(c *Conn, p []byte) bool {
 	case m.shared() || int(n.to) < len(m.buf) || cap(m.buf)-len(m.buf) < len(p):
 		return false
 	case merges && m.queued > 1 || !merges && m.count > 1:
-		return false // of the time before another policy
+		return false // the buffer is of the time before SetOptions
 	}
 	from, before := len(m.buf), m.cost()
 	m.buf = append(m.buf, p...)

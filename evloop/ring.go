@@ -206,9 +206,9 @@ func (u *ring) next() *uring.SQE {
 }
 
 // submit hands over all that is staged and takes what has completed. When the
-// kernel is short of something it is asked again, in vain for a while, then
-// after 1 ms, 2 ms, … 1 s: nothing can go on without it, and the connections are
-// worth the wait. Stop ends it.
+// kernel is short of something, submit asks again: a hundred times at once, then
+// after 1 ms, 2 ms, … 1 s. Nothing can go on without the ring, and to give up
+// would end all connections. Stop ends the attempts.
 func (u *ring) submit() {
 	const patient = 100
 	pause := time.Duration(0)
@@ -286,7 +286,7 @@ func (u *ring) wait(timeout Time) error {
 }
 
 // sleep waits for a completion until the loop's next deadline, and returns how
-// long that was to be. After an interruption, which may have been long
+// long it meant to wait. After an interruption, which may have been long
 // (SIGSTOP), it takes what has come.
 func (u *ring) sleep() Time {
 	// Results of sends may have brought deadlines, and requests: so many that

@@ -19,12 +19,12 @@ import (
 //	  └─────────────────┴──────────────────────────────┘
 //
 // A multishot receive goes on when the handler has had enough. What it brings
-// then is held, outside the shared buffers, and the receive is cancelled. So
-// that this is little, the first receive is a single one: only who sends less
-// than a buffer is light and gets a multishot. Who then sends bulkMin in one
-// turn, or more than may be delivered, is bulk: when what was held has been
-// delivered the connection is left to epoll for good, whose reads are larger
-// and leave the rest in the socket.
+// then is held, outside the shared buffers, and the receive is cancelled. To
+// keep that little, the first receive is a single one: only a peer that sends
+// less than a buffer is light and gets a multishot. A peer that then sends
+// bulkMin in one turn, or more than may be delivered, is bulk. When what was held
+// has been delivered, its connection is left to epoll for good, which reads more
+// at once and leaves the rest in the socket.
 type stream struct {
 	held     []byte // from the pool; nil when there is none
 	off      int    // of it delivered
@@ -96,7 +96,7 @@ func (u *ring) completed(t tag, ev uring.CQE, n int) {
 	for {
 		if ev.Flags&uring.FlagMore == 0 {
 			s.receives = recvIdle
-			c.flags |= flagReadable // until the next: who lingers must come by it
+			c.flags |= flagReadable // until the next receive: a lingering connection must come by it
 		}
 		switch {
 		case ev.Res <= 0:
@@ -290,7 +290,7 @@ func (u *ring) receive(c *Conn) {
 	case s.end != 0:
 		u.finish(c, s.end)
 	case c.flags&flagBroken != 0 && u.r.Overflowed():
-		c.makeReady() // who knows whose completions these are
+		c.makeReady() // completions that overflowed may be of c
 	case c.flags&flagBroken != 0 && !u.more(c):
 		u.l.broken(c, c.reason) // all that came before the failure is delivered
 	case s.receives == recvIdle && s.bulk && u.budget(s) < u.l.readBudget:
@@ -335,7 +335,7 @@ func (u *ring) polls(c *Conn) int16 { return u.l.ep.k.poll(c.fd, unix.POLLIN|uni
 
 // takeBack moves what has left the kernel for c, but was not delivered, to the
 // kept input, where it is carried along with the connection. So is a failure,
-// which the kernel reports once: to the next one who asks it is a FIN.
+// which the kernel reports once: the next read would show it as a FIN.
 func (u *ring) takeBack(c *Conn) {
 	s := &u.streams[c.slot]
 	t := newTag(opRecv, c.slot, c.gen)

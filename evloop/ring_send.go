@@ -75,7 +75,7 @@ func (b *batch) take(n int) int {
 func (b *batch) addr(at int) uint64 { return uint64(uintptr(unsafe.Pointer(&b.arena[at]))) }
 
 // fill makes e a request that sends pieces, total bytes in all. m is the
-// shared message that pieces are the whole of, if they are.
+// shared message of which pieces are the whole, or nil.
 func (b *batch) fill(e *uring.SQE, pieces [][]byte, total int, m *Message) {
 	e.OpFlags = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL
 	e.Opcode, e.Len = uring.OpSend, uint32(total)

@@ -4,9 +4,8 @@ package evloop
 
 import "golang.org/x/sys/unix"
 
-// The options of a socket that the loop sets for its own sake, whoever has
-// opened it. A kernel that refuses one takes nothing from what a service
-// promises, so the errors are ignored.
+// The loop sets these options for its own sake, on every socket. If the kernel
+// refuses one, a service still keeps what it promises, so errors are ignored.
 
 // refuseRights has the kernel refuse what the peer tries to pass from now on
 // (SO_PASSRIGHTS, Linux 6.16), and reports whether it will.
@@ -14,16 +13,16 @@ func (k *kernel) refuseRights(fd int) bool {
 	return k.sim == nil && unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PASSRIGHTS, 0) == nil
 }
 
-// boundOutput has the kernel keep about n bytes of unsent output of c, where
-// it kept before, or zero for its own choice.
+// boundOutput has the kernel keep about n bytes of unsent output of c. before is
+// the bound that it was given last; zero means that it had its own.
 //
-// Of TCP it bounds what has not gone out yet (TCP_NOTSENT_LOWAT, tcp(7)), and
-// leaves what is on the wire, which a long way needs, to the window. The send
-// that reaches the bound may fill one segment more. A Unix stream has but one
-// buffer, which is bounded by the memory that it takes (SO_SNDBUF, which the
-// kernel doubles for that; half of it costs bulk a third of its speed); one that
-// somebody has made smaller stays so. A packet would have to fit it, so a socket
-// of packets keeps its own.
+// On TCP the bound is for bytes that have not gone out yet (TCP_NOTSENT_LOWAT,
+// tcp(7)). What is on the wire is left to the window: a long way needs it. The
+// send that reaches the bound may fill one segment more. A Unix stream has one
+// buffer, which SO_SNDBUF bounds by the memory that it takes. The kernel doubles
+// the value for that; half of it costs bulk a third of its speed. A buffer that
+// somebody has made smaller stays so. A packet must fit into the buffer as a
+// whole, so a socket of packets keeps its own.
 func (k *kernel) boundOutput(c *Conn, n, before int) {
 	fd := int(c.fd)
 	switch {

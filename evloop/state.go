@@ -40,7 +40,7 @@ func (c *Conn) Detach() (fd int, saved []byte, err error) {
 		}
 	}
 	l.spill(c)
-	c.HoldIdle(false) // to be held again in Restored; the time until now was none of idleness
+	c.HoldIdle(false) // Restored holds it again; the time until now does not count as idle
 	fd = int(c.fd)
 	c.flags |= flagDetached
 	l.be.end(c)
@@ -81,9 +81,9 @@ func (c *Conn) save(state []byte) record {
 	return r
 }
 
-// savedFlags are those of a connection that are carried as they are. That it was
-// full is not to be seen from the queue, which may have shrunk since, and who
-// waits for Drained would wait for ever.
+// savedFlags are the flags of a connection that are carried as they are. flagFull
+// is one of them because the queue may have shrunk since and does not tell any
+// more; a handler that waits for Drained would wait for ever.
 var savedFlags = [...]struct {
 	flag connFlags
 	bit  uint64

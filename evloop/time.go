@@ -15,8 +15,8 @@ import (
 // be handed to another process of the same boot: the clock is one for all.
 type Time int64
 
-// Add returns the moment d after t, or the last one there is: who gives the
-// longest Duration for a timeout means never, and not the distant past.
+// Add returns the moment d after t, or the last one there is: a timeout of the
+// longest Duration means never, and must not wrap to the distant past.
 func (t Time) Add(d time.Duration) Time {
 	if sum := t + Time(d); d <= 0 || sum > t {
 		return sum

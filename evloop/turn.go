@@ -2,20 +2,21 @@
 
 package evloop
 
-// The work of a turn has a bound, because a turn is what everybody else waits
-// for. It is counted and not measured: a clock would make every history
-// different, and would blame a turn for a processor that others have used.
+// The work of a turn has a bound, because every other client waits for the turn
+// to end. It is counted and not measured: a clock would make every history
+// different, and would blame a turn for the processor time of other programs.
 //
 // The unit is a delivery, a message put into a queue. Whatever needs system
 // calls counts as many of them. The work of a turn is an allowance that all
-// services share; it is charged by the loop, and a handler that can go on
-// later asks Spent:
+// services share. The loop charges it, and a handler that can go on later asks
+// Spent. The loop serves of each list, at most:
 //
 //	                            while work is left   once it is spent
 //	events of the kernel        256                  the same: their edge is spent
 //	room for a queue, hang-ups  served at once       16, from the ready list
-//	reads of one connection     readBudget bytes,    the same
-//	                            64 calls at most
+//	reads of one connection     readBudget bytes;    the same
+//	                            a call counts for
+//	                            1 KiB at least
 //	clients of one listener     64                   4
 //	timers, deadlines           256 of each          16 of each
 //	posted functions, ready     all that are due     16 of each
@@ -23,12 +24,12 @@ package evloop
 //	connections buried          256 in the turn, whatever is left
 //
 // While the kernel has more events than one wait reports, a turn has only an
-// eighth of the work: whoever is behind them would wait for as many turns.
+// eighth of the work: a client whose event is behind the others waits for
+// several turns.
 //
-// What is left over begins the next turn, which does not sleep and asks the
-// kernel for events of others first. The few that are always served keep
-// a flood from stopping anybody: each of the lists is served in order, so that
-// whoever waits comes to be the first.
+// The next turn goes on with what is left over. It does not sleep, and asks the
+// kernel for new events first. A few of each list are always served, and in
+// order, so a flood stops nobody: each entry comes to be the first.
 //
 // A callback is not interrupted. One that writes to many and does not look at
 // Spent makes a longer turn, so the bound is that of the longest callback.
@@ -43,7 +44,7 @@ const (
 	// acceptWork covers accept4(2), the options that services set, and the
 	// registration.
 	acceptWork = 4 * callWork
-	// buryWork covers what finding out that a peer has gone takes, and close(2).
+	// buryWork covers the calls that find out that a peer has gone, and close(2).
 	buryWork = 3 * callWork
 	// crowdedShare divides the work while events are waiting behind others.
 	crowdedShare = 8
@@ -71,7 +72,7 @@ type turnBudget struct {
 	crowded bool // the last wait may not have reported all events
 }
 
-// begin makes it available again.
+// begin gives a turn its work.
 func (b *turnBudget) begin() {
 	b.left, b.buried = b.limit, 0
 	if b.crowded {
@@ -86,8 +87,8 @@ func (b *turnBudget) begin() {
 // the next turn: by Yield, or by a timer that is due at Now. Loop only.
 func (l *Loop) Spent() bool { return l.work.left <= 0 }
 
-// goesOn reports whether one more entry of a list is served in this turn, after
-// n of it.
+// goesOn reports whether this turn serves one more entry of a list of which it
+// has served n.
 func (l *Loop) goesOn(n int) bool { return n < fewest || !l.Spent() }
 
 // leftOver reports whether there is work that does not wait for the kernel, so

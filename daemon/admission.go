@@ -4,9 +4,9 @@ package daemon
 
 import "penstock/daemon/internal/service"
 
-// Who may come in: by address or uid, then by number. The lists themselves
-// are the configuration's (config.Service.Admits); here is what changes while
-// the daemon runs.
+// The admission of clients: by address or uid, then by number. The lists
+// themselves are the configuration's (config.Service.Admits); here is what
+// changes while the daemon runs.
 
 // admit returns why the peer at the other end of fd may not come in, or "".
 func (l *listener) admit(fd int, p service.Peer) string {
@@ -25,11 +25,10 @@ func (l *listener) admit(fd int, p service.Peer) string {
 	return ""
 }
 
-// share is how many connections of the process the source of p may have: what
-// limits.per_source says, and never all that there are. Of the places of the
-// process a sixteenth, but at least one, stays out of the reach of any single
-// address; a user on Unix sockets has passed the permissions of the file and is
-// not kept from waiting for the last place.
+// share returns how many connections of the process the source of p may have:
+// what limits.per_source says, and never all places. No single address gets the
+// last sixteenth of the places, one place at least. A user on Unix sockets has
+// passed the permissions of the file and may take the last place.
 func (d *Daemon) share(p service.Peer) int {
 	share := d.places
 	if p.Addr.IsValid() && d.places > 1 {

@@ -98,15 +98,16 @@ func bindTCP(fd int, sa unix.Sockaddr, s *config.Service) error {
 	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
 		return os.NewSyscallError("setsockopt SO_REUSEADDR", err)
 	}
-	// Whatever net.ipv6.bindv6only says: an address means the same on every
-	// machine, and [::] is IPv4 as well (ipv6(7)).
+	// An address means the same on every machine, whatever net.ipv6.bindv6only
+	// says: [::] is IPv4 as well (ipv6(7)).
 	if _, ok := sa.(*unix.SockaddrInet6); ok {
 		if err := unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 0); err != nil {
 			return os.NewSyscallError("setsockopt IPV6_V6ONLY", err)
 		}
 	}
-	// An address that the machine does not have yet, at boot for one, as with
-	// FreeBind=yes in the generated unit. The option works for IPv6, too.
+	// The machine may not have the address yet, for example at boot. The
+	// generated unit says FreeBind=yes for the same. The option works for IPv6
+	// too.
 	if err := unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_FREEBIND, 1); err != nil {
 		return os.NewSyscallError("setsockopt IP_FREEBIND", err)
 	}
@@ -150,9 +151,9 @@ func bindUnix(fd int, sa unix.Sockaddr, path string, s *config.Service) error {
 	return nil
 }
 
-// makeFolders makes those that are missing, with the mode of DirectoryMode= in
-// systemd.socket(5), 0755 whatever the umask: a socket behind a folder that
-// nobody may enter is open to nobody.
+// makeFolders makes the folders of path that are missing. Their mode is 0755
+// whatever the umask, the default of DirectoryMode= in systemd.socket(5): a
+// socket in a folder that nobody may enter is open to nobody.
 func makeFolders(path string) error {
 	err := os.Mkdir(path, 0o755)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -162,7 +163,7 @@ func makeFolders(path string) error {
 		err = os.Mkdir(path, 0o755)
 	}
 	if errors.Is(err, fs.ErrExist) {
-		return nil // or a file, as bind will say
+		return nil // if it is a file, bind reports it
 	}
 	if err != nil {
 		return err
@@ -246,8 +247,8 @@ func newSocketFile(path string) (socketFile, error) {
 	return socketFile{path, uint64(st.Dev), st.Ino}, nil
 }
 
-// present reports whether the file is still the one that was bound. Its inode is
-// not another's as long as the socket is open.
+// present reports whether the file is still the one that was bound. No other file
+// gets its inode as long as the socket is open.
 func (f socketFile) present() bool {
 	var st unix.Stat_t
 	return unix.Lstat(f.path, &st) == nil && uint64(st.Dev) == f.dev && st.Ino == f.ino

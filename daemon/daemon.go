@@ -88,14 +88,14 @@ type Daemon struct {
 	reading    *reading // of the files, for a reload; nil: none
 	refusal    error    // why the last reload was refused; nil: it was not
 	statusDue  bool     // a STATUS= is scheduled
-	flushDue   bool     // a flush of the log is
-	leftDue    bool     // a look at who is left is
-	orphansDue bool     // and one at children that are nobody's
+	flushDue   bool     // a flush of the log is scheduled
+	leftDue    bool     // a look at the clients that are left is scheduled
+	orphansDue bool     // a look at children that are nobody's is scheduled
 	cut        int      // connections that at the stop did not get all they were due
 
 	idleTimer evloop.TimerID // while there is no client and exit_idle is set
 	vanished  vanished
-	strays    bool // descriptors came that nobody here reads from
+	strays    bool // sockets came that no service here reads from
 }
 
 // New prepares everything that can go wrong: limits, services, sockets. The

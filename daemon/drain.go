@@ -27,8 +27,8 @@ const (
 )
 
 // beginDrain stops accepting and lets every client finish. Closing an
-// inherited listener refuses nobody: who connects now waits in the service
-// manager's copy for the next start.
+// inherited listener refuses nobody: a client that connects now waits in the
+// service manager's copy for the next start.
 func (d *Daemon) beginDrain(status string) {
 	patience := time.Duration(0)
 	for _, s := range d.cfg.Services {

@@ -30,9 +30,9 @@ type endpoint struct {
 	conns     int
 	leaving   bool                             // replaced, removed or stopping: no new connections
 	stopped   bool                             // its last connection is gone
-	before    *endpoint                        // not started until this one has ended; nil: no need to wait
-	next      *endpoint                        // whose before this is
-	asking    map[evloop.ConnID]evloop.TimerID // while leaving: who may still ask
+	before    *endpoint                        // has to end before this one starts; nil: none
+	next      *endpoint                        // the one that waits for this one; nil: none
+	asking    map[evloop.ConnID]evloop.TimerID // while leaving: clients that may still ask
 
 	accepted, dropped uint64
 	bytesIn, bytesOut uint64            // of connections that have closed
@@ -86,8 +86,8 @@ func connOptions(s *config.Service, svc service.Service) *evloop.Options {
 // for the one byte more by which a service sees that the line is too long.
 const maxDelimiter = 64
 
-// start prepares the service for its first connection. One that has to wait for
-// its predecessor is started by that one's end.
+// start prepares the service for its first connection. If it has to wait for its
+// predecessor, the end of that one starts it.
 func (ep *endpoint) start() {
 	if s, ok := ep.svc.(service.Starter); ok && ep.before == nil {
 		s.Start()
@@ -203,7 +203,8 @@ func (ep *endpoint) connections(yield func(*evloop.Conn) bool) {
 	}
 }
 
-// isCut tells the ends by which a client did not get all that it was due.
+// isCut reports whether a client that ended with err did not get all that it was
+// due.
 func isCut(err error) bool {
 	return errors.Is(err, evloop.ErrFlushTimeout) || errors.Is(err, evloop.ErrStalled) || errors.Is(err, service.ErrUnanswered)
 }

@@ -23,8 +23,8 @@ import (
 //
 // Nobody is lost on the way: what has been accepted counts as busy, nothing is
 // accepted between the look at the backlogs and the close of the listeners,
-// which are the same turn of the loop, and who comes later waits in the
-// service manager's copy of the listener for the next process. The look comes
+// which are the same turn of the loop, and a client that comes later waits in
+// the service manager's copy of the listener for the next process. The look comes
 // before STOPPING=1, because that cannot be taken back: a unit that has said
 // it is killed at TimeoutStopSec= even if it says READY=1 again, and from
 // version 259 on systemd ignores the latter (sd_notify(3)).
@@ -38,9 +38,9 @@ func (d *Daemon) rested() {
 	d.loop.Cancel(d.idleTimer)
 	after := d.cfg.Limits.ExitIdle
 	// A managed process never binds, so all of its sockets stay open without
-	// it. One that was started by hand would just be gone. Whoever waits at a
-	// socket that no service wants would have the manager start the next process
-	// as soon as this one has gone, and so on every second.
+	// it. One that was started by hand would just be gone. A client that waits at
+	// a socket that no service wants would have the manager start the next
+	// process as soon as this one has gone, and so on every second.
 	if after == 0 || !d.env.Managed || d.strays || d.clients > 0 || d.life.phase == stopping {
 		return
 	}

@@ -10,7 +10,7 @@ import (
 )
 
 // An endpoint leaves when its service was removed or replaced, and at the end
-// of the process. Whoever has been served is finished at once:
+// of the process. A client that has been served is finished at once:
 //
 //	leave ──┬─ has been served ──────────────────────► finish ─► CloseAfterFlush
 //	        └─ came just now, has said nothing yet ─┬─ first message: answered ─┘

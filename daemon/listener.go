@@ -22,7 +22,7 @@ type listener struct {
 	d  *Daemon
 	ep *endpoint // who serves its clients; a reload may change it
 
-	conf *config.Service // whose keys the socket was opened with
+	conf *config.Service // the socket was opened with its keys
 	ln   *evloop.Listener
 
 	fd        int
@@ -35,8 +35,8 @@ type listener struct {
 	tune      []sockOpt  // what accepted sockets do not inherit
 	keepIdle  int        // seconds of silence before a probe; see keepSpread
 
-	waiting string       // why the client that was put off has no place; "": there is none
-	who     service.Peer // that client
+	waiting string       // why a client was put off; "": none is
+	who     service.Peer // the client that was put off
 }
 
 // Accept is the admission. The session it makes is the connection's State.
@@ -48,7 +48,7 @@ func (l *listener) Accept(ln *evloop.Listener, fd int, from netip.AddrPort) (evl
 	}
 	l.waiting = ""
 	if (reason == refusedService || reason == refusedSource) && ln.PutOff() {
-		l.waiting, l.who = reason, peer // those before him may be gone already
+		l.waiting, l.who = reason, peer // clients that hold a place may be gone already
 		return nil, nil
 	}
 	if reason != "" {
@@ -65,8 +65,8 @@ func (l *listener) Accept(ln *evloop.Listener, fd int, from netip.AddrPort) (evl
 	return l.ep, &service.Session{ID: l.d.lastID, Peer: peer, Since: l.d.loop.Now(), Owner: l.ep}
 }
 
-// refuse does the accounts of a client that is not let in; err is why it could
-// not be found out who it is.
+// refuse counts and logs a client that is not let in. err is the failure to find
+// out the client's user, or nil.
 func (l *listener) refuse(p service.Peer, reason string, err error) {
 	l.ep.refused[reason]++
 	l.d.log.refused(l.ep.conf.Name, l.text, p, reason, err)
@@ -130,9 +130,9 @@ func (l *listener) resume() {
 // not there any more.
 func (l *listener) unreachable() bool { return l.file.path != "" && !l.file.present() }
 
-// close stops listening. A file we have bound goes too, first: as long as we
-// listen nobody else puts one in its place, because the socket answers him. What
-// was inherited belongs to the service manager, whose clients may be waiting in
+// close stops listening. A file that we have bound is removed first: as long as
+// the socket answers, no other process puts a file of its own in that place. An
+// inherited socket belongs to the service manager, and clients may be waiting in
 // it.
 func (l *listener) close() {
 	if l.waiting != "" {

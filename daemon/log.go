@@ -27,7 +27,8 @@ import (
 //	info   the life of the process, and clients that went silent or were lost
 //	debug  each connection, one record at its end
 //
-// What a peer can cause goes through the limiter. Payload is never logged.
+// What a peer can cause goes through the limiter. No record here holds payload;
+// services log at most an excerpt of it, see internal/text.
 const (
 	keyService   = "service"
 	keyListener  = "listener"
@@ -114,19 +115,19 @@ func (j *journal) warned(warnings config.Warnings) {
 }
 
 // LogNotifyFailed says that the service manager will not learn how the process
-// is doing, which works without.
+// is doing. The services run all the same.
 func LogNotifyFailed(log *slog.Logger, err error) {
 	log.Warn("service manager not told", slog.Any(keyErr, err))
 }
 
-// LogStartsTooOften says that the process waits before it begins, as it has been
-// started n times within the last minute and come to a bad end.
+// LogStartsTooOften says that the process waits before it begins, since it was
+// started n times within the last minute and ended badly.
 func LogStartsTooOften(log *slog.Logger, n int, wait time.Duration) {
 	log.Warn("started too often, waiting", slog.Int("starts", n), slog.Int64("wait_us", wait.Microseconds()))
 }
 
-// LogReportFailed says that nobody who waits for the result of a reload will
-// learn of it.
+// LogReportFailed says that a command that waits for the result of a reload will
+// not learn of it.
 func LogReportFailed(log *slog.Logger, err error) {
 	log.Error("result of the reload not reported", slog.Any(keyErr, err))
 }
@@ -243,7 +244,8 @@ func (j *journal) held(k limitKey, n int) {
 		slog.String(keyEvent, k.event), slog.Int(keyHeld, n))
 }
 
-// refused is given the system's error where that is why.
+// refused logs a client that was not let in. err is the system's error if that is
+// the reason, or nil.
 func (j *journal) refused(name, listener string, p service.Peer, reason string, err error) {
 	if !j.lim.allow(limitKey{name, "refused " + reason, slog.LevelWarn}) {
 		return
@@ -256,9 +258,9 @@ func (j *journal) refused(name, listener string, p service.Peer, reason string, 
 		slog.String(keyListener, listener), j.peer(p), slog.String(keyReason, reason), cause)
 }
 
-// closed writes the one record of a connection. A record of its beginning as
-// well would tell nothing that this one does not, and a health check every
-// second would fill the journal of a board with it.
+// closed writes the one record of a connection. A record of its beginning would
+// tell nothing more, and a health check every second would fill the journal of a
+// board with two of them.
 func (j *journal) closed(name string, c *evloop.Conn, s *service.Session, now evloop.Time, err error) {
 	reason, level := reasonOf(err)
 	message, id := "connection closed", slog.Attr{}

@@ -28,8 +28,8 @@ import (
 // an empty network namespace of its own. A socket that came from outside belongs
 // to the namespace it was made in, and ioctl(2) on it asks there.
 
-// errAmbiguous says that an address stands on an interface twice, with netmasks
-// of which SIOCGIFNETMASK tells only the first.
+// errAmbiguous says that an interface has one address twice. SIOCGIFNETMASK tells
+// only the first of the two netmasks.
 var errAmbiguous = errors.New("an interface has one address with two netmasks")
 
 // errChanging says that the addresses were not the same twice in a row.
@@ -88,7 +88,7 @@ type interfaceAddr struct {
 	addr  netip.Addr
 }
 
-// ask has one of the ioctls tell an address that belongs to a.
+// ask makes one of the ioctls about a, and returns the address that it tells.
 func (a interfaceAddr) ask(fd int, request uint) (netip.Addr, error) {
 	req, err := unix.NewIfreq(a.label)
 	if err != nil {

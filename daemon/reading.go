@@ -13,17 +13,17 @@ import (
 
 // A reading is one attempt to read the files, on a goroutine of its own. That
 // goroutine pauses every few kilobytes, since there is only one thread to run
-// Go code on and clients wait for the loop. What it cannot promise is to end: a
-// card or a server that holds the file may hang. So it can be given up:
+// Go code on and clients wait for the loop. It may never end: the card or the
+// server that holds the file may hang. So a reading can be given up:
 //
 //	SIGTERM          at once
 //	a later SIGHUP   if the reading has gone on for impatience, to read anew
 //	readingPatience  whatever it is doing
 //
-// It is told to end, and does at its next pause. One that hangs in the kernel
-// cannot hear: after readingPatience the reload is refused without it, and a
-// reload while it still hangs is refused at once, so that no number of SIGHUPs
-// makes more than one of them.
+// The reading is told to end, and does so at its next pause. One that hangs in
+// the kernel does not: after readingPatience the reload is refused all the same.
+// While it still hangs, each further reload is refused at once, so that there is
+// never more than one.
 type reading struct {
 	began  evloop.Time
 	cancel context.CancelCauseFunc

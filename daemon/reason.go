@@ -18,7 +18,7 @@ const (
 	refusedUID     = "uid"             // allow_uid
 	refusedService = "max_connections" // of the service
 	refusedSource  = "per_source"
-	refusedPeer    = "peer_unknown" // gone before we could ask who it was
+	refusedPeer    = "peer_unknown" // the client was gone before we could ask for its user
 )
 
 // A reasoner is an error of a service that names its own reason, for a client
@@ -28,9 +28,9 @@ type reasoner interface {
 	Reason() string
 }
 
-// closeReasons maps why a connection ended to REASON and to who should hear
-// of it: a client that left by itself is nobody's business, one that was cut
-// off is the operator's.
+// closeReasons maps why a connection ended to REASON and to a level: that a
+// client left by itself is of no interest, that one was cut off is the operator's
+// business.
 var closeReasons = []struct {
 	err    error
 	reason string

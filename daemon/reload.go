@@ -66,11 +66,11 @@ func (d *Daemon) loaded(cfg *config.Config, err error) {
 		return // told to stop meanwhile
 	}
 	if errors.Is(err, errReadAgain) {
-		d.trigger(settled) // a reload is owed, whose result is the one to tell
+		d.trigger(settled) // another reload is owed, and its result will be told
 		return
 	}
 	if err == nil {
-		err = d.replaceBy(cfg)
+		err = d.apply(d.env.relevant(cfg))
 	}
 	d.refusal = err
 	if err != nil {
@@ -80,11 +80,6 @@ func (d *Daemon) loaded(cfg *config.Config, err error) {
 		d.env.Reloaded(d.status(), err)
 	}
 	d.trigger(settled)
-}
-
-// replaceBy puts what was read in force, or changes nothing and says why.
-func (d *Daemon) replaceBy(cfg *config.Config) error {
-	return d.apply(d.env.relevant(cfg))
 }
 
 // apply puts cfg in force, or changes nothing and says why.
@@ -139,8 +134,8 @@ func (st *stage) prepare(p plan, cfg *config.Config) error {
 	if st.d.env.Managed {
 		return nil
 	}
-	// Also of services that stay as they are: the file of a Unix socket may have
-	// been removed, and a listener can have died.
+	// Services that stay as they are may need it as well: the file of a Unix
+	// socket may have been removed, and a listener can have died.
 	for _, s := range cfg.Services {
 		for _, a := range s.Listen {
 			if st.d.listenerAt(a) != nil {
@@ -200,8 +195,8 @@ func (st *stage) undo() {
 	}
 }
 
-// commit swaps. Listeners that stay open are pointed to whoever serves them
-// now, so no client finds a port closed.
+// commit swaps. Listeners that stay open are pointed to the endpoints that serve
+// their clients now, so no client finds a port closed.
 func (st *stage) commit(p plan, cfg *config.Config) {
 	d := st.d
 	open := slices.Concat(d.listeners(), st.opened)
@@ -303,8 +298,8 @@ func (ep *endpoint) adjust(s *config.Service) {
 	ep.opts = connOptions(s, ep.svc)
 }
 
-// changedKeys names the keys of the socket that are not those of s, which gets
-// it, and that cannot be changed while it is open.
+// changedKeys names the keys whose value in s, which gets the socket, is not the
+// one with which it was opened. They cannot be changed while it is open.
 func (l *listener) changedKeys(s *config.Service) (keys []string) {
 	family := config.TCP
 	if l.unix() {

@@ -56,8 +56,8 @@ func internalConns(cfg *config.Config) (n int) {
 }
 
 // limitMemory tells the garbage collector the ceiling, so that the bound also
-// holds on boards whose kernel has the memory controller off. The environment's
-// word comes first (GOMEMLIMIT in the runtime package's documentation).
+// holds on boards whose kernel has the memory controller off. A value in the
+// environment wins (GOMEMLIMIT in the runtime package's documentation).
 func limitMemory(cfg *config.Config) {
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(memoryCeiling(cfg))
@@ -70,7 +70,7 @@ func limitMemory(cfg *config.Config) {
 func memoryCeiling(cfg *config.Config) int64 {
 	ceiling := cfg.Limits.Memory + memoryFloor + int64(cfg.Limits.Connections)*perConnection
 	for _, s := range cfg.Services {
-		ceiling += 2 * s.Holds() // a reload holds the former one's as well
+		ceiling += 2 * s.Holds() // during a reload the former service's as well
 	}
 	return ceiling
 }

@@ -62,8 +62,8 @@ func (d *Daemon) signalled(s unix.Signal) {
 	}
 }
 
-// orphansInterval is soon enough to bury those behind a program that has ended
-// and that the loop has not seen yet.
+// orphansInterval is how soon another look is taken when a program has ended that
+// the loop has not reaped yet: it hides the orphans behind it.
 const orphansInterval = 100 * time.Millisecond
 
 // reapOrphans does the duty of PID 1 in a container without another one.

@@ -113,9 +113,9 @@ func hintExtra(name string) string {
 	return "if its service was removed from the file: penstock apply"
 }
 
-// relevant reduces the built-in example to the sockets that came: who
-// activates it for one service at an address of his own has not asked for the
-// others, or for the tutorial's port.
+// relevant reduces the built-in example to the sockets that came: a user that
+// activates it for one service, at an address of its own, has not asked for the
+// others or for the tutorial's port.
 func (e Env) relevant(cfg *config.Config) *config.Config {
 	if !e.Builtin || !e.Managed {
 		return cfg

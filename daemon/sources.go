@@ -20,9 +20,9 @@ type source struct {
 
 func newSources() sources { return sources{make(map[source]int32)} }
 
-// onLink holds IPv6 addresses in whose networks of 64 bits the neighbours of a
-// link live together, each with one address. Elsewhere such a network is one
-// customer's, who can use all of its addresses.
+// onLink holds the IPv6 networks in which the neighbours of a link share 64 bits,
+// each with an address of its own. Elsewhere 64 bits are the network of one
+// customer, and all of its addresses are one source.
 var onLink = []netip.Prefix{
 	netip.MustParsePrefix("fe80::/10"), // RFC 4291, section 2.5.6
 	netip.MustParsePrefix("fc00::/7"),  // RFC 4193

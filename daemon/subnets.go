@@ -42,8 +42,9 @@ type localSubnets struct {
 	told  bool        // the log knows that it is incomplete
 }
 
-// subnets returns what local-subnets means to the client of ep at addr, to which
-// fd leads. An incomplete answer is not kept: the next client may know more.
+// subnets returns what local-subnets means for a client of ep. addr is its
+// address and fd its socket. An incomplete answer is not kept: through the next
+// client's socket more may be found out.
 func (d *Daemon) subnets(ep *endpoint, fd int, addr netip.Addr) config.Subnets {
 	switch now := d.loop.Now(); {
 	case !ep.conf.Allow.LocalSubnets && !ep.conf.Deny.LocalSubnets:
@@ -100,7 +101,7 @@ func becomeIPv4(fd int) error {
 // ownAddresses are networks of one address each. SIOCGIFCONF, unlike the
 // netmasks, can be asked for on a socket of any family.
 func ownAddresses(fd int) (networks []netip.Prefix) {
-	addrs, _ := interfaceAddrs(fd) // without them nobody is local
+	addrs, _ := interfaceAddrs(fd) // if it fails, no client is local
 	for _, a := range addrs {
 		networks = append(networks, netip.PrefixFrom(a.addr, 32))
 	}

@@ -26,9 +26,9 @@ func (o sockOpt) unset(fd int) bool {
 // counts both against TCP_USER_TIMEOUT, so that has to leave room for three
 // probes after the longest silence: 30 + 60 + 3 * 10 seconds.
 //
-// The kernel counts as well how long a peer that lives, and answers probes of
-// its closed window, does not read. So the option is set only where
-// stall_timeout lets no peer stay that long. For the rest see vanished.go.
+// TCP_USER_TIMEOUT also cuts a peer that lives, and answers probes of its closed
+// window, but does not read. So it is set only where stall_timeout lets no peer
+// stay that long. For the rest see vanished.go.
 var (
 	userTimeout = sockOpt{unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, 120_000}
 	keepAlive   = []sockOpt{

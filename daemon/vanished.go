@@ -12,11 +12,11 @@ import (
 	"penstock/evloop"
 )
 
-// Who has vanished without a word, while output is on the way to it, and who
-// just does not read. To TCP_USER_TIMEOUT both are the same: a peer that answers
-// each probe of its closed window is cut after that time all the same. So a
-// service whose stall_timeout is longer, or "0s", does without it, and the
-// daemon asks the kernel now and then (TCP_INFO):
+// A peer that has vanished without a word, while output is on the way to it, is
+// not one that just does not read. TCP_USER_TIMEOUT cannot tell them apart: it
+// cuts a peer even if that answers each probe of its closed window. So it is not
+// set for a service whose stall_timeout is longer, or "0s"; instead the daemon
+// asks the kernel now and then (TCP_INFO):
 //
 //	                 probes or retransmissions   last acknowledgment
 //	                 without an answer
@@ -25,9 +25,9 @@ import (
 //
 // The kernel's own bound, tcp_retries2, is a quarter of an hour. Probes are up to
 // two minutes apart, so a peer that vanishes after a long stall is found after
-// four. There is no timer as long as there is no such connection.
+// four. The timer runs only while there is a connection of such a service.
 
-// A vanished is a look at all connections, in portions.
+// A vanished is the state of a look at all connections, which goes in portions.
 type vanished struct {
 	armed bool
 	left  []evloop.ConnID // still to be looked at
@@ -43,8 +43,8 @@ const (
 // TCP_USER_TIMEOUT allows.
 func patient(stall time.Duration) bool { return stall == 0 || stall > vanishedAfter }
 
-// watchPeer sees to it that the end of a TCP peer is noticed although output is
-// on the way to it.
+// watchPeer has the end of a TCP peer noticed even while output is on the way to
+// it.
 func (d *Daemon) watchPeer(c *evloop.Conn, s *service.Session) {
 	switch {
 	case !s.Peer.Addr.IsValid():

@@ -31,8 +31,8 @@ func check(p process, c command, args []string) int {
 		fmt.Fprintln(p.stderr, "penstock check: -s needs root")
 		return exitFailed
 	}
-	// Nobody feeds a pipe where the service has its file, and the report that
-	// the generator asks for would wait for ever.
+	// At the path of the service's own file a pipe is a mistake: nothing writes
+	// to it, and penstock-config-error.service would wait for ever.
 	cfg, err := config.Loader{Pipe: *file != defaultConfig}.Load(*file)
 	p.printWarnings(cfg)
 	if err == nil && *asService {
@@ -46,8 +46,8 @@ func check(p process, c command, args []string) int {
 	return exitOK
 }
 
-// printWarnings writes the warnings of a file to standard error; without one that
-// could be read cfg is nil.
+// printWarnings writes the warnings of a file to standard error. cfg is nil if the
+// file could not be read.
 func (p process) printWarnings(cfg *config.Config) {
 	if cfg != nil {
 		fmt.Fprint(p.stderr, cfg.Warnings)

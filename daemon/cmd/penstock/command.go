@@ -15,7 +15,7 @@ import (
 
 // A command is one word after penstock; its file has the same name. Usage and
 // -h are made from these rows. The manual page and the completions are written
-// by hand, for the shells differ too much, and a test compares them.
+// by hand, since the shells differ too much; a test compares them with the rows.
 type command struct {
 	name    string
 	options []option

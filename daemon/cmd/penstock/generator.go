@@ -32,10 +32,10 @@ To see what it would write: penstock units
 // not be written; systemd logs that and uses the others, so that a boot never
 // hangs on it.
 //
-// What was applied is written before the configuration is read: that is what
-// the manager finds should the reading come to a bad end, whichever it is. A
-// process of its own for the reading would be the same safety for a start of a
-// process more at each daemon-reload.
+// The units that were applied are written before the configuration is read, so
+// the manager finds them if the reading ends badly in any way. Reading in a
+// process of its own would be as safe and cost one more process at each
+// daemon-reload.
 func generate(p process, args []string) int {
 	if len(args) != 3 {
 		fmt.Fprint(p.stderr, aboutGenerator)
@@ -49,7 +49,7 @@ func generate(p process, args []string) int {
 	return exitOK
 }
 
-// errUnread stands for the mistake while nobody knows it: the report finds it.
+// errUnread stands for a mistake that is not known yet; the report finds it.
 var errUnread = errors.New("not read to the end")
 
 func (p process) generate(folder, source string) error {
@@ -66,13 +66,13 @@ func (p process) generate(folder, source string) error {
 
 const (
 	generatorMemory = 64 << 20
-	// generatorPatience is a long time for a card that is slow, and a short one
-	// for PID 1, which answers nobody until its generators have ended.
+	// generatorPatience is long enough for a slow card, and short because PID 1
+	// answers nobody until its generators have ended.
 	generatorPatience = 10 * time.Second
 
 	generatorStack = 32 << 20
-	// generatorData counts what is reserved for the heap, in pieces of 64 MiB
-	// on machines of 64 bits, and not what is used (RLIMIT_DATA, setrlimit(2)).
+	// generatorData bounds address space (RLIMIT_DATA, setrlimit(2)), which the
+	// heap reserves in pieces of 64 MiB on machines of 64 bits, used or not.
 	generatorData = 512 << 20
 )
 
@@ -82,7 +82,7 @@ func boundGenerator() {
 	// would let garbage grow on a board where much memory is free at boot.
 	debug.SetMemoryLimit(generatorMemory)
 	debug.SetMaxStack(generatorStack)
-	// Where a limit cannot be set, as above one that is in force, there is one.
+	// An error means that a lower limit is in force already.
 	_ = unix.Setrlimit(unix.RLIMIT_DATA, &unix.Rlimit{Cur: generatorData, Max: generatorData})
 	seconds := uint64(2 * generatorPatience / time.Second)
 	_ = unix.Setrlimit(unix.RLIMIT_CPU, &unix.Rlimit{Cur: seconds, Max: seconds})

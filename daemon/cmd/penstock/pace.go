@@ -15,11 +15,12 @@ import (
 	"penstock/daemon/internal/unit"
 )
 
-// A service that dies is started again at once, so that its clients do not
-// wait for one crash. Who dies again and again must not take the processor of
-// the board: from 254 on systemd waits longer each time (RestartSteps= in
-// systemd.service(5)), before that the process does. It cannot ask which version
-// there is, and need not: what it keeps is the distance from the start before.
+// A service that dies is started again at once, so that clients hardly wait for
+// one crash. A service that dies again and again must not take the processor of
+// the board: systemd waits longer each time from version 254 on (RestartSteps= in
+// systemd.service(5)), and before that the process itself waits. It need not know
+// the version, because it keeps a distance from the start before, which systemd
+// may have kept already.
 //
 //	starts in the minute before   0-2   3    4    5    6...
 //	distance from the last one     0   1 s  2 s  4 s  10 s
@@ -34,16 +35,17 @@ const (
 	startsKept   = 8 // more than fit into the window at the longest distance
 )
 
-// distances are those from the last start, by the number of starts above
-// startsFree. The longest leaves much of TimeoutStartSec= to the start itself.
+// distances holds the distance from the last start, by the number of starts above
+// startsFree. The longest leaves most of TimeoutStartSec= to the start itself.
 var distances = []time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 10 * time.Second}
 
-// begin notes the start in the folder, waits if there were too many, and has the
-// generated socket units know that the service runs. end is to be called with
-// the exit status.
+// begin notes the start in the folder, waits if there were too many, and leaves
+// the file by which the generated socket units know that the service runs. end is
+// to be called with the exit status.
 func begin(folder string, log *slog.Logger) (end func(status int)) {
 	running := filepath.Join(folder, filepath.Base(unit.Running))
-	// What a full file system costs here is lines in the journal.
+	// Without the file, on a full file system, the manager tries to start the
+	// sockets in vain, which costs lines in the journal.
 	_ = os.WriteFile(running, nil, 0o600)
 	if n, wait := noteStart(folder, monotonic()); wait > 0 {
 		daemon.LogStartsTooOften(log, n, wait)
@@ -65,7 +67,7 @@ func noteStart(folder string, now time.Duration) (n int, wait time.Duration) {
 	var kept []time.Duration
 	for field := range strings.FieldsSeq(string(text)) {
 		us, err := strconv.ParseInt(field, 10, 64)
-		// One in the future was ended while it waited.
+		// A start in the future is one that was stopped while it waited.
 		if at := time.Duration(us) * time.Microsecond; err == nil && now-at < startsWindow {
 			kept = append(kept, at)
 		}
@@ -79,12 +81,13 @@ func noteStart(folder string, now time.Duration) (n int, wait time.Duration) {
 	for _, at := range kept[max(0, len(kept)-startsKept):] {
 		fmt.Fprintln(&b, at.Microseconds())
 	}
-	// A full or read-only file system costs the memory of starts, not the start.
+	// If that fails, on a full or read-only file system, the start is forgotten.
 	_ = os.WriteFile(path, []byte(b.String()), 0o600)
 	return n, wait
 }
 
-// forgetStarts is for an end that was asked for.
+// forgetStarts removes the list of starts, after an end that was asked for. If
+// that fails, the starts in it are soon too old to count.
 func forgetStarts(folder string) {
-	_ = os.Remove(filepath.Join(folder, startsFile)) // it is as good as old
+	_ = os.Remove(filepath.Join(folder, startsFile))
 }

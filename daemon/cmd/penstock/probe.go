@@ -17,7 +17,7 @@ import (
 // A seccomp filter may answer io_uring_setup(2) with a signal that cannot be
 // caught. So the first attempt is made by a child process, of which only the
 // end is looked at: the daemon itself asks the kernel only after the child has
-// come through. To read the filter instead is not possible for who is under it.
+// come through. A process cannot read the filter that it is under.
 
 const (
 	probeName = "probe-io-uring"

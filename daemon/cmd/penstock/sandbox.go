@@ -15,22 +15,23 @@ import (
 	"penstock/daemon/internal/unit"
 )
 
-// runtimeUnits is where a unit can be put that the manager finds without a
-// daemon-reload, which would have the generator run and is not to be undone.
+// runtimeUnits is where the manager finds a new unit without a daemon-reload. A
+// daemon-reload would run the generator, and could not be undone.
 const runtimeUnits = "run/systemd/system"
 
 // checkAsService reads the files once more with the user of the service and in
 // its sandbox: a file that only root can read, or that lies in a folder that is
 // hidden from the service, passes outside and would stop every service at the
-// restart. ok is what check prints for the files that were read here; another
-// view of them, such as without a folder of drop-ins, is not well either.
+// restart. ok is what check printed for the files as they were read here. If it
+// prints anything else there, for example because a folder of drop-ins is hidden,
+// that is a mistake as well.
 func (p process) checkAsService(source, ok string) error {
 	if os.Geteuid() != 0 {
 		return nil // the manager will decide what we may do
 	}
 	service, err := systemctl.ShowOne(unit.Service)
 	if err != nil || service.User == "" {
-		return nil // no such service: what comes next tells
+		return nil // no such service: the daemon-reload or restart that follows reports it
 	}
 	said, err := p.inSandbox("check", "-c", source)
 	switch {
@@ -54,7 +55,8 @@ func (p process) inSandbox(args ...string) (said string, err error) {
 	if err != nil {
 		return "", err
 	}
-	// A name of its own each time: what is loaded already is not read again.
+	// Each check has a unit name of its own: the manager does not read a unit
+	// again that it has loaded.
 	name := "penstock-check-" + strconv.Itoa(os.Getpid()) + ".service"
 	output := p.path(filepath.Join("/run/penstock", name))
 	text, err := unit.CheckText(files, output, append([]string{program}, args...)...)
@@ -77,7 +79,7 @@ func (p process) inSandbox(args ...string) (said string, err error) {
 	printed, err := os.ReadFile(output)
 	switch {
 	case len(printed) > 0:
-		return string(printed), nil // whatever its exit status, this tells more
+		return string(printed), nil // this tells more than its exit status
 	case failed == nil:
 		return "", err
 	}

@@ -11,8 +11,8 @@ import (
 )
 
 // A remainder decides about what a client has sent behind its last delimiter
-// when it says no more (the key at_eof): a line like any other, or a part of
-// one that nobody may act on. Then it is said in the log.
+// when it says no more (the key at_eof). It is a line like any other, or the part
+// of one on which nothing may act; then it is dropped and logged.
 type remainder struct {
 	take bool
 	log  throttle

@@ -12,35 +12,35 @@ import "penstock/evloop"
 // What is not yet with everybody lies in a list of its own. A pass goes over
 // the members once and gives each of them all that was in that list when the
 // pass began, so that a thousand members and ten waiting lines are a thousand
-// system calls and not ten thousand:
+// system calls and not ten thousand. Here the pass gives 7, 8 and 9:
 //
 //	members   a  b  c │ d  e  f         out   7 8 9 │ 10 11
 //	          ──────► served                 ─────► pass
 //	          have got 7 8 9                 next pass
 //
 // Each member remembers the number of its next message (Session.next), so that
-// nobody misses one or gets it twice, whatever happens to the list meanwhile: a
-// newcomer starts behind the last message, and one who must hear something
-// before its turn comes is brought up to date (catchUp).
+// none misses a message or gets it twice, whatever happens to the list meanwhile.
+// A newcomer starts behind the last message. A member that must hear something
+// for it alone before its turn comes gets what is missing first (catchUp).
 //
 // A cursor for each message, rather than one for all, would let later messages
 // overtake earlier ones; a goroutine would need a lock around every queue.
 type fanout struct {
 	loop    *evloop.Loop
-	bound   int            // bytes waiting from which on it is behind
-	members []*evloop.Conn // of these, [:served] have got what the pass gives
+	bound   int            // it is behind when more bytes than this wait
+	members []*evloop.Conn // members[:served] have got what the pass gives
 	served  int
 
 	out    []parcel // not yet with everybody, the oldest first
 	first  uint64   // number of out[0]
-	pass   uint64   // the pass under way gives what comes before; first: none is
+	pass   uint64   // the pass under way gives the numbers below; first: none is
 	bytes  int      // of out
 	timer  evloop.TimerID
-	each   func(*evloop.Conn) // nil, or called for each member that was served,
-	passed func()             // and when a pass is over
+	each   func(*evloop.Conn) // called for each member that was served; nil: not needed
+	passed func()             // called when a pass is over; nil: not needed
 }
 
-// A parcel is a message, and who does not get it.
+// A parcel is a message and the one member that does not get it, or nil.
 type parcel struct {
 	m   *evloop.Message
 	but *evloop.Conn
@@ -54,8 +54,9 @@ const (
 	fanoutMost = 64
 )
 
-// newFanout returns an empty one. queue is that of its members in bytes: what
-// waits at most must not be a large part of it, because it comes in one piece.
+// newFanout returns a fanout without members. queue is the bound of a member's
+// queue in bytes. What may wait here must be a small part of it, because a member
+// gets it in one piece.
 func newFanout(loop *evloop.Loop, queue int) *fanout {
 	return &fanout{loop: loop, bound: queue / 8}
 }
@@ -69,8 +70,9 @@ func (f *fanout) add(c *evloop.Conn) {
 	f.members = append(f.members, c)
 }
 
-// remove takes out c, which must be a member. The last one takes its place,
-// unless that would bring one that is still to be served in front of the line.
+// remove takes out c, which must be a member. The last member takes its place;
+// if c was served, the last one that was served does, and the last of all takes
+// the place of that one, so that members[:served] stays true.
 func (f *fanout) remove(c *evloop.Conn) {
 	i := SessionOf(c).at
 	if i < f.served {
@@ -82,7 +84,8 @@ func (f *fanout) remove(c *evloop.Conn) {
 	f.members = f.members[:last]
 }
 
-// move fills the place to, which is free, and returns the one that is so now.
+// move puts the member at from into the free place to. It returns the place that
+// is free now.
 func (f *fanout) move(from, to int) int {
 	if from != to {
 		f.members[to] = f.members[from]
@@ -103,11 +106,11 @@ func (f *fanout) send(m *evloop.Message, but *evloop.Conn) {
 // idle reports whether everybody has got everything.
 func (f *fanout) idle() bool { return len(f.out) == 0 }
 
-// behind reports whether so much waits that those who speak have to wait too.
+// behind reports whether so much waits that speakers have to wait too.
 func (f *fanout) behind() bool { return len(f.out) >= fanoutMost || f.bytes > f.bound }
 
-// catchUp gives c what it has not got yet, in front of what is for it alone or
-// of its end.
+// catchUp gives c what it has not got yet. It is called before c gets something
+// for it alone, and before its end.
 func (f *fanout) catchUp(c *evloop.Conn) { f.give(c, f.end()) }
 
 func (f *fanout) give(c *evloop.Conn, end uint64) {
@@ -147,7 +150,7 @@ func (f *fanout) run() {
 	}
 }
 
-// forget drops what the pass that is over has given to all.
+// forget drops the messages of the pass that is over: all members have them.
 func (f *fanout) forget() {
 	n := int(f.pass - f.first)
 	for _, p := range f.out[:n] {
@@ -164,7 +167,7 @@ func (f *fanout) later() {
 	f.timer = f.loop.Schedule(evloop.Timer{Deadline: f.loop.Now(), Handler: f})
 }
 
-// Expired is the next turn.
+// Expired goes on in the turn that later asked for.
 func (f *fanout) Expired(*evloop.Loop, evloop.Timer) {
 	f.timer = 0
 	f.run()

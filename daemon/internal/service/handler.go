@@ -53,7 +53,7 @@ type client struct {
 	replyEnd uint64         // where the last reply ends in the output, counted from the connection's first byte
 	told     bool           // the program knows of the connection
 	blocked  bool           // paused until the program takes more
-	limit    evloop.TimerID // of being blocked
+	limit    evloop.TimerID // bounds the time for which the client is blocked
 	eof      bool           // the client has no more to say: closed with its last reply
 	rest     []byte         // its last message, which lacks a delimiter and waits for room
 	failed   bool           // a program has died with its messages
@@ -157,7 +157,7 @@ func (h *handler) ask(c *evloop.Conn, msg []byte) {
 // Kinds of a client's timers.
 const (
 	timerDrain   = iota // drain_timeout is over
-	timerBlocked        // the time in which a message has to be taken is
+	timerBlocked        // the time in which a message has to be taken is over
 )
 
 // takeTimeout is how long a client waits for the program to take its message
@@ -172,9 +172,9 @@ func (h *handler) awaits(c *evloop.Conn, replies int) {
 }
 
 // block pauses a client until the program takes more, but not for ever. The
-// loop counts no silence while it does not read, and does not see who leaves:
-// clients that have long given up would keep their places, in the end all that
-// there are, for as long as the program does not run.
+// loop counts no silence while it does not read, and does not see that a client
+// leaves: clients that have long given up would keep their places, in the end
+// all places, for as long as the program does not run.
 func (h *handler) block(c *evloop.Conn) {
 	c.Pause()
 	cl := clientOf(c)
@@ -266,9 +266,9 @@ func (h *handler) Drain(c *evloop.Conn, timeout time.Duration) {
 	h.settle(c)
 }
 
-// Expired ends a connection that has waited in vain, and not one for which the
-// loop comes late: the program may have room since, and its replies may be
-// there.
+// Expired ends a connection that has waited in vain. If the loop is late the
+// connection gets as much time again: the program may have room by now, and its
+// replies may have come.
 func (h *handler) Expired(l *evloop.Loop, t evloop.Timer) {
 	c := l.Conn(t.Conn)
 	if late := l.Now().Sub(t.Deadline); late > time.Second {
@@ -311,9 +311,9 @@ func (h *handler) Closed(c *evloop.Conn, err error) {
 }
 
 // proceed is called when the program takes input: it has started, or its queue
-// has drained. First it hears who has come and gone, then the clients that
-// were paused go on, in the random order of a map: a fixed one would let the
-// first few fill the queue each time.
+// has drained. First it is told which clients have come and gone, then the
+// clients that were paused go on, in the random order of a map: in a fixed order
+// the first few would fill the queue each time.
 func (h *handler) proceed() {
 	for len(h.untold) > 0 && h.program.ready() {
 		h.tell(h.untold[0], eventClose, nil)
@@ -331,7 +331,7 @@ func (h *handler) proceed() {
 }
 
 // gone is called when the program has ended and all it had said was read.
-// Clients stay; those who waited for a reply are told. It returns how many
+// Clients stay; those that wait for a reply are told. It returns how many
 // messages the program has taken with it.
 func (h *handler) gone() (unanswered int) {
 	h.untold = nil

@@ -47,19 +47,20 @@ type program struct {
 	status        string // how it ended
 	delay         time.Duration
 	timer         evloop.TimerID
-	starting      bool   // on its goroutine
+	starting      bool   // a goroutine is in ForkExec
 	launching     bool   // the stub has not yet become the program
-	pipes         pipes  // meanwhile
-	failure       error  // why it will not
-	hung          bool   // hung up on
+	pipes         pipes  // those of a program that is launching
+	failure       error  // why the stub will not become the program
+	hung          bool   // hangUp was called
 	stopped       bool   // not to be started again
-	over          func() // called when it has ended then
+	over          func() // called at the end of a stopped program
 
 	lines, spoken lineReader // of stdout and stderr
 	said          throttle
 }
 
-// An audience is whom a program works for. Loop goroutine only.
+// An audience is what a program works for: a handler and its clients. Loop
+// goroutine only.
 type audience interface {
 	size() int                       // how many clients there are
 	proceed()                        // the program takes input
@@ -273,7 +274,7 @@ func (p *program) signal(sig unix.Signal) {
 func (p *program) exited() {
 	p.status = reap(p.pid)
 	p.pid = 0
-	if !p.launching { // else the status pipe ends now, too
+	if !p.launching { // otherwise the end of the status pipe calls buried
 		p.buried()
 	}
 }

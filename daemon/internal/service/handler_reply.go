@@ -10,9 +10,9 @@ import (
 	"penstock/evloop"
 )
 
-// What a handler's program says, on its way to the clients. Lines for all go
-// through the fanout, and one for a single client behind those that were said
-// before it.
+// This file takes what a handler's program says to the clients. Lines for all go
+// through the fanout. A line for a single client goes behind the lines for all
+// that the program said before.
 
 // Dropped is told that overflow took messages from c's queue. Broadcasts may
 // be lost; a client that would miss a reply is disconnected instead.
@@ -31,7 +31,7 @@ func (h *handler) Dropped(c *evloop.Conn, _, _ int) {
 	}
 }
 
-// deliver is a line of the program.
+// deliver passes on a line of the program.
 func (h *handler) deliver(line []byte) {
 	r, err := decodeReply(line)
 	if err != nil {
@@ -48,7 +48,7 @@ func (h *handler) deliver(line []byte) {
 	}
 	c := h.clients[r.conn]
 	if c == nil {
-		h.late++ // the client did not wait; that is its right
+		h.late++ // the client did not wait, which is its right
 		return
 	}
 	if r.data != nil {
@@ -73,7 +73,7 @@ func (h *handler) reply(c *evloop.Conn, data []byte) {
 	h.settle(c)
 }
 
-// overlong is a line of the program that is not worth keeping.
+// overlong logs a line of the program that was too long and is dropped.
 func (h *handler) overlong(head []byte, n int) {
 	h.invalid.record(slog.LevelWarn, "program output dropped", slog.String("err", "line too long"),
 		slog.Int("bytes", n), slog.String("text", text.Excerpt(head, 80)))

@@ -32,7 +32,7 @@ import (
 // program runs, and with the number of the error when it does not.
 
 // LaunchCommand is the word after the name of our own binary that makes it the
-// stub. Whoever starts programs by this package must call Launch for it.
+// stub. The main of a binary that uses this package must call Launch for it.
 const LaunchCommand = "launch-program"
 
 // statusFD is the stub's end of the status pipe.
@@ -123,10 +123,10 @@ func openPipes() (p pipes, err error) {
 	return p, nil
 }
 
-// ours are the ends that stay with us while the program runs.
+// ours returns the ends that stay with us while the program runs.
 func (p *pipes) ours() []int { return []int{p.in[1], p.out[0], p.errs[0]} }
 
-// theirs are the ends that the program has.
+// theirs returns the ends that the program has.
 func (p *pipes) theirs() []int { return []int{p.in[0], p.out[1], p.errs[1], p.status[1]} }
 
 func closeAll(fds ...int) {

@@ -12,12 +12,12 @@ import (
 // A process whose parent has ended becomes a child of PID 1, which in a
 // container may be us. Nobody else can bury it: a program that starts others
 // and forgets them would fill the table of processes. wait4(2) for any child
-// would also take the programs, whose numbers must stay ours until the loop
-// has seen their end; so the kernel is asked who has ended first.
+// would also reap the programs, and their numbers must stay ours until the loop
+// has seen their end. So the kernel is asked first which child has ended.
 
-// programs are the processes that this package has started and not reaped: a
-// list of the whole process, as its children are. The lock is held while one is
-// being started, when its number is not known yet.
+// programs holds the processes that this package has started and not reaped. It
+// is global because children belong to the whole process. The lock is held while
+// a program is being started, when its number is not known yet.
 var programs = struct {
 	sync.Mutex
 	pids map[int]bool

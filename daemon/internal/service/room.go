@@ -14,7 +14,7 @@ import (
 //
 // A line becomes one immutable message, and every member's queue gets a
 // reference to it. Writing to a thousand sockets in turn, as the tutorials'
-// servers do, costs the same system calls, but there the first member who does
+// servers do, costs the same system calls, but there the first member that does
 // not read stops the others. Here sending never waits: what a full queue leads
 // to is that member's overflow policy, and nobody else notices. How a line gets to
 // many is in fanout.go, who waits for whom in room_pace.go, and how comings and
@@ -240,7 +240,7 @@ const (
 	timerNews
 )
 
-// Expired goes on with those who wait, or with the news.
+// Expired counts for the speakers that wait, or tells the news.
 func (r *room) Expired(_ *evloop.Loop, t evloop.Timer) {
 	switch t.Kind {
 	case timerPace:

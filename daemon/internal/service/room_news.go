@@ -12,29 +12,29 @@ import (
 
 // News are the comings and goings that a room has not told yet. One client that
 // connects and leaves fifty times a second would have a thousand members get a
-// hundred thousand lines in that time. So they are told one by one as long as
-// they are few, and are summed up where they come faster than the room can
-// tell them:
+// hundred thousand lines in that time. So news are told one by one while they are
+// few, and summed up when they come faster than the room can tell them:
 //
 //	bob came                  one
-//	* 3 came, 2 left          more, since the last were told
+//	* 3 came, 2 left          more than one since the last were told
 //
-// A line that somebody says goes out behind the news that came before it, so
-// that nobody speaks who has not come. The presets tell each by itself, in the
-// words of their tutorials, and have those who come wait instead.
+// A line that a member says goes out behind the news that came before it, so that
+// no member speaks before it has come. The presets tell each by itself, in the
+// words of their tutorials.
 type news struct {
 	came, left int
-	one        []byte       // the text, as long as there is one
-	about      *evloop.Conn // who does not get it
+	one        []byte       // the text of the first, which is told if it stays alone
+	about      *evloop.Conn // the client that the first is about; it does not get the text
 	told       evloop.Time
 	timer      evloop.TimerID
 }
 
 // newsCost is how long a room keeps still after news, for each member: some ten
-// times what it takes to tell one.
+// times what it takes to tell one member.
 const newsCost = 100 * time.Microsecond
 
-// crowd is the size from which on that counts; below, news are told at once.
+// crowd is the number of members below which a room does not keep still: it tells
+// news at once.
 const crowd = 64
 
 // announce tells everybody but c that it has come or left, unless all are

@@ -11,19 +11,19 @@ import (
 // The pace of a room is that of most of its members. One that says more than
 // the others can read would fill their queues, and their overflow policy would
 // make them pay for it. So a speaker waits, that is, it is not read, while lines
-// wait that not everybody was given yet (fanout.behind), and while the others
+// wait that not every member was given yet (fanout.behind), and while the others
 // are full, that is, have more than half a queue before them:
 //
-//	most of them are full                        wait
-//	most of them were, within a second           wait for those who are full now
-//	                                             and were not a second ago
+//	most members are full                        wait
+//	most were full within the last second        wait while any is full that was
+//	                                             not a second ago
 //	else                                         go on
 //
 // The second row is there because kernels take output in bursts: readers of one
-// speed are full in turns, and the one whose turn it is must not be cut. Whoever
-// is full for longer than a second while most are not pays alone, by policy, as
-// if nobody waited. So does a member that has taken nothing for three: it does
-// not count, or some who never read would silence a room.
+// speed are full in turns, and the one that is full now must not be cut. A member
+// that is full for longer than a second while most are not pays alone, by its
+// policy, as if no speaker waited. So does a member that has taken nothing for
+// three seconds: it does not count, or some that never read would silence a room.
 //
 //	speaker ─► free? ─► line ─► fanout ─► queues
 //	   ▲         │ no
@@ -37,8 +37,8 @@ type roomPace struct {
 	census   census
 	counting census // of the pass that is under way
 
-	// Who waits: those who could say nothing when they were last read, and
-	// behind them those who have said something.
+	// Speakers that wait. Those in silent could say nothing when they were last
+	// read, and go on before those in heard, which have said something.
 	silent, heard []*evloop.Conn
 	timer         evloop.TimerID
 }
@@ -46,17 +46,17 @@ type roomPace struct {
 // A census counts the members that read.
 type census struct {
 	all    int
-	full   int // are full now,
-	near   int // and were not a second ago
-	recent int // are full, or were within a second
+	full   int // are full now
+	near   int // are full now and were not a second ago
+	recent int // are full now or were within the last second
 }
 
 // An appetite is what a room knows of how a member reads.
 type appetite struct {
-	taken uint64      // bytes that had been taken when it was last seen to read,
-	moved evloop.Time // and when
-	high  evloop.Time // when it last was full,
-	low   evloop.Time // and when it last was not
+	taken uint64      // bytes that it had taken when it was last seen to read
+	moved evloop.Time // when that was; 0: never
+	high  evloop.Time // when it was last seen full; 0: never
+	low   evloop.Time // when it was last seen not to be full
 }
 
 const (
@@ -73,7 +73,7 @@ func (r *room) free(c *evloop.Conn) bool {
 	}
 	n, self := r.pace.census, 0
 	if n.full > 0 && c.Queued() > r.pace.half {
-		self = 1 // it does not wait for itself
+		self = 1 // c does not wait for itself
 	}
 	others := max(0, n.all-1)
 	return 2*(n.full-self) <= others && (n.near-self <= 0 || 2*(n.recent-self) <= others)
@@ -98,7 +98,7 @@ func (r *room) look(after time.Duration) {
 	r.pace.timer = r.loop.Schedule(evloop.Timer{Deadline: r.loop.Now().Add(after), Kind: timerPace, Handler: r})
 }
 
-// looked is that time.
+// looked counts the members, when the time that look has set has come.
 func (r *room) looked() {
 	r.pace.timer = 0
 	if len(r.pace.silent)+len(r.pace.heard) == 0 {
@@ -138,14 +138,14 @@ func (r *room) count(c *evloop.Conn) {
 	}
 }
 
-// counted is called when all were.
+// counted takes over a count that is complete.
 func (r *room) counted() {
 	p := &r.pace
 	p.census, p.counting = p.counting, census{}
 	r.wake()
 }
 
-// wake lets some of those who wait go on, in order.
+// wake lets some of the speakers that wait go on, in order.
 func (r *room) wake() {
 	p := &r.pace
 	for range paceWake {

@@ -122,10 +122,10 @@ const untilStalled time.Duration = math.MaxInt64
 func finish(c *evloop.Conn) { c.CloseAfterFlush(untilStalled, nil) }
 
 // listens reports whether c, which has shut its side, came only to listen: it
-// has never said anything, as a client whose input is /dev/null (nc -N, socat -,
-// a unit without a terminal). Kinds that speak of their own accord go on for it
-// until it is gone, which the next thing they say finds out. One that has said
-// something has its answers, and ends as anywhere.
+// has never said anything, like a client whose input is /dev/null (nc -N, socat
+// -, a unit without a terminal). Kinds that speak of their own accord go on for
+// it; that it is gone shows when they next say something. A client that has said
+// something has its answers, and ends as with any kind.
 func listens(c *evloop.Conn) bool { return c.BytesIn() == 0 }
 
 // plain is what most kinds do at the ends of a connection: nothing to say at

@@ -12,8 +12,8 @@ import (
 
 // A throttle bounds the records that a peer or a program can cause: so many in
 // a window, and the first one after that says how many were left out. It has no
-// timer, so that a service that is silent again does not wake up to say so; who
-// knows that no further record will come calls flush.
+// timer, so that a service that is silent again does not wake up to say so. A
+// caller that knows that no further record will come calls flush.
 type throttle struct {
 	log    *slog.Logger
 	now    func() evloop.Time

@@ -14,7 +14,7 @@ import (
 )
 
 // A host is what was found out about the machine at one moment. It is data,
-// so that every decision below can be tested without one.
+// so that every decision below can be tested without a machine.
 type host struct {
 	units      map[string]systemctl.Unit // by name
 	listeners  listeners
@@ -38,7 +38,7 @@ type wanted map[string]wish
 func (h host) running() bool { return h.units[unit.Service].MainPID != 0 }
 
 // serving reports whether the sockets are meant to listen at all: the
-// administrator's word is given by starting and stopping the target.
+// administrator says so by starting and stopping the target.
 func (h host) serving() bool { return h.units[unit.Target].Active == "active" }
 
 // served reports whether clients find somebody at the address: PID 1 listens
@@ -114,7 +114,8 @@ func (h host) fault(name string, w wish) (string, cure) {
 	return fault, cure
 }
 
-// ailment is fault without a thought of what a restart would close.
+// ailment is fault without regard to the served addresses that a restart would
+// close.
 func (h host) ailment(name string, w wish) (string, cure) {
 	u, addresses := h.units[name], h.addresses(name, w)
 	for _, address := range addresses {

@@ -96,8 +96,8 @@ func (p *plan) orphan(u systemctl.Unit, want wanted) {
 func (p *plan) decideService(h host, limits bool, sockets int) {
 	switch {
 	case len(p.restart) > 0:
-		// Also if it does not run: whether it can is better known now than
-		// when the first client comes, who could also start it halfway
+		// Also if it does not run: whether it can start is better known now than
+		// when the first client comes. That client could also start it halfway
 		// through the restart of the sockets.
 		p.restart = append(p.restart, unit.Service)
 	case !h.running():

@@ -33,8 +33,8 @@ func (s Sources) Empty() bool { return len(s.Prefixes) == 0 && !s.LocalSubnets }
 type Subnets struct {
 	Networks []netip.Prefix
 	// Incomplete says that the machine may be in further IPv4 networks, which
-	// could not be found out. allow takes the list as it is then, and deny
-	// takes every IPv4 address for a local one: a doubt lets nobody in.
+	// could not be found out. Then allow takes the list as it is, and deny
+	// takes every IPv4 address for a local one: in doubt no client is let in.
 	Incomplete bool
 }
 

@@ -7,11 +7,11 @@ import (
 	"slices"
 )
 
-// Some keys speak of TCP clients and some of Unix sockets. One that nothing in
-// listen takes notice of gets a warning and not silence: its author believes to
-// be safer, or more open, than he is. It is no mistake, for 0.1.0 served such a
-// service, and an upgrade must not close its ports. allow_uid alone was a mistake
-// there already. What is at its default does no harm.
+// Some keys speak of TCP clients and some of Unix sockets. A key that no address in
+// listen takes notice of gets a warning: the service is more open, or less, than
+// the file says. It is no mistake, since 0.1.0 served such a service, and an
+// upgrade must not close its ports. Only allow_uid without a Unix socket was a
+// mistake there already. A key at its default does no harm.
 
 var (
 	errNoUnix    = errors.New("has no effect: no address in listen is a Unix socket")
@@ -46,7 +46,8 @@ func (b *builder) checkFamilies(d described) {
 	}
 }
 
-// noEffect is said of a key that only addresses of family take notice of.
+// noEffect returns the warning about a key of which only addresses of family take
+// notice.
 func noEffect(family Family) error {
 	if family == Unix {
 		return errNoUnix

@@ -33,10 +33,11 @@ type kind struct {
 	// check reports what the keys mean together, and reads the files they name.
 	check func(*builder, described)
 
-	// pushes: the service sends on its own account, so it does not ask what
-	// overflow does to a reply, and a reload may change that under it.
+	// pushes says that the service sends on its own account. It does not depend
+	// on what overflow does to a reply, so a reload may change overflow.
 	pushes bool
-	// measures reports whether the service was made for one value of queue.
+	// measures reports whether the service was made for one value of queue; nil:
+	// it never is.
 	measures func(*Service) bool
 
 	// same compares Of of two services of the kind; nil: field by field.
@@ -44,7 +45,7 @@ type kind struct {
 
 	conns    int                     // connections of the loop that are no clients: pipes
 	files    int                     // open files beside sockets and clients
-	holds    func(*Service) int64    // bytes kept whoever is connected
+	holds    func(*Service) int64    // bytes kept however many clients there are
 	programs func(*Service) []string // what it executes
 
 	// try returns a shell command that shows the service at work; to is where
@@ -158,7 +159,7 @@ func (s *Service) Conns() int { return s.Kind.row().conns }
 // clients: its sockets, and what its kind opens.
 func (s *Service) Files() int { return len(s.Listen) + s.Kind.row().files }
 
-// Holds estimates the bytes that the service keeps whoever is connected.
+// Holds estimates the bytes that the service keeps however many clients there are.
 func (s *Service) Holds() int64 {
 	if holds := s.Kind.row().holds; holds != nil {
 		return holds(s)

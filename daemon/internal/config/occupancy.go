@@ -32,13 +32,13 @@ type opened struct {
 type place struct {
 	port   uint16
 	where  string
-	device string // anyDevice: whatever the device of who is there
+	device string // anyDevice: seen from all devices
 }
 
 const (
 	anywhere  = "any"
 	anywhere4 = "any4"
-	anyDevice = "*" // is not the name of one
+	anyDevice = "*" // no device has this name
 )
 
 // add notes o in all its places.
@@ -53,7 +53,8 @@ func (y occupancy) add(o opened) {
 	}
 }
 
-// clash returns one that cannot be open beside o. Sockets on two devices can.
+// clash returns an address that cannot be open beside o. Sockets on two devices
+// can be open side by side.
 func (y occupancy) clash(o opened) (opened, bool) {
 	devices := []string{o.device, ""}
 	if o.device == "" {

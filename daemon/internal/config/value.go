@@ -48,8 +48,8 @@ func typeName(v any) string {
 	return "a date or time"
 }
 
-// wrongType says what is there and what should be; a type mismatch reported
-// in Go's terms would mean nothing to who wrote the file.
+// wrongType says what is there and what should be. A type mismatch in Go's terms
+// would mean nothing to the author of the file.
 func wrongType(v any, want string) error {
 	return fmt.Errorf("is %s, want %s", typeName(v), want)
 }

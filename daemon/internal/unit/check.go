@@ -4,11 +4,11 @@ package unit
 
 import "strings"
 
-// What the service will find in its files only its sandbox knows: folders are
-// hidden from it, and drop-ins of the administrator hide or open more. To ask a
-// process of the same user is not enough, and to follow each of the settings
-// in code of our own would be a second systemd. So a unit is made of the
-// service's own lines, and the manager builds the same sandbox for a check.
+// Only inside its sandbox can it be seen which files the service will find:
+// folders are hidden from it, and drop-ins of the administrator hide or open more.
+// A process of the same user sees other files, and to follow each setting in code
+// of our own would be a second systemd. So a unit is made of the service's own
+// lines, and the manager builds the same sandbox for a check.
 
 // CheckText returns a unit that runs a command in the sandbox of a service and
 // leaves what it prints in the file output. service is what `systemctl cat`
@@ -38,10 +38,10 @@ func CheckText(service, output string, command ...string) (string, error) {
 	return t.b.String(), t.err
 }
 
-// processKeys are those of the service that are about its process and not
-// about what it sees. An empty value takes back all that were given.
-// RuntimeDirectory= is one of them, for the manager removes that folder at the
-// end of the unit; so are the lists of what may be executed, which name it.
+// processKeys are the keys of the service that are about its process and not
+// about what it sees. An empty value takes back all values that were given.
+// RuntimeDirectory= is one of them, since the manager removes that folder at the
+// end of the unit. So are the lists of what may be executed, which name it.
 var processKeys = []string{
 	"ExecCondition", "ExecStartPre", "ExecStart", "ExecStartPost", "ExecReload", "ExecStop", "ExecStopPost",
 	"SuccessExitStatus", "RestartPreventExitStatus", "RestartForceExitStatus", "PIDFile", "Sockets",

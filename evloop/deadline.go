@@ -48,6 +48,7 @@ func (l *Loop) tick(slept Time) {
 	l.now = t
 	if late := passed - slept - lateAfter; slept >= 0 && late > 0 {
 		passed -= late
+		l.late = true
 	}
 	l.clock += passed
 }
@@ -55,7 +56,10 @@ func (l *Loop) tick(slept Time) {
 // awake is tick for the end of a wait.
 func (l *Loop) awake(slept Time) {
 	l.tick(slept)
-	l.gap, l.looked = l.now-l.looked, l.now
+	if l.gap = 0; l.late {
+		l.gap = l.now - l.looked
+	}
+	l.looked, l.late = l.now, false
 }
 
 // refresh is tick for calls from outside of Run, where no turn does it.
@@ -221,10 +225,12 @@ func (c *Conn) excused() bool {
 		c.flags |= flagLate
 		c.until = l.clock.Add(lingerTime)
 	case c.state == stateFlushing && c.until <= l.clock:
-		if c.lastOut < l.clock && !c.pending(unix.POLLOUT) {
+		// Progress alone is none: the time is over for who takes a little at a
+		// time, too. But a loop that was late had not seen the room for so long.
+		if (l.gap == 0 || c.lastOut < l.clock) && !c.pending(unix.POLLOUT) {
 			return false
 		}
-		c.until = l.clock + max(l.gap, 1) // for which the loop had not seen the room
+		c.until = l.clock + max(l.gap, 1)
 	case c.stalled():
 		if !c.pending(unix.POLLOUT) {
 			return false

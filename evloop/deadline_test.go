@@ -18,6 +18,7 @@ var lateCases = []conformanceCase{
 	{"who has left in time is not idle", lateFIN},
 	{"who has made room in time is not stalled", lateRoom},
 	{"who has made room in time is flushed", lateFlush},
+	{"a flush is over in time for who takes little at a time", slowFlush},
 	{"a flush without a limit takes the peer's time, until it gets one", unlimitedFlush},
 	{"what a lingering peer has sent is no reason for a reset", lateLinger},
 	{"a peer that takes little at a time is not stalled", slowReader},
@@ -31,6 +32,13 @@ var lateCases = []conformanceCase{
 
 // later moves the loop's clock, as if it had slept for so long.
 func (r *rig) later(d time.Duration) { r.l.clock += Time(d) }
+
+// lateBy is later for a loop that could not run, and sees now what came meanwhile.
+func (r *rig) lateBy(d time.Duration) {
+	r.later(d)
+	r.l.looked -= Time(d)
+	r.l.late = true
+}
 
 func lateInput(r *rig) {
 	const n = 40
@@ -124,10 +132,27 @@ func lateFlush(r *rig) {
 	c, p, n := stuckUnix(r, nil)
 	r.do(func() { c.CloseAfterFlush(time.Second, nil) })
 	got := len(p.read())
-	r.later(time.Minute)
+	r.lateBy(time.Minute)
 	r.spin("the rest", func() bool { got += len(p.read()); return got == n || r.of(c).closed })
 	if got != n {
 		r.Errorf("Closed(%v) after %d of %d bytes", r.of(c).err, got, n)
+	}
+}
+
+func slowFlush(r *rig) {
+	const timeout = time.Second
+	c, p, _ := stuckUnix(r, nil)
+	r.do(func() { c.CloseAfterFlush(timeout, nil) })
+	took := 0 * timeout
+	for ; took < 3*timeout && !r.of(c).closed; took += timeout / looks {
+		if n, err := unix.Read(p.fd, make([]byte, 512)); n == 0 || err != nil {
+			r.Fatal(n, err)
+		}
+		r.later(timeout / looks)
+		r.turn()
+	}
+	if took != timeout || r.of(c).err != ErrFlushTimeout {
+		r.Errorf("Closed(%v) after %v of %v", r.of(c).err, took, timeout)
 	}
 }
 

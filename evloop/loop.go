@@ -40,7 +40,8 @@ type Loop struct {
 	now    Time
 	clock  Time // that of the connections' deadlines; see tick
 	looked Time // when the last wait ended
-	gap    Time // from the end of the wait before that one
+	gap    Time // from the end of the wait before that one, if the loop was late
+	late   bool // since looked, beyond lateAfter
 	depth  int  // callbacks in progress
 
 	ready, serving []token  // next turn's and this turn's list

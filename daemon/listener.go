@@ -20,7 +20,7 @@ import (
 // that.
 type listener struct {
 	d  *Daemon
-	ep *endpoint // who serves its clients; a reload may change it
+	ep *endpoint // serves its clients; a reload may change it
 
 	conf *config.Service // the socket was opened with its keys
 	ln   *evloop.Listener

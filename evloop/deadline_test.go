@@ -200,7 +200,7 @@ func lateLinger(r *rig) {
 }
 
 // A Unix socket has room again, by its own account, when three quarters of its
-// buffer are free. Who takes a message of sixty every half of the timeout is
+// buffer are free. A peer that takes one of sixty messages in half the timeout is
 // slow, and not stuck.
 func slowReader(r *rig) {
 	c, p := r.unix()

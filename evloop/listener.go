@@ -14,7 +14,7 @@ import (
 // A Listener accepts connections from a descriptor that somebody else opened.
 // The open file description may be shared, with the service manager for one,
 // so it is never shut down, its socket node is never unlinked, and closing it
-// here leaves the backlog to whoever holds it next. All methods are for the
+// here leaves the backlog to the next holder. All methods are for the
 // loop's goroutine.
 //
 // An edge is spent when accept stops for any reason but EAGAIN; backlog then

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A gate is an acceptor with some places, which puts off who finds none.
+// A gate is an acceptor with some places, which puts off clients that find none.
 type gate struct {
 	r       *rig
 	places  int

@@ -197,7 +197,7 @@ func turnPackets(r *rig) {
 }
 
 // Work that is spent before room is reported leaves all but a few queues for
-// later turns, and those who ask are answered in between.
+// later turns, and clients that ask are answered in between.
 func turnRoom(r *rig) {
 	const stuck = 4*fewest + 3
 	r.use(Config{Work: 1})

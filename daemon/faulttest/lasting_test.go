@@ -11,9 +11,9 @@ import (
 )
 
 // TestAcceptFailsForAWhile: accept fails each time, for as long as it lasts.
-// Who is in is served, who knocks waits and is served in the end, and the loop
-// does not spin. ECONNABORTED is not among them: each takes a client from the
-// backlog, so it cannot last.
+// Clients that are in are served, new ones wait and are served in the end, and the
+// loop does not spin. ECONNABORTED is not among the errors: each takes a client
+// from the backlog, so it cannot last.
 func TestAcceptFailsForAWhile(t *testing.T) {
 	need(t, "strace")
 	forBackends(t, func(t *testing.T, backend string) {

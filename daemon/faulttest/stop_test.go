@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestStopped: the daemon stands still for longer than a client may be silent.
-// Who spoke in time is served.
+// TestStopped: the daemon stands still for longer than a client may be silent. A
+// client that spoke in time is served.
 func TestStopped(t *testing.T) {
 	need(t)
 	forBackends(t, func(t *testing.T, backend string) {
@@ -148,8 +148,8 @@ func allowExec(t *testing.T, fd int, file int32) {
 	_ = unix.Close(int(file))
 }
 
-// TestFewFiles: there are more clients than descriptors. Who is in is served,
-// who is not waits, and nobody spins.
+// TestFewFiles: there are more clients than descriptors. Clients that are in are
+// served, the others wait, and the daemon does not spin.
 func TestFewFiles(t *testing.T) {
 	need(t, "prlimit")
 	forBackends(t, func(t *testing.T, backend string) {

@@ -14,8 +14,8 @@
 //
 // A restart of everything would be simpler and would close every port for a
 // moment: clients that come then are refused. Sockets that did not change stay
-// open here, and who connects while the service restarts is served by the new
-// one.
+// open here, and a client that connects while the service restarts is served by
+// the new one.
 //
 // What the manager says about a socket is not taken for granted. After a
 // daemon-reload that somebody else caused, a socket whose address has changed

@@ -20,9 +20,9 @@ import (
 var hurried = evloop.Config{Work: 1}
 
 // Members come and go while lines are on their way, and each line is on its way
-// for several turns. Whoever is in the room at the end has the whole
-// conversation, in the same order: from the history what came before him, and
-// the rest as it was said.
+// for several turns. Each member that is there at the end has the whole
+// conversation, in the same order: what came before it from the history, and the
+// rest as it was said.
 func TestRoomSlicesLoseNothing(t *testing.T) {
 	const text = "kind=\"room\"\nwelcome=\"\"\nmessage=\"{line}\"\nhistory=10000\nqueue=1048576"
 	r := serveLoop(t, parse(t, text), hurried)
@@ -268,9 +268,9 @@ func (c *testClient) readSlowly(n, perSecond int) (got int, err error) {
 	return got, nil
 }
 
-// One member floods the room. Those who read steadily, if slowly, get all of
-// it, because the one who floods waits. One who does not read at all pays alone,
-// and even many of them do not stop a room for longer than a moment.
+// One member floods the room. Members that read steadily, if slowly, get all of
+// it, because the flooding one waits. A member that does not read at all pays
+// alone, and even many of those do not stop a room for longer than a moment.
 func TestRoomFloodSparesReaders(t *testing.T) {
 	for _, tt := range []struct {
 		name           string
@@ -319,7 +319,7 @@ func TestRoomFloodSparesReaders(t *testing.T) {
 }
 
 // A reply stays behind what the program said to all before it, although that is
-// on its way to many for several turns; and one who only listens hears it too.
+// on its way to many for several turns. A client that only listens gets it too.
 func TestHandlerBroadcastsInOrder(t *testing.T) {
 	exe, err := os.Executable()
 	if err != nil {

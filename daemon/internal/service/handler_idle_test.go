@@ -9,8 +9,8 @@ import (
 	"penstock/evloop"
 )
 
-// Who waits for a reply is not idle, however long that takes; who has closed its
-// side for sending meanwhile neither. When nothing is owed the count begins.
+// A client that waits for a reply is not idle, however long that takes, even if it
+// has closed its side for sending. When nothing is owed the count begins.
 func TestHandlerOwedReplyIsNotIdleness(t *testing.T) {
 	r := serveProgram(t, "")
 	first := r.dial()

@@ -17,7 +17,7 @@ import (
 // servers do, costs the same system calls, but there the first member that does
 // not read stops the others. Here sending never waits: what a full queue leads
 // to is that member's overflow policy, and nobody else notices. How a line gets to
-// many is in fanout.go, who waits for whom in room_pace.go, and how comings and
+// many is in fanout.go, when a speaker waits in room_pace.go, and how comings and
 // goings are told in room_news.go.
 //
 //	line ─► render ─► Message ─┬─► queue of a ─► socket

@@ -68,7 +68,7 @@ func (r *room) rename(c *evloop.Conn, name string) {
 }
 
 // available reports whether c may have the name. Two that differ in case only would
-// look the same to those who read.
+// look the same to readers.
 func (r *room) available(c *evloop.Conn, name string) bool {
 	holder := r.nicks[foldName(name)]
 	return holder == nil || holder == c

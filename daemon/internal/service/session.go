@@ -15,7 +15,7 @@ type Session struct {
 	ID    uint64 // never reused within a process, below 2^53, so that any JSON reader keeps it
 	Peer  Peer
 	Since evloop.Time
-	Owner any // whom of the daemon's parts the connection belongs to
+	Owner any // the part of the daemon to which the connection belongs
 	Data  any // the service's own; nil for kinds that remember nothing
 
 	at   int    // index in the fanout of its service,
@@ -25,7 +25,7 @@ type Session struct {
 // SessionOf returns the session of a connection that the daemon accepted.
 func SessionOf(c *evloop.Conn) *Session { return c.State.(*Session) }
 
-// A Peer is who is at the other end.
+// A Peer is the client at the other end.
 type Peer struct {
 	Addr netip.AddrPort // of a TCP peer, never IPv4-mapped; zero for a Unix socket
 	UID  uint32         // of a Unix peer, by SO_PEERCRED at the time of connect(2) (unix(7))

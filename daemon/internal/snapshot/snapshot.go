@@ -10,8 +10,9 @@
 //	crc32 89abcdef
 //
 // The sum covers all that is above it. It is against a card that has lost a
-// page, not against somebody who can write the file: who reads one must trust
-// the folder it is in, or take nothing from it that its owner could not do.
+// page, not against somebody who can write the file: a caller must trust the
+// folder that the file is in, or do nothing with it that the owner of the folder
+// could not do by himself.
 //
 // A folder with a file for each text would be easier to look at, but cannot be
 // replaced in one step: a power cut would leave parts of two states.

@@ -125,8 +125,7 @@ var earlier = map[string]bool{
 }
 
 // TestSuite: all that the examples call valid is read as the library reads it,
-// and of the
-// rest there is something to say.
+// and each of the rest has a problem.
 func TestSuite(t *testing.T) {
 	dir := suite(t)
 	seen := 0

@@ -32,6 +32,14 @@ type Env struct {
 	Load    func(context.Context) (*config.Config, error)
 	Builtin bool // the configuration is the built-in example
 
+	// Restored is set when the configuration is not what the files say, but what
+	// was in force before they were spoiled.
+	Restored *Restored
+	// Applied is called when what was read last is in force: when the daemon is
+	// ready, unless Restored, and after each reload that was not refused. nil:
+	// not needed.
+	Applied func()
+
 	// Reloading is called when a reload begins; nil: not needed.
 	Reloading func()
 	// Reloaded is called with the result of each reload and the status line
@@ -51,6 +59,12 @@ type Env struct {
 
 	// Ready is called once, when every listener accepts; nil: not needed.
 	Ready func()
+}
+
+// A Restored says why another configuration is served than the files hold.
+type Restored struct {
+	Applied time.Time // when it came into force
+	Refused error     // what is wrong with the files
 }
 
 // ErrNoSockets says that a unit started the process without any socket. There
@@ -85,13 +99,14 @@ type Daemon struct {
 
 	local localSubnets
 
-	reading    *reading // of the files, for a reload; nil: none
-	refusal    error    // why the last reload was refused; nil: it was not
-	statusDue  bool     // a STATUS= is scheduled
-	flushDue   bool     // a flush of the log is scheduled
-	leftDue    bool     // a look at the clients that are left is scheduled
-	orphansDue bool     // a look at children that are nobody's is scheduled
-	cut        int      // connections that at the stop did not get all they were due
+	reading    *reading  // of the files, for a reload; nil: none
+	refusal    error     // why the last reload was refused, or the files at the start; nil: they were not
+	restored   *Restored // what is served since the start; nil: what was read from the files
+	statusDue  bool      // a STATUS= is scheduled
+	flushDue   bool      // a flush of the log is scheduled
+	leftDue    bool      // a look at the clients that are left is scheduled
+	orphansDue bool      // a look at children that are nobody's is scheduled
+	cut        int       // connections that at the stop did not get all they were due
 
 	idleTimer evloop.TimerID // while there is no client and exit_idle is set
 	vanished  vanished
@@ -139,13 +154,7 @@ func New(cfg *config.Config, env Env) (_ *Daemon, err error) {
 			d.release()
 		}
 	}()
-	d.log.warned(cfg.Warnings)
-	if err := loop.Fallback(); err != nil {
-		d.log.fellBack(cfg.Loop.Backend, err)
-	}
-	if connections < cfg.Limits.Connections {
-		d.log.fewerConnections(cfg.Limits.Connections, connections)
-	}
+	d.noteStart()
 	for _, s := range cfg.Services {
 		if d.endpoints[s.Name], err = d.newEndpoint(s); err != nil {
 			return nil, err
@@ -156,6 +165,22 @@ func New(cfg *config.Config, env Env) (_ *Daemon, err error) {
 		return d, nil
 	}
 	return d, d.bindAll()
+}
+
+// noteStart logs what differs from what the files and the administrator asked
+// for.
+func (d *Daemon) noteStart() {
+	if r := d.env.Restored; r != nil {
+		d.restored, d.refusal = r, r.Refused
+		d.log.restored(r)
+	}
+	d.log.warned(d.cfg.Warnings)
+	if err := d.loop.Fallback(); err != nil {
+		d.log.fellBack(d.cfg.Loop.Backend, err)
+	}
+	if d.places < d.cfg.Limits.Connections {
+		d.log.fewerConnections(d.cfg.Limits.Connections, d.places)
+	}
 }
 
 // Run serves until a signal stops it. It returns nil when that was asked for.
@@ -229,6 +254,9 @@ func (d *Daemon) sayReady(first bool) {
 		listeners += len(ep.listeners)
 	}
 	d.log.ready(d.env.Version, len(d.endpoints), listeners)
+	if d.env.Applied != nil && d.restored == nil {
+		d.env.Applied()
+	}
 	if d.env.Ready != nil {
 		d.env.Ready()
 	}

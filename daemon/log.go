@@ -55,6 +55,7 @@ const (
 	keyHint      = "hint"
 	keyEvent     = "event"
 	keyHeld      = "suppressed"
+	keyApplied   = "applied_at"
 	keyMessageID = "message_id"
 )
 
@@ -67,6 +68,7 @@ const (
 	idStopped     = "8b76b76afa824a20bdeb7b33b3dc5ad2"
 	idApplied     = "2a94423e41764e0b8d179b9930caac03"
 	idNotApplied  = "c6ba6f889b8f4dac85af732d1ca2a43d"
+	idRestored    = "42fdeccfb65847aabac425ef2b91182c"
 	idNoListener  = "da98869d2df2434693514da8c1944e1f"
 	idStraySocket = "940bb34f95b94ebab7b67e58665acc79"
 	idRefused     = "97e8cbe119ff4244a432459954537a74"
@@ -132,6 +134,20 @@ func LogReportFailed(log *slog.Logger, err error) {
 	log.Error("result of the reload not reported", slog.Any(keyErr, err))
 }
 
+// LogKept says that a start will be served by what is in force now should the
+// files have a mistake by then.
+func LogKept(log *slog.Logger) { log.Debug("configuration kept for a start that finds mistakes") }
+
+// LogNotKept says that it will not.
+func LogNotKept(log *slog.Logger, err error) {
+	log.Warn("configuration not kept for a start that finds mistakes", slog.Any(keyErr, err))
+}
+
+// LogNotRestored says that what was kept cannot be served.
+func LogNotRestored(log *slog.Logger, err error) {
+	log.Error("configuration kept before is of no use", slog.Any(keyErr, err))
+}
+
 func (j *journal) ready(version string, services, listeners int) {
 	j.log.Info("daemon ready", messageID(idReady), slog.String("version", version),
 		slog.Int(keyServices, services), slog.Int(keyListeners, listeners))
@@ -165,6 +181,15 @@ func (j *journal) notApplied(err error) {
 		cause = slog.Any(keyErr, err)
 	}
 	j.log.Error("configuration refused, the old one stays in force", messageID(idNotApplied), cause)
+}
+
+func (j *journal) restored(r *Restored) {
+	cause := slog.Attr{}
+	if !logMistakes(j.log, r.Refused) {
+		cause = slog.Any(keyErr, r.Refused)
+	}
+	j.log.Error("configuration refused, serving what was applied before", messageID(idRestored),
+		slog.String(keyApplied, r.Applied.Format(time.RFC3339)), cause)
 }
 
 func (j *journal) needsRestart(name, address, key string) {

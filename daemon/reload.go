@@ -75,11 +75,21 @@ func (d *Daemon) loaded(cfg *config.Config, err error) {
 	d.refusal = err
 	if err != nil {
 		d.log.notApplied(err)
+	} else {
+		d.inForce()
 	}
 	if d.env.Reloaded != nil {
 		d.env.Reloaded(d.status(), err)
 	}
 	d.trigger(settled)
+}
+
+// inForce hears that what was read is served now.
+func (d *Daemon) inForce() {
+	d.restored = nil
+	if d.env.Applied != nil {
+		d.env.Applied()
+	}
 }
 
 // apply puts cfg in force, or changes nothing and says why.

@@ -40,7 +40,11 @@ func (d *Daemon) status() string {
 	var parts []string
 	if d.refusal != nil {
 		first, _, _ := strings.Cut(d.refusal.Error(), "\n")
-		parts = append(parts, "reload refused, the old configuration stays in force: "+first)
+		what := "reload refused, the old configuration stays in force: "
+		if d.restored != nil {
+			what = "configuration refused, serving what was applied on " + d.restored.Applied.Format(time.RFC3339) + ": "
+		}
+		parts = append(parts, what+first)
 	}
 	if names := d.degraded(); len(names) > 0 {
 		parts = append(parts, fmt.Sprintf("degraded: %s (%s)", strings.Join(names, ", "), d.remedy()))

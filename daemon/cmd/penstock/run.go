@@ -51,7 +51,12 @@ func run(p process, c command, args []string) (status int) {
 		return fail(env, p.inheritErr, exitFailed)
 	}
 	env.Builtin, env.Probe = *file == "", askChild
-	env.Load = func(ctx context.Context) (*config.Config, error) { return readConfig(ctx, *file, false) }
+	last := newLastGood(env, *file)
+	defer last.wait(logPatience)
+	env.Applied = last.keep
+	env.Load = func(ctx context.Context) (*config.Config, error) {
+		return readConfig(ctx, *file, false, last.reading())
+	}
 	var began time.Duration // of the latest reload
 	env.Reloading = func() { began = monotonic() }
 	if dir := runtimeFolder(); dir != "" {
@@ -63,16 +68,17 @@ func run(p process, c command, args []string) (status int) {
 			}
 		}
 	}
-	return p.serve(env, *file, &running)
+	return p.serve(env, *file, last, &running)
 }
 
 // readConfig reads the file, or the built-in example if there is none. Clients
 // of a running daemon do not wait for it: every few kilobytes the loop may run.
-func readConfig(ctx context.Context, file string, pipe bool) (*config.Config, error) {
+// read hears the texts, see [config.Loader].
+func readConfig(ctx context.Context, file string, pipe bool, read func(name, text string, named bool)) (*config.Config, error) {
 	if file == "" {
 		return config.Builtin(), nil
 	}
-	return config.Loader{Pipe: pipe, Pause: func() error {
+	return config.Loader{Pipe: pipe, Read: read, Pause: func() error {
 		runtime.Gosched()
 		return context.Cause(ctx)
 	}}.Load(file)
@@ -82,10 +88,12 @@ func readConfig(ctx context.Context, file string, pipe bool) (*config.Config, er
 const logPatience = time.Second
 
 // serve runs the daemon and turns its errors into an exit status.
-func (p process) serve(env daemon.Env, file string, running *atomic.Pointer[daemon.Daemon]) int {
-	cfg, err := readConfig(context.Background(), file, !env.Managed)
+func (p process) serve(env daemon.Env, file string, last *lastGood, running *atomic.Pointer[daemon.Daemon]) int {
+	cfg, err := readConfig(context.Background(), file, !env.Managed, last.reading())
 	if err != nil {
-		return fail(env, err, exitConfig)
+		if cfg, env.Restored = last.restore(err); cfg == nil {
+			return fail(env, err, exitConfig)
+		}
 	}
 	if !env.Managed {
 		env.Ready = func() { welcome(p.stdout, cfg) }

@@ -18,10 +18,15 @@ func (b *builder) open(d described, name string) (path, text string, ok bool) {
 	if path = name; !filepath.IsAbs(path) {
 		path = filepath.Join(filepath.Dir(at.file), path)
 	}
-	text, err := readFile(path, maxFile, false)
-	if err != nil {
-		b.wrong(at, fmt.Errorf("read %s: %s", path, reason(err)))
-		return path, "", false
+	if text, ok = b.kept[path]; !ok {
+		var err error
+		if text, err = readFile(path, maxFile, false); err != nil {
+			b.wrong(at, fmt.Errorf("read %s: %s", path, reason(err)))
+			return path, "", false
+		}
+	}
+	if b.Read != nil {
+		b.Read(path, text, true)
 	}
 	b.files = append(b.files, path)
 	return path, text, true

@@ -62,6 +62,9 @@ type Loader struct {
 	// few kilobytes. When it returns an error the reading ends, and Load
 	// returns that error. nil: not needed.
 	Pause func() error
+	// Read is called with the name and the text of each file that was read: the
+	// main file, drop-ins, then those that services name. nil: not needed.
+	Read func(name, text string, named bool)
 }
 
 // Load is Loader.Load with no wishes.
@@ -110,6 +113,9 @@ func (b *builder) addFile(name, text string) {
 	if len(text) > usualFile {
 		b.warnings.add(Mistake{File: name, Problem: "is larger than " + formatSize(usualFile) + ", which every start and reload has to read"})
 	}
+	if b.Read != nil {
+		b.Read(name, text, false)
+	}
 	b.parse(name, text)
 }
 
@@ -130,11 +136,15 @@ func listDropIns(dir string) ([]string, error) {
 	}
 	var names []string
 	for _, e := range entries {
-		if strings.HasSuffix(e.Name(), ".toml") && !strings.HasPrefix(e.Name(), ".") {
+		if isDropInName(e.Name()) {
 			names = append(names, filepath.Join(dir, e.Name()))
 		}
 	}
 	return names, err
+}
+
+func isDropInName(base string) bool {
+	return strings.HasSuffix(base, ".toml") && !strings.HasPrefix(base, ".")
 }
 
 // readMain reads the main file. A link to /dev/null in its place says that all is
@@ -191,6 +201,7 @@ func reason(err error) string {
 // A builder gathers what the files say and what is wrong with it.
 type builder struct {
 	Loader
+	kept     map[string]string // texts of files, instead of those on the disk; nil: none
 	files    []string
 	entries  []entry
 	mistakes found

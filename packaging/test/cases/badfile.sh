@@ -25,7 +25,12 @@ claim "the socket lives" state_is penstock-lancelot.socket active
 systemctl start penstock-config-error.service
 claim "the journal names the place" logged penstock-config-error.service "$config:$line: service.broken.queue"
 
+systemctl restart penstock.service
+claim "a restart: the others go on" answers 1060
+
+# Where nothing is kept that could be served the clients wait.
 systemctl stop penstock.service
+rm /var/lib/penstock/applied
 before=$(starts)
 (ask 1060 >/run/waited) &
 sleep 40

@@ -15,8 +15,11 @@ claim "and names the file" eval "penstock apply 2>&1 | grep -F '$config'"
 chmod 0644 $config
 claim "mended" systemctl reload penstock.service
 
-systemctl stop penstock.service
 chmod 0700 /etc/penstock
+systemctl restart penstock.service
+claim "a restart: answers" answers 1060
+systemctl stop penstock.service
+rm /var/lib/penstock/applied
 (ask 1060 >/run/waited) &
 claim "start: the journal names it" eventually 20 eval "journal -o cat -u penstock --since=-20s | grep -iE 'permission denied'"
 chmod 0755 /etc/penstock

@@ -138,7 +138,7 @@ func (c *Conn) SetOptions(o *Options) {
 	if o == nil {
 		o = defaultOptions
 	}
-	held := !c.mayRead()
+	held, exempt := !c.mayRead(), c.opts.Exempt
 	c.bound(o.queue())
 	c.opts = o
 	c.loop.weigh(c)
@@ -150,6 +150,9 @@ func (c *Conn) SetOptions(o *Options) {
 		c.reading() // another policy may read on where this one did not
 	}
 	c.watchDeadline()
+	if exempt {
+		c.loop.collectDebt() // what it owes may be over the bound already
+	}
 }
 
 // leastKernelQueue keeps small queues from costing a system call for each

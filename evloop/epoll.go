@@ -313,7 +313,10 @@ func (e *epoll) hungUp(c *Conn) {
 // send offers the kernel what c has to send until it is all gone or the
 // kernel takes no more; then OUT is armed.
 func (e *epoll) send(c *Conn) {
-	for c.Queued() > 0 {
+	for sends := 0; c.Queued() > 0; sends++ {
+		if sends > 0 {
+			e.l.work.left -= callWork // a packet goes alone, and a queue may have many
+		}
 		pieces, total := e.collect(c)
 		n, errno := e.k.send(c, pieces)
 		e.forget(c, pieces)

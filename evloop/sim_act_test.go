@@ -16,7 +16,7 @@ func (w *simWorld) act(self *simConn) {
 			m = w.conns[w.rng.IntN(len(w.conns))]
 		}
 	}
-	if w.quiet || m == nil {
+	if w.quiet || m == nil || w.defers() {
 		return
 	}
 	what := w.rng.IntN(24)
@@ -55,7 +55,7 @@ func (w *simWorld) act(self *simConn) {
 		m.c.HoldIdle(m.owed)
 		m.lastData = w.k.clock
 	case 21:
-		for n := w.rng.IntN(3) / 2 * w.rng.IntN(100); n > 0; n-- {
+		for n := w.rng.IntN(3) / 2 * w.rng.IntN(100); n > 0 && !w.defers(); n-- {
 			w.write(m) // more than one send takes
 		}
 	}
@@ -69,11 +69,17 @@ func (w *simWorld) detach(m *simConn) {
 	if w.chance(4) {
 		w.finish(m, time.Duration(w.rng.IntN(int(time.Second))), nil)
 	}
+	m.drainDue = m.drainDue || m.c.Full()
+	queue, _ := w.queues(m.c)
+	if g := &w.l.gather; g.c == m.c {
+		queue += int64(g.bytes + len(g.pieces)*(simNodeSize+simMessageSize+simLeastBuffer))
+	}
 	fd, saved, err := m.c.Detach()
 	w.k.trace("detach %d: %v", m.s.id, err)
 	if err != nil {
 		return
 	}
+	m.carriedQueue = queue
 	w.away = append(w.away, m)
 	w.posted++
 	w.l.Post(func() {
@@ -101,7 +107,10 @@ func (w *simWorld) actOnLoop() {
 		ln.Resume()
 		w.paused[ln] = false
 	case 5:
-		w.l.SetLimits(1+w.rng.IntN(12), w.memory())
+		memory := w.memory()
+		before := w.allDebts()
+		w.l.SetLimits(1+w.rng.IntN(12), memory)
+		w.checkPayers(before, nil)
 	case 6:
 		if w.chance(4) {
 			ln.Close()
@@ -172,7 +181,7 @@ func (w *simWorld) share() {
 	msg := simMessage{uint32(w.serial), simHead + w.size()}
 	shared := NewMessage(msg.bytes())
 	for _, m := range w.conns {
-		if w.chance(2) {
+		if w.chance(2) && !w.defers() {
 			m.send(msg, func() bool { return m.c.Send(shared) })
 		}
 	}

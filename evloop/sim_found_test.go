@@ -179,3 +179,47 @@ func TestRestoredMayWriteMoreThanFits(t *testing.T) {
 	}
 	r.gets(p, make([]byte, g.n))
 }
+
+// What a connection owes for the lines in its queue is the same behind a
+// restart. Each line came back as a message of its own, at more than twice the
+// charge, and who had owed little paid for others.
+func TestRestoreOwesNoMore(t *testing.T) {
+	r := foundRig(t)
+	c, _ := r.unix()
+	r.stick(c)
+	o := &Options{Queue: 1 << 20, Overflow: DropOldest}
+	c.SetOptions(o)
+	r.do(func() {
+		for range 500 {
+			c.Write([]byte("a line\n"))
+		}
+	})
+	before := c.debt()
+	fd, saved, err := c.Detach()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err = r.l.Restore(fd, &greeter{probe: r.probe}, nil, o, saved)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if after := c.debt(); after > before+simRestoreMost {
+		t.Errorf("owes %d bytes after Restore, and owed %d", after, before)
+	}
+}
+
+// Whose exemption ends pays for what is queued already.
+func TestExemptionEndsUnderTheMemoryBound(t *testing.T) {
+	r := foundRig(t)
+	c, _ := r.unix()
+	c.SetOptions(&Options{Queue: 1 << 20, Exempt: true})
+	r.stick(c)
+	r.do(func() { r.l.SetLimits(0, 4<<10) })
+	if got := r.l.Stats().Queued; got <= 4<<10 {
+		t.Fatalf("%d bytes are queued, although nobody else could pay", got)
+	}
+	r.do(func() { c.SetOptions(&Options{Queue: 1 << 20, Overflow: DropOldest}) })
+	if got := r.l.Stats().Queued; got > 4<<10 {
+		t.Errorf("%d bytes are queued over a bound of %d", got, 4<<10)
+	}
+}

@@ -22,7 +22,7 @@ func (w *simWorld) call(m *simConn, name string) func() {
 	}
 	w.calling = name
 	if name != "Dropped" {
-		w.happened++
+		w.turn.happened++
 	}
 	if m != nil {
 		w.k.trace("%s %d", name, m.s.id)
@@ -35,6 +35,7 @@ func (w *simWorld) Accept(ln *Listener, fd int, _ netip.AddrPort) (Handler, any)
 	if w.paused[ln] || w.closedLn[ln] {
 		w.fail("accepted although paused or closed")
 	}
+	w.admitted(ln)
 	s := w.k.file("Accept", fd).sock
 	if w.chance(10) && ln.PutOff() {
 		if w.chance(4) {
@@ -88,7 +89,7 @@ func (w *simWorld) Data(c *Conn, p []byte) int {
 	if m.raw {
 		n = w.echo(m, p[:n])
 	} else if !w.quiet {
-		for range w.rng.IntN(4) {
+		for n := w.rng.IntN(4); n > 0 && !w.defers(); n-- {
 			w.write(m)
 		}
 	}
@@ -109,6 +110,11 @@ func (w *simWorld) Data(c *Conn, p []byte) int {
 func (w *simWorld) echo(m *simConn, p []byte) (n int) {
 	for n < len(p) {
 		if m.c.Full() && m.c.opts.Overflow == Pause {
+			break
+		}
+		if w.defers() {
+			m.mayReplay, m.mustReplay = true, true
+			m.c.Yield()
 			break
 		}
 		k := min(len(p)-n, w.size())
@@ -139,7 +145,9 @@ func (w *simWorld) EOF(c *Conn) {
 	case w.quiet:
 		w.finish(m, time.Hour, nil)
 	case w.chance(2):
-		w.write(m)
+		if !w.defers() {
+			w.write(m)
+		}
 		w.finish(m, time.Duration(w.rng.IntN(int(2*time.Second))), nil)
 	default:
 		w.act(m)
@@ -163,15 +171,16 @@ func (w *simWorld) Dropped(c *Conn, messages, bytes int) {
 	if m.closed || messages <= 0 || bytes < messages {
 		w.fail("Dropped of", m.s.id, messages, bytes)
 	}
+	w.turn.told++
 	m.droppedN += messages
 	m.lost += bytes
 	if turn := w.l.stats.Turns; m.toldIn != turn { // it may have been away, or dead, when the last one ended
 		m.toldDrops, m.toldIn = 0, turn
 	}
-	if m.toldDrops++; m.toldDrops > w.happened+w.k.faults.calls-w.callsBefore {
+	if m.toldDrops++; m.toldDrops > w.turn.happened+w.k.faults.calls-w.turn.faults {
 		w.fail("Dropped of", m.s.id, m.toldDrops, "times in a turn in which less has happened")
 	}
-	if !w.quiet && w.chance(2) { // to itself, and to others that are as full
+	if !w.quiet && !w.defers() && w.chance(2) { // to itself, and to others that are as full
 		w.write(m)
 		w.share()
 	}
@@ -190,6 +199,8 @@ func (w *simWorld) Closed(c *Conn, err error) {
 }
 
 func (w *simWorld) Expired(l *Loop, t Timer) {
+	w.turn.timers++
+	w.begins(w.turn.timers, "timers")
 	defer w.call(nil, "Expired")()
 	i := slices.IndexFunc(w.timers, func(s simTimer) bool { return s.kind == t.Kind })
 	switch {
@@ -222,6 +233,9 @@ func (w *simWorld) Restored(c *Conn, state []byte) error {
 	}
 	w.away = slices.DeleteFunc(w.away, func(o *simConn) bool { return o == m })
 	w.conns = append(w.conns, m)
+	if queue, _ := w.queues(c); queue > m.carriedQueue+simRestoreMost {
+		w.fail("the queue of", m.s.id, "took", m.carriedQueue, "bytes before Detach, and", queue, "after Restore")
+	}
 	m.c, m.closed, m.owed = c, false, false
 	m.merges = true // how many messages lie in one buffer is not saved
 	m.options(w.pickOptions(m.raw))

@@ -46,6 +46,13 @@ type simKernel struct {
 	edge   bool       // something was queued since the ring was told
 
 	staleSent uint64
+	calls     int
+}
+
+// step is the beginning of a call: some peer may act before it.
+func (k *simKernel) step() {
+	k.calls++
+	k.world()
 }
 
 const (
@@ -60,6 +67,8 @@ type simFile struct {
 	backlog []*simSocket
 	closed  bool
 	calls   int // to recv or accept4 in this turn
+	late    int // clients of it that came when the work was spent
+	packets int // that were sent in this turn
 
 	registered, queued bool
 	mask               uint32
@@ -140,6 +149,7 @@ func (k *simKernel) epollCtl(op, fd int, mask uint32, t token) error {
 		return nil // the eventfd of Post, which is real
 	}
 	f := k.file("epoll_ctl", fd)
+	k.calls++
 	if op == unix.EPOLL_CTL_DEL {
 		k.unregister(f)
 		return nil
@@ -170,6 +180,7 @@ func (k *simKernel) epollCtl(op, fd int, mask uint32, t token) error {
 
 // recvCall is recv as a system call; a receive of the ring is none.
 func (k *simKernel) recvCall(fd int, p []byte) (n int, mark bool, errno unix.Errno) {
+	k.calls++
 	k.file("recv", fd).calls++
 	return k.recv(fd, p)
 }
@@ -178,7 +189,7 @@ func (k *simKernel) recvCall(fd int, p []byte) (n int, mark bool, errno unix.Err
 // next call as behind a full array. The ring has to take them all, because
 // epoll does not tell it of what is left.
 func (k *simKernel) epollWait(evs []unix.EpollEvent, timeout Time) (int, unix.Errno) {
-	k.world()
+	k.step()
 	k.asleep = false
 	if errno := k.faults.next(callWait, k.rng); errno != 0 {
 		if timeout != 0 {
@@ -259,7 +270,7 @@ func (k *simKernel) strayEvents(put func(token, uint32), reported func(token) bo
 }
 
 func (k *simKernel) accept(fd int) (int, netip.AddrPort, unix.Errno) {
-	k.world()
+	k.step()
 	f := k.file("accept4", fd)
 	f.calls++
 	errno := k.faults.next(callAccept, k.rng)
@@ -302,6 +313,7 @@ func (k *simKernel) closeFD(fd int, reset bool) {
 
 func (k *simKernel) close(fd int, reset bool) {
 	f := k.file("close", fd)
+	k.calls++
 	k.trace("close %d reset %v", fd, reset)
 	if f.sock != nil && f.sock.conn != nil {
 		f.sock.conn.closing(reset)

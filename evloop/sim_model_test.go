@@ -56,6 +56,7 @@ type simConn struct {
 	droppedN, lost   int    // as Dropped reported: messages and bytes
 	toldDrops        int    // calls of Dropped in the turn
 	toldIn           uint64 // of this number
+	carriedQueue     int64  // what its queue took of the memory bound before Detach
 	drainDue         bool   // the queue was full, and Drained has not come
 	refusedN, unsent int    // messages and bytes that Write refused
 }
@@ -117,12 +118,15 @@ func (m *simConn) begun(msg simMessage) {
 // output hands n bytes of something to write and books the outcome.
 func (m *simConn) output(n int, write func() bool) bool {
 	wasOpen := !m.c.Closing()
+	before := m.w.debts(n)
+	defer func() { m.w.checkPayers(before, m) }()
 	m.accepted += n
 	m.acceptedN++
 	if write() {
 		if !wasOpen {
 			m.w.fail("write to", m.s.id, "accepted after its end")
 		}
+		m.w.turn.deliveries++
 		return true
 	}
 	m.accepted -= n

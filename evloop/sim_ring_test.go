@@ -80,7 +80,7 @@ func (u *simRing) disturbed(n int) bool { return u.k.faults.rate > 0 && u.k.rng.
 // (for want of memory) it leaves deferred work alone, as Linux does.
 func (u *simRing) enter(staged int, wait bool, timeout time.Duration) unix.Errno {
 	k := u.k
-	k.world()
+	k.step()
 	k.asleep = false
 	u.look()
 	if errno := u.refuses(); errno != 0 {

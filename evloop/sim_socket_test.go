@@ -128,9 +128,12 @@ func (k *simKernel) take(s *simSocket, p []byte) (n int, mark bool) {
 }
 
 func (k *simKernel) send(fd int, pieces [][]byte) (n int, errno unix.Errno) {
-	k.world()
+	k.step()
 	f := k.file("send", fd)
 	s, total := f.sock, 0
+	if !s.kind.isStream() {
+		f.packets++
+	}
 	defer func() { k.trace("send %d of %d: %d %v", fd, total, n, errno) }()
 	for _, p := range pieces {
 		total += len(p)
@@ -247,7 +250,7 @@ func (k *simKernel) cut(s *simSocket) {
 }
 
 func (k *simKernel) shutdown(fd int) error {
-	k.world()
+	k.step()
 	f := k.file("shutdown", fd)
 	s := f.sock
 	if s.finOut || !s.kind.isSocket() {
@@ -268,6 +271,7 @@ func (k *simKernel) shutdown(fd int) error {
 
 func (k *simKernel) socketErr(fd int) unix.Errno {
 	s := k.file("getsockopt", fd).sock
+	k.calls++
 	if !s.kind.isSocket() {
 		k.fail("getsockopt of no socket:", s.file)
 	}
@@ -280,7 +284,7 @@ func (k *simKernel) socketErr(fd int) unix.Errno {
 
 // poll is poll(2).
 func (k *simKernel) poll(fd int, events int16) int16 {
-	k.world()
+	k.step()
 	f := k.file("poll", fd)
 	bits := f.holds() & (uint32(events) | hangup)
 	if bits == 0 {
@@ -291,12 +295,13 @@ func (k *simKernel) poll(fd int, events int16) int16 {
 
 // unsent is SIOCOUTQ as a Unix socket has it: what the peer has not read.
 func (k *simKernel) unsent(fd int) int {
-	k.world()
+	k.step()
 	return k.file("ioctl", fd).sock.unread
 }
 
 // finished is poll and SIOCINQ for packets: an end, and nothing in front of it.
 func (k *simKernel) finished(fd int) bool {
 	s := k.file("poll", fd).sock
+	k.calls++
 	return (s.finIn || s.gone) && !s.waits()
 }

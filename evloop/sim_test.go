@@ -127,14 +127,13 @@ func play(h simHistory) (w *simWorld, err error) {
 		if w.chance(10) {
 			w.post()
 		}
-		if err := w.l.turn(w.chance(2)); err != nil {
+		if err := w.oneTurn(w.chance(2)); err != nil {
 			if !w.k.faults.fatal {
 				w.fail("wait:", err)
 			}
 			w.end()
 			return w, nil // the wait itself has failed: nothing can be served any more
 		}
-		w.check()
 	}
 	if r := w.l.ring; r == nil || r.failed == nil || !w.k.faults.fatal { // else the next wait says so
 		w.calm()
@@ -185,10 +184,9 @@ func (w *simWorld) calm() {
 func (w *simWorld) rest() {
 	w.k.asleep = false
 	for turns := 0; w.peersRead() || !w.k.asleep; turns++ {
-		if err := w.l.turn(turns > 0); err != nil { // the first one runs what was posted
+		if err := w.oneTurn(turns > 0); err != nil { // the first one runs what was posted
 			w.fail("wait:", err)
 		}
-		w.check()
 		if turns > 10000 {
 			w.fail("the loop does not come to rest")
 		}

@@ -26,18 +26,19 @@ type simWorld struct {
 	away     []*simConn // detached ones
 	timers   []simTimer
 	calling  string // the callback in progress
-	happened int    // callbacks of this turn but Dropped
+	turn     simTurn
 	posted   int    // functions that are still to run
 	quiet    bool   // the history is over: no faults, willing peers
 	bounded  bool   // the loop's memory was bounded at times
 	crowd    bool   // clients come by the hundred, once
+	polite   bool   // handlers look at Spent
+	clients  uint64 // that were accepted, as far as they were counted
 	spent    []TimerID
 	serial   int
 
-	callsBefore int // faults.calls when the turn began
-	options     []*Options
-	scratch     []byte   // of write
-	lines       []string // the trace, when wanted
+	options []*Options
+	scratch []byte   // of write
+	lines   []string // the trace, when wanted
 }
 
 // A simFailure is what a history ends with by panic when the loop or the
@@ -87,6 +88,7 @@ func (w *simWorld) begin(h simHistory) {
 		w.fail(err)
 	}
 	w.l = l
+	w.polite = w.chance(2)
 	if w.chance(3) {
 		l.work.bury = 1 + w.rng.IntN(3)
 	}
@@ -139,6 +141,7 @@ func (w *simWorld) newOptions() *Options {
 	if w.chance(4) {
 		o.StallTimeout = time.Duration(1 + w.rng.IntN(int(time.Second)))
 	}
+	o.Exempt = w.chance(6)
 	if w.chance(2) {
 		o.Farewell = simMessage{simFarewell, simHead + w.rng.IntN(100)}.bytes()
 		o.FarewellTimeout = time.Duration(1 + w.rng.IntN(int(time.Second)))
@@ -274,6 +277,8 @@ func (w *simWorld) peerCloses(s *simSocket) {
 func (w *simWorld) post() {
 	w.posted++
 	w.l.Post(func() {
+		w.turn.posts++
+		w.begins(w.turn.posts, "posted functions")
 		defer w.call(nil, "Post")()
 		w.posted--
 		w.act(nil)

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package evloop
+
+import "errors"
+
+// Who pays when the loop's memory bound is reached. The loop finds the greatest
+// debtor by what it has booked; here everybody's debt is counted anew from the
+// messages and buffers that he holds, just before something that may reach the
+// bound, and then it is seen who has paid.
+
+// Sizes of what is charged beside the bytes: a node of a queue, a message, and
+// the smallest buffer of one that is not shared.
+const (
+	simNodeSize    = 24
+	simMessageSize = 32
+	simLeastBuffer = 256
+)
+
+// simRestoreMost is how much more a queue may be charged after Restore, where
+// its buffers grow anew.
+const simRestoreMost = 8*simMessageSize + simLeastBuffer
+
+// owes recounts what c holds of the bound: a shared message in full, also where
+// others queue it too. largest is the most that dropping one message may free.
+func (w *simWorld) owes(c *Conn) (debt, largest int64) {
+	queue, largest := w.queues(c)
+	return queue + int64(cap(c.in)) + w.heldBy(c), largest
+}
+
+// queues is owes for the queue only.
+func (w *simWorld) queues(c *Conn) (debt, largest int64) {
+	var own []*Message // buffers of several messages lie side by side
+	for i := c.out.head; i != 0; i = w.l.nodes.nodes[i-1].next {
+		m := w.l.nodes.nodes[i-1].m
+		cost := simMessageSize + int64(len(m.buf))
+		if m.count > 0 {
+			cost = simMessageSize + max(simLeastBuffer, int64(len(m.buf)))
+		}
+		largest = max(largest, simNodeSize+cost)
+		debt += simNodeSize
+		if m.count > 0 {
+			if n := len(own); n > 0 && own[n-1] == m {
+				continue
+			}
+			own = append(own, m)
+		}
+		debt += cost
+	}
+	return debt, largest
+}
+
+// A simDebt is what a connection owed, and had lost, before.
+type simDebt struct {
+	m             *simConn
+	debt, largest int64
+	dropped       uint64
+	ended         bool
+}
+
+// debts notes what everybody owes, if n more bytes may reach the bound.
+func (w *simWorld) debts(n int) []simDebt {
+	l := w.l
+	if l.memory == 0 || l.queued+int64(l.gather.bytes+n)+64*simLeastBuffer <= l.memory {
+		return nil
+	}
+	return w.allDebts()
+}
+
+func (w *simWorld) allDebts() (before []simDebt) {
+	for _, m := range w.conns {
+		debt, largest := w.owes(m.c)
+		before = append(before, simDebt{m, debt, largest, m.c.dropped, m.paid()})
+	}
+	return before
+}
+
+// paid reports whether m was ended for the bound.
+func (m *simConn) paid() bool { return errors.Is(m.c.reason, ErrMemory) }
+
+// checkPayers: nobody else owes more than an eighth above what a payer owed
+// before he paid for the last time. What target, if any, has lost may be by its
+// own bound, and what it owes may have come afterwards.
+func (w *simWorld) checkPayers(before []simDebt, target *simConn) {
+	var paid []simDebt
+	for _, b := range before {
+		c := b.m.c
+		switch {
+		case b.m.paid() && !b.ended:
+		case b.m == target || c.dropped == b.dropped || c.state != stateOpen:
+			continue
+		default:
+			b.debt, _ = w.owes(c)
+			b.debt += b.largest
+		}
+		if c.opts.Exempt {
+			w.fail(b.m.s.id, "is exempt and pays")
+		}
+		if b.m != target {
+			paid = append(paid, b)
+		}
+	}
+	for _, p := range paid {
+		for _, m := range w.conns {
+			if m == target || m.c.opts.Exempt || m.c.state >= stateDead {
+				continue
+			}
+			if debt, _ := w.owes(m.c); debt > p.debt+p.debt/8 {
+				w.fail(p.m.s.id, "pays for the memory bound with", p.debt, "bytes, and", m.s.id, "owes", debt)
+			}
+		}
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -296,5 +297,24 @@ func TestRingDoesNotWaitForRoomForNothing(t *testing.T) {
 	r.do(func() { r.l.SetLimits(0, 1) })
 	if s := r.l.ring.streams[c.slot]; c.Queued() > 0 || c.flags&flagArmed != 0 || s.watch != watchNone {
 		t.Errorf("%d bytes queued, waits for room: %t, watched for %d; want nothing", c.Queued(), c.flags&flagArmed != 0, s.watch)
+	}
+}
+
+// Bytes that the ring has taken are not the kernel's any more, which says that
+// there is nothing, and Data has not seen them yet. Who has sent them was in time.
+func TestRingKnowsWhatHasCome(t *testing.T) {
+	r := newRingRig(t)
+	c, p := r.tcp()
+	c.SetOptions(&Options{IdleTimeout: time.Second})
+	r.turn()
+	p.write("in time")
+	for u := r.l.ring; !u.came(c); {
+		u.submit() // as another connection's end does, in the middle of a turn
+	}
+	r.later(time.Minute)
+	r.l.expire()
+	r.turn()
+	if h := r.of(c); h.closed || string(h.got) != "in time" {
+		t.Errorf("Data(%q), closed: %t (%v)", h.got, h.closed, h.err)
 	}
 }

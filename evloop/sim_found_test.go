@@ -223,3 +223,34 @@ func TestExemptionEndsUnderTheMemoryBound(t *testing.T) {
 		t.Errorf("%d bytes are queued over a bound of %d", got, 4<<10)
 	}
 }
+
+// A wait may be interrupted again and again, by signals that other threads get
+// as well. The kernel is asked until it has said what there is, and who has
+// written in time is not idle.
+func TestInterruptedWaitIsRepeated(t *testing.T) {
+	interrupted := 0
+	l := throughSeam(t, Config{}, func(s *simulation) {
+		wait := s.epollWait
+		s.epollWait = func(evs []unix.EpollEvent, timeout Time) (int, unix.Errno) {
+			if interrupted > 0 {
+				interrupted--
+				return -1, unix.EINTR
+			}
+			return wait(evs, timeout)
+		}
+	})
+	defer l.Close()
+	h := newProbe(t)
+	ours, p := socketPair(t, unix.SOCK_STREAM)
+	c, err := l.Add(ours, h, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	turn(t, l)
+	p.write("in time")
+	interrupted = 3
+	turn(t, l)
+	if got := string(h.of(c).got); got != "in time" || interrupted > 0 {
+		t.Errorf("Data(%q) in the turn that was interrupted, which has %d interruptions to come", got, interrupted)
+	}
+}

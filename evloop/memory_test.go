@@ -221,7 +221,7 @@ func exemptSpared(r *rig) {
 }
 
 // The replies to PING of clients that do not read are small and many. What they
-// take is more than their bytes, and those who have asked for them pay for it.
+// take is more than their bytes, and the clients that asked for them pay for it.
 func smallPay(r *rig) {
 	for _, policy := range []Overflow{DropOldest, DropNewest} {
 		r.use(Config{Memory: 1 << 20})

@@ -91,6 +91,7 @@ type Daemon struct {
 
 	endpoints map[string]*endpoint   // by name, of the present configuration
 	leaving   []*endpoint            // of former ones, until their last client is gone
+	ending    int                    // services without clients whose program has yet to end
 	parked    map[string][]*listener // inherited, of services that were removed
 	clients   int                    // connections of all endpoints
 	places    int                    // how many there may be; see fitConnections
@@ -104,7 +105,6 @@ type Daemon struct {
 	restored   *Restored // what is served since the start; nil: what was read from the files
 	statusDue  bool      // a STATUS= is scheduled
 	flushDue   bool      // a flush of the log is scheduled
-	leftDue    bool      // a look at the clients that are left is scheduled
 	orphansDue bool      // a look at children that are nobody's is scheduled
 	cut        int       // connections that at the stop did not get all they were due
 
@@ -290,7 +290,6 @@ const (
 	timerWatchdog
 	timerGiveUp
 	timerFlush
-	timerLeft
 	timerIdle
 	timerReading
 	timerVanished
@@ -316,9 +315,6 @@ func (d *Daemon) Expired(_ *evloop.Loop, t evloop.Timer) {
 	case timerFlush:
 		d.flushDue = false
 		d.flushLog()
-	case timerLeft:
-		d.leftDue = false
-		d.stopIfDrained()
 	case timerOrphans:
 		d.orphansDue = false
 		d.reapOrphans()

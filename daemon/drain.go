@@ -17,13 +17,11 @@ import (
 const (
 	// drainGrace is added to the longest drain_timeout, which every connection
 	// keeps by itself: it is for a handler's program, which has 2 s until
-	// SIGTERM and 2 s more until SIGKILL.
-	drainGrace = 5 * time.Second
+	// SIGTERM, 2 s more until SIGKILL, and 1 s for output that others hold open.
+	drainGrace = 6 * time.Second
 	// exitGrace is for what comes after the loop: records that wait for a busy
 	// journal, and the end of the process.
 	exitGrace = 3 * time.Second
-	// leftInterval is how often the loop is looked at in that time.
-	leftInterval = 20 * time.Millisecond
 )
 
 // beginDrain stops accepting and lets every client finish. Closing an
@@ -60,19 +58,12 @@ func (d *Daemon) left(ep *endpoint) {
 }
 
 // stopIfDrained ends the loop when nobody is left on it. After the clients a
-// handler's program may be: it was told to end when its last client had gone,
-// and its pipes are connections too. They close without a word to us, so this
-// looks again, for drainGrace at most.
+// handler's program may be: it was told to end when its last client had gone.
+// That its pipes have closed is not its end: it may live on without them, and
+// what it leaves unanswered is known when it is dead.
 func (d *Daemon) stopIfDrained() {
-	if d.life.phase != stopping || len(d.endpoints)+len(d.leaving) > 0 {
-		return
-	}
-	switch {
-	case d.loop.Stats().Conns == 0:
+	if d.life.phase == stopping && len(d.endpoints)+len(d.leaving)+d.ending == 0 {
 		d.trigger(drained)
-	case !d.leftDue:
-		d.leftDue = true
-		d.schedule(timerLeft, leftInterval)
 	}
 }
 

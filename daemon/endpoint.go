@@ -97,9 +97,16 @@ func (ep *endpoint) start() {
 // stop ends the service after its last connection.
 func (ep *endpoint) stop() {
 	ep.stopped = true
-	if s, ok := ep.svc.(service.Stopper); ok && ep.before == nil {
-		s.Stop(ep.ended)
+	s, ok := ep.svc.(service.Stopper)
+	if !ok || ep.before != nil {
+		return
 	}
+	ep.d.ending++
+	s.Stop(func() {
+		ep.d.ending--
+		ep.ended()
+		ep.d.stopIfDrained()
+	})
 }
 
 // succeed has ep wait for the end of the service that it replaces, if both run

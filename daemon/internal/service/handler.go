@@ -4,8 +4,11 @@ package service
 
 import (
 	"bytes"
+	"errors"
 	"log/slog"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"penstock/daemon/internal/config"
 	"penstock/evloop"
@@ -44,6 +47,7 @@ type handler struct {
 	clients map[uint64]*evloop.Conn // by Session.ID
 	fan     *fanout                 // to all of them
 	untold  []*Session              // closed; the program was told of open, not yet of close
+	missed  int                     // messages that the program has got, of clients that were cut before the reply
 	late    int                     // replies to clients that have left
 }
 
@@ -289,14 +293,15 @@ func (h *handler) Expired(l *evloop.Loop, t evloop.Timer) {
 // Drained has nothing to go on with.
 func (*handler) Drained(*evloop.Conn) {}
 
-// Closed forgets a client. One that leaves by itself does not want its replies
-// any more; those of the others are lost.
+// Closed forgets a client. One that leaves by itself, or is sent away by the
+// program, does not want its replies any more; those of the others are lost.
 func (h *handler) Closed(c *evloop.Conn, err error) {
 	s := SessionOf(c)
 	delete(h.clients, s.ID)
 	h.fan.remove(c)
-	if n := clientOf(c).pending; n > 0 && (err == ErrUnanswered || err == evloop.ErrIdle || err == evloop.ErrLoopClosed) {
-		h.lose(lostUnanswered, n)
+	if _, left := errors.AsType[unix.Errno](err); err != nil && !left {
+		h.missed += clientOf(c).pending
+		h.lose(lostUnanswered, clientOf(c).pending)
 	}
 	switch {
 	case !clientOf(c).told:
@@ -331,10 +336,13 @@ func (h *handler) proceed() {
 }
 
 // gone is called when the program has ended and all it had said was read.
-// Clients stay; those that wait for a reply are told. It returns how many
-// messages the program has taken with it.
+// Clients stay; those that wait for a reply are told. It returns to how many of
+// the messages that the program has got there was no reply: those of clients
+// that still wait, and of clients that were cut since its start.
 func (h *handler) gone() (unanswered int) {
 	h.untold = nil
+	missed := h.missed
+	h.missed = 0
 	h.invalid.flush(slog.LevelWarn, "program output dropped")
 	if h.late > 0 {
 		h.log.Debug("replies to clients that have left", slog.Int("replies", h.late))
@@ -349,7 +357,7 @@ func (h *handler) gone() (unanswered int) {
 	if unanswered > 0 {
 		h.lose(lostUnanswered, unanswered)
 	}
-	return unanswered
+	return missed + unanswered
 }
 
 // fail tells a client, once, that it will get no reply.

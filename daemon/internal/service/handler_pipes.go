@@ -70,6 +70,15 @@ func portion(c *evloop.Conn, b []byte, most int) []byte {
 	return b[:most]
 }
 
+// saidAll passes on a last line of stdout that lacks its end.
+func (p *program) saidAll() {
+	p.lines.end(func(rest []byte) {
+		if len(bytes.TrimSpace(rest)) > 0 {
+			p.user.deliver(rest)
+		}
+	}, p.user.overlong)
+}
+
 // Closed comes early when the program does not want to speak any more.
 func (s stdout) Closed(c *evloop.Conn, err error) {
 	if s.p.out != c {
@@ -77,9 +86,7 @@ func (s stdout) Closed(c *evloop.Conn, err error) {
 	}
 	s.p.out = nil
 	s.p.failed("stdout", err)
-	if rest := s.p.lines.flush(); len(bytes.TrimSpace(rest)) > 0 {
-		s.p.user.deliver(rest) // a last line may lack its end
-	}
+	s.p.saidAll()
 	if s.p.pid == 0 {
 		s.p.quiet()
 		return
@@ -95,7 +102,7 @@ type stderr struct {
 
 func (s stderr) Data(c *evloop.Conn, b []byte) int {
 	b = portion(c, b, deliveries/4)
-	s.p.spoken.feed(b, s.p.say, func(head []byte, _ int) { s.p.say(append(head, "..."...)) })
+	s.p.spoken.feed(b, s.p.say, s.p.sayLong)
 	return len(b)
 }
 
@@ -103,6 +110,9 @@ func (s stderr) Data(c *evloop.Conn, b []byte) int {
 func (p *program) say(line []byte) {
 	p.said.record(slog.LevelInfo, "program wrote", slog.String("text", string(text.AppendClean(nil, line))))
 }
+
+// sayLong passes on the beginning of a line that is too long.
+func (p *program) sayLong(head []byte, _ int) { p.say(append(head, "..."...)) }
 
 // Closed leaves the program alone: it may work without.
 func (s stderr) Closed(c *evloop.Conn, err error) {

@@ -209,7 +209,7 @@ func (p *program) stop(over func()) {
 		return
 	}
 	p.stopped, p.over = true, over
-	if p.pid == 0 && p.out == nil && p.errs == nil && !p.starting {
+	if p.pid == 0 && p.out == nil && p.errs == nil && !p.starting && !p.launching {
 		p.loop.Cancel(p.timer) // it would have been started again
 		over()
 		return
@@ -309,10 +309,8 @@ func (p *program) ended() {
 		}
 	}
 	p.in, p.out, p.errs = nil, nil, nil
-	p.lines.flush()
-	if rest := p.spoken.flush(); len(rest) > 0 {
-		p.say(rest) // a last line may lack its end
-	}
+	p.saidAll()
+	p.spoken.end(p.say, p.sayLong)
 	p.said.flush(slog.LevelInfo, "program wrote")
 	ran := p.loop.Now().Sub(p.began)
 	level := slog.LevelWarn

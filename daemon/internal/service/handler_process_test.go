@@ -288,6 +288,14 @@ func TestHandlerLastWords(t *testing.T) {
 	}
 }
 
+// What a program says without an end is not lost in silence when it is too long.
+func TestHandlerLastWordsTooLong(t *testing.T) {
+	const say = `head -c 2000000 /dev/zero | tr "\\0" y | tee /dev/stderr`
+	r := serve(t, "kind=\"handler\"\ncommand=[\"/bin/sh\",\"-c\",'''"+say+"''']", hurry)
+	r.log.wait(t, "program output dropped err=line too long bytes=2000000", 1)
+	r.log.wait(t, "program wrote text="+strings.Repeat("y", 256)+"...", 1)
+}
+
 // The program must not be able to speak for the daemon.
 func TestHandlerEnvironment(t *testing.T) {
 	t.Setenv("NOTIFY_SOCKET", "/run/notify")

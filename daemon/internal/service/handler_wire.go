@@ -233,13 +233,14 @@ func (r *lineReader) add(p []byte) {
 	r.part = append(r.part, p...)
 }
 
-// flush returns the beginning of a line that will not be completed, and
-// forgets it.
-func (r *lineReader) flush() []byte {
-	part := r.part
-	if r.skipped > 0 {
-		part = nil
-	}
+// end passes on a last line that lacks its LF, as feed would with one.
+func (r *lineReader) end(line func([]byte), long func(head []byte, n int)) {
+	part, skipped := r.part, r.skipped
 	r.part, r.skipped = nil, 0
-	return part
+	switch {
+	case skipped > 0:
+		long(part, skipped)
+	case len(part) > 0:
+		line(part)
+	}
 }

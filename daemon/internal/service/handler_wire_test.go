@@ -147,14 +147,17 @@ func FuzzEvent(f *testing.F) {
 func TestLineReader(t *testing.T) {
 	read := func(chunks []string) (got []string) {
 		r := lineReader{max: 5}
+		line := func(l []byte) { got = append(got, string(l)) }
+		long := func(head []byte, n int) { got = append(got, fmt.Sprintf("long %s %d", head, n)) }
 		for _, c := range chunks {
-			r.feed([]byte(c), func(l []byte) { got = append(got, string(l)) },
-				func(head []byte, n int) { got = append(got, fmt.Sprintf("long %s %d", head, n)) })
+			r.feed([]byte(c), line, long)
 		}
-		return append(got, "rest "+string(r.flush()))
+		r.end(line, long)
+		r.end(line, long) // with nothing left
+		return got
 	}
 	in := "abc\n\nabcde\nabcdef\nx\n" + strings.Repeat("y", 1000) + "\nz"
-	want := []string{"abc", "", "abcde", "long abcdef 6", "x", "long " + strings.Repeat("y", 256) + " 1000", "rest z"}
+	want := []string{"abc", "", "abcde", "long abcdef 6", "x", "long " + strings.Repeat("y", 256) + " 1000", "z"}
 	if got := read([]string{in}); !slices.Equal(got, want) {
 		t.Errorf("in one piece: got %.60q", got)
 	}
@@ -164,6 +167,9 @@ func TestLineReader(t *testing.T) {
 	got[3], got[5] = want[3], want[5]
 	if !slices.Equal(got, want) {
 		t.Errorf("byte by byte: got %.60q", got)
+	}
+	if got, want := read([]string{"abc\nabcdef", "gh"}), []string{"abc", "long abcdef 8"}; !slices.Equal(got, want) {
+		t.Errorf("a long line without an end: got %q, want %q", got, want)
 	}
 }
 

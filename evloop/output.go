@@ -125,8 +125,13 @@ func (c *Conn) WriteStatic(p []byte) bool {
 	return c.enqueueOne(p)
 }
 
-// accepts reports whether a message of n bytes may be taken now.
-func (c *Conn) accepts(n int) bool { return n > 0 && c.mayWrite() && c.room(n) }
+// accepts reports whether a message of n bytes may be taken now. To ask costs as
+// much as to deliver: a room may have thousands of members who are full, or who
+// are being ended, and would go over all of them for each line of a turn.
+func (c *Conn) accepts(n int) bool {
+	c.loop.work.left--
+	return n > 0 && c.mayWrite() && c.room(n)
+}
 
 // gathers reports whether output of c goes the short way, by the one send at
 // the end of the callback. Where single messages may be dropped later, each
@@ -151,7 +156,6 @@ func (c *Conn) makeRoom() bool {
 // gathered does what a message that was gathered calls for.
 func (c *Conn) gathered() bool {
 	c.loop.gather.c = c
-	c.loop.work.left--
 	c.makeDirty()
 	c.checkFull()
 	return true
@@ -184,7 +188,6 @@ func (c *Conn) Send(m *Message) bool {
 
 // queuedSome does what every new message in a queue calls for.
 func (c *Conn) queuedSome() bool {
-	c.loop.work.left--
 	c.checkFull()
 	c.makeDirty()
 	c.loop.collectDebt()

@@ -214,6 +214,7 @@ func (l *Loop) release(c *Conn, i uint32) {
 // clearQueue releases everything.
 func (l *Loop) clearQueue(c *Conn) {
 	for c.out.head != 0 {
+		l.work.left--
 		l.pop(c)
 	}
 	c.out.off, c.out.bytes = 0, 0
@@ -261,6 +262,7 @@ func (l *Loop) drop(c *Conn, i uint32) bool {
 	n := &l.nodes.nodes[i-1]
 	c.out.bytes -= n.size()
 	c.countDrop(n.count(), int(n.size()))
+	l.work.left--
 	l.release(c, i)
 	l.weigh(c)
 	c.makeDirty() // the queue may have emptied, or fallen to the low-water mark

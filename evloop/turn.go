@@ -6,10 +6,11 @@ package evloop
 // to end. It is counted and not measured: a clock would make every history
 // different, and would blame a turn for the processor time of other programs.
 //
-// The unit is a delivery, a message put into a queue. Whatever needs system
-// calls counts as many of them. The work of a turn is an allowance that all
-// services share. The loop charges it, and a handler that can go on later asks
-// Spent. The loop serves of each list, at most:
+// The unit is a delivery, a message put into a queue. One that is refused, or
+// dropped from the queue later, costs the same. Whatever needs system calls
+// counts as many of them. The work of a turn is an allowance that all services
+// share. The loop charges it, and a handler that can go on later asks Spent. The
+// loop serves of each list, at most:
 //
 //	                            while work is left   once it is spent
 //	events of the kernel        256                  the same: their edge is spent

@@ -17,6 +17,7 @@ var turnCases = []conformanceCase{
 	{"clients of a burst wait for the work of others", turnAccepts},
 	{"many that end at once are closed over some turns", turnBurials},
 	{"a handler that looks at Spent goes on in the next turn", turnYields},
+	{"what is refused is work as well", turnRefusals},
 	{"packets of one byte count as reads", turnPackets},
 	{"many queues that get room at once are sent over some turns", turnRoom},
 }
@@ -232,5 +233,34 @@ func turnRoom(r *rig) {
 	}
 	if most > fewest+1 {
 		r.Errorf("%d queues sent in one turn, want %d at most", most, fewest+1)
+	}
+}
+
+// turnRefusals has a handler write to a connection that has ended until the
+// work of the turn is spent.
+func turnRefusals(r *rig) {
+	const work, most = 2 * callWork, 10 * callWork
+	r.use(Config{Work: work})
+	_, peer := r.unix()
+	ended, _ := r.unix()
+	m := NewMessage([]byte("a line for everybody\n"))
+	asked, refused := false, 0
+	r.onData = func(_ *Conn, p []byte) int {
+		asked = true
+		ended.Abort(nil)
+		for !r.l.Spent() && refused < most {
+			if ended.Send(m) {
+				r.Fatal("a message was taken for a connection that has ended")
+			}
+			refused++
+		}
+		return len(p)
+	}
+	peer.write("x")
+	for !asked {
+		r.turn()
+	}
+	if refused > work {
+		r.Fatalf("%d messages were refused in one turn, want at most %d", refused, work)
 	}
 }

@@ -27,6 +27,9 @@ FUZZTIME ?= 20s
 # How long `make fault-test` injects errors; 0: until it has tried them all.
 FAULT_TIME ?= 60s
 
+# How long `make fair-test` measures each load.
+FAIR_TIME ?= 2s
+
 # Histories of the simulated kernel that `make sim` plays for each back end.
 SIM_SEEDS ?= 20000
 
@@ -58,16 +61,21 @@ sim: ## SIM_SEEDS histories (20000) on a simulated kernel, for each back end
 
 .PHONY: fault-test
 fault-test: build ## the binary while system calls fail, FAULT_TIME of them (60s; 0: all; needs root, strace)
-	$(GO) test ./daemon/faulttest -count=1 -v -timeout 120m -penstock $(CURDIR)/bin/penstock -time $(FAULT_TIME)
+	$(GO) test ./daemon/faulttest -count=1 -v -timeout 120m -skip '^TestFair$$' -penstock $(CURDIR)/bin/penstock -time $(FAULT_TIME)
+
+.PHONY: fair-test
+fair-test: build ## the delay that a load on one service adds to another, FAIR_TIME (2s) for each load (needs root)
+	$(GO) test ./daemon/faulttest -count=1 -v -timeout 60m -run '^TestFair$$' -penstock $(CURDIR)/bin/penstock -window $(FAIR_TIME)
 
 .PHONY: lan-test
 lan-test: build ## the binary on a LAN of two network namespaces (needs root, iproute2)
 	$(GO) test ./daemon/lantest -count=1 -v -penstock $(CURDIR)/bin/penstock
 
 .PHONY: nightly
-nightly: ## what is too long for every change: 100000 histories, every fault (needs root, strace)
+nightly: ## what is too long for every change: 100000 histories, every fault, loads of 20 s (needs root, strace)
 	$(MAKE) sim SIM_SEEDS=100000
 	$(MAKE) fault-test FAULT_TIME=0
+	$(MAKE) fair-test FAIR_TIME=20s
 
 .PHONY: lint
 lint: fmt vet staticcheck man ## every check that reads but does not run the code

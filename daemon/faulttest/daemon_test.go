@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -93,6 +92,16 @@ func (h *host) listen(key, name, network, address string) {
 	h.t.Cleanup(func() { _ = f.Close() })
 	h.at[key] = ln.Addr()
 	h.names, h.files = append(h.names, name), append(h.files, f)
+}
+
+// add puts a further service into the file, behind a TCP socket.
+func (h *host) add(name, lines string) {
+	h.t.Helper()
+	h.listen(name, name, "tcp", "127.0.0.1:0")
+	b, err := os.ReadFile(h.path("penstock.toml"))
+	h.check(err)
+	b = fmt.Appendf(b, "[service.%s]\nlisten = [%q]\n%s", name, h.at[name], lines)
+	h.check(os.WriteFile(h.path("penstock.toml"), b, 0o600))
 }
 
 // A daemon is one process.
@@ -248,14 +257,52 @@ func (d *daemon) calm() {
 	d.h.t.Errorf("the daemon spins\n%s", d.all())
 }
 
-// processor is how long its threads have run (proc_pid_schedstat).
-func (d *daemon) processor() (sum time.Duration) {
+// processor is how long its threads have run.
+func (d *daemon) processor() time.Duration {
+	ran, _ := d.schedstat()
+	return ran
+}
+
+// schedstat is how long its threads have run, and how long they would have if
+// the processors had not been taken (/proc/PID/schedstat in proc(5)).
+func (d *daemon) schedstat() (ran, waited time.Duration) {
 	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", d.pid()))
 	for _, name := range tasks {
-		b, _ := os.ReadFile(name)
-		first, _, _ := strings.Cut(string(b), " ")
-		n, _ := strconv.ParseInt(first, 10, 64)
-		sum += time.Duration(n)
+		var r, w time.Duration
+		if b, err := os.ReadFile(name); err == nil {
+			_, _ = fmt.Sscan(string(b), (*int64)(&r), (*int64)(&w))
+		}
+		ran, waited = ran+r, waited+w
 	}
-	return sum
+	return ran, waited
+}
+
+// state is what the daemon says of itself and of a service (SIGUSR1).
+func (d *daemon) state(service string) string {
+	d.h.t.Helper()
+	d.h.check(d.cmd.Process.Signal(unix.SIGUSR1))
+	of := "service state.*service=" + service
+	d.await(of)
+	return strings.Join(append(d.log(" state phase="), d.log(of)...), "\n")
+}
+
+// child is the process that the daemon has started.
+func (d *daemon) child() (pid int) {
+	d.h.t.Helper()
+	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", d.pid()))
+	for _, name := range tasks {
+		b, err := os.ReadFile(name)
+		d.h.check(err)
+		if n, _ := fmt.Sscan(string(b), &pid); n == 1 {
+			return pid
+		}
+	}
+	d.h.t.Fatalf("no child in %v", tasks)
+	return 0
+}
+
+// kill ends the daemon at once.
+func (d *daemon) kill() {
+	_ = d.cmd.Process.Kill()
+	<-d.done
 }

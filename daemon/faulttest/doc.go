@@ -16,6 +16,10 @@
 // since a Go program makes its calls itself; a seccomp filter could not be
 // taken off again.
 //
+// TestFair is about clients instead of the system: whatever one service has to
+// do, the clients of another do not feel it. `make fair-test` runs it, alone,
+// since it measures time.
+//
 // The listening sockets are the test's and are passed as systemd would pass
 // them. So no port is fixed, clients may come at any moment, and a daemon that
 // was allowed to end can be followed by another.

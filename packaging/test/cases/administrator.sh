@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-# Timeout: 120
 #
 # An administrator's own unit, drop-in or mask of a generated socket wins. A
 # masked socket is left out without a word: nothing fails, the rest is served

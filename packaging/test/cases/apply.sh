@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-# Timeout: 150
 #
 # A service is added to, moved in and removed from a running daemon by editing
 # the file and `penstock apply`. Clients of the ports that did not change are

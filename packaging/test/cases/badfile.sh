@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-# Timeout: 150
 #
 # A broken file: what worked goes on working, what is tried fails with file,
 # line and key, and a client that waits does not make systemd spin. Mended, it

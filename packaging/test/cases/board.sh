@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 # Boots: qemu
-# Timeout: 120
 #
 # The life of the package on a board, from installation to purging, in one go:
 # on an emulated processor every start of systemd's tools costs a second. What

@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-# Timeout: 150
 #
 # A crash costs clients a moment and not ten seconds. Neither a crash loop nor
 # impatient restarts make a port dead, nor is the service started more than a few

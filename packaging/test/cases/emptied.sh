@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-# Timeout: 180
 #
 # A file that a power cut has emptied, that is huge, deep or a FIFO: whatever is
 # done then, the ports that were applied are served or at least held, it is

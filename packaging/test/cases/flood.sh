@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-# Timeout: 120
 #
 # A flood of clients that connect, say nothing or hang up neither stops the
 # service nor its sockets, and the descriptors that a client holds back come

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # The generator never fails the boot and costs milliseconds: with many
-# services, with none, without the file, with one that is no TOML at all; and
-# `penstock units` prints what it writes.
+# services, with an emptied file, without the file, with one that is no TOML at
+# all; and `penstock units` prints what it writes.
 . ./assert.sh
 
 generator=/usr/lib/systemd/system-generators/penstock-generator
@@ -40,8 +40,14 @@ claim "the last answers" is "$(ask 2200)" "n200."
 claim "the first too" answers 1060
 
 : >$config
-claim "nothing configured" generate
+claim "an emptied file" generate
+claim "what was applied stays" is "$(find /run/out/normal -name '*.socket' | wc -l)" 202
+claim "the mistake has a unit" test -e /run/out/normal/penstock-config-error.service
+rm -r /run/penstock/applied
+rm -rf /var/lib/penstock-generator
+claim "an emptied file, and nothing was applied" generate
 claim "no socket" is "$(find /run/out/normal -name '*.socket')" ""
+claim "its mistake has a unit" test -e /run/out/normal/penstock-config-error.service
 echo 'this is no TOML [' >$config
 claim "no TOML" generate
 claim "the error has a unit" test -e /run/out/normal/penstock-config-error.service

@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-# Timeout: 180
 #
 # A file that the service cannot see, although root and its user can: neither
 # apply nor an upgrade takes down what works for it; both name the file. A

@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-# Timeout: 120
 #
 # With exit_idle a daemon without clients ends, its sockets stay, and the next
 # client starts it again. Nobody is lost, not even who comes while it ends; and

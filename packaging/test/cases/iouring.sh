@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 # Boots: qemu amd64
-# Timeout: 120
 #
 # Under the shipped unit io_uring is refused: epoll serves, and one line of the
 # log names the cause. With the drop-in of penstock.toml(5), word for word, the

@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-# Timeout: 120
 #
 # The file is changed and `penstock apply` forgotten, with and without the
 # daemon-reload that apt may issue at any time: what did not change is served,

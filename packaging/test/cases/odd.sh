@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-# Timeout: 150
 #
 # Addresses that systemd reads differently from the file, or not at all: apply
 # ends with 0 only if each of the file's addresses is served, says what is wrong

@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-# Timeout: 120
 #
 # A port that another program holds takes down its own socket only. The others
 # are served, status and journal name it, and when it is free again it comes

@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-# Timeout: 180
 #
 # An upgrade under load refuses nobody: every client of both ports is answered
 # while dpkg replaces the package, some by the old version and some by the new,

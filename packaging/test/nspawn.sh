@@ -6,7 +6,7 @@
 # Boots Debian's systemd in a container on this kernel, over a copy of the
 # cached tree that is thrown away afterwards, runs FOLDER/run with the
 # arguments as root in a copy of FOLDER, prints its output and exits with its
-# status; 124 when TIMEOUT (300 s) passed, 125 when the machine never reported.
+# status; 124 when TIMEOUT (600 s) passed, 125 when the machine never reported.
 # That ends a case that hangs: the slowest takes a minute on an idle machine.
 # CONSOLE names a file that keeps what the console said.
 #
@@ -87,7 +87,7 @@ export work image
 
 console=${CONSOLE:-$work/console}
 status=0
-timeout -k 5 "${TIMEOUT:-300}" unshare --mount --propagation private bash -euc machine \
+timeout -k 5 "${TIMEOUT:-600}" unshare --mount --propagation private bash -euc machine \
 	</dev/null >"$console" 2>&1 || status=$?
 cat "$work/payload/out/output" 2>/dev/null || true
 reported=$(cat "$work/payload/out/status" 2>/dev/null || true)

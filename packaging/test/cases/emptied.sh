@@ -12,12 +12,6 @@ generate() {
 	mkdir -p /run/out/{normal,early,late}
 	$generator /run/out/normal /run/out/early /run/out/late
 }
-milliseconds() {
-	local start
-	start=$(date +%s%N)
-	"$@"
-	echo $((($(date +%s%N) - start) / 1000000))
-}
 
 if [ -e /var/lib/test-reboots ]; then
 	claim "the machine is up" eval "systemctl is-system-running | grep -E 'running|degraded'"
@@ -44,7 +38,7 @@ unharmed() {
 	claim "$1: it names the file" grep -F $config /run/said
 	claim "$1: the generator" generate
 	claim "$1: it keeps what was applied" cmp /run/out/normal/penstock-lancelot.socket /run/penstock/applied/penstock-lancelot.socket
-	took=$(milliseconds generate)
+	took=$(cpu_time generate)
 	echo "     $1: $took ms"
 	claim "$1: in a moment" below "$took" $((2000 * slow))
 	claim "$1: daemon-reload" systemctl daemon-reload

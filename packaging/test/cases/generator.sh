@@ -11,12 +11,6 @@ generate() {
 	mkdir -p /run/out/{normal,early,late}
 	$generator /run/out/normal /run/out/early /run/out/late
 }
-milliseconds() {
-	local start
-	start=$(date +%s%N)
-	"$@"
-	echo $((($(date +%s%N) - start) / 1000000))
-}
 # said prints every line of a unit folder, with the file's name before it.
 said() { (cd "$1" && grep -r '' . | sort); }
 
@@ -31,7 +25,7 @@ claim "units prints every line" eval "cat /run/out/normal/*.socket | grep -v '^$
 
 for n in $(seq 200); do lookup "n$n" "\"127.0.0.1:$((2000 + n))\""; done
 claim "generate for 200 services" generate
-took=$(milliseconds generate)
+took=$(cpu_time generate)
 echo "     $took ms for 202 services"
 claim "in a moment" below "$took" $((500 * slow))
 claim "all are there" is "$(find /run/out/normal -name '*.socket' | wc -l)" 202

@@ -44,6 +44,13 @@ below() {
 	return 1
 }
 
+# cpu_time COMMAND... prints the milliseconds of CPU that COMMAND takes: by the
+# clock it would be those of whatever else the host does.
+cpu_time() {
+	local TIMEFORMAT='%3U %3S'
+	{ time "$@" >/dev/null 2>&1; } 2>&1 | awk '{ print int(($1 + $2) * 1000) }'
+}
+
 # eventually SECONDS COMMAND... polls until COMMAND succeeds.
 eventually() {
 	local deadline=$((SECONDS + $1 * slow))

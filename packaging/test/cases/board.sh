@@ -26,13 +26,14 @@ fi
 claim "a system call filter" is "$(sed -n 's/^Seccomp:\t*//p' "/proc/$first/status")" 2
 
 # the journal
-claim "who came" eventually 5 eval "journal -o json -t penstock SERVICE=lancelot | grep -F '\"PEER\":\"127.0.0.1:'"
 claim "explained" eval "journal -x -t penstock MESSAGE_ID=339586fe9749450eab7da5bb7f4867f8 | grep -F 'penstock is ready'"
 
-# another service
+# another service, and the records of connections
+printf '\n[log]\nlevel = "debug"\n' >>$config
 lookup added '"127.0.0.1:1062"'
 claim "apply" penstock apply
 claim "the added service answers" is "$(ask 1062)" "added."
+claim "who came" eventually 5 eval "journal -o json -t penstock SERVICE=added | grep -F '\"PEER\":\"127.0.0.1:'"
 
 # reload, good and bad
 sed -i 's/Camelot/Caerleon/' $config

@@ -244,7 +244,7 @@ func (h *handler) settle(c *evloop.Conn) {
 	case cl.leaving && cl.failed:
 		c.CloseAfterFlush(cl.timeout, ErrUnanswered)
 	case cl.leaving:
-		c.CloseAfterFlush(cl.timeout, ErrShutdown)
+		c.CloseAfterFlush(cl.timeout, nil)
 	case cl.eof && cl.failed:
 		c.CloseAfterFlush(untilStalled, ErrUnanswered)
 	case cl.eof:

@@ -231,7 +231,7 @@ func (r *room) Drain(c *evloop.Conn, timeout time.Duration) {
 	if memberOf(c).in {
 		r.fan.catchUp(c)
 	}
-	c.CloseAfterFlush(timeout, ErrShutdown)
+	c.CloseAfterFlush(timeout, nil)
 }
 
 // Kinds of a room's timers.

@@ -33,7 +33,9 @@ type Starter interface{ Start() }
 type Stopper interface{ Stop(ended func()) }
 
 // A Drainer finishes a connection in its own way when the service ends. c has
-// to close within timeout. The default is CloseAfterFlush(timeout, ErrShutdown).
+// to close within timeout. The default is CloseAfterFlush(timeout, nil): a
+// reason would stand for that of a client whose output did not go out, and the
+// daemon names the shutdown itself.
 type Drainer interface {
 	Drain(c *evloop.Conn, timeout time.Duration)
 }

@@ -41,6 +41,9 @@ func (w *simWorld) act(self *simConn) {
 		m.options(w.pickOptions(m.raw))
 	case 15, 16, 17:
 		w.schedule(m)
+		for n := w.rng.IntN(10) / 9 * 3 * fewest; n > 0; n-- {
+			w.schedule(nil) // more than a turn without work serves
+		}
 	case 18:
 		w.cancel()
 	case 19:

@@ -4,10 +4,10 @@ package evloop
 
 import "errors"
 
-// Who pays when the loop's memory bound is reached. The loop finds the greatest
-// debtor by what it has booked; here everybody's debt is counted anew from the
-// messages and buffers that he holds, just before something that may reach the
-// bound, and then it is seen who has paid.
+// The model of who pays when the loop's memory bound is reached. The loop finds
+// the greatest debtor by what it has booked. The model counts each debt anew,
+// from the messages and buffers that a connection holds, just before something
+// that may reach the bound, and then looks which connections have paid.
 
 // Sizes of what is charged beside the bytes: a node of a queue, a message, and
 // the smallest buffer of one that is not shared.
@@ -79,7 +79,7 @@ func (w *simWorld) allDebts() (before []simDebt) {
 func (m *simConn) paid() bool { return errors.Is(m.c.reason, ErrMemory) }
 
 // checkPayers: nobody else owes more than an eighth above what a payer owed
-// before he paid for the last time. What target, if any, has lost may be by its
+// before it paid for the last time. What target, if any, has lost may be by its
 // own bound, and what it owes may have come afterwards.
 func (w *simWorld) checkPayers(before []simDebt, target *simConn) {
 	var paid []simDebt

@@ -66,6 +66,58 @@ func TestRingSleepsInSpiteOfShortage(t *testing.T) {
 	}
 }
 
+// A signal may have stopped the process for long, so a loop that was woken by
+// one asks what has come before anything expires.
+func TestRingAsksAfterAnInterruption(t *testing.T) {
+	interrupted, asked := false, false
+	var l *Loop
+	l = enteredBy(t, func(k *uring.Kernel, wait bool) unix.Errno {
+		takeAll(k, l.ring.r)
+		asked = asked || interrupted
+		if wait {
+			interrupted = true
+			return unix.EINTR
+		}
+		return 0
+	})
+	if err := l.turn(true); err != nil {
+		t.Fatal(err)
+	}
+	if !interrupted || !asked {
+		t.Errorf("interrupted: %t, asked again: %t", interrupted, asked)
+	}
+}
+
+// A completion that the kernel keeps, for want of room in the queue, may be of
+// anybody's input. Until it is there nobody is idle.
+func TestRingEndsNobodyWhileItOverflows(t *testing.T) {
+	var l *Loop
+	var kernel *uring.Kernel
+	l = enteredBy(t, func(k *uring.Kernel, _ bool) unix.Errno {
+		kernel = k
+		takeAll(k, l.ring.r)
+		return 0
+	})
+	l.ep.k.sim.poll = func(int, int16) int16 { return 0 }
+	h := newProbe(t)
+	c, err := l.Add(1<<20, h, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.SetOptions(&Options{IdleTimeout: time.Second})
+	if err := l.turn(false); err != nil {
+		t.Fatal(err)
+	}
+	for _, over := range []bool{true, false} {
+		kernel.Overflow(over)
+		l.clock += Time(time.Minute)
+		l.expire()
+		if h.of(c).closed == over {
+			t.Errorf("overflowed: %t, closed: %t", over, !over)
+		}
+	}
+}
+
 // A shortage that lasts is waited out, with pauses that grow to a second. A
 // thousand tries in a row, a millisecond, ended the loop.
 func TestRingOutlastsShortage(t *testing.T) {

@@ -301,7 +301,7 @@ func TestRingDoesNotWaitForRoomForNothing(t *testing.T) {
 }
 
 // Bytes that the ring has taken are not the kernel's any more, which says that
-// there is nothing, and Data has not seen them yet. Who has sent them was in time.
+// there is nothing, and Data has not seen them yet. Their sender was in time.
 func TestRingKnowsWhatHasCome(t *testing.T) {
 	r := newRingRig(t)
 	c, p := r.tcp()

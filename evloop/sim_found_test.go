@@ -182,7 +182,7 @@ func TestRestoredMayWriteMoreThanFits(t *testing.T) {
 
 // What a connection owes for the lines in its queue is the same behind a
 // restart. Each line came back as a message of its own, at more than twice the
-// charge, and who had owed little paid for others.
+// charge, and a connection that had owed little paid for others.
 func TestRestoreOwesNoMore(t *testing.T) {
 	r := foundRig(t)
 	c, _ := r.unix()
@@ -208,7 +208,7 @@ func TestRestoreOwesNoMore(t *testing.T) {
 	}
 }
 
-// Whose exemption ends pays for what is queued already.
+// A connection whose exemption ends pays for what is queued already.
 func TestExemptionEndsUnderTheMemoryBound(t *testing.T) {
 	r := foundRig(t)
 	c, _ := r.unix()
@@ -225,8 +225,8 @@ func TestExemptionEndsUnderTheMemoryBound(t *testing.T) {
 }
 
 // A wait may be interrupted again and again, by signals that other threads get
-// as well. The kernel is asked until it has said what there is, and who has
-// written in time is not idle.
+// as well. The kernel is asked until it has said what there is, and a client
+// that has written in time is not idle.
 func TestInterruptedWaitIsRepeated(t *testing.T) {
 	interrupted := 0
 	l := throughSeam(t, Config{}, func(s *simulation) {

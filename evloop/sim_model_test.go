@@ -237,6 +237,8 @@ func (m *simConn) checkIdle(o *Options) {
 	case m.s.broken:
 	case (m.shown < m.s.sent || (m.s.finIn || m.s.gone) && !m.eof) && m.s.denied != now && !m.waited:
 		m.w.fail(m.s.id, "is idle, and the kernel has input of it")
+	case !m.farewell && m.accepted-m.carried > m.lost-m.unsent:
+		m.w.fail(m.s.id, "is idle, and", m.accepted-m.carried-(m.lost-m.unsent), "bytes of output wait for it")
 	case m.s.unread > 0 && m.s.moved != now && !m.waited && now.Sub(m.s.moved) < o.IdleTimeout:
 		m.w.fail(m.s.id, "is idle, and its output was on its way")
 	}

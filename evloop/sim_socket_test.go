@@ -287,7 +287,8 @@ func (k *simKernel) poll(fd int, events int16) int16 {
 	k.step()
 	f := k.file("poll", fd)
 	bits := f.holds() & (uint32(events) | hangup)
-	if m := f.sock.conn; bits == 0 && (m == nil || m.shown >= f.sock.read) { // else the ring has what came
+	taken := events&unix.POLLIN != 0 && f.sock.conn.shown < f.sock.read // by the ring, and not yet passed on
+	if bits == 0 && !taken {
 		f.sock.denied = k.clock
 	}
 	return int16(bits)

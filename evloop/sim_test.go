@@ -125,7 +125,9 @@ func play(h simHistory) (w *simWorld, err error) {
 	for range 20 + w.rng.IntN(100) {
 		w.k.clock += Time(w.rng.IntN(int(5 * time.Millisecond)))
 		if w.chance(10) {
-			w.post()
+			for n := 1 + w.rng.IntN(10)/9*3*fewest; n > 0; n-- {
+				w.post()
+			}
 		}
 		if err := w.oneTurn(w.chance(2)); err != nil {
 			if !w.k.faults.fatal {

@@ -72,6 +72,7 @@ func (a *Applier) Run(cfg *config.Config) error {
 	if !h.serving() {
 		a.say("%s is not active, its sockets stay closed; to open them: systemctl enable --now %s", unit.Target, unit.Target)
 	}
+	h.lost = a.lost(before, now, want, h)
 	p := decide(before, now, want, h)
 	if err := a.carryOut(p); err != nil {
 		return err
@@ -83,26 +84,6 @@ func (a *Applier) Run(cfg *config.Config) error {
 	}
 	unopened, err := a.settle(p.restart, want)
 	return errors.Join(err, a.clear(before, now), a.remember(before, now, slices.AppendSeq(unopened, maps.Keys(p.left))))
-}
-
-// clear removes the files of Unix sockets that are no more. The manager leaves
-// them behind where a unit is gone or has another address: what it would remove
-// is what the unit says now. A file is left alone where somebody listens.
-func (a *Applier) clear(before, now []unit.File) error {
-	stays := unit.SocketFiles(now)
-	var errs []error
-	for _, path := range unit.SocketFiles(before) {
-		if slices.Contains(stays, path) || !reachable(a.Root, path) {
-			continue
-		}
-		ls, err := readListeners(a.Root) // late, so that a successor is seen
-		if err == nil && len(ls[path]) == 0 {
-			a.say("remove %s", path)
-			err = os.Remove(filepath.Join(a.Root, path))
-		}
-		errs = append(errs, err)
-	}
-	return errors.Join(errs...)
 }
 
 func (a *Applier) say(format string, args ...any) { fmt.Fprintf(a.Out, format+"\n", args...) }

@@ -21,6 +21,7 @@ type host struct {
 	manager    map[uint64]bool   // sockets PID 1 holds; nil: it may not be asked
 	service    map[uint64]bool   // sockets the service holds; nil: it does not run, or may not be asked
 	interfaces map[string]string // of the network, their numbers by name; nil: not known
+	lost       map[string]string // files that sockets share with one that is no more, by name of the socket
 	keep       bool              // no port that is served may be closed
 }
 

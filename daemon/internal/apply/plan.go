@@ -32,7 +32,7 @@ func decide(before, now []unit.File, want wanted, h host) plan {
 		reason := h.reason(name, was, want[name])
 		switch {
 		case reason == "":
-		case h.keep && h.serves(name, want[name]):
+		case h.keep && h.serves(name, want[name]) && h.lost[name] == "":
 			p.left[name] = reason
 		default:
 			p.reasons[name] = reason
@@ -69,6 +69,8 @@ func (h host) reason(name string, was map[string]string, w wish) string {
 		return "replaced by the administrator's"
 	case atStart(old) != atStart(text):
 		return "changed"
+	case h.lost[name] != "":
+		return "shared its file with " + h.lost[name] + ", which is no more"
 	case cure == futile:
 		return ""
 	}

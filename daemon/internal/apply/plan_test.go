@@ -56,6 +56,8 @@ func asGenerated(texts map[string]string) wanted {
 
 func keeping(h host) host { h.keep = true; return h }
 
+func sharing(h host) host { h.lost = map[string]string{socketA: "/run/link/x.sock"}; return h }
+
 func stopped(h host) host {
 	h = with(h, unit.Service, func(u *systemctl.Unit) { u.Active, u.MainPID = "inactive", 0 })
 	h.service = nil
@@ -232,6 +234,24 @@ func TestDecide(t *testing.T) {
 			"keep: one address is deaf, the other is not", generated, generated, both,
 			keeping(with(well(), socketB, func(u *systemctl.Unit) { u.Listen = append(u.Listen, "127.0.0.1:7009") })),
 			plan{reload: true},
+		},
+		{
+			"the other socket of its file is removed", generated, generated[:1],
+			asGenerated(map[string]string{socketA: "a"}),
+			sharing(with(well(), socketB, func(u *systemctl.Unit) { u.Load = "not-found" })),
+			plan{
+				stop: []string{socketB}, restart: []string{socketA, unit.Service},
+				reasons: map[string]string{socketA: "shared its file with /run/link/x.sock, which is no more", socketB: "removed"},
+			},
+		},
+		{
+			"keep: the same, for it seems to be served and is not", generated, generated[:1],
+			asGenerated(map[string]string{socketA: "a"}),
+			keeping(sharing(with(well(), socketB, func(u *systemctl.Unit) { u.Load = "not-found" }))),
+			plan{
+				stop: []string{socketB}, restart: []string{socketA, unit.Service},
+				reasons: map[string]string{socketA: "shared its file with /run/link/x.sock, which is no more", socketB: "removed"},
+			},
 		},
 		{
 			"without a look at other processes a listener is enough", generated, generated, both,

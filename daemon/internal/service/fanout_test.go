@@ -4,6 +4,7 @@ package service
 
 import (
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"strings"
@@ -315,6 +316,50 @@ func TestRoomFloodSparesReaders(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A member that halts for a moment, while most of the others read, is waited for:
+// a flood would fill its queue in some milliseconds.
+func TestRoomFloodWaitsForOneThatHalts(t *testing.T) {
+	const flood = 128
+	line := strings.Repeat("x", 1023) + "\n"
+	r := serve(t, "kind=\"room\"\nwelcome=\"\"\nmessage=\"{line}\"\necho_to_sender=false")
+	halts, speaker := r.dial(), r.dial()
+	var others []*testClient
+	for range 4 {
+		others = append(others, r.dial())
+	}
+	take := func(c *testClient, lines int) error {
+		c.conn.SetReadDeadline(time.Now().Add(patience))
+		_, err := io.CopyN(io.Discard, c.conn, int64(lines*len(line)))
+		return err
+	}
+	said := 0
+	for full := false; !full; said++ {
+		speaker.send(line)
+		for _, c := range others {
+			if err := take(c, 1); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r.do(func() { full = r.loop.Conn(halts.id).Queued() > r.conf.Queue/2 })
+	}
+	go speaker.conn.Write([]byte(strings.Repeat(line, flood)))
+	done := make(chan error, len(others))
+	for _, c := range others {
+		go func() { done <- take(c, flood) }()
+	}
+	for begun := false; !begun; {
+		r.do(func() { begun = r.loop.Conn(speaker.id).BytesIn() > uint64(said*len(line)) })
+	}
+	if err := take(halts, said+flood); err != nil {
+		t.Errorf("the one that halted: %v", err)
+	}
+	for range others {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
 	}
 }
 

@@ -99,7 +99,7 @@ func (r *room) Open(c *evloop.Conn) {
 func (r *room) enter(c *evloop.Conn) {
 	r.fan.add(c)
 	memberOf(c).in = true
-	memberOf(c).appetite.low = r.loop.Now()
+	memberOf(c).appetite = appetite{low: r.loop.Now(), seen: r.loop.Now()}
 	r.say(c, r.welcome)
 	for _, m := range r.history {
 		c.Send(m)

@@ -17,13 +17,17 @@ import (
 //	most members are full                        wait
 //	most were full within the last second        wait while any is full that was
 //	                                             not a second ago
-//	else                                         go on
+//	else                                         wait while any is full for which
+//	                                             there is patience left
 //
 // The second row is there because kernels take output in bursts: readers of one
-// speed are full in turns, and the one that is full now must not be cut. A member
-// that is full for longer than a second while most are not pays alone, by its
-// policy, as if no speaker waited. So does a member that has taken nothing for
-// three seconds: it does not count, or some that never read would silence a room.
+// speed are full in turns, and the one that is full now must not be cut. The
+// third is for a reader that halts for a moment: at the speed of a flood its
+// queue is full in some milliseconds. It is waited for 50 ms at a time, and the
+// room has a second of patience with each member, which its waiting uses up and a tenth of all other time gives back. So
+// a member that is slower than most soon pays alone, by its policy, as if no
+// speaker waited. So does one that has taken nothing for three seconds: it does
+// not count, or some that never read would silence a room.
 //
 //	speaker ─► free? ─► line ─► fanout ─► queues
 //	   ▲         │ no
@@ -49,7 +53,12 @@ type census struct {
 	full   int // are full now
 	near   int // are full now and were not a second ago
 	recent int // are full now or were within the last second
+	spared int // are full now, and there is patience with them left
 }
+
+// crowded reports whether most of those but the one that asks, which is in
+// recent if self is 1, were full within the last second.
+func (n *census) crowded(self int) bool { return 2*(n.recent-self) > max(0, n.all-1) }
 
 // An appetite is what a room knows of how a member reads.
 type appetite struct {
@@ -57,6 +66,10 @@ type appetite struct {
 	moved evloop.Time // when that was; 0: never
 	high  evloop.Time // when it was last seen full; 0: never
 	low   evloop.Time // when it was last seen not to be full
+
+	seen  evloop.Time   // when it was last counted
+	spent time.Duration // of the patience with it
+	over  bool          // all was spent, and too little given back since
 }
 
 const (
@@ -64,6 +77,12 @@ const (
 	paceRecent = time.Second
 	paceStuck  = 3 * time.Second
 	paceWake   = 8 // speakers woken at once; each may fill the fanout
+
+	paceHalt     = 50 * time.Millisecond // the longest halt that is waited for: one that does not read delays nobody
+	pacePatience = time.Second
+	paceAgain    = 100 * time.Millisecond // given back, before a member is waited for again
+	paceRegain   = 10                     // the part of other time that is given back: one in so many
+	paceCharge   = 100 * time.Millisecond // the most that one count takes: before it, nobody may have waited
 )
 
 // free reports whether c may say something now.
@@ -71,13 +90,42 @@ func (r *room) free(c *evloop.Conn) bool {
 	if r.fan.behind() {
 		return false
 	}
-	n, self := r.pace.census, 0
-	if n.full > 0 && c.Queued() > r.pace.half {
-		self = 1 // c does not wait for itself
+	n, self, spared := &r.pace.census, 0, 0
+	if n.full > 0 && c.Queued() > r.pace.half { // c does not wait for itself
+		self = 1
+		if memberOf(c).appetite.spared(r.loop.Now()) {
+			spared = 1
+		}
 	}
-	others := max(0, n.all-1)
-	return 2*(n.full-self) <= others && (n.near-self <= 0 || 2*(n.recent-self) <= others)
+	switch {
+	case 2*(n.full-self) > max(0, n.all-1):
+		return false
+	case n.crowded(self):
+		return n.near-self <= 0
+	}
+	return n.spared-spared <= 0
 }
+
+// spared reports whether there is patience with a member that is full: some is
+// left, and it has not halted for long.
+func (a *appetite) spared(now evloop.Time) bool { return !a.over && now.Sub(a.moved) < paceHalt }
+
+// charge takes from the patience with a member the time since it was last
+// counted, if the speakers wait for it, and gives back a part of it otherwise.
+func (a *appetite) charge(now evloop.Time, waits bool) {
+	passed := now.Sub(a.seen)
+	a.seen = now
+	if waits {
+		a.spent = min(a.spent+min(passed, paceCharge), pacePatience)
+		a.over = a.over || a.spent == pacePatience
+		return
+	}
+	a.spent = max(0, a.spent-passed/paceRegain)
+	a.over = a.over && a.spent > pacePatience-paceAgain
+}
+
+// waiting reports whether somebody waits.
+func (p *roomPace) waiting() bool { return len(p.silent)+len(p.heard) > 0 }
 
 // wait stops reading from c until the others have got on.
 func (r *room) wait(c *evloop.Conn, heard bool) {
@@ -101,7 +149,7 @@ func (r *room) look(after time.Duration) {
 // looked counts the members, when the time that look has set has come.
 func (r *room) looked() {
 	r.pace.timer = 0
-	if len(r.pace.silent)+len(r.pace.heard) == 0 {
+	if !r.pace.waiting() {
 		return
 	}
 	r.pace.counting = census{}
@@ -119,7 +167,9 @@ func (r *room) count(c *evloop.Conn) {
 		return
 	case c.Queued() <= r.pace.half:
 		a.low = now
+		a.charge(now, false)
 	default:
+		a.charge(now, !a.over && r.pace.waiting() && !r.pace.census.crowded(0))
 		if out := c.BytesOut(); out != a.taken || a.moved == 0 {
 			a.taken, a.moved = out, now
 		}
@@ -130,6 +180,9 @@ func (r *room) count(c *evloop.Conn) {
 		n.full++
 		if now.Sub(a.low) < paceRecent {
 			n.near++
+		}
+		if a.spared(now) {
+			n.spared++
 		}
 	}
 	n.all++

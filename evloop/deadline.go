@@ -251,9 +251,10 @@ func (c *Conn) excused() bool {
 }
 
 // pending reports whether the kernel has one of events (or an error or hang-up)
-// to tell of c, or has told the ring.
+// to tell of c, or has told the ring. What the ring holds of a connection that
+// was paused has left the kernel, and waits for the ready list.
 func (c *Conn) pending(events int16) bool {
-	if u := c.loop.ring; u != nil && events&unix.POLLIN != 0 && u.serves(c) && (u.r.Overflowed() || u.came(c)) {
+	if u := c.loop.ring; u != nil && events&unix.POLLIN != 0 && u.serves(c) && (c.held > 0 || u.r.Overflowed() || u.came(c)) {
 		return true
 	}
 	c.loop.work.left -= callWork

@@ -17,12 +17,13 @@ func (w *simWorld) check() {
 	if len(l.dirty)+len(l.dropped)+l.depth != 0 || l.gather.c != nil || l.gather.bytes != 0 {
 		w.fail("something is left to settle after a turn")
 	}
+	most := w.turn.timers == expireMost // those that are left are due in the next turn
 	w.checkTurn()
 	if l.stats.StaleEvents < w.k.staleSent {
 		w.fail(w.k.staleSent, "stale events sent, but", l.stats.StaleEvents, "recognised")
 	}
 	for _, t := range w.timers {
-		if t.at <= l.now && t.armed < l.now && !l.Spent() {
+		if t.at <= l.now && t.armed < l.now && !l.Spent() && !most {
 			w.fail("timer", t.kind, "is overdue")
 		}
 	}

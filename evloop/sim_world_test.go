@@ -168,7 +168,7 @@ func (w *simWorld) peers() {
 		return
 	}
 	if w.k.faults.rate > 0 && w.chance(2000) {
-		w.k.clock += Time(w.rng.IntN(int(3 * time.Second))) // something has kept the loop waiting
+		w.k.clock += Time(w.rng.Int64N(int64(3 * time.Second))) // something has kept the loop waiting
 	}
 	if len(w.socks) < 3 || w.chance(12) {
 		w.connect(max(0, w.rng.IntN(len(w.lns)+3)-3)) // half of them by TCP

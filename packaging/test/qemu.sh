@@ -5,7 +5,7 @@
 #
 # As nspawn.sh, but in an emulated machine with its own kernel, where the
 # limits of control groups hold: slower, and nothing of the host shows through.
-# TIMEOUT is 600 s. With BOARD=pi3 the machine is qemu's Raspberry Pi 3B with
+# TIMEOUT is 1500 s. With BOARD=pi3 the machine is qemu's Raspberry Pi 3B with
 # its device tree and an SD card, ARCH arm64.
 #
 # The emulator interprets (TCG). KVM is not tried: where /dev/kvm belongs to a
@@ -43,7 +43,7 @@ vm() {
 	esac
 	tar -C "$work/payload/in" --format=ustar -cf "$work/payload.tar" .
 	truncate -s %1M "$work/payload.tar"
-	timeout -k 5 "${TIMEOUT:-600}" $program "${machine[@]}" "${common[@]}" -m 512 -smp 2 -nodefaults -nic none \
+	timeout -k 5 "${TIMEOUT:-1500}" $program "${machine[@]}" "${common[@]}" -m 512 -smp 2 -nodefaults -nic none \
 		-kernel "$image/vmlinuz" -initrd "$image/initrd.img" \
 		-append "console=$tty rootwait random.trust_bootloader=on $words" \
 		-drive "file=$image/rootfs.img,format=raw,if=none,id=root,snapshot=on,cache=unsafe" \
@@ -62,7 +62,7 @@ pi3() {
 	: >"$work/payload/console"
 	(cd "$work" && find payload | cpio -o -H newc --quiet -R 0:0) | gzip -1 >"$work/payload.gz"
 	cat "$image/initrd-pi3.img" "$work/payload.gz" >"$work/initrd"
-	timeout -k 5 "${TIMEOUT:-600}" qemu-system-aarch64 -M raspi3b "${common[@]}" -serial null \
+	timeout -k 5 "${TIMEOUT:-1500}" qemu-system-aarch64 -M raspi3b "${common[@]}" -serial null \
 		-kernel "$image/vmlinuz-pi3" -dtb "$image/pi3.dtb" -initrd "$work/initrd" \
 		-append "console=ttyAMA0,115200 test.root=/dev/mmcblk0 $words" \
 		-drive "file=$image/rootfs.img,format=raw,if=sd,snapshot=on"

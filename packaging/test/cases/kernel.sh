@@ -10,7 +10,7 @@
 # suite NAME [REGEXP] runs tests of a package, and shows what failed.
 suite() {
 	local status=0
-	"./$1.test" -test.v -test.timeout 5m -test.run "${2:-.}" >"/run/$1" 2>&1 || status=$?
+	"./$1.test" -test.v -test.timeout 9m -test.run "${2:-.}" >"/run/$1" 2>&1 || status=$?
 	[ $status = 0 ] || grep -v '^=== \|--- PASS' "/run/$1"
 	return $status
 }

@@ -96,7 +96,7 @@ const maxDepth = 16
 
 // emptied is said of a file that holds nothing at all. It is far more often
 // what a power cut or an editor has left than a wish.
-const emptied = "is empty, as a power cut leaves a file; if that is meant, write a comment into it"
+const emptied = "is empty, as a power cut leaves a file (a drop-in that is to hold nothing needs a comment)"
 
 // isName keeps a name usable as part of a unit's name and as the
 // FileDescriptorName= of its socket: [a-z][a-z0-9_-]{0,31}.

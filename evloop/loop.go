@@ -25,7 +25,7 @@ import (
 // The ready list holds what the kernel will not report again, because its
 // edge was spent: connections that used up their read budget or were resumed,
 // listeners that used up their batch. How much of all this one turn may do is in
-// turn.go.
+// loop_turn.go.
 type Loop struct {
 	be        backend // of streams: ep, or ring
 	ep        *epoll

@@ -2,7 +2,7 @@
 
 package evloop
 
-// What a turn may do has a bound (turn.go), and what it leaves for the next one
+// What a turn may do has a bound (loop_turn.go), and what it leaves for the next one
 // keeps the loop awake. Both are counted here by what is seen from outside: the
 // calls of the kernel and the callbacks. In every other history the handlers
 // are polite, that is they go on in another turn when the work of one is spent,

@@ -6,14 +6,12 @@ import (
 	"bytes"
 	"math/rand/v2"
 	"slices"
+	"testing"
 )
 
 // Histories against the real kernel. What a simulated kernel cannot show is
 // whether this one does what the simulation believes: these histories are
 // short, and the same promise is kept by every back end.
-var chaosCases = []conformanceCase{
-	{"whatever peers and handlers do, an echo is a prefix and the end comes once", chaos},
-}
 
 // An echoed is one connection of a history.
 type echoed struct {
@@ -22,6 +20,9 @@ type echoed struct {
 	sent, got []byte
 	orderly   bool // nobody has cut it short
 }
+
+// Whatever peers and handlers do, an echo is a prefix and the end comes once.
+func TestLoopChaos(t *testing.T) { eachBackend(t, chaos) }
 
 func chaos(r *rig) {
 	for seed := range uint64(60) {

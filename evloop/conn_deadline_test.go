@@ -13,22 +13,6 @@ import (
 
 // Nobody pays for a loop that is late. The cases move the loop's clock instead
 // of sleeping: what is left to see is that the kernel was asked.
-var lateCases = []conformanceCase{
-	{"who has written in time is not idle, however many they are", lateInput},
-	{"who has left in time is not idle", lateFIN},
-	{"who has made room in time is not stalled", lateRoom},
-	{"who has made room in time is flushed", lateFlush},
-	{"a flush is over in time for who takes little at a time", slowFlush},
-	{"a flush without a limit takes the peer's time, until it gets one", unlimitedFlush},
-	{"what a lingering peer has sent is no reason for a reset", lateLinger},
-	{"a peer that takes little at a time is not stalled", slowReader},
-	{"who takes or gets output is not idle", outputIsNoIdleness},
-	{"who waits for a reply is not idle", owedIsNoIdleness},
-	{"a long turn ages nobody", longTurn},
-	{"what comes before Run ages nobody", slowStart},
-	{"new options do not begin a timeout anew", optionsKeepMarks},
-	{"a turn serves a bounded number of timers, and the loop does not sleep on the rest", expireBounded},
-}
 
 // later moves the loop's clock, as if it had slept for so long.
 func (r *rig) later(d time.Duration) { r.l.clock += Time(d) }
@@ -39,6 +23,9 @@ func (r *rig) lateBy(d time.Duration) {
 	r.l.looked -= Time(d)
 	r.l.late = true
 }
+
+// Clients that have written in time are not idle, however many they are.
+func TestLoopLateInput(t *testing.T) { eachBackend(t, lateInput) }
 
 func lateInput(r *rig) {
 	const n = 40
@@ -77,6 +64,9 @@ func lateInput(r *rig) {
 	}
 }
 
+// A client that has left in time is not idle.
+func TestLoopLateFIN(t *testing.T) { eachBackend(t, lateFIN) }
+
 func lateFIN(r *rig) {
 	r.l.ep.most = 2
 	var conns []*Conn
@@ -108,6 +98,9 @@ func stuckUnix(r *rig, o *Options) (*Conn, *peer, int) {
 	return c, p, n
 }
 
+// A client that has made room in time is not stalled.
+func TestLoopLateRoom(t *testing.T) { eachBackend(t, lateRoom) }
+
 func lateRoom(r *rig) {
 	c, p, n := stuckUnix(r, &Options{StallTimeout: time.Second})
 	r.l.ep.most = 2
@@ -128,6 +121,9 @@ func lateRoom(r *rig) {
 	r.ends(c, ErrStalled)
 }
 
+// The output of a client that has made room in time is flushed.
+func TestLoopLateFlush(t *testing.T) { eachBackend(t, lateFlush) }
+
 func lateFlush(r *rig) {
 	c, p, n := stuckUnix(r, nil)
 	r.do(func() { c.CloseAfterFlush(time.Second, nil) })
@@ -138,6 +134,9 @@ func lateFlush(r *rig) {
 		r.Errorf("Closed(%v) after %d of %d bytes", r.of(c).err, got, n)
 	}
 }
+
+// A flush ends in time although the peer takes little at a time.
+func TestLoopSlowFlush(t *testing.T) { eachBackend(t, slowFlush) }
 
 func slowFlush(r *rig) {
 	const timeout = time.Second
@@ -156,6 +155,9 @@ func slowFlush(r *rig) {
 	}
 }
 
+// A flush without a limit waits for the peer, until it gets a limit.
+func TestLoopUnlimitedFlush(t *testing.T) { eachBackend(t, unlimitedFlush) }
+
 func unlimitedFlush(r *rig) {
 	c, p, n := stuckUnix(r, nil)
 	got := 0
@@ -173,6 +175,9 @@ func unlimitedFlush(r *rig) {
 	r.later(time.Second)
 	r.ends(c, ErrFlushTimeout)
 }
+
+// What a lingering peer has sent is no reason for a reset.
+func TestLoopLateLinger(t *testing.T) { eachBackend(t, lateLinger) }
 
 func lateLinger(r *rig) {
 	c, p := r.tcp()
@@ -198,6 +203,9 @@ func lateLinger(r *rig) {
 		r.Errorf("after the reply the peer got %q, %v, want EOF", got, err)
 	}
 }
+
+// A peer that takes little at a time is not stalled.
+func TestLoopSlowReader(t *testing.T) { eachBackend(t, slowReader) }
 
 // A Unix socket has room again, by its own account, when three quarters of its
 // buffer are free. A peer that takes one of sixty messages in half the timeout is
@@ -231,6 +239,9 @@ func slowReader(r *rig) {
 	r.ends(c, ErrStalled)
 }
 
+// A client that takes output, or is sent some, is not idle.
+func TestLoopOutputIsNoIdleness(t *testing.T) { eachBackend(t, outputIsNoIdleness) }
+
 func outputIsNoIdleness(r *rig) {
 	c, p := r.unix()
 	c.SetOptions(&Options{IdleTimeout: time.Second})
@@ -258,6 +269,9 @@ func outputIsNoIdleness(r *rig) {
 	r.ends(c, ErrIdle)
 }
 
+// A client that waits for a reply is not idle.
+func TestLoopOwedIsNoIdleness(t *testing.T) { eachBackend(t, owedIsNoIdleness) }
+
 func owedIsNoIdleness(r *rig) {
 	c, _ := r.tcp()
 	c.SetOptions(&Options{IdleTimeout: time.Second})
@@ -279,6 +293,9 @@ func owedIsNoIdleness(r *rig) {
 	r.ends(c, ErrIdle)
 }
 
+// A long turn ages nobody.
+func TestLoopLongTurn(t *testing.T) { eachBackend(t, longTurn) }
+
 // A handler that takes long, such as for a write to a card, leaves marks that
 // are as old as its turn.
 func longTurn(r *rig) {
@@ -294,6 +311,9 @@ func longTurn(r *rig) {
 	}
 	r.ends(c, ErrIdle)
 }
+
+// What comes before Run ages nobody.
+func TestLoopSlowStart(t *testing.T) { eachBackend(t, slowStart) }
 
 func slowStart(r *rig) {
 	const start = 60 * time.Millisecond
@@ -313,6 +333,9 @@ func slowStart(r *rig) {
 	r.ends(c, ErrIdle)
 }
 
+// New options do not begin a timeout anew.
+func TestLoopOptionsKeepMarks(t *testing.T) { eachBackend(t, optionsKeepMarks) }
+
 func optionsKeepMarks(r *rig) {
 	c, _ := r.tcp()
 	for range 3 {
@@ -324,6 +347,9 @@ func optionsKeepMarks(r *rig) {
 		r.Error("silent for 1.2 s at a timeout of 1 s, and not closed")
 	}
 }
+
+// A turn serves a bounded number of timers, and the loop does not sleep on the rest.
+func TestLoopExpireBounded(t *testing.T) { eachBackend(t, expireBounded) }
 
 func expireBounded(r *rig) {
 	clk := &clock{t: r.T}

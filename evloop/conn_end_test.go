@@ -6,33 +6,14 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"strings"
+	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-var closeCases = []conformanceCase{
-	{"a peer that half-closes gets its whole reply", halfClose},
-	{"bytes before a reset are delivered before its error", dataThenReset},
-	{"a reset while output is queued", resetWhileQueued},
-	{"a reset of a half-closed connection", resetAfterFIN},
-	{"a peer that closed after its last line is no error", peerCloses},
-	{"a peer that closed before it had its reply is one", peerClosesEarly},
-	{"CloseAfterFlush sends everything, then FIN", flushThenFIN},
-	{"CloseAfterFlush lingers over unread input", lingers},
-	{"CloseAfterFlush lingers after a full queue too", lingersAfterFull},
-	{"lingering ends in time", lingerEnds},
-	{"CloseAfterFlush gives up at its deadline", flushTimeout},
-	{"CloseAfterFlush keeps the reason it was given", flushReason},
-	{"Abort drops what is queued and sends RST", abortResets},
-	{"a close with unsent output is a reset", closeUnsentResets},
-	{"Closed comes once, with the first reason", firstReasonCounts},
-	{"a hung-up connection does not spin while paused", pausedHangup},
-	{"another holder of the descriptor causes no events", ghostEvents},
-	{"methods after the end do nothing", afterTheEnd},
-	{"Close ends everything and lets nothing in", loopClose},
-}
+// A peer that half-closes gets its whole reply.
+func TestLoopHalfClose(t *testing.T) { eachBackend(t, halfClose) }
 
 // What nc -N does: ask, shut, read the reply.
 func halfClose(r *rig) {
@@ -55,6 +36,9 @@ func halfClose(r *rig) {
 		}
 	}
 }
+
+// Bytes before a reset are delivered before its error.
+func TestLoopDataThenReset(t *testing.T) { eachBackend(t, dataThenReset) }
 
 func dataThenReset(r *rig) {
 	for _, paused := range []bool{false, true} {
@@ -80,6 +64,9 @@ func dataThenReset(r *rig) {
 	}
 }
 
+// A reset while output is queued is reported after the last bytes.
+func TestLoopResetWhileQueued(t *testing.T) { eachBackend(t, resetWhileQueued) }
+
 // The send fails first; what the peer said before is delivered all the same.
 func resetWhileQueued(r *rig) {
 	for _, full := range []bool{false, true} {
@@ -97,6 +84,9 @@ func resetWhileQueued(r *rig) {
 	}
 }
 
+// A reset of a half-closed connection ends it.
+func TestLoopResetAfterFIN(t *testing.T) { eachBackend(t, resetAfterFIN) }
+
 func resetAfterFIN(r *rig) {
 	c, p := r.tcp()
 	p.shut()
@@ -105,6 +95,9 @@ func resetAfterFIN(r *rig) {
 	p.reset()
 	r.until("Closed", func() bool { return r.of(c).closed })
 }
+
+// A peer that closed after its last line is no error.
+func TestLoopPeerCloses(t *testing.T) { eachBackend(t, peerCloses) }
 
 func peerCloses(r *rig) {
 	for _, pair := range []func() (*Conn, *peer){r.tcp, r.unix} {
@@ -118,6 +111,9 @@ func peerCloses(r *rig) {
 		}
 	}
 }
+
+// A peer that closed before it had its reply is an error.
+func TestLoopPeerClosesEarly(t *testing.T) { eachBackend(t, peerClosesEarly) }
 
 // A Unix peer that closed hangs up: nothing can be sent. That is an orderly
 // end unless something was left to say.
@@ -139,102 +135,8 @@ func peerClosesEarly(r *rig) {
 	}
 }
 
-func flushThenFIN(r *rig) {
-	c, p := r.tcp()
-	want := r.stick(c)
-	r.do(func() {
-		c.Write([]byte("the end"))
-		c.CloseAfterFlush(patience, nil)
-		c.CloseAfterFlush(0, errors.New("too late to matter"))
-	})
-	p.write("not heard any more")
-	r.gets(p, append(want, "the end"...))
-	r.spin("FIN", func() bool { _, err := p.receive(); return err == io.EOF })
-	if h := r.of(c); h.closed || h.calls != 0 {
-		r.Errorf("closed %t, %d calls of Data; want a connection that lingers", h.closed, h.calls)
-	}
-	p.close()
-	r.ends(c, nil)
-}
-
-// close(2) with unread input makes TCP send RST, which destroys the reply.
-func lingers(r *rig) {
-	c, p := r.tcp()
-	reply := bytes.Repeat([]byte("r"), 10_000)
-	r.onData = func(c *Conn, b []byte) int {
-		c.Write(reply)
-		c.CloseAfterFlush(patience, nil)
-		return len(b)
-	}
-	p.write(strings.Repeat("much more than is read", 10_000))
-	r.until("a reply", func() bool { return c.state == stateLingering })
-	p.write("and more")
-	r.turn()
-	r.gets(p, reply)
-	if _, err := p.receive(); err != io.EOF {
-		r.Errorf("peer: %v after the reply, want EOF", err)
-	}
-	p.close()
-	r.ends(c, nil)
-}
-
-// Drained is due when the queue has emptied, and will not come any more.
-func lingersAfterFull(r *rig) {
-	c, p := r.tcp()
-	c.SetOptions(&Options{Queue: 1000})
-	reply := make([]byte, 200_000)
-	r.onData = func(c *Conn, b []byte) int {
-		c.Write(reply)
-		c.CloseAfterFlush(patience, nil)
-		return 1
-	}
-	p.write(strings.Repeat("q", 100_000))
-	r.gets(p, reply)
-	r.until("FIN", func() bool { return c.state == stateLingering })
-	p.close()
-	r.ends(c, nil)
-	if r.l.clock >= c.until {
-		r.Error("Closed came by the deadline, want it with the peer's FIN")
-	}
-	if h := r.of(c); h.drained != 0 || h.calls != 1 {
-		r.Errorf("%d calls of Drained, %d of Data after CloseAfterFlush", h.drained, h.calls-1)
-	}
-}
-
-func lingerEnds(r *rig) {
-	c, p := r.tcp()
-	r.do(func() { c.CloseAfterFlush(10*time.Millisecond, nil) })
-	r.until("FIN", func() bool { _, err := p.receive(); return c.state == stateLingering && err == io.EOF })
-	r.ends(c, nil)
-	if r.l.clock < c.until {
-		r.Error("Closed came before the deadline, want the peer to have its time")
-	}
-}
-
-func flushTimeout(r *rig) {
-	for _, timeout := range []time.Duration{-1, 0, time.Millisecond} {
-		c, p := r.tcp()
-		r.stick(c)
-		r.do(func() { c.CloseAfterFlush(timeout, nil) })
-		r.ends(c, ErrFlushTimeout)
-		if _, err := p.receive(); !errors.Is(err, unix.ECONNRESET) {
-			r.Errorf("timeout %v: peer: %v, want ECONNRESET", timeout, err)
-		}
-	}
-}
-
-func flushReason(r *rig) {
-	reason := errors.New("reason")
-	c, p := r.tcp()
-	r.do(func() { c.CloseAfterFlush(patience, reason) })
-	p.close()
-	r.ends(c, reason)
-
-	c, _ = r.tcp()
-	r.stick(c)
-	r.do(func() { c.CloseAfterFlush(0, reason) })
-	r.ends(c, reason)
-}
+// Abort drops what is queued and sends RST.
+func TestLoopAbortResets(t *testing.T) { eachBackend(t, abortResets) }
 
 func abortResets(r *rig) {
 	for _, reason := range []error{nil, errors.New("reason")} {
@@ -258,7 +160,10 @@ func abortResets(r *rig) {
 	}
 }
 
-// Otherwise the peer would take a cut reply for a whole one.
+// A close with unsent output is a reset.
+func TestLoopCloseUnsentResets(t *testing.T) { eachBackend(t, closeUnsentResets) }
+
+// Without the reset the peer would take a cut reply for a whole one.
 func closeUnsentResets(r *rig) {
 	c, p := r.tcp()
 	r.stick(c)
@@ -268,6 +173,9 @@ func closeUnsentResets(r *rig) {
 		r.Errorf("peer: %v, want ECONNRESET", err)
 	}
 }
+
+// Closed comes once, with the first reason.
+func TestLoopFirstReasonCounts(t *testing.T) { eachBackend(t, firstReasonCounts) }
 
 func firstReasonCounts(r *rig) {
 	first := errors.New("first")
@@ -281,6 +189,9 @@ func firstReasonCounts(r *rig) {
 	r.ends(c, first)
 }
 
+// A hung-up connection does not spin while paused.
+func TestLoopPausedHangup(t *testing.T) { eachBackend(t, pausedHangup) }
+
 // HUP and ERR cannot be masked: level-triggered, this would be a busy loop.
 func pausedHangup(r *rig) {
 	for _, end := range []func(*peer){(*peer).close, (*peer).reset, (*peer).shut} {
@@ -289,18 +200,15 @@ func pausedHangup(r *rig) {
 		end(p)
 		arrives(r.T, c.FD(), unix.POLLRDHUP)
 		r.turn()
-		before := r.l.Stats().Turns
-		g := &guard{}
-		r.l.Schedule(Timer{Deadline: monotonic().Add(20 * time.Millisecond), Handler: g})
-		for !g.fired {
-			r.l.turn(true)
-		}
-		if n := r.l.Stats().Turns - before; n > 2 {
+		if n := r.turnsAtRest(20 * time.Millisecond); n > 2 {
 			r.Errorf("%d turns in 20 ms with nothing to do", n)
 		}
 		r.do(func() { c.Abort(nil) })
 	}
 }
+
+// Another holder of the descriptor causes no events.
+func TestLoopGhostEvents(t *testing.T) { eachBackend(t, ghostEvents) }
 
 // epoll follows the open file description, which outlives our number when
 // somebody else holds it too.
@@ -320,6 +228,9 @@ func ghostEvents(r *rig) {
 		r.Errorf("%d events for a closed connection", n)
 	}
 }
+
+// Methods after the end do nothing.
+func TestLoopAfterTheEnd(t *testing.T) { eachBackend(t, afterTheEnd) }
 
 func afterTheEnd(r *rig) {
 	c, _ := r.tcp()
@@ -349,6 +260,9 @@ func afterTheEnd(r *rig) {
 		r.Error("Conns yields a connection that has gone")
 	}
 }
+
+// Close ends everything and lets nothing in.
+func TestLoopClose(t *testing.T) { eachBackend(t, loopClose) }
 
 func loopClose(r *rig) {
 	a, p := r.tcp()

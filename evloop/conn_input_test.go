@@ -11,22 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-var inputCases = []conformanceCase{
-	{"a peer that sends once and waits is not forgotten", sendsOnceAndWaits},
-	{"a flood leaves the latency of others bounded", floodIsBounded},
-	{"an edge that comes during Data is not lost", edgeDuringData},
-	{"what is not consumed is shown again in front of more", keptInput},
-	{"too much unconsumed input ends the connection", inputFull},
-	{"a paused connection may keep more than MaxInput", inputFullPaused},
-	{"Resume shows kept input in a later turn", resumeShowsKept},
-	{"neither Data nor EOF while paused, both in order after", pauseHoldsBack},
-	{"Pause inside Data leaves the rest in the socket", pauseInsideData},
-	{"Pause and Resume inside Data go on", pauseResumeInside},
-	{"a full queue stops reading, a drained one shows the rest", fullStopsReading},
-	{"EOF leaves kept input to be looked at", eofLeavesInput},
-	{"Yield shows the rest again after the others had their turn", yieldGoesOn},
-	{"consuming more than there is panics", consumesTooMuch},
-}
+// A peer that sends once and waits is not forgotten.
+func TestLoopSendsOnceAndWaits(t *testing.T) { eachBackend(t, sendsOnceAndWaits) }
 
 // Edge-triggered, the kernel says once that bytes came. What exceeds the
 // budget of a turn has to be remembered by the loop.
@@ -46,6 +32,9 @@ func sendsOnceAndWaits(r *rig) {
 		}
 	}
 }
+
+// A flood leaves the latency of others bounded.
+func TestLoopFloodIsBounded(t *testing.T) { eachBackend(t, floodIsBounded) }
 
 // Counted in turns, not in time: whoever asks is answered in the next turn,
 // and no turn reads more than the budget from the flooder.
@@ -77,6 +66,9 @@ func floodIsBounded(r *rig) {
 	}
 }
 
+// An edge that comes during Data is not lost.
+func TestLoopEdgeDuringData(t *testing.T) { eachBackend(t, edgeDuringData) }
+
 // A peer that answers at once: the next message arrives while Data still
 // runs, after a read that came up short.
 func edgeDuringData(r *rig) {
@@ -93,6 +85,9 @@ func edgeDuringData(r *rig) {
 	p.write("x")
 	r.until("all messages", func() bool { return len(r.of(c).got) == 101 })
 }
+
+// What is not consumed is shown again in front of more.
+func TestLoopKeptInput(t *testing.T) { eachBackend(t, keptInput) }
 
 func keptInput(r *rig) {
 	c, p := r.tcp()
@@ -117,6 +112,9 @@ func keptInput(r *rig) {
 	}
 }
 
+// Too much unconsumed input ends the connection.
+func TestLoopInputFull(t *testing.T) { eachBackend(t, inputFull) }
+
 func inputFull(r *rig) {
 	r.onData = func(*Conn, []byte) int { return 0 }
 	for _, size := range []int{100, DefaultMaxInput} {
@@ -130,6 +128,9 @@ func inputFull(r *rig) {
 		r.ends(c, ErrInputFull)
 	}
 }
+
+// A paused connection may keep more than MaxInput.
+func TestLoopInputFullPaused(t *testing.T) { eachBackend(t, inputFullPaused) }
 
 // While paused a handler cannot consume: what one read brought is kept even
 // beyond MaxInput, and the bound counts once it may consume again.
@@ -153,6 +154,9 @@ func inputFullPaused(r *rig) {
 	}
 }
 
+// Resume shows kept input in a later turn.
+func TestLoopResumeShowsKept(t *testing.T) { eachBackend(t, resumeShowsKept) }
+
 func resumeShowsKept(r *rig) {
 	c, p := r.tcp()
 	r.onData = func(c *Conn, b []byte) int {
@@ -171,6 +175,9 @@ func resumeShowsKept(r *rig) {
 	})
 	r.until("kept input", func() bool { return string(r.of(c).got) == "kept" })
 }
+
+// Neither Data nor EOF comes while paused; both come afterwards, in order.
+func TestLoopPauseHoldsBack(t *testing.T) { eachBackend(t, pauseHoldsBack) }
 
 func pauseHoldsBack(r *rig) {
 	c, p := r.tcp()
@@ -196,6 +203,9 @@ func pauseHoldsBack(r *rig) {
 		r.Error("no EOF after Resume")
 	}
 }
+
+// Pause inside Data leaves the rest in the socket.
+func TestLoopPauseInsideData(t *testing.T) { eachBackend(t, pauseInsideData) }
 
 func pauseInsideData(r *rig) {
 	r.use(Config{ReadBudget: 1 << 20})
@@ -223,6 +233,9 @@ func pauseInsideData(r *rig) {
 	}
 }
 
+// Pause and Resume inside Data go on.
+func TestLoopPauseResumeInside(t *testing.T) { eachBackend(t, pauseResumeInside) }
+
 func pauseResumeInside(r *rig) {
 	c, p := r.tcp()
 	r.onData = func(c *Conn, b []byte) int {
@@ -238,6 +251,9 @@ func pauseResumeInside(r *rig) {
 		r.Errorf("consumed %q, want abcd", got)
 	}
 }
+
+// A full queue stops reading, a drained one shows the rest.
+func TestLoopFullStopsReading(t *testing.T) { eachBackend(t, fullStopsReading) }
 
 // A handler that answers many questions of one Data call stops at a full
 // queue; nothing is read meanwhile, and no question is lost or asked twice.
@@ -274,6 +290,9 @@ func fullStopsReading(r *rig) {
 	}
 }
 
+// EOF leaves kept input to be looked at.
+func TestLoopEofLeavesInput(t *testing.T) { eachBackend(t, eofLeavesInput) }
+
 func eofLeavesInput(r *rig) {
 	c, p := r.tcp()
 	r.onData = func(*Conn, []byte) int { return 0 }
@@ -293,6 +312,9 @@ func eofLeavesInput(r *rig) {
 		r.Errorf("peer got %q", got)
 	}
 }
+
+// Consuming more than there is panics.
+func TestLoopConsumesTooMuch(t *testing.T) { eachBackend(t, consumesTooMuch) }
 
 func consumesTooMuch(r *rig) {
 	for _, n := range []int{-1, 2} {
@@ -320,6 +342,9 @@ func TestReadBufferSize(t *testing.T) {
 		t.Errorf("read buffer of %d bytes, want %d", got, want)
 	}
 }
+
+// Yield shows the rest again after the others had their turn.
+func TestLoopYieldGoesOn(t *testing.T) { eachBackend(t, yieldGoesOn) }
 
 // A handler to which each byte means much work takes one a turn. The rest is
 // shown again although no further byte comes, is not held against MaxInput,

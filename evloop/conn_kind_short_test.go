@@ -4,12 +4,16 @@ package evloop
 
 import (
 	"io"
+	"testing"
 
 	"golang.org/x/sys/unix"
 )
 
 // Reads that end short of what they asked for although there is more: nothing
 // follows from their length, and there is no second edge.
+
+// Bytes behind a passed descriptor are not hidden.
+func TestLoopPassedDescriptor(t *testing.T) { eachBackend(t, passedDescriptor) }
 
 // A read of a Unix stream ends behind bytes that carried descriptors, short
 // of what it was asked for, with more to read and no second edge. Nobody asked
@@ -53,6 +57,9 @@ func passedDescriptor(r *rig) {
 		r.Errorf("the pipe whose end was passed: %v, want EOF since nobody holds it", err)
 	}
 }
+
+// Bytes behind urgent data are not hidden.
+func TestLoopUrgentData(t *testing.T) { eachBackend(t, urgentData) }
 
 // recv stops at the mark of urgent data, short of what it was asked for.
 func urgentData(r *rig) {

@@ -9,30 +9,10 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"testing"
 
 	"golang.org/x/sys/unix"
 )
-
-var kindCases = []conformanceCase{
-	{"every kind carries bytes both ways that it has", kindsCarry},
-	{"a packet is one message, in and out", packetBoundaries},
-	{"an empty packet is not the end", packetEmpty},
-	{"a packet peer that shut its side is at the end", packetHalfClose},
-	{"a packet is not cut by the read budget", packetBudget},
-	{"a packet larger than the read buffer ends the connection", packetTruncated},
-	{"a message larger than a packet can be ends the connection", packetTooLarge},
-	{"a read end delivers everything before the end", pipeReadEnd},
-	{"a FIFO without writers waits for the first", fifoWaits},
-	{"a write end drains, and closes behind its last byte", pipeWriteEnd},
-	{"a write end learns that nobody reads, without writing", pipeNoReader},
-	{"a paused write end learns it with Resume", pipeNoReaderPaused},
-	{"a terminal that hung up is at the end", terminalHangup},
-	{"a terminal returns a line at a time", terminalLines},
-	{"bytes behind a passed descriptor are not hidden", passedDescriptor},
-	{"bytes behind urgent data are not hidden", urgentData},
-	{"TCP is not delayed, whoever opened it", adoptedNoDelay},
-	{"what is no stream is refused", addRefuses},
-}
 
 // pipe returns the two ends; ours is what Add takes.
 func (r *rig) pipe() (read, write int) {
@@ -87,6 +67,9 @@ func (r *rig) terminal(canonical bool) (*Conn, *peer) {
 	return r.add(master), newPeer(r.T, slave)
 }
 
+// Every kind carries bytes both ways that it has.
+func TestLoopKindsCarry(t *testing.T) { eachBackend(t, kindsCarry) }
+
 func kindsCarry(r *rig) {
 	r.onData = func(c *Conn, b []byte) int { c.WriteStatic(b); return len(b) }
 	for name, pair := range map[string]func() (*Conn, *peer){
@@ -102,6 +85,9 @@ func kindsCarry(r *rig) {
 		r.do(func() { c.Abort(nil) })
 	}
 }
+
+// A packet is one message, in and out.
+func TestLoopPacketBoundaries(t *testing.T) { eachBackend(t, packetBoundaries) }
 
 func packetBoundaries(r *rig) {
 	c, p := r.seqpacket()
@@ -139,6 +125,9 @@ func packetBoundaries(r *rig) {
 	}
 }
 
+// An empty packet is not the end.
+func TestLoopPacketEmpty(t *testing.T) { eachBackend(t, packetEmpty) }
+
 func packetEmpty(r *rig) {
 	c, p := r.seqpacket()
 	for _, m := range []string{"", "a", "", "", "b", ""} {
@@ -155,6 +144,9 @@ func packetEmpty(r *rig) {
 		r.Error("not read until there was nothing more")
 	}
 }
+
+// A packet peer that shut its side is at the end.
+func TestLoopPacketHalfClose(t *testing.T) { eachBackend(t, packetHalfClose) }
 
 // The end and an empty packet both read as zero; here come both, and the end
 // is not accompanied by a hang-up.
@@ -177,6 +169,9 @@ func packetHalfClose(r *rig) {
 	}
 }
 
+// A packet is not cut by the read budget.
+func TestLoopPacketBudget(t *testing.T) { eachBackend(t, packetBudget) }
+
 func packetBudget(r *rig) {
 	r.use(Config{ReadBudget: 10})
 	c, p := r.seqpacket()
@@ -187,6 +182,9 @@ func packetBudget(r *rig) {
 		r.Errorf("%d calls of Data for 2 packets", n)
 	}
 }
+
+// A packet larger than the read buffer ends the connection.
+func TestLoopPacketTruncated(t *testing.T) { eachBackend(t, packetTruncated) }
 
 func packetTruncated(r *rig) {
 	c, p := r.seqpacket()
@@ -200,11 +198,17 @@ func packetTruncated(r *rig) {
 	}
 }
 
+// A message larger than a packet can be ends the connection.
+func TestLoopPacketTooLarge(t *testing.T) { eachBackend(t, packetTooLarge) }
+
 func packetTooLarge(r *rig) {
 	c, _ := r.seqpacket()
 	r.do(func() { c.Write(make([]byte, 10<<20)) })
 	r.ends(c, unix.EMSGSIZE)
 }
+
+// A read end delivers everything before the end.
+func TestLoopPipeReadEnd(t *testing.T) { eachBackend(t, pipeReadEnd) }
 
 func pipeReadEnd(r *rig) {
 	for _, size := range []int{1, readSize, 300_000} {
@@ -228,6 +232,9 @@ func pipeReadEnd(r *rig) {
 		}
 	}
 }
+
+// A FIFO without writers waits for the first.
+func TestLoopFifoWaits(t *testing.T) { eachBackend(t, fifoWaits) }
 
 // read(2) returns 0 on a FIFO that nobody has opened for writing, too.
 func fifoWaits(r *rig) {
@@ -257,6 +264,9 @@ func fifoWaits(r *rig) {
 	r.ends(c, nil)
 }
 
+// A write end drains, and closes behind its last byte.
+func TestLoopPipeWriteEnd(t *testing.T) { eachBackend(t, pipeWriteEnd) }
+
 func pipeWriteEnd(r *rig) {
 	read, write := r.pipe()
 	c := r.add(write)
@@ -285,6 +295,9 @@ func pipeWriteEnd(r *rig) {
 	}
 }
 
+// A write end learns that nobody reads, without writing.
+func TestLoopPipeNoReader(t *testing.T) { eachBackend(t, pipeNoReader) }
+
 func pipeNoReader(r *rig) {
 	for _, stuck := range []bool{false, true} {
 		read, write := r.pipe()
@@ -296,6 +309,9 @@ func pipeNoReader(r *rig) {
 		r.ends(c, unix.EPIPE)
 	}
 }
+
+// A paused write end learns it with Resume.
+func TestLoopPipeNoReaderPaused(t *testing.T) { eachBackend(t, pipeNoReaderPaused) }
 
 func pipeNoReaderPaused(r *rig) {
 	read, write := r.pipe()
@@ -311,6 +327,9 @@ func pipeNoReaderPaused(r *rig) {
 	r.ends(c, unix.EPIPE)
 }
 
+// A terminal that hung up is at the end.
+func TestLoopTerminalHangup(t *testing.T) { eachBackend(t, terminalHangup) }
+
 func terminalHangup(r *rig) {
 	c, p := r.terminal(false)
 	p.write("last words")
@@ -320,6 +339,9 @@ func terminalHangup(r *rig) {
 		r.Errorf("Data saw %q, EOF %t", h.got, h.eof)
 	}
 }
+
+// A terminal returns a line at a time.
+func TestLoopTerminalLines(t *testing.T) { eachBackend(t, terminalLines) }
 
 // A short read of a terminal does not mean that there is no second line.
 func terminalLines(r *rig) {
@@ -348,6 +370,9 @@ func mustDup(r *rig, fd int) int {
 	return n
 }
 
+// TCP is not delayed, whoever opened it.
+func TestLoopAdoptedNoDelay(t *testing.T) { eachBackend(t, adoptedNoDelay) }
+
 func adoptedNoDelay(r *rig) {
 	c, _ := r.tcp()
 	if on, err := unix.GetsockoptInt(c.FD(), unix.IPPROTO_TCP, unix.TCP_NODELAY); err != nil || on == 0 {
@@ -357,6 +382,9 @@ func adoptedNoDelay(r *rig) {
 		r.Errorf("flags %#x, %v; want O_NONBLOCK", fl, err)
 	}
 }
+
+// What is no stream is refused.
+func TestLoopAddRefuses(t *testing.T) { eachBackend(t, addRefuses) }
 
 func addRefuses(r *rig) {
 	dgram, _ := socketPair(r.T, unix.SOCK_DGRAM)

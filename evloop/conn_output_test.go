@@ -11,22 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-var outputCases = []conformanceCase{
-	{"Write, WriteStatic and Send keep their order", outputOrder},
-	{"the order holds for messages of any size to a slow peer", outputSlowPeer},
-	{"more pieces than one gathered write takes", manyPieces},
-	{"a message larger than every buffer", hugeMessage},
-	{"what Write was given may be reused at once", writeCopies},
-	{"what WriteStatic was given may change after the callback", staticCopiesLate},
-	{"one callback writes to many connections", writeToOthers},
-	{"what was written before Run goes out", writeBeforeRun},
-	{"Drained comes once, from the high to the low mark", drainedOnce},
-	{"Drained does not come for a queue that was never full", drainedNever},
-	{"the handler is told of a full queue while it writes", fullWhileWriting},
-	{"a peer that has gone is noticed while a callback writes", writeToGone},
-	{"an empty message is nothing", emptyMessage},
-	{"a closing connection takes no message", closingTakesNothing},
-}
+// Write, WriteStatic and Send keep their order.
+func TestLoopOutputOrder(t *testing.T) { eachBackend(t, outputOrder) }
 
 func outputOrder(r *rig) {
 	_, p := r.tcp()
@@ -45,6 +31,9 @@ func outputOrder(r *rig) {
 	p.write("in")
 	r.gets(p, []byte("<1>"+string(static)+"<2><shared>in<3><shared>"))
 }
+
+// The order holds for messages of any size to a slow peer.
+func TestLoopOutputSlowPeer(t *testing.T) { eachBackend(t, outputSlowPeer) }
 
 // Whatever way it takes (gathered, queued, coalesced, shared) and however
 // little the kernel takes at a time, a byte goes out once and in its place.
@@ -93,6 +82,9 @@ func outputSlowPeer(r *rig) {
 	}
 }
 
+// More pieces than one gathered write takes arrive whole.
+func TestLoopManyPieces(t *testing.T) { eachBackend(t, manyPieces) }
+
 func manyPieces(r *rig) {
 	c, p := r.tcp()
 	var want []byte
@@ -115,6 +107,9 @@ func manyPieces(r *rig) {
 	r.gets(p, want)
 }
 
+// A message larger than every buffer arrives whole.
+func TestLoopHugeMessage(t *testing.T) { eachBackend(t, hugeMessage) }
+
 func hugeMessage(r *rig) {
 	huge := bytes.Repeat([]byte("0123456789abcdef"), 300_000)
 	for _, write := range []func(*Conn) bool{
@@ -131,6 +126,9 @@ func hugeMessage(r *rig) {
 		r.gets(p, huge)
 	}
 }
+
+// What Write was given may be reused at once.
+func TestLoopWriteCopies(t *testing.T) { eachBackend(t, writeCopies) }
 
 func writeCopies(r *rig) {
 	c, p := r.tcp()
@@ -149,6 +147,9 @@ func writeCopies(r *rig) {
 	r.gets(behind, append(before, "<00><01><02>"...))
 }
 
+// What WriteStatic was given may change after the callback.
+func TestLoopStaticCopiesLate(t *testing.T) { eachBackend(t, staticCopiesLate) }
+
 func staticCopiesLate(r *rig) {
 	c, p := r.unix()
 	unix.SetsockoptInt(c.FD(), unix.SOL_SOCKET, unix.SO_SNDBUF, 4096)
@@ -161,6 +162,9 @@ func staticCopiesLate(r *rig) {
 	clear(buf)
 	r.gets(p, want)
 }
+
+// One callback writes to many connections.
+func TestLoopWriteToOthers(t *testing.T) { eachBackend(t, writeToOthers) }
 
 func writeToOthers(r *rig) {
 	speaker, p := r.tcp()
@@ -188,6 +192,9 @@ func writeToOthers(r *rig) {
 	}
 }
 
+// What was written before Run goes out.
+func TestLoopWriteBeforeRun(t *testing.T) { eachBackend(t, writeBeforeRun) }
+
 func writeBeforeRun(r *rig) {
 	c, p := r.tcp()
 	c.Write([]byte("early"))
@@ -202,6 +209,9 @@ func writeBeforeRun(r *rig) {
 		r.Errorf("peer got %q", got)
 	}
 }
+
+// Drained comes once, from the high to the low mark.
+func TestLoopDrainedOnce(t *testing.T) { eachBackend(t, drainedOnce) }
 
 func drainedOnce(r *rig) {
 	c, p := r.unix()
@@ -236,6 +246,9 @@ func drainedOnce(r *rig) {
 	}
 }
 
+// Drained does not come for a queue that was never full.
+func TestLoopDrainedNever(t *testing.T) { eachBackend(t, drainedNever) }
+
 func drainedNever(r *rig) {
 	c, p := r.unix()
 	r.stick(c)
@@ -248,6 +261,9 @@ func drainedNever(r *rig) {
 		r.Errorf("Drained %d times, want none", n)
 	}
 }
+
+// The handler is told of a full queue while it writes.
+func TestLoopFullWhileWriting(t *testing.T) { eachBackend(t, fullWhileWriting) }
 
 // Full is true as soon as a callback has written so much, even if the kernel
 // will take it all: otherwise a handler with an endless supply would never stop.
@@ -267,6 +283,9 @@ func fullWhileWriting(r *rig) {
 	r.gets(p, make([]byte, 10_000))
 	r.spin("Drained", func() bool { return r.of(c).drained == 1 })
 }
+
+// A peer that has gone is noticed while a callback writes.
+func TestLoopWriteToGone(t *testing.T) { eachBackend(t, writeToGone) }
 
 // What is gathered is sent when there is no room for more; if that fails the
 // handler is told by the next Write, and Closed follows with the reason.
@@ -288,6 +307,9 @@ func writeToGone(r *rig) {
 	}
 }
 
+// An empty message is nothing.
+func TestLoopEmptyMessage(t *testing.T) { eachBackend(t, emptyMessage) }
+
 func emptyMessage(r *rig) {
 	c, p := r.tcp()
 	r.do(func() {
@@ -300,6 +322,9 @@ func emptyMessage(r *rig) {
 	})
 	r.gets(p, []byte("x"))
 }
+
+// A closing connection takes no message.
+func TestLoopClosingTakesNothing(t *testing.T) { eachBackend(t, closingTakesNothing) }
 
 func closingTakesNothing(r *rig) {
 	for name, end := range map[string]func(*Conn){

@@ -8,25 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
-
-var overflowCases = []conformanceCase{
-	{"dropping keeps whole messages and never cuts the wire", dropWhole},
-	{"the rest of a gathered message is not dropped", dropAfterGather},
-	{"an empty queue takes a message of any size", dropNotWhenEmpty},
-	{"each Write is a message of its own to the policy", dropSingly},
-	{"a message behind one that fills the queue is dropped", dropBehindHuge},
-	{"Disconnect resets a peer that owes too much", disconnectResets},
-	{"a farewell follows the message that has begun", farewell},
-	{"a farewell that is not read ends in time", farewellUnread},
-	{"what the kernel takes at once is no overflow", noOverflowWhileItFlows},
-	{"a message that cannot fit drops no other", dropNothingInVain},
-	{"a Dropped that writes lets the others have their turn", droppedWrites},
-	{"Pause refuses what comes beyond twice the queue", pauseIsBounded},
-}
 
 // frame makes a message that tells its length and number, so that a reader
 // sees whether the stream was cut.
@@ -62,6 +48,9 @@ var writers = map[string]func(*Conn, []byte) bool{
 	"WriteStatic": (*Conn).WriteStatic,
 	"Send":        func(c *Conn, b []byte) bool { return c.Send(NewMessage(b)) },
 }
+
+// Dropping keeps whole messages and never cuts the wire.
+func TestLoopDropWhole(t *testing.T) { eachBackend(t, dropWhole) }
 
 func dropWhole(r *rig) {
 	const total = 5000
@@ -109,6 +98,9 @@ func dropWhole(r *rig) {
 	}
 }
 
+// The rest of a gathered message is not dropped.
+func TestLoopDropAfterGather(t *testing.T) { eachBackend(t, dropAfterGather) }
+
 // The first message is larger than the socket takes, so that its rest comes
 // to the queue by way of the gathered send.
 func dropAfterGather(r *rig) {
@@ -138,6 +130,9 @@ func dropAfterGather(r *rig) {
 	}
 }
 
+// An empty queue takes a message of any size.
+func TestLoopDropNotWhenEmpty(t *testing.T) { eachBackend(t, dropNotWhenEmpty) }
+
 func dropNotWhenEmpty(r *rig) {
 	for _, policy := range []Overflow{Pause, DropOldest, DropNewest, Disconnect} {
 		for name, write := range writers {
@@ -153,6 +148,9 @@ func dropNotWhenEmpty(r *rig) {
 		}
 	}
 }
+
+// Each Write is a message of its own to the policy.
+func TestLoopDropSingly(t *testing.T) { eachBackend(t, dropSingly) }
 
 // Ten messages of one callback, of which the kernel takes none, are gathered
 // first; they are dropped one by one all the same.
@@ -181,6 +179,9 @@ func dropSingly(r *rig) {
 	}
 }
 
+// A message behind one that fills the queue is dropped.
+func TestLoopDropBehindHuge(t *testing.T) { eachBackend(t, dropBehindHuge) }
+
 func dropBehindHuge(r *rig) {
 	for _, policy := range []Overflow{DropOldest, DropNewest} {
 		c, p := r.unix()
@@ -199,6 +200,9 @@ func dropBehindHuge(r *rig) {
 		}
 	}
 }
+
+// Disconnect resets a peer that owes too much.
+func TestLoopDisconnectResets(t *testing.T) { eachBackend(t, disconnectResets) }
 
 func disconnectResets(r *rig) {
 	c, p := r.tcp()
@@ -221,6 +225,9 @@ func disconnectResets(r *rig) {
 		r.Error("no drop was reported")
 	}
 }
+
+// A farewell follows the message that has begun.
+func TestLoopFarewell(t *testing.T) { eachBackend(t, farewell) }
 
 func farewell(r *rig) {
 	c, p := r.unix()
@@ -245,6 +252,9 @@ func farewell(r *rig) {
 	r.ends(c, ErrOverflow)
 }
 
+// A farewell that is not read ends in time.
+func TestLoopFarewellUnread(t *testing.T) { eachBackend(t, farewellUnread) }
+
 func farewellUnread(r *rig) {
 	c, _ := r.unix()
 	r.stick(c)
@@ -256,6 +266,9 @@ func farewellUnread(r *rig) {
 	})
 	r.ends(c, ErrOverflow)
 }
+
+// What the kernel takes at once is no overflow.
+func TestLoopNoOverflowWhileItFlows(t *testing.T) { eachBackend(t, noOverflowWhileItFlows) }
 
 // A callback may write more than the queue's bound to a peer that reads: the
 // kernel is asked before anything is dropped.
@@ -276,6 +289,9 @@ func noOverflowWhileItFlows(r *rig) {
 		r.gets(p, want)
 	}
 }
+
+// A message that cannot fit drops no other.
+func TestLoopDropNothingInVain(t *testing.T) { eachBackend(t, dropNothingInVain) }
 
 // What has begun and the new message are more than the queue takes, so that
 // dropping what lies between them would make no room.
@@ -304,6 +320,9 @@ func dropNothingInVain(r *rig) {
 		r.gets(p, want)
 	}
 }
+
+// A Dropped that writes lets the others have their turn.
+func TestLoopDroppedWrites(t *testing.T) { eachBackend(t, droppedWrites) }
 
 func droppedWrites(r *rig) {
 	for _, policy := range []Overflow{DropOldest, DropNewest} {
@@ -339,6 +358,9 @@ func droppedWrites(r *rig) {
 		}
 	}
 }
+
+// Pause refuses what comes beyond twice the queue.
+func TestLoopPauseIsBounded(t *testing.T) { eachBackend(t, pauseIsBounded) }
 
 // A handler that never asks whether the queue is full is bounded all the same.
 // One that does loses nothing, whatever the size of its last message.

@@ -12,8 +12,8 @@ import (
 )
 
 // The conformance suite: what a Loop promises, checked against the real
-// kernel, once for each back end. A case drives the loop turn by turn on the
-// test's own goroutine, so that it can say what must have happened by when
+// kernel, once for each back end. A test drives the loop turn by turn on its
+// own goroutine, so that it can say what must have happened by when
 // without a sleep. That nothing happens is only asserted once poll(2) says
 // that its cause has arrived.
 
@@ -26,55 +26,21 @@ var backends = []struct {
 	{"io_uring", newRinged},
 }
 
-func TestBackend(t *testing.T) {
+// eachBackend runs a promise as a subtest for each back end. The test that
+// calls it is named TestLoop..., so that -run ^TestLoop is the suite.
+func eachBackend(t *testing.T, promise func(*rig)) {
 	for _, b := range backends {
 		t.Run(b.name, func(t *testing.T) {
 			if b.name == "io_uring" {
 				skipWithoutRing(t)
 			}
-			testBackend(t, func(cfg Config) *Loop {
+			promise(newRig(t, func(cfg Config) *Loop {
 				l, err := b.open(cfg)
 				if err != nil {
 					t.Fatal(err)
 				}
 				return l
-			})
-		})
-	}
-}
-
-// A conformanceCase states its promise in its name.
-type conformanceCase struct {
-	name string
-	run  func(*rig)
-}
-
-func testBackend(t *testing.T, newLoop func(Config) *Loop) {
-	for _, subject := range []struct {
-		name  string
-		cases []conformanceCase
-	}{
-		{"input", inputCases},
-		{"output", outputCases},
-		{"overflow", overflowCases},
-		{"memory", memoryCases},
-		{"chaos", chaosCases},
-		{"close", closeCases},
-		{"accept", acceptCases},
-		{"socket", socketCases},
-		{"timer", timerCases},
-		{"late", lateCases},
-		{"post", postCases},
-		{"watch", watchCases},
-		{"kinds", kindCases},
-		{"serve", serveCases},
-		{"reentry", reentryCases},
-		{"turn", turnCases},
-	} {
-		t.Run(subject.name, func(t *testing.T) {
-			for _, c := range subject.cases {
-				t.Run(c.name, func(t *testing.T) { c.run(newRig(t, newLoop)) })
-			}
+			}))
 		})
 	}
 }

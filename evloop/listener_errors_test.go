@@ -50,6 +50,9 @@ func exhaust(t *testing.T, left int) (release func()) {
 	return release
 }
 
+// Short of descriptors, a connection that closes lets the next in.
+func TestLoopEMFILEThenClose(t *testing.T) { eachBackend(t, emfileThenClose) }
+
 // Three clients wait, there is a descriptor for one. Nobody else connects, so
 // no edge will ever come again.
 func emfileThenClose(r *rig) {
@@ -87,6 +90,9 @@ func emfileThenClose(r *rig) {
 		return false
 	})
 }
+
+// Short of descriptors, the next is let in without a further event.
+func TestLoopEMFILEThenTimer(t *testing.T) { eachBackend(t, emfileThenTimer) }
 
 func emfileThenTimer(r *rig) {
 	ln, d := r.listen(8)

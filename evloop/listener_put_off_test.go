@@ -4,6 +4,7 @@ package evloop
 
 import (
 	"net/netip"
+	"testing"
 
 	"golang.org/x/sys/unix"
 )
@@ -46,6 +47,9 @@ func (r *rig) gate(places int, fd int) (*Listener, *gate) {
 	return ln, g
 }
 
+// A client that is put off takes the place of one that is gone.
+func TestLoopAcceptPutOff(t *testing.T) { eachBackend(t, acceptPutOff) }
+
 // acceptPutOff: two places, ten clients that asked and left while nobody
 // looked, and one that waits. Nobody is refused.
 func acceptPutOff(r *rig) {
@@ -67,6 +71,9 @@ func acceptPutOff(r *rig) {
 	}
 }
 
+// A client that is put off is refused in the end if all the others stay.
+func TestLoopAcceptPutOffInVain(t *testing.T) { eachBackend(t, acceptPutOffInVain) }
+
 // acceptPutOffInVain: the places are taken by clients that are there. Each of
 // the others is refused, after a number of turns that has a bound, and most of
 // them at once.
@@ -85,6 +92,9 @@ func acceptPutOffInVain(r *rig) {
 		r.Errorf("%d turns for %d refusals", turns, clients)
 	}
 }
+
+// A client that is put off goes with the listener.
+func TestLoopAcceptPutOffClosed(t *testing.T) { eachBackend(t, acceptPutOffClosed) }
 
 func acceptPutOffClosed(r *rig) {
 	ln, g := r.gate(0, unixListener(r.T, 4))

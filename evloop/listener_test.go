@@ -6,30 +6,10 @@ import (
 	"errors"
 	"net/netip"
 	"path/filepath"
+	"testing"
 
 	"golang.org/x/sys/unix"
 )
-
-var acceptCases = []conformanceCase{
-	{"a burst is accepted in batches, others are served between", acceptBatches},
-	{"short of descriptors, a connection that closes lets the next in", emfileThenClose},
-	{"short of descriptors, the next is let in without a further event", emfileThenTimer},
-	{"a limit leaves clients in the backlog until a place is free", acceptLimit},
-	{"a raised limit lets those in who wait", acceptRaisedLimit},
-	{"a listener whose O_NONBLOCK was cleared does not block the loop", acceptBlocking},
-	{"a listener that another holder shut down is dead", acceptShutDown},
-	{"a client that has gone before it was accepted harms nobody", acceptGone},
-	{"an acceptor refuses", acceptRefuses},
-	{"a client that is put off takes the place of one who is gone", acceptPutOff},
-	{"a client that is put off among those who stay is refused in the end", acceptPutOffInVain},
-	{"a client that is put off goes with the listener", acceptPutOffClosed},
-	{"an acceptor gives each connection its handler and state", acceptState},
-	{"a paused listener leaves clients in the backlog", acceptPaused},
-	{"a listener may be closed in Accept and leaves the backlog", acceptClosed},
-	{"peers have their addresses", acceptPeers},
-	{"accepted sockets are non-blocking, close-on-exec and undelayed", acceptFlags},
-	{"what is no listener is refused", listenRefuses},
-}
 
 // A door is an Acceptor that notes what it was told.
 type door struct {
@@ -71,6 +51,9 @@ func (r *rig) connected(n int) {
 	r.until("connections", func() bool { return r.l.Stats().Conns == n })
 }
 
+// A burst is accepted in batches, others are served between.
+func TestLoopAcceptBatches(t *testing.T) { eachBackend(t, acceptBatches) }
+
 func acceptBatches(r *rig) {
 	const clients = 3*acceptBatch + 10
 	other, asker := r.unix()
@@ -95,6 +78,9 @@ func acceptBatches(r *rig) {
 	}
 }
 
+// A limit leaves clients in the backlog until a place is free.
+func TestLoopAcceptLimit(t *testing.T) { eachBackend(t, acceptLimit) }
+
 func acceptLimit(r *rig) {
 	r.use(Config{Connections: 2})
 	ln, _ := r.listen(8)
@@ -118,6 +104,9 @@ func acceptLimit(r *rig) {
 	}
 }
 
+// A raised limit lets in the clients that wait.
+func TestLoopAcceptRaisedLimit(t *testing.T) { eachBackend(t, acceptRaisedLimit) }
+
 func acceptRaisedLimit(r *rig) {
 	r.use(Config{Connections: 1})
 	ln, _ := r.listen(8)
@@ -128,6 +117,9 @@ func acceptRaisedLimit(r *rig) {
 	r.do(func() { r.l.SetLimits(3, 0) })
 	r.connected(3)
 }
+
+// A listener whose O_NONBLOCK was cleared does not block the loop.
+func TestLoopAcceptBlocking(t *testing.T) { eachBackend(t, acceptBlocking) }
 
 // O_NONBLOCK belongs to the open file description. If the loop trusted it,
 // this case would hang in accept once the backlog is empty.
@@ -146,6 +138,9 @@ func acceptBlocking(r *rig) {
 		r.connected(i + 1)
 	}
 }
+
+// A listener that another holder shut down is dead.
+func TestLoopAcceptShutDown(t *testing.T) { eachBackend(t, acceptShutDown) }
 
 func acceptShutDown(r *rig) {
 	ln, d := r.listen(8)
@@ -173,6 +168,9 @@ func acceptShutDown(r *rig) {
 	ln.Close()
 }
 
+// A client that has gone before it was accepted harms nobody.
+func TestLoopAcceptGone(t *testing.T) { eachBackend(t, acceptGone) }
+
 func acceptGone(r *rig) {
 	ln, _ := r.listen(8)
 	dial(r.T, ln.FD()).reset()
@@ -188,6 +186,9 @@ func acceptGone(r *rig) {
 	})
 }
 
+// An acceptor may refuse a client.
+func TestLoopAcceptRefuses(t *testing.T) { eachBackend(t, acceptRefuses) }
+
 func acceptRefuses(r *rig) {
 	ln, d := r.listen(8)
 	d.h = nil
@@ -202,6 +203,9 @@ func acceptRefuses(r *rig) {
 	}
 }
 
+// An acceptor gives each connection its handler and state.
+func TestLoopAcceptState(t *testing.T) { eachBackend(t, acceptState) }
+
 func acceptState(r *rig) {
 	ln, _ := r.listen(8)
 	var states []any
@@ -213,6 +217,9 @@ func acceptState(r *rig) {
 		r.Errorf("states in Open: %v, want 1 and 2", states)
 	}
 }
+
+// A paused listener leaves clients in the backlog.
+func TestLoopAcceptPaused(t *testing.T) { eachBackend(t, acceptPaused) }
 
 func acceptPaused(r *rig) {
 	ln, d := r.listen(8)
@@ -228,6 +235,9 @@ func acceptPaused(r *rig) {
 	r.do(ln.Resume)
 	r.connected(1)
 }
+
+// A listener may be closed in Accept and leaves the backlog.
+func TestLoopAcceptClosed(t *testing.T) { eachBackend(t, acceptClosed) }
 
 // The backlog belongs to whoever holds the socket next.
 func acceptClosed(r *rig) {
@@ -251,6 +261,9 @@ func acceptClosed(r *rig) {
 	}
 	unix.Close(fd)
 }
+
+// Peers have their addresses.
+func TestLoopAcceptPeers(t *testing.T) { eachBackend(t, acceptPeers) }
 
 func acceptPeers(r *rig) {
 	path := filepath.Join(r.TempDir(), "s")
@@ -293,6 +306,9 @@ func acceptPeers(r *rig) {
 	}
 }
 
+// Accepted sockets are non-blocking, close-on-exec and undelayed.
+func TestLoopAcceptFlags(t *testing.T) { eachBackend(t, acceptFlags) }
+
 func acceptFlags(r *rig) {
 	ln, d := r.listen(8)
 	dial(r.T, ln.FD())
@@ -308,6 +324,9 @@ func acceptFlags(r *rig) {
 		r.Errorf("TCP_NODELAY %d, %v", on, err)
 	}
 }
+
+// What is no listener is refused.
+func TestLoopListenRefuses(t *testing.T) { eachBackend(t, listenRefuses) }
 
 func listenRefuses(r *rig) {
 	stream, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)

@@ -5,23 +5,12 @@ package evloop
 import (
 	"bytes"
 	"errors"
+	"testing"
 )
 
 // The bound over all connections. What is charged is the queue's business
 // (see nodeSize), so the cases compare loops, orders of magnitude and who
 // pays, and not bytes.
-var memoryCases = []conformanceCase{
-	{"one line to a thousand receivers is stored once", sharedStoredOnce},
-	{"the longest queue pays, by its own policy", longestPays},
-	{"small messages weigh what they take, and their owner pays", smallPay},
-	{"who is exempt does not pay, and the next one does", exemptSpared},
-	{"the bound holds for what a gathered send left over", boundAfterGather},
-	{"the bound holds for kept input", boundOverInput},
-	{"one that is ending and owes the most is cut off", endingPays},
-	{"a shared message is charged to the bound once", sharedChargedOnce},
-	{"dropping one receiver of a shared message frees nothing and ends", sharedDropsEnd},
-	{"a lowered bound counts from the next message on", lowerBound},
-}
 
 // stuckConns returns n connections to which nothing more can be sent.
 func (r *rig) stuckConns(n int, o *Options) (conns []*Conn, peers []*peer) {
@@ -33,6 +22,9 @@ func (r *rig) stuckConns(n int, o *Options) (conns []*Conn, peers []*peer) {
 	}
 	return conns, peers
 }
+
+// One line to a thousand receivers is stored once.
+func TestLoopSharedStoredOnce(t *testing.T) { eachBackend(t, sharedStoredOnce) }
 
 func sharedStoredOnce(r *rig) {
 	const receivers, size = 1000, 10_000
@@ -68,6 +60,9 @@ func sharedStoredOnce(r *rig) {
 		r.Errorf("%d bytes charged when nobody is left", got)
 	}
 }
+
+// The longest queue pays, by its own policy.
+func TestLoopLongestPays(t *testing.T) { eachBackend(t, longestPays) }
 
 func longestPays(r *rig) {
 	const bound = 100_000
@@ -107,6 +102,9 @@ func longestPays(r *rig) {
 	}
 }
 
+// The bound holds for what a gathered send left over.
+func TestLoopBoundAfterGather(t *testing.T) { eachBackend(t, boundAfterGather) }
+
 func boundAfterGather(r *rig) {
 	const bound = 100_000
 	r.use(Config{Memory: bound})
@@ -121,6 +119,9 @@ func boundAfterGather(r *rig) {
 		r.Errorf("%d of 20 connections left, want some to have paid", n)
 	}
 }
+
+// The bound holds for kept input.
+func TestLoopBoundOverInput(t *testing.T) { eachBackend(t, boundOverInput) }
 
 func boundOverInput(r *rig) {
 	const bound = 100_000
@@ -145,6 +146,9 @@ func boundOverInput(r *rig) {
 	}
 }
 
+// One that is ending and owes the most is cut off.
+func TestLoopEndingPays(t *testing.T) { eachBackend(t, endingPays) }
+
 // Nothing more can be dropped of it: its messages are a reply, or a farewell.
 func endingPays(r *rig) {
 	r.use(Config{Memory: 100_000})
@@ -160,6 +164,9 @@ func endingPays(r *rig) {
 	}
 }
 
+// A shared message is charged to the bound once.
+func TestLoopSharedChargedOnce(t *testing.T) { eachBackend(t, sharedChargedOnce) }
+
 func sharedChargedOnce(r *rig) {
 	const bound = 100_000
 	r.use(Config{Memory: bound})
@@ -174,6 +181,9 @@ func sharedChargedOnce(r *rig) {
 		r.Errorf("%d of 100 receivers left", n)
 	}
 }
+
+// Dropping one receiver of a shared message frees nothing and ends.
+func TestLoopSharedDropsEnd(t *testing.T) { eachBackend(t, sharedDropsEnd) }
 
 func sharedDropsEnd(r *rig) {
 	r.use(Config{Memory: 100_000})
@@ -192,6 +202,9 @@ func sharedDropsEnd(r *rig) {
 	}
 }
 
+// A lowered bound counts from the next message on.
+func TestLoopLowerBound(t *testing.T) { eachBackend(t, lowerBound) }
+
 func lowerBound(r *rig) {
 	conns, _ := r.stuckConns(10, nil)
 	r.do(func() {
@@ -206,6 +219,9 @@ func lowerBound(r *rig) {
 	}
 }
 
+// An exempt connection does not pay, and the next one does.
+func TestLoopExemptSpared(t *testing.T) { eachBackend(t, exemptSpared) }
+
 func exemptSpared(r *rig) {
 	r.use(Config{Memory: 100_000})
 	spared, _ := r.stuckConns(1, nil)
@@ -219,6 +235,9 @@ func exemptSpared(r *rig) {
 		r.Errorf("%d bytes queued, closed %v; want all 120000", got, r.of(spared[0]).closed)
 	}
 }
+
+// Small messages weigh what they take, and their owner pays.
+func TestLoopSmallPay(t *testing.T) { eachBackend(t, smallPay) }
 
 // The replies to PING of clients that do not read are small and many. What they
 // take is more than their bytes, and the clients that asked for them pay for it.

@@ -9,17 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-var postCases = []conformanceCase{
-	{"posts of one goroutine run in order", postOrder},
-	{"posts from many goroutines all run", postMany},
-	{"posts between two turns cost one wake-up", postCoalesced},
-	{"a post of a posted function runs in a later turn", postInPost},
-	{"Post finds a connection by its ID, or its end", postToConn},
-	{"Stop before Run", stopBeforeRun},
-	{"Stop from another goroutine ends a sleeping loop", stopAsleep},
-	{"Stop in a callback ends the loop after the turn", stopInside},
-	{"what was posted is not kept when it has run", postedIsReleased},
-}
+// Posts of one goroutine run in order.
+func TestLoopPostOrder(t *testing.T) { eachBackend(t, postOrder) }
 
 func postOrder(r *rig) {
 	var got []int
@@ -52,6 +43,9 @@ func (r *rig) run() (stop func()) {
 	}
 }
 
+// Posts from many goroutines all run.
+func TestLoopPostMany(t *testing.T) { eachBackend(t, postMany) }
+
 func postMany(r *rig) {
 	const goroutines, each = 16, 500
 	stop := r.run()
@@ -73,6 +67,9 @@ func postMany(r *rig) {
 	<-all
 	stop()
 }
+
+// Posts between two turns cost one wake-up.
+func TestLoopPostCoalesced(t *testing.T) { eachBackend(t, postCoalesced) }
 
 func postCoalesced(r *rig) {
 	r.turn()
@@ -96,6 +93,9 @@ func (r *rig) wakes() uint64 {
 	return fdinfo(r.T, r.l.wake.fd, "eventfd-count:")
 }
 
+// A post of a posted function runs in a later turn.
+func TestLoopPostInPost(t *testing.T) { eachBackend(t, postInPost) }
+
 func postInPost(r *rig) {
 	turn := [3]uint64{}
 	r.l.Post(func() {
@@ -110,6 +110,9 @@ func postInPost(r *rig) {
 		r.Errorf("ran in turns %v, want each in a later one", turn)
 	}
 }
+
+// Post finds a connection by its ID, or its end.
+func TestLoopPostToConn(t *testing.T) { eachBackend(t, postToConn) }
 
 // The way of an answer that another goroutine worked out.
 func postToConn(r *rig) {
@@ -140,6 +143,9 @@ func postToConn(r *rig) {
 	stop()
 }
 
+// Stop before Run ends Run at once.
+func TestLoopStopBeforeRun(t *testing.T) { eachBackend(t, stopBeforeRun) }
+
 func stopBeforeRun(r *rig) {
 	r.l.Stop()
 	r.l.Stop()
@@ -147,6 +153,9 @@ func stopBeforeRun(r *rig) {
 		r.Errorf("Run = %v", err)
 	}
 }
+
+// Stop from another goroutine ends a sleeping loop.
+func TestLoopStopAsleep(t *testing.T) { eachBackend(t, stopAsleep) }
 
 func stopAsleep(r *rig) {
 	for range 20 {
@@ -158,6 +167,9 @@ func stopAsleep(r *rig) {
 		stop()
 	}
 }
+
+// Stop in a callback ends the loop after the turn.
+func TestLoopStopInside(t *testing.T) { eachBackend(t, stopInside) }
 
 func stopInside(r *rig) {
 	_, p := r.unix()
@@ -174,6 +186,9 @@ func stopInside(r *rig) {
 		r.Errorf("peer got %q, want what was written before Stop", got)
 	}
 }
+
+// What was posted is not kept when it has run.
+func TestLoopPostedIsReleased(t *testing.T) { eachBackend(t, postedIsReleased) }
 
 func postedIsReleased(r *rig) {
 	for range 3 {

@@ -10,21 +10,6 @@ import (
 	"time"
 )
 
-var timerCases = []conformanceCase{
-	{"timers expire in order, once, and never early", timersInOrder},
-	{"a cancelled timer does not expire", timerCancelled},
-	{"a timer may be cancelled and armed in Expired", timerInExpired},
-	{"thousands of timers at once", timersInThousands},
-	{"a timer that is due again at once lets the others live", timerDueAgain},
-	{"a connection's timers end with it", timersOfConn},
-	{"a loop at rest makes no turns", noTick},
-	{"IdleTimeout counts from the last input", idleTimeout},
-	{"IdleTimeout does not count while paused", idlePaused},
-	{"StallTimeout counts from the last progress", stallTimeout},
-	{"StallTimeout ends a flush that makes none", stallWhileFlushing},
-	{"an open connection without timeouts has no deadline", noDeadline},
-}
-
 // A clock is a TimerHandler that notes what expired.
 type clock struct {
 	t       *testing.T
@@ -52,6 +37,9 @@ func (r *rig) wait(c *clock, n int) {
 	r.turn()
 }
 
+// Timers expire in order, once, and never early.
+func TestLoopTimersInOrder(t *testing.T) { eachBackend(t, timersInOrder) }
+
 func timersInOrder(r *rig) {
 	c := &clock{t: r.T}
 	now := monotonic()
@@ -71,6 +59,9 @@ func timersInOrder(r *rig) {
 		r.Errorf("%d timers left", got)
 	}
 }
+
+// A cancelled timer does not expire.
+func TestLoopTimerCancelled(t *testing.T) { eachBackend(t, timerCancelled) }
 
 func timerCancelled(r *rig) {
 	c := &clock{t: r.T}
@@ -93,6 +84,9 @@ func timerCancelled(r *rig) {
 	}
 }
 
+// A timer may be cancelled and armed in Expired.
+func TestLoopTimerInExpired(t *testing.T) { eachBackend(t, timerInExpired) }
+
 func timerInExpired(r *rig) {
 	c := &clock{t: r.T}
 	now := monotonic()
@@ -113,6 +107,9 @@ func timerInExpired(r *rig) {
 		r.Errorf("expired: %v, want 1 and 3", c.kinds)
 	}
 }
+
+// Thousands of timers expire in order, and only those that were not cancelled.
+func TestLoopTimersInThousands(t *testing.T) { eachBackend(t, timersInThousands) }
 
 func timersInThousands(r *rig) {
 	const n = 20_000
@@ -149,6 +146,9 @@ func timersInThousands(r *rig) {
 	}
 }
 
+// A timer that is due again at once lets the others live.
+func TestLoopTimerDueAgain(t *testing.T) { eachBackend(t, timerDueAgain) }
+
 // An Expired that arms the next at once must not hold the loop: between any
 // two of them the others are served.
 func timerDueAgain(r *rig) {
@@ -173,6 +173,9 @@ func timerDueAgain(r *rig) {
 	c.expired = nil
 }
 
+// A connection's timers end with it.
+func TestLoopTimersOfConn(t *testing.T) { eachBackend(t, timersOfConn) }
+
 func timersOfConn(r *rig) {
 	c := &clock{t: r.T}
 	a, _ := r.unix()
@@ -191,7 +194,9 @@ func timersOfConn(r *rig) {
 	}
 }
 
-// The only thing that ends the wait of this loop is the guard.
+// A loop at rest makes no turns.
+func TestLoopNoTick(t *testing.T) { eachBackend(t, noTick) }
+
 func noTick(r *rig) {
 	r.listen(1)
 	for range 3 {
@@ -200,19 +205,33 @@ func noTick(r *rig) {
 	for range 3 {
 		r.turn() // whatever there was to do at the start
 	}
-	before := r.l.Stats().Turns
-	g := &guard{}
-	r.l.Schedule(Timer{Deadline: monotonic().Add(50 * time.Millisecond), Handler: g})
-	for !g.fired {
-		if err := r.l.turn(true); err != nil {
-			r.Fatal(err)
-		}
-	}
-	// A signal, which the runtime sends to preempt, may interrupt the wait.
-	if n := r.l.Stats().Turns - before; n > 3 {
+	if n := r.turnsAtRest(50 * time.Millisecond); n > 2 {
 		r.Errorf("%d turns at rest, want one", n)
 	}
 }
+
+// turnsAtRest returns how many turns the loop takes in d with nothing to do. A
+// signal ends a wait early, and the runtime sends some to preempt, so that the
+// quietest of several tries counts.
+func (r *rig) turnsAtRest(d time.Duration) (least uint64) {
+	r.Helper()
+	least = math.MaxUint64
+	for try := 0; try < 10 && least > 1; try++ {
+		before := r.l.Stats().Turns
+		g := &guard{}
+		r.l.Schedule(Timer{Deadline: monotonic().Add(d), Handler: g})
+		for !g.fired {
+			if err := r.l.turn(true); err != nil {
+				r.Fatal(err)
+			}
+		}
+		least = min(least, r.l.Stats().Turns-before)
+	}
+	return least
+}
+
+// IdleTimeout counts from the last input.
+func TestLoopIdleTimeout(t *testing.T) { eachBackend(t, idleTimeout) }
 
 func idleTimeout(r *rig) {
 	c, p := r.tcp()
@@ -230,6 +249,9 @@ func idleTimeout(r *rig) {
 		r.Errorf("ended %v after the last input, want %v", got, idle)
 	}
 }
+
+// IdleTimeout does not count while paused.
+func TestLoopIdlePaused(t *testing.T) { eachBackend(t, idlePaused) }
 
 func idlePaused(r *rig) {
 	c, _ := r.tcp()
@@ -250,6 +272,9 @@ func idlePaused(r *rig) {
 	}
 }
 
+// StallTimeout ends a flush that makes none.
+func TestLoopStallWhileFlushing(t *testing.T) { eachBackend(t, stallWhileFlushing) }
+
 // A peer that has shut its side and reads nothing is no better than one that
 // has not, whatever time it was given.
 func stallWhileFlushing(r *rig) {
@@ -263,6 +288,9 @@ func stallWhileFlushing(r *rig) {
 		r.ends(c, want)
 	}
 }
+
+// StallTimeout counts from the last progress.
+func TestLoopStallTimeout(t *testing.T) { eachBackend(t, stallTimeout) }
 
 func stallTimeout(r *rig) {
 	c, p := r.tcp()
@@ -283,6 +311,9 @@ func stallTimeout(r *rig) {
 		r.Errorf("ended %v after the last progress, want 50ms", got)
 	}
 }
+
+// An open connection without timeouts has no deadline.
+func TestLoopNoDeadline(t *testing.T) { eachBackend(t, noDeadline) }
 
 func noDeadline(r *rig) {
 	c, p := r.tcp()

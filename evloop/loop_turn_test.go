@@ -4,23 +4,22 @@ package evloop
 
 import (
 	"slices"
+	"testing"
 
 	"golang.org/x/sys/unix"
 )
 
 // What a turn may cost, list by list. A turn of little work has to stop early,
 // and the next ones have to do the rest, in order and without sleeping.
-var turnCases = []conformanceCase{
-	{"timers", func(r *rig) { turnList(r, r.scheduled) }},
-	{"posted functions", func(r *rig) { turnList(r, r.allPosted) }},
-	{"connections that were resumed", func(r *rig) { turnList(r, r.resumed) }},
-	{"clients of a burst wait for the work of others", turnAccepts},
-	{"many that end at once are closed over some turns", turnBurials},
-	{"a handler that looks at Spent goes on in the next turn", turnYields},
-	{"what is refused is work as well", turnRefusals},
-	{"packets of one byte count as reads", turnPackets},
-	{"many queues that get room at once are sent over some turns", turnRoom},
-}
+
+// A turn serves a part of many timers.
+func TestLoopTurnManyTimers(t *testing.T) { eachBackend(t, func(r *rig) { turnList(r, r.scheduled) }) }
+
+// A turn runs a part of many posted functions.
+func TestLoopTurnManyPosts(t *testing.T) { eachBackend(t, func(r *rig) { turnList(r, r.allPosted) }) }
+
+// A turn serves a part of many connections that were resumed.
+func TestLoopTurnManyResumed(t *testing.T) { eachBackend(t, func(r *rig) { turnList(r, r.resumed) }) }
 
 // turnList has n entries of a list do work, more than the turn has.
 func turnList(r *rig, begin func(n int, work func(i int))) {
@@ -90,6 +89,9 @@ func (r *rig) resumed(n int, work func(int)) {
 	}
 }
 
+// Clients of a burst wait for the work of others.
+func TestLoopTurnAccepts(t *testing.T) { eachBackend(t, turnAccepts) }
+
 func turnAccepts(r *rig) {
 	const clients = 40
 	r.use(Config{Work: 1})
@@ -105,6 +107,9 @@ func turnAccepts(r *rig) {
 		}
 	}
 }
+
+// Many that end at once are closed over some turns.
+func TestLoopTurnBurials(t *testing.T) { eachBackend(t, turnBurials) }
 
 func turnBurials(r *rig) {
 	const conns, most = 50, 7
@@ -135,6 +140,9 @@ func turnBurials(r *rig) {
 		}
 	}
 }
+
+// A handler that looks at Spent goes on in the next turn.
+func TestLoopTurnYields(t *testing.T) { eachBackend(t, turnYields) }
 
 // One line goes to many, and many say one.
 func turnYields(r *rig) {
@@ -180,6 +188,9 @@ func turnYields(r *rig) {
 	}
 }
 
+// Packets of one byte count as reads.
+func TestLoopTurnPackets(t *testing.T) { eachBackend(t, turnPackets) }
+
 func turnPackets(r *rig) {
 	const packets = 100
 	c, p := r.seqpacket()
@@ -196,6 +207,9 @@ func turnPackets(r *rig) {
 		}
 	}
 }
+
+// Many queues that get room at once are sent over some turns.
+func TestLoopTurnRoom(t *testing.T) { eachBackend(t, turnRoom) }
 
 // Work that is spent before room is reported leaves all but a few queues for
 // later turns, and clients that ask are answered in between.
@@ -235,6 +249,9 @@ func turnRoom(r *rig) {
 		r.Errorf("%d queues sent in one turn, want %d at most", most, fewest+1)
 	}
 }
+
+// What is refused is work as well.
+func TestLoopTurnRefusals(t *testing.T) { eachBackend(t, turnRefusals) }
 
 // turnRefusals has a handler write to a connection that has ended until the
 // work of the turn is spent.

@@ -10,15 +10,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-var reentryCases = []conformanceCase{
-	{"any connection may be ended in any callback", endAnywhere},
-	{"a connection that was closed gets no event of the same batch", staleInBatch},
-	{"Open may end its connection", endInOpen},
-	{"Closed may end others, one after the other", closedEndsNext},
-	{"Conns may be ended while it yields them", endWhileRanging},
-	{"timers, posted functions and watches may end connections", endFromOutside},
-}
-
 // deeds are what a handler may do to its own connection and to others.
 var deeds = map[string]func(r *rig, self *Conn, all []*Conn){
 	"abort itself": func(_ *rig, self *Conn, _ []*Conn) { self.Abort(nil) },
@@ -55,6 +46,9 @@ var deeds = map[string]func(r *rig, self *Conn, all []*Conn){
 		}
 	},
 }
+
+// Any connection may be ended in any callback.
+func TestLoopEndAnywhere(t *testing.T) { eachBackend(t, endAnywhere) }
 
 // endAnywhere has events of several connections in one batch, of which every
 // callback results, and does each deed in the first call of each callback.
@@ -125,6 +119,9 @@ func endIn(r *rig, callback string, deed func(*rig, *Conn, []*Conn)) {
 	}
 }
 
+// A connection that was closed gets no event of the same batch.
+func TestLoopStaleInBatch(t *testing.T) { eachBackend(t, staleInBatch) }
+
 // The kernel hands over events in batches: one for a connection that an
 // earlier one has closed is stale, and its slot and its descriptor number may
 // belong to somebody else by then.
@@ -159,6 +156,9 @@ func staleInBatch(r *rig) {
 	r.onClosed = nil
 }
 
+// Open may end its connection.
+func TestLoopEndInOpen(t *testing.T) { eachBackend(t, endInOpen) }
+
 func endInOpen(r *rig) {
 	r.turn() // what is written before the first turn waits for it with some back ends
 	for name, end := range map[string]func(*Conn){
@@ -175,6 +175,9 @@ func endInOpen(r *rig) {
 		}
 	}
 }
+
+// Closed may end others, one after the other.
+func TestLoopClosedEndsNext(t *testing.T) { eachBackend(t, closedEndsNext) }
 
 func closedEndsNext(r *rig) {
 	var conns []*Conn
@@ -193,6 +196,9 @@ func closedEndsNext(r *rig) {
 		r.Errorf("%d closed, %d left", n, r.l.Stats().Conns)
 	}
 }
+
+// Conns may be ended while it yields them.
+func TestLoopEndWhileRanging(t *testing.T) { eachBackend(t, endWhileRanging) }
 
 func endWhileRanging(r *rig) {
 	for range 10 {
@@ -225,6 +231,9 @@ func (e *ender) end() {
 
 func (e *ender) Expired(*Loop, Timer) { e.end() }
 func (e *ender) Ready(*Watch, uint32) { e.end() }
+
+// Timers, posted functions and watches may end connections.
+func TestLoopEndFromOutside(t *testing.T) { eachBackend(t, endFromOutside) }
 
 func endFromOutside(r *rig) {
 	event, err := unix.Eventfd(1, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)

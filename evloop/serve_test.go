@@ -9,17 +9,13 @@ import (
 	"math/rand/v2"
 	"net"
 	"sync"
+	"testing"
 
 	"golang.org/x/sys/unix"
 )
 
 // The loop as it runs: on a goroutine of its own, with clients that know
 // nothing of turns. The race detector has its say here.
-var serveCases = []conformanceCase{
-	{"many clients at once get back what they sent", serveMany},
-	{"one that does not read harms nobody else", serveStuck},
-	{"clients that come and go leave nothing behind", serveChurn},
-}
 
 // serve runs the loop with an echo behind a TCP port.
 func (r *rig) serve() (address string, stop func()) {
@@ -65,6 +61,9 @@ func converse(address string, sent []byte, rng *rand.Rand) error {
 	return err
 }
 
+// Many clients at once get back what they sent.
+func TestLoopServeMany(t *testing.T) { eachBackend(t, serveMany) }
+
 func serveMany(r *rig) {
 	address, stop := r.serve()
 	var wg sync.WaitGroup
@@ -83,6 +82,9 @@ func serveMany(r *rig) {
 	wg.Wait()
 	stop()
 }
+
+// One that does not read harms nobody else.
+func TestLoopServeStuck(t *testing.T) { eachBackend(t, serveStuck) }
 
 func serveStuck(r *rig) {
 	address, stop := r.serve()
@@ -114,6 +116,9 @@ func serveStuck(r *rig) {
 	<-paused
 	stop()
 }
+
+// Clients that come and go leave nothing behind.
+func TestLoopServeChurn(t *testing.T) { eachBackend(t, serveChurn) }
 
 func serveChurn(r *rig) {
 	address, stop := r.serve()

@@ -12,11 +12,9 @@ import (
 
 // What a connection has to be whatever its socket was given before: the cases
 // ask the kernel, for own and accepted sockets.
-var socketCases = []conformanceCase{
-	{"SO_LINGER of a listener or of an added socket is cleared", lingerCleared},
-	{"the kernel keeps as much output as the queue", kernelBounded},
-	{"a send buffer that somebody has made small stays so", smallBufferStays},
-}
+
+// SO_LINGER of a listener or of an added socket is cleared.
+func TestLoopLingerCleared(t *testing.T) { eachBackend(t, lingerCleared) }
 
 func lingerCleared(r *rig) {
 	block := func(fd int) {
@@ -40,6 +38,9 @@ func lingerCleared(r *rig) {
 		}
 	}
 }
+
+// The kernel keeps as much output as the queue.
+func TestLoopKernelBounded(t *testing.T) { eachBackend(t, kernelBounded) }
 
 // A peer that does not read has megabytes kept for it by the kernel's own
 // choice.
@@ -75,6 +76,9 @@ func kernelBounded(r *rig) {
 }
 
 const siocoutqnsd = 0x894b // of what has been written, that which has not gone out (linux/sockios.h)
+
+// A send buffer that somebody has made small stays so.
+func TestLoopSmallBufferStays(t *testing.T) { eachBackend(t, smallBufferStays) }
 
 func smallBufferStays(r *rig) {
 	c, _ := r.unix()

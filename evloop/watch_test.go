@@ -8,20 +8,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
-
-var watchCases = []conformanceCase{
-	{"an eventfd is reported at each write", watchEventfd},
-	{"a timerfd is reported when it expires", watchTimerfd},
-	{"a pidfd is reported when the process ends", watchPidfd},
-	{"inotify is reported when a file changes", watchInotify},
-	{"Close leaves the descriptor open and ends the events", watchClose},
-	{"Close in Ready, and of another in the same batch", watchCloseInReady},
-	{"what cannot be polled is refused", watchRefuses},
-}
 
 // A lookout notes what its watches were told.
 type lookout struct {
@@ -62,6 +53,9 @@ func signal(fd int) {
 	unix.Write(fd, binary.NativeEndian.AppendUint64(nil, 1))
 }
 
+// An eventfd is reported at each write.
+func TestLoopWatchEventfd(t *testing.T) { eachBackend(t, watchEventfd) }
+
 func watchEventfd(r *rig) {
 	fd := r.open(unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC))
 	o := &lookout{}
@@ -77,6 +71,9 @@ func watchEventfd(r *rig) {
 	}
 }
 
+// A timerfd is reported when it expires.
+func TestLoopWatchTimerfd(t *testing.T) { eachBackend(t, watchTimerfd) }
+
 func watchTimerfd(r *rig) {
 	fd := r.open(unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_NONBLOCK|unix.TFD_CLOEXEC))
 	o := &lookout{}
@@ -87,6 +84,9 @@ func watchTimerfd(r *rig) {
 	}
 	r.until("the timer", func() bool { return len(o.events) == 1 })
 }
+
+// A pidfd is reported when the process ends.
+func TestLoopWatchPidfd(t *testing.T) { eachBackend(t, watchPidfd) }
 
 func watchPidfd(r *rig) {
 	cmd := exec.Command("cat") // not this test itself, which an emulator may run
@@ -107,6 +107,9 @@ func watchPidfd(r *rig) {
 	}
 }
 
+// Inotify is reported when a file changes.
+func TestLoopWatchInotify(t *testing.T) { eachBackend(t, watchInotify) }
+
 func watchInotify(r *rig) {
 	dir := r.TempDir()
 	fd := r.open(unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC))
@@ -120,6 +123,9 @@ func watchInotify(r *rig) {
 	}
 	r.until("a change", func() bool { return len(o.events) == 1 })
 }
+
+// Close leaves the descriptor open and ends the events.
+func TestLoopWatchClose(t *testing.T) { eachBackend(t, watchClose) }
 
 func watchClose(r *rig) {
 	fd := r.open(unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC))
@@ -140,6 +146,9 @@ func watchClose(r *rig) {
 	r.until("an event", func() bool { return len(o.events) == 1 })
 }
 
+// Close in Ready ends the events of its watch, and of another in the same batch.
+func TestLoopWatchCloseInReady(t *testing.T) { eachBackend(t, watchCloseInReady) }
+
 func watchCloseInReady(r *rig) {
 	a := r.open(unix.Eventfd(1, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC))
 	b := r.open(unix.Eventfd(1, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC))
@@ -155,6 +164,9 @@ func watchCloseInReady(r *rig) {
 		r.Errorf("%d events, %d stale; want 1 and 1", len(o.events), r.l.Stats().StaleEvents)
 	}
 }
+
+// What cannot be polled is refused.
+func TestLoopWatchRefuses(t *testing.T) { eachBackend(t, watchRefuses) }
 
 func watchRefuses(r *rig) {
 	file, err := os.Create(filepath.Join(r.TempDir(), "f"))

@@ -17,7 +17,7 @@ suite() {
 count() { grep -c -- "^ *--- $1" "/run/$2"; }
 
 claim "the ring itself" suite uring
-claim "the event loop" suite evloop '^(TestBackend|TestAutoTakesRing|TestRing.*)$'
+claim "the event loop" suite evloop '^Test(Loop|AutoTakesRing|Ring)'
 echo "     $(uname -r): $(count PASS evloop) tests of the event loop passed, $(count SKIP evloop) skipped"
 if [[ $(uname -m) == armv* ]]; then
 	claim "32-bit ARM has no ring" grep -F '32-bit ARM' /run/evloop

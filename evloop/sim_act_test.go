@@ -8,6 +8,47 @@ import (
 	"time"
 )
 
+// A simChoice is one of several things that may happen in a history, weight
+// times out of the sum of all weights. Its name is what the trace says.
+type simChoice[F any] struct {
+	weight int
+	name   string
+	what   F
+}
+
+// pick draws one of the choices.
+func pick[F any](w *simWorld, choices []simChoice[F]) simChoice[F] {
+	sum := 0
+	for _, c := range choices {
+		sum += c.weight
+	}
+	n := w.rng.IntN(sum)
+	for _, c := range choices {
+		if n -= c.weight; n < 0 {
+			return c
+		}
+	}
+	panic("no choice")
+}
+
+// simActs is what a handler may do to a connection.
+var simActs = []simChoice[func(*simWorld, *simConn)]{
+	{2, "pause", (*simWorld).pause},
+	{3, "resume", (*simWorld).resume},
+	{5, "write", (*simWorld).write},
+	{2, "share", func(w *simWorld, _ *simConn) { w.share() }},
+	{1, "finish", func(w *simWorld, m *simConn) { w.finish(m, time.Duration(w.rng.IntN(int(2*time.Second))), w.reason()) }},
+	{1, "abort", (*simWorld).abortSome},
+	{1, "set options", func(w *simWorld, m *simConn) { m.options(w.pickOptions(m.raw)) }},
+	{3, "schedule", (*simWorld).scheduleSome},
+	{1, "cancel a timer", func(w *simWorld, _ *simConn) { w.cancel() }},
+	{1, "act on the loop", func(w *simWorld, _ *simConn) { w.actOnLoop() }},
+	{1, "detach", (*simWorld).detach},
+	{1, "write much", (*simWorld).writeMuch},
+	{1, "hold idle", (*simWorld).holdIdle},
+	{1, "nothing", func(*simWorld, *simConn) {}},
+}
+
 // act does one thing to self or to anybody else.
 func (w *simWorld) act(self *simConn) {
 	m := self
@@ -19,49 +60,48 @@ func (w *simWorld) act(self *simConn) {
 	if w.quiet || m == nil || w.defers() {
 		return
 	}
-	what := w.rng.IntN(24)
-	w.k.trace("act %d on %d", what, m.s.id)
-	switch what {
-	case 0, 1:
-		m.c.Pause()
-		m.paused = m.paused || m.c.state < stateDead // not after Detach
-	case 2, 3, 4:
-		w.resume(m)
-	case 5, 6, 7, 8, 9:
-		w.write(m)
-	case 10, 11:
-		w.share()
-	case 12:
-		w.finish(m, time.Duration(w.rng.IntN(int(2*time.Second))), []error{nil, errSim}[w.rng.IntN(2)])
-	case 13:
-		if w.chance(4) {
-			w.abort(m, []error{nil, errSim}[w.rng.IntN(2)])
-		}
-	case 14:
-		m.options(w.pickOptions(m.raw))
-	case 15, 16, 17:
-		w.schedule(m)
-		for n := w.rng.IntN(10) / 9 * 3 * fewest; n > 0; n-- {
-			w.schedule(nil) // more than a turn without work serves
-		}
-	case 18:
-		w.cancel()
-	case 19:
-		w.actOnLoop()
-	case 20:
-		w.detach(m)
-	case 22:
-		if m.c.state == stateDead {
-			break // it was idle before, and waits for Closed
-		}
-		m.owed = !m.owed
-		m.c.HoldIdle(m.owed)
-		m.lastData = w.k.clock
-	case 21:
-		for n := w.rng.IntN(3) / 2 * w.rng.IntN(100); n > 0 && !w.defers(); n-- {
-			w.write(m) // more than one send takes
-		}
+	c := pick(w, simActs)
+	w.k.trace("%s on %d", c.name, m.s.id)
+	c.what(w, m)
+}
+
+func (w *simWorld) pause(m *simConn) {
+	m.c.Pause()
+	m.paused = m.paused || m.c.state < stateDead // not after Detach
+}
+
+// reason is that of an end.
+func (w *simWorld) reason() error { return []error{nil, errSim}[w.rng.IntN(2)] }
+
+func (w *simWorld) abortSome(m *simConn) {
+	if w.chance(4) {
+		w.abort(m, w.reason())
 	}
+}
+
+// scheduleSome arms one timer, or now and then more than a turn without work
+// serves.
+func (w *simWorld) scheduleSome(m *simConn) {
+	w.schedule(m)
+	for n := w.rng.IntN(10) / 9 * 3 * fewest; n > 0; n-- {
+		w.schedule(nil)
+	}
+}
+
+// writeMuch writes nothing, or more than one send takes.
+func (w *simWorld) writeMuch(m *simConn) {
+	for n := w.rng.IntN(3) / 2 * w.rng.IntN(100); n > 0 && !w.defers(); n-- {
+		w.write(m)
+	}
+}
+
+func (w *simWorld) holdIdle(m *simConn) {
+	if m.c.state == stateDead {
+		return // it was idle before, and waits for Closed
+	}
+	m.owed = !m.owed
+	m.c.HoldIdle(m.owed)
+	m.lastData = w.k.clock
 }
 
 // detach carries m over to a new Conn of the loop in a later turn.
@@ -100,30 +140,42 @@ func (w *simWorld) detach(m *simConn) {
 	})
 }
 
-// actOnLoop does something that concerns all connections.
+// simLoopActs is what a handler may do that concerns all connections, with
+// one of the listeners at hand.
+var simLoopActs = []simChoice[func(*simWorld, *Listener)]{
+	{2, "pause a listener", func(w *simWorld, ln *Listener) { ln.Pause(); w.paused[ln] = true }},
+	{3, "resume a listener", func(w *simWorld, ln *Listener) { ln.Resume(); w.paused[ln] = false }},
+	{1, "set limits", func(w *simWorld, _ *Listener) { w.setLimits() }},
+	{1, "close a listener", (*simWorld).closeListener},
+	{1, "abort many", func(w *simWorld, _ *Listener) { w.abortMany() }},
+	{2, "nothing", func(*simWorld, *Listener) {}},
+}
+
 func (w *simWorld) actOnLoop() {
-	switch ln := w.lns[w.rng.IntN(len(w.lns))]; w.rng.IntN(10) {
-	case 0, 1:
-		ln.Pause()
-		w.paused[ln] = true
-	case 2, 3, 4:
-		ln.Resume()
-		w.paused[ln] = false
-	case 5:
-		memory := w.memory()
-		before := w.allDebts()
-		w.l.SetLimits(1+w.rng.IntN(12), memory)
-		w.checkPayers(before, nil)
-	case 6:
-		if w.chance(4) {
-			ln.Close()
-			w.closedLn[ln] = true
-		}
-	case 7:
-		for c := range w.l.Conns() {
-			if w.chance(8) {
-				w.abort(c.State.(*simConn), nil)
-			}
+	ln := w.lns[w.rng.IntN(len(w.lns))]
+	c := pick(w, simLoopActs)
+	w.k.trace("%s", c.name)
+	c.what(w, ln)
+}
+
+func (w *simWorld) setLimits() {
+	memory := w.memory()
+	before := w.allDebts()
+	w.l.SetLimits(1+w.rng.IntN(12), memory)
+	w.checkPayers(before, nil)
+}
+
+func (w *simWorld) closeListener(ln *Listener) {
+	if w.chance(4) {
+		ln.Close()
+		w.closedLn[ln] = true
+	}
+}
+
+func (w *simWorld) abortMany() {
+	for c := range w.l.Conns() {
+		if w.chance(8) {
+			w.abort(c.State.(*simConn), nil)
 		}
 	}
 }

@@ -49,19 +49,11 @@ func (w *simWorld) fail(args ...any) { panic(simFailure(fmt.Sprintln(args...))) 
 
 func (w *simWorld) chance(n int) bool { return w.rng.IntN(n) == 0 }
 
-// size is that of what is sent or written: mostly small, at times larger than
-// any buffer.
-func (w *simWorld) size() int {
-	switch w.rng.IntN(20) {
-	case 0:
-		return 1 + w.rng.IntN(200<<10)
-	case 1, 2, 3:
-		return 1 + w.rng.IntN(20<<10)
-	case 4, 5, 6, 7, 8, 9:
-		return 1 + w.rng.IntN(2000)
-	}
-	return 1 + w.rng.IntN(20)
-}
+// simSizes are the largest sizes of what is sent or written: mostly small, at
+// times larger than any buffer.
+var simSizes = []simChoice[int]{{1, "huge", 200 << 10}, {3, "large", 20 << 10}, {6, "middle", 2000}, {10, "small", 20}}
+
+func (w *simWorld) size() int { return 1 + w.rng.IntN(pick(w, simSizes).what) }
 
 // memory is a bound for Config.Memory; every other time none.
 func (w *simWorld) memory() int64 {
@@ -181,26 +173,30 @@ func (w *simWorld) peers() {
 		w.socks = w.socks[:len(w.socks)-1]
 		return
 	}
-	switch w.rng.IntN(40) {
-	default:
-		w.peerReads(s, w.size())
-	case 0:
-		w.k.trace("peer %d: FIN", s.id)
-		w.peerShuts(s)
-	case 1:
-		w.k.trace("peer %d: close", s.id)
-		w.peerCloses(s)
-	case 2:
-		w.k.trace("peer %d: reset", s.id)
-		w.k.reset(s, unix.ECONNRESET)
-	case 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18:
-		w.peerSends(s, w.size())
-	case 19:
-		if w.crowd {
-			w.crowd = false
-			for range 100 {
-				w.connect(0)
-			}
+	c := pick(w, simPeerActs)
+	if c.name != "" {
+		w.k.trace("peer %d: %s", s.id, c.name)
+	}
+	c.what(w, s)
+}
+
+// simPeerActs is what a client may do. Those without a name say themselves
+// what came of it.
+var simPeerActs = []simChoice[func(*simWorld, *simSocket)]{
+	{1, "FIN", (*simWorld).peerShuts},
+	{1, "close", (*simWorld).peerCloses},
+	{1, "reset", func(w *simWorld, s *simSocket) { w.k.reset(s, unix.ECONNRESET) }},
+	{16, "", func(w *simWorld, s *simSocket) { w.peerSends(s, w.size()) }},
+	{1, "", func(w *simWorld, _ *simSocket) { w.crowdComes() }},
+	{20, "", func(w *simWorld, s *simSocket) { w.peerReads(s, w.size()) }},
+}
+
+// crowdComes has a hundred clients connect at once, in one history out of some.
+func (w *simWorld) crowdComes() {
+	if w.crowd {
+		w.crowd = false
+		for range 100 {
+			w.connect(0)
 		}
 	}
 }

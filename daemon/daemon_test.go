@@ -7,12 +7,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -123,90 +121,4 @@ func TestNewUndoes(t *testing.T) {
 	if after := settledFiles(t, before); after != before {
 		t.Errorf("%d descriptors open, %d before", after, before)
 	}
-}
-
-// TestReloads applies random configurations one after the other, some of which
-// cannot be applied, and compares after each what answers where with the one
-// that must be in force. In the end nothing may be left open.
-func TestReloads(t *testing.T) {
-	dir := t.TempDir()
-	before := openFiles(t)
-	rng := rand.New(rand.NewPCG(1, 2))
-	inForce := randomConfig(rng, dir)
-	inForce.impossible = false
-	r := runDaemon(t, parse(t, inForce.text()))
-	for i := range 60 {
-		next := randomConfig(rng, dir)
-		cfg := parse(t, next.text())
-		var err error
-		r.do(func() { err = r.apply(cfg) })
-		if (err != nil) != next.impossible {
-			t.Fatalf("step %d: apply = %v for\n%s", i, err, next.text())
-		}
-		if err == nil {
-			inForce = next
-		}
-		for path := range 5 {
-			want, served := inForce.kinds[path]
-			got, err := ask(sockPath(dir, path), "x")
-			if served != (err == nil) || served && got != map[string]string{"echo": "x", "discard": ""}[want] {
-				t.Fatalf("step %d: socket %d answers %q, %v; want that of %q in\n%s", i, path, got, err, want, inForce.text())
-			}
-		}
-	}
-	r.stop(t)
-	if left, _ := filepath.Glob(dir + "/s*"); len(left) > 0 {
-		t.Errorf("left behind: %v", left)
-	}
-	if after := settledFiles(t, before); after != before {
-		t.Errorf("%d descriptors open at the end, %d before", after, before)
-	}
-}
-
-func sockPath(dir string, i int) string { return filepath.Join(dir, fmt.Sprintf("s%d", i)) }
-
-type randomConf struct {
-	dir        string
-	kinds      map[int]string   // by socket
-	sockets    map[string][]int // by service
-	impossible bool
-	limit      int
-}
-
-// randomConfig distributes five sockets over three services.
-func randomConfig(rng *rand.Rand, dir string) randomConf {
-	c := randomConf{dir: dir, kinds: map[int]string{}, sockets: map[string][]int{}, limit: 100 + rng.IntN(3)}
-	kinds := map[string]string{}
-	for i := range 5 {
-		name := []string{"", "a", "b", "c"}[rng.IntN(4)]
-		if name == "" {
-			continue
-		}
-		if kinds[name] == "" {
-			kinds[name] = []string{"echo", "discard"}[rng.IntN(2)]
-		}
-		c.kinds[i] = kinds[name]
-		c.sockets[name] = append(c.sockets[name], i)
-	}
-	if len(c.kinds) == 0 {
-		c.kinds[0], c.sockets["a"] = "echo", []int{0}
-	}
-	c.impossible = rng.IntN(5) == 0
-	return c
-}
-
-func (c randomConf) text() string {
-	var b strings.Builder
-	for name, sockets := range c.sockets {
-		var paths []string
-		for _, i := range sockets {
-			paths = append(paths, "'"+sockPath(c.dir, i)+"'")
-		}
-		fmt.Fprintf(&b, "[service.%s]\nkind = '%s'\nmax_connections = %d\nlisten = [%s]\n",
-			name, c.kinds[sockets[0]], c.limit, strings.Join(slices.Sorted(slices.Values(paths)), ", "))
-	}
-	if c.impossible { // its folder cannot be made, for /dev/null is none
-		b.WriteString("[service.zzz]\nkind = 'echo'\nlisten = ['/dev/null/x']\n")
-	}
-	return b.String()
 }

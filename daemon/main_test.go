@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package daemon
+
+import (
+	"os"
+	"testing"
+
+	"penstock/daemon/internal/service"
+)
+
+// The test binary is also the process in which a handler's program is started.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == service.LaunchCommand {
+		os.Exit(service.Launch(os.Args[2:]))
+	}
+	os.Exit(m.Run())
+}

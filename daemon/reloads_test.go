@@ -1,0 +1,308 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package daemon
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"penstock/daemon/internal/config"
+)
+
+// A sample is a service of some kind with some values of its keys, and what a
+// client hears of it that says say.
+type sample struct {
+	keys   string
+	say    string
+	hears  string // begins with, if the service goes on; otherwise all of it
+	goesOn bool
+}
+
+// parrot is a program that says back what it hears, behind a word of ours.
+const parrot = `command = ["/bin/sh", "-c", '''
+while IFS= read -r m; do
+	conn=${m#*'"conn":'}; conn=${conn%%,*}
+	case $m in
+	*'"data":"'*) data=${m#*'"data":"'}; printf '{"conn":%s,"data":"WORD %s"}\n' "$conn" "${data%'"}'}" ;;
+	*'"event":"open"'*) printf '{"conn":%s,"data":"welcome, "}\n' "$conn" ;;
+	esac
+done
+''']
+`
+
+// samples has each kind, and for each key of a kind's own two values of it.
+// What is between the first and another one is what that key changes.
+var samples = map[config.Kind][]sample{
+	config.KindEcho:    {{"", "x", "x", false}},
+	config.KindDiscard: {{"", "x", "", false}},
+	config.KindDaytime: {{"", "", "DD MMM YYYY HH:MM:SS UTC\r\n", false}},
+	config.KindTime:    {{"", "", "TIME", false}},
+	config.KindChargen: {{"", "", ` !"#$%&'()*+,-./0123456789`, true}},
+	config.KindQOTD: {
+		{"file = 'quotes'", "", "one\n", false},
+		{"file = 'others'", "", "two\n", false},
+	},
+	config.KindTicker: {
+		{"interval = '10ms'", "", "ping\n", true},
+		{"interval = '11ms'\npayload = \"pong\\n\"", "", "pong\n", true},
+		{"interval = '1h'\nlog_input = true", "PING\n", "+PONG\r\n", true},
+	},
+	config.KindLookup: {
+		{"answers = {a = '1'}", "a\n", "1", false},
+		{"answers = {a = '2'}", "a\n", "2", false},
+		{"answers = {a = '3'}\ndelimiter = '?'", "a?", "3", false},
+		{"answers = {a = '4'}\nfold_case = true", "A\n", "4", false},
+		{"answers = {a = '5'}\ndefault = '6'", "b\n", "6", false},
+		{"answers = {a = '7'}\nat_eof = 'drop'", "a\na", "7", false},
+		{"file = 'answers.toml'", "a\n", "8", false},
+	},
+	config.KindHandler: {
+		{strings.Replace(parrot, "WORD", "A", 1), "x\n", "A x", false},
+		{strings.Replace(parrot, "WORD", "B", 1), "x\n", "B x", false},
+		{parrot + "delimiter = ';'", "x;", "WORD x", false},
+		{parrot + "events = true", "x\n", "welcome, WORD x", true},
+		{parrot + "error = 'C'", "y\n", "WORD y", false},
+		{parrot + "at_eof = 'drop'", "y\nz", "WORD y", false},
+	},
+	config.KindRoom: {
+		{room("A", "{line}"), "x\n", "A\nx\n", true},
+		{room("B", "{line}"), "x\n", "B\nx\n", true},
+		{room("A", "{line}!"), "x\n", "A\nx!\n", true},
+		{room("C", "{line}") + "join = 'J'", "", "C\n", true},
+		{room("D", "{line}") + "leave = 'L'", "", "D\n", true},
+		{room("E", "{line}") + "history = 2", "x\n", "E\n", true},
+		{room("F", "{line}") + "echo_to_sender = false", "x\n", "F\n", true},
+		{room("G", "{line}") + "preset = 'twisted'", "x\r\n", "G\nx\n", true},
+	},
+}
+
+// room says nothing of its own accord but a welcome, unless another line does.
+func room(welcome, message string) string {
+	return fmt.Sprintf("welcome = '%s'\nmessage = '%s'\n", welcome, message)
+}
+
+// sampleFiles makes a folder with the files that samples name.
+func sampleFiles(t *testing.T) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	for name, text := range map[string]string{"quotes": "one\n", "others": "two\n", "answers.toml": "a = '8'\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// hear asks as s does and returns what comes back.
+func (s sample) hear(path string) (string, error) {
+	c, err := net.Dial("unix", path)
+	if err != nil {
+		return "", err
+	}
+	defer c.Close()
+	if err := c.SetDeadline(time.Now().Add(within)); err != nil {
+		return "", err
+	}
+	_, _ = io.WriteString(c, s.say) // discarded by a service that speaks first and closes
+	if s.goesOn {
+		b := make([]byte, len(s.hears))
+		n, err := io.ReadFull(c, b)
+		return string(b[:n]), err
+	}
+	if err := c.(*net.UnixConn).CloseWrite(); err != nil {
+		return "", err
+	}
+	b, err := io.ReadAll(c)
+	return string(b), err
+}
+
+// heard reports whether got is what s hears. What a clock says is only measured.
+func (s sample) heard(kind config.Kind, got string) bool {
+	if kind == config.KindDaytime || kind == config.KindTime {
+		return len(got) == len(s.hears)
+	}
+	return got == s.hears
+}
+
+// A drawn configuration distributes some sockets over three services.
+type drawn struct {
+	dir        string
+	services   map[string]drawnService
+	impossible bool
+	limit      int
+}
+
+type drawnService struct {
+	kind    config.Kind
+	sample  int
+	sockets []int
+}
+
+func (s drawnService) of() sample { return samples[s.kind][s.sample] }
+
+const drawnSockets = 5
+
+// draw changes a service of before as often as it makes another.
+func draw(rng *rand.Rand, before drawn) drawn {
+	c := drawn{dir: before.dir, services: map[string]drawnService{}, limit: 100 + rng.IntN(3), impossible: rng.IntN(5) == 0}
+	for i := range drawnSockets {
+		name := []string{"", "a", "b", "c"}[rng.IntN(4)]
+		if name == "" && (i > 0 || len(c.services) > 0) {
+			continue
+		}
+		name = max(name, "a")
+		s, ok := c.services[name]
+		if !ok {
+			s.kind = config.Kinds()[rng.IntN(len(samples))]
+			if was := before.services[name]; was.kind != "" && rng.IntN(4) > 0 {
+				s.kind = was.kind
+			}
+			s.sample = rng.IntN(len(samples[s.kind]))
+		}
+		s.sockets = append(s.sockets, i)
+		c.services[name] = s
+	}
+	return c
+}
+
+func (c drawn) path(i int) string { return filepath.Join(c.dir, fmt.Sprint("s", i)) }
+
+func (c drawn) text() string {
+	var b strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(c.services)) {
+		s := c.services[name]
+		fmt.Fprintf(&b, "[service.%s]\nkind = '%s'\nmax_connections = %d\nlisten = [", name, s.kind, c.limit)
+		for _, i := range s.sockets {
+			fmt.Fprintf(&b, "'%s', ", c.path(i))
+		}
+		fmt.Fprintf(&b, "]\n%s\n", s.of().keys)
+	}
+	if c.impossible { // its folder cannot be made, for /dev/null is none
+		b.WriteString("[service.zzz]\nkind = 'echo'\nlisten = ['/dev/null/x']\n")
+	}
+	return b.String()
+}
+
+// parse reads the text as a file of the folder, beside the files that it names.
+func (c drawn) parse(t *testing.T) *config.Config {
+	t.Helper()
+	cfg, err := config.Parse(filepath.Join(c.dir, "penstock.toml"), []byte(c.text()))
+	if err != nil {
+		t.Fatalf("%v in\n%s", err, c.text())
+	}
+	return cfg
+}
+
+// check compares what answers where with what c says.
+func (c drawn) check() error {
+	served := map[int]string{}
+	for name, s := range c.services {
+		for _, i := range s.sockets {
+			served[i] = name
+		}
+	}
+	for i := range drawnSockets {
+		if served[i] == "" {
+			if _, err := (sample{}).hear(c.path(i)); err == nil {
+				return fmt.Errorf("socket %d is served", i)
+			}
+			continue
+		}
+		s := c.services[served[i]]
+		if got, err := s.of().hear(c.path(i)); err != nil || !s.of().heard(s.kind, got) {
+			return fmt.Errorf("socket %d of %s: heard %q, %v; want %q", i, served[i], got, err, s.of().hears)
+		}
+	}
+	return nil
+}
+
+// TestReloads applies random configurations one after the other, some of which
+// cannot be applied. After each it compares what answers where with the one
+// that must be in force, and a service is another one just when a key of its
+// kind is. In the end nothing may be left open.
+func TestReloads(t *testing.T) {
+	dir := sampleFiles(t)
+	before := openFiles(t)
+	rng := rand.New(rand.NewPCG(1, 2))
+	inForce := draw(rng, drawn{dir: dir})
+	inForce.impossible = false
+	r := runDaemon(t, inForce.parse(t))
+	for step := range 100 {
+		was, now := r.inPlace(), draw(rng, inForce)
+		cfg := now.parse(t)
+		var err error
+		r.do(func() { err = r.apply(cfg) })
+		if (err != nil) != now.impossible {
+			t.Fatalf("step %d: apply = %v for\n%s", step, err, now.text())
+		}
+		if err == nil {
+			for name, ep := range r.inPlace() {
+				a, b := inForce.services[name], now.services[name]
+				if same := a.kind == b.kind && a.sample == b.sample; was[name] != nil && same != (ep == was[name]) {
+					t.Fatalf("step %d: service %s went on: %v, with the same keys: %v\n%s\n%s", step, name, !same, same, inForce.text(), now.text())
+				}
+			}
+			inForce = now
+		}
+		if err := inForce.check(); err != nil {
+			t.Fatalf("step %d: %v, for\n%s", step, err, inForce.text())
+		}
+	}
+	r.stop(t)
+	if left, _ := filepath.Glob(dir + "/s*"); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+	if after := settledFiles(t, before); after != before {
+		t.Errorf("%d descriptors open at the end, %d before", after, before)
+	}
+}
+
+// inPlace returns the endpoints by the name of their service.
+func (r *running) inPlace() (all map[string]*endpoint) {
+	r.do(func() { all = maps.Clone(r.endpoints) })
+	return all
+}
+
+// TestSamples: TestReloads draws every kind, and every key that a kind has of
+// its own has two values among the samples.
+func TestSamples(t *testing.T) {
+	dir := sampleFiles(t)
+	for _, kind := range config.Kinds() {
+		if len(samples[kind]) == 0 {
+			t.Errorf("no sample of kind %s", kind)
+			continue
+		}
+		var first reflect.Value
+		same := map[string]bool{}
+		for i := range samples[kind] {
+			c := drawn{dir: dir, services: map[string]drawnService{"a": {kind, i, []int{0}}}}
+			of := c.parse(t).Services[0].Of
+			if of == nil {
+				break // the kind has no keys
+			}
+			v := reflect.ValueOf(of).Elem()
+			if i == 0 {
+				first = v
+			}
+			for f := range v.NumField() {
+				name := v.Type().Field(f).Name
+				same[name] = (i == 0 || same[name]) && reflect.DeepEqual(v.Field(f).Interface(), first.Field(f).Interface())
+			}
+		}
+		for name, constant := range same {
+			if constant {
+				t.Errorf("kind %s: %s is the same in all samples", kind, name)
+			}
+		}
+	}
+}

@@ -73,7 +73,7 @@ func (d *Daemon) release() {
 	for _, l := range d.listeners() {
 		l.close()
 	}
-	_ = d.loop.Close() // ends the connections that are left; each is logged
+	d.loop.Close() // ends the connections that are left; each is logged
 	for _, ep := range append(d.ordered(), d.leaving...) {
 		ep.stop()
 	}

@@ -143,7 +143,7 @@ func (l *listener) close() {
 		l.file.remove()
 	}
 	if l.ln != nil {
-		_ = l.ln.Close()
+		l.ln.Close()
 	} else {
 		closeFD(l.fd)
 	}

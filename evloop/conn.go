@@ -11,7 +11,7 @@ type ConnID struct {
 }
 
 // A Conn is a stream of bytes: TCP, a Unix stream or seqpacket socket, a tty,
-// a FIFO or a pipe end. All methods are for the loop's goroutine.
+// a FIFO or a pipe end.
 //
 //	         CloseAfterFlush            sent, FIN            peer's FIN, timeout
 //	open ─────────────────► flushing ──────────► lingering ──────────┐
@@ -115,6 +115,7 @@ func (c *Conn) Input() []byte { return c.in }
 
 // Queued returns how many bytes wait to be sent.
 func (c *Conn) Queued() int {
+	c.loop.checkCaller()
 	n := int(c.out.bytes)
 	if c.loop.gather.c == c {
 		n += c.loop.gather.bytes
@@ -135,6 +136,7 @@ func (c *Conn) Closing() bool { return c.state != stateOpen }
 // must not change afterwards; nil means the defaults. The time for which the
 // connection has been silent, or its output has waited, goes on counting.
 func (c *Conn) SetOptions(o *Options) {
+	c.loop.checkCaller()
 	if o == nil {
 		o = defaultOptions
 	}
@@ -179,6 +181,7 @@ func (c *Conn) bound(queue int) {
 // acknowledged, on a Unix socket it is the memory of what the peer has not read.
 // It is a system call.
 func (c *Conn) KernelQueued() int {
+	c.loop.checkCaller()
 	if c.fd < 0 || !c.kind.isSocket() {
 		return 0
 	}
@@ -190,10 +193,14 @@ func (c *Conn) KernelQueued() int {
 func (c *Conn) Options() *Options { return c.opts }
 
 // Pause stops Data and EOF until Resume.
-func (c *Conn) Pause() { c.flags |= flagPaused }
+func (c *Conn) Pause() {
+	c.loop.checkCaller()
+	c.flags |= flagPaused
+}
 
 // Resume ends a Pause. Data that was held back comes in a later turn.
 func (c *Conn) Resume() {
+	c.loop.checkCaller()
 	if c.flags&flagPaused == 0 {
 		return
 	}
@@ -206,6 +213,7 @@ func (c *Conn) Resume() {
 // which little input means much work, such as a line for a thousand members:
 // the other connections get their turn in between.
 func (c *Conn) Yield() {
+	c.loop.checkCaller()
 	if c.state == stateOpen {
 		c.flags |= flagReplay
 		c.makeReady()

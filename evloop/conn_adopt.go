@@ -16,9 +16,10 @@ import (
 // as Options.Queue says. A Unix stream refuses descriptors that the peer would
 // pass (unix(7), SCM_RIGHTS; Linux 6.16), which nobody could get here.
 // Errors: unix.EPERM for regular files and other descriptors that cannot be
-// polled, unix.ESOCKTNOSUPPORT for datagram sockets, those of fstat(2),
-// fcntl(2) and epoll_ctl(2). Loop only, or before Run.
+// polled, ErrSocketType for datagram sockets, those of fstat(2),
+// fcntl(2) and epoll_ctl(2).
 func (l *Loop) Add(fd int, h Handler, state any) (*Conn, error) {
+	l.checkCaller()
 	c, err := l.adopt(fd, h, state)
 	if err != nil {
 		return nil, fmt.Errorf("evloop: add fd %d: %w", fd, err)
@@ -70,8 +71,9 @@ type Watch struct {
 
 // Watch begins to report events (EPOLLIN, EPOLLPRI, …; edge-triggered) of fd,
 // which stays the caller's and must be open until Close. Errors are those of
-// epoll_ctl(2). Loop only, or before Run.
+// epoll_ctl(2).
 func (l *Loop) Watch(fd int, events uint32, h WatchHandler) (*Watch, error) {
+	l.checkCaller()
 	if l.closed {
 		return nil, fmt.Errorf("evloop: watch fd %d: %w", fd, ErrLoopClosed)
 	}
@@ -90,6 +92,7 @@ func (w *Watch) FD() int { return w.fd }
 // Close ends the watch and leaves the descriptor open. It may be called in
 // Ready, and more than once.
 func (w *Watch) Close() {
+	w.loop.checkCaller()
 	if w.closed {
 		return
 	}

@@ -29,9 +29,10 @@ var knownReasons = []error{
 // the end has begun, except while CloseAfterFlush still has output to send. The
 // connection then stays as it was.
 func (c *Conn) Detach() (fd int, saved []byte, err error) {
+	c.loop.checkCaller()
 	l := c.loop
 	if c.state > stateFlushing || c.flags&(flagInData|flagBroken) != 0 {
-		return -1, nil, fmt.Errorf("evloop: detach: %w", os.NewSyscallError("connection is in use or ending", unix.EBUSY))
+		return -1, nil, fmt.Errorf("evloop: detach: %w", ErrBusy)
 	}
 	var state []byte
 	if r, ok := c.h.(Restorer); ok {
@@ -101,8 +102,8 @@ var savedFlags = [...]struct {
 // becomes c.State, and o its bounds, as by SetOptions: deadlines go on from
 // where they were. A Restorer gets Restored in the place of Open, any other
 // handler gets Open. Errors: ErrState, those of Add, and that of Restored.
-// Loop only, or before Run.
 func (l *Loop) Restore(fd int, h Handler, state any, o *Options, saved []byte) (*Conn, error) {
+	l.checkCaller()
 	var r record
 	if err := r.decode(saved); err != nil {
 		return nil, fmt.Errorf("evloop: restore fd %d: %w", fd, err)

@@ -144,8 +144,8 @@ func TestDetachRefused(t *testing.T) {
 	}
 	unix.Write(peer, []byte("x"))
 	turn(t, l)
-	if !errors.Is(inside, unix.EBUSY) {
-		t.Errorf("Detach inside Data = %v, want EBUSY", inside)
+	if !errors.Is(inside, ErrBusy) {
+		t.Errorf("Detach inside Data = %v, want ErrBusy", inside)
 	}
 	if n, _ := unix.Read(peer, make([]byte, 8)); n != 1 {
 		t.Errorf("the refused connection echoed %d bytes, want 1", n)

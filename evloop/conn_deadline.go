@@ -117,6 +117,7 @@ func (l *Loop) nextDeadline() (at Time, ok bool) {
 // HoldIdle stops the count of Options.IdleTimeout, or begins it anew. A handler
 // holds it while it owes the peer a reply: a peer that waits is not idle.
 func (c *Conn) HoldIdle(on bool) {
+	c.loop.checkCaller()
 	switch held := c.flags&flagOwed != 0; {
 	case on == held:
 	case on:

@@ -23,6 +23,7 @@ const lingerTime = time.Second
 // Duration only StallTimeout applies, and a later call may set a timeout. Any
 // other call does nothing once the end has begun.
 func (c *Conn) CloseAfterFlush(timeout time.Duration, reason error) {
+	c.loop.checkCaller()
 	until := c.loop.clock.Add(max(0, timeout))
 	if c.state == stateFlushing && c.until == never {
 		c.until = until
@@ -45,6 +46,7 @@ func (c *Conn) CloseAfterFlush(timeout time.Duration, reason error) {
 // gets reason, or ErrAborted for nil, when the outermost callback has returned,
 // or in a later turn when more connections end at once than one turn closes.
 func (c *Conn) Abort(reason error) {
+	c.loop.checkCaller()
 	if reason == nil {
 		reason = ErrAborted
 	}

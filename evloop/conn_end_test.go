@@ -252,8 +252,8 @@ func afterTheEnd(r *rig) {
 		if r.l.Conn(id) != nil || r.l.Conn(ConnID{}) != nil {
 			r.Error("Conn finds a connection that has gone")
 		}
-		if got := r.l.Schedule(Timer{Conn: id, Handler: &guard{}}); got != 0 {
-			r.Errorf("Schedule for a connection that has gone = %d", got)
+		if got := r.l.Schedule(Timer{Conn: id, Handler: &guard{}}); !got.IsZero() {
+			r.Errorf("Schedule for a connection that has gone = %v", got)
 		}
 	})
 	for range r.l.Conns() {
@@ -280,9 +280,7 @@ func loopClose(r *rig) {
 		}
 	}
 	for range 2 {
-		if err := r.l.Close(); err != nil {
-			r.Errorf("Close = %v", err)
-		}
+		r.l.Close()
 	}
 	for _, c := range []*Conn{a, b} {
 		if err := r.of(c).err; !errors.Is(err, ErrLoopClosed) {

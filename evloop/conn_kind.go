@@ -85,7 +85,7 @@ func classifySocket(fd int) (fdKind, error) {
 	case typ == unix.SOCK_SEQPACKET:
 		k |= kindPacket
 	case typ != unix.SOCK_STREAM:
-		return 0, os.NewSyscallError("socket type", unix.ESOCKTNOSUPPORT)
+		return 0, ErrSocketType
 	case domain == unix.AF_INET || domain == unix.AF_INET6:
 		k |= kindTCP
 	case domain == unix.AF_UNIX:

@@ -398,7 +398,7 @@ func addRefuses(r *rig) {
 		fd   int
 		want error
 	}{
-		"a datagram socket": {dgram, unix.ESOCKTNOSUPPORT},
+		"a datagram socket": {dgram, ErrSocketType},
 		"/dev/null":         {int(null.Fd()), unix.EPERM},
 	} {
 		if c, err := r.l.Add(tt.fd, r.probe, nil); c != nil || !errors.Is(err, tt.want) {

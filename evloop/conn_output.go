@@ -95,6 +95,7 @@ func (g *gather) advance(n int) {
 // outermost callback returns. The result is false when the message was
 // dropped or the connection is closing; p may be reused either way.
 func (c *Conn) Write(p []byte) bool {
+	c.loop.checkCaller()
 	if !c.accepts(len(p)) {
 		return len(p) == 0 && c.mayWrite()
 	}
@@ -112,6 +113,7 @@ func (c *Conn) Write(p []byte) bool {
 // It is apart from Write so that what Write was given does not escape: a reply
 // may be built in an array on the stack.
 func (c *Conn) WriteStatic(p []byte) bool {
+	c.loop.checkCaller()
 	if len(p) < borrowMin {
 		return c.Write(p)
 	}
@@ -178,6 +180,7 @@ func (c *Conn) mayWrite() bool {
 // Send queues m, which is shared and not copied, as one message. The result
 // is false when it was dropped or the connection is closing.
 func (c *Conn) Send(m *Message) bool {
+	c.loop.checkCaller()
 	if !c.accepts(len(m.buf)) {
 		return len(m.buf) == 0 && c.mayWrite()
 	}

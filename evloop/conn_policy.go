@@ -44,9 +44,9 @@ func (c *Conn) room(n int) bool {
 func (c *Conn) fits(have, n int) bool {
 	q := c.opts.queue()
 	if c.opts.Overflow == Pause {
-		return have/2 < q
+		return have/2 < q && n <= longest
 	}
-	return have == 0 || have+n <= q
+	return (have == 0 || have+n <= q) && n <= longest
 }
 
 // dropFor drops the oldest messages for one of n bytes, unless it would not fit

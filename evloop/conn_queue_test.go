@@ -4,6 +4,7 @@ package evloop
 
 import (
 	"bytes"
+	"math"
 	"testing"
 )
 
@@ -197,7 +198,7 @@ func TestPool(t *testing.T) {
 }
 
 func TestOverflowString(t *testing.T) {
-	for o, want := range map[Overflow]string{Pause: "pause", DropOldest: "drop-oldest", DropNewest: "drop-newest", Disconnect: "disconnect"} {
+	for o, want := range map[Overflow]string{Pause: "pause", DropOldest: "drop-oldest", DropNewest: "drop-newest", Disconnect: "disconnect", 9: "Overflow(9)"} {
 		if got := o.String(); got != want {
 			t.Errorf("%d: %q, want %q", o, got, want)
 		}
@@ -212,6 +213,7 @@ func TestOptionsMarks(t *testing.T) {
 	}{
 		{"defaults", Options{}, DefaultMaxInput, DefaultQueue, DefaultQueue / 2},
 		{"given", Options{MaxInput: 10, Queue: 100, LowWater: 20}, 10, 100, 20},
+		{"a longer queue than is counted", Options{Queue: math.MaxInt}, DefaultMaxInput, 1 << 30, 1 << 29},
 		{"more input than there is room for", Options{MaxInput: 1 << 30}, DefaultMaxInput, DefaultQueue, DefaultQueue / 2},
 		{"a low mark that is not below the high one", Options{Queue: 100, LowWater: 100}, DefaultMaxInput, 100, 50},
 	} {

@@ -25,10 +25,11 @@
 //
 // # Ownership and goroutines
 //
-// One loop is one goroutine: the one that calls [Loop.Run]. Everything on a
-// [Conn], [Listener], [Watch] or [Timer] is called there, that is inside a
-// callback, or before Run. From elsewhere only [Loop.Post] and [Loop.Stop] may
-// be called, and the only handle to keep elsewhere is a [ConnID]:
+// One loop is one goroutine: the one that calls [Loop.Run]. Every function and
+// method of the package is called there, that is inside a callback, or while Run
+// does not run; an exception says "any goroutine". A program built with -race
+// panics at a call from elsewhere. The exceptions are [Loop.Post] and [Loop.Stop],
+// and the only handle to keep elsewhere is a [ConnID]:
 //
 //	id := c.ID()
 //	go func() {

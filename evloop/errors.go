@@ -4,6 +4,18 @@ package evloop
 
 import "errors"
 
+// What a call of the package's functions reports. The text around it names the
+// call and the descriptor.
+var (
+	// ErrBusy means that Detach found the connection inside its own Data, or
+	// its end begun.
+	ErrBusy = errors.New("evloop: connection in use or ending")
+	// ErrNotListening means that a socket given to Listen does not listen.
+	ErrNotListening = errors.New("evloop: socket does not listen")
+	// ErrSocketType means that a socket is neither a stream nor seqpacket.
+	ErrSocketType = errors.New("evloop: not a stream or seqpacket socket")
+)
+
 // What Closed reports when the loop itself ended a connection. A peer's
 // reset or another failure of the system arrives as an *os.SyscallError that
 // unwraps to a unix.Errno; an orderly end is nil.

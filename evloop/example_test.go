@@ -15,17 +15,13 @@ import (
 )
 
 // An echo serves all its connections; it has nothing to remember.
-type echo struct{}
-
-func (echo) Open(*evloop.Conn) {}
+type echo struct{ evloop.Base }
 
 func (echo) Data(c *evloop.Conn, p []byte) int {
 	c.WriteStatic(p) // sent when Data has returned, so p need not be copied
 	return len(p)
 }
 
-func (echo) EOF(c *evloop.Conn)         { c.CloseAfterFlush(5*time.Second, nil) }
-func (echo) Drained(*evloop.Conn)       {}
 func (echo) Closed(*evloop.Conn, error) {}
 
 // A door lets everybody in.

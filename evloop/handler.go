@@ -2,7 +2,10 @@
 
 package evloop
 
-import "net/netip"
+import (
+	"math"
+	"net/netip"
+)
 
 // A Handler serves all connections of one service; what one connection
 // remembers is in its State. The loop calls the methods on its own goroutine,
@@ -41,6 +44,22 @@ type Handler interface {
 	// system error.
 	Closed(c *Conn, err error)
 }
+
+// Base has the methods of a [Handler] that most services write alike; embed it and
+// write Data and Closed. It opens in silence and answers the end of a peer's
+// input with its own: what is queued goes out first, for as long as the peer
+// reads (Options.StallTimeout). A handler that writes more than a queue takes
+// needs a Drained of its own.
+type Base struct{}
+
+// Open does nothing.
+func (Base) Open(*Conn) {}
+
+// EOF ends the connection when its output has gone out.
+func (Base) EOF(c *Conn) { c.CloseAfterFlush(math.MaxInt64, nil) }
+
+// Drained does nothing.
+func (Base) Drained(*Conn) {}
 
 // A Dropper is a Handler that wants to know what the overflow policy threw
 // away. Dropped reports whole messages since the last call, once the

@@ -70,8 +70,9 @@ const (
 
 var backendNames = [...]string{"epoll", "io_uring", "auto"}
 
-// String returns the name, such as "io_uring".
-func (b Backend) String() string { return backendNames[b] }
+// String returns the name, such as "io_uring", or the number of a value that is
+// none.
+func (b Backend) String() string { return nameOf(backendNames[:], int(b), "Backend") }
 
 // ErrNoProbe is the reason of a fallback under Auto without Config.Probe.
 var ErrNoProbe = errors.New("evloop: no way to probe for io_uring")

@@ -71,9 +71,7 @@ func (r *rig) use(cfg Config) {
 	l := r.newLoop(cfg)
 	r.l = l
 	r.Cleanup(func() {
-		if err := l.Close(); err != nil {
-			r.Errorf("Close = %v", err)
-		}
+		l.Close()
 		if s := l.Stats(); s.Conns != 0 || s.Queued != 0 {
 			r.Errorf("after Close: %d connections, %d bytes queued, want none", s.Conns, s.Queued)
 		}

@@ -50,7 +50,7 @@ func newRingRig(t *testing.T) *rig {
 }
 
 func TestBackendNames(t *testing.T) {
-	for b, want := range map[Backend]string{Epoll: "epoll", IOUring: "io_uring", Auto: "auto"} {
+	for b, want := range map[Backend]string{Epoll: "epoll", IOUring: "io_uring", Auto: "auto", 9: "Backend(9)"} {
 		if got := b.String(); got != want {
 			t.Errorf("%d: %q, want %q", b, got, want)
 		}

@@ -14,8 +14,7 @@ import (
 // A Listener accepts connections from a descriptor that somebody else opened.
 // The open file description may be shared, with the service manager for one,
 // so it is never shut down, its socket node is never unlinked, and closing it
-// here leaves the backlog to the next holder. All methods are for the
-// loop's goroutine.
+// here leaves the backlog to the next holder.
 //
 // An edge is spent when accept stops for any reason but EAGAIN; backlog then
 // stays set, and the loop comes back by itself:
@@ -59,15 +58,16 @@ const (
 
 // Listen begins to accept connections from fd, a listening stream or
 // seqpacket socket, and owns it from success on. O_NONBLOCK is set. Errors:
-// fd is no socket of that kind (unix.ESOCKTNOSUPPORT), not listening
-// (unix.EINVAL), or epoll_ctl(2) refused it.
+// ErrSocketType, ErrNotListening, ErrLoopClosed, and those of
+// getsockopt(2), fcntl(2) and epoll_ctl(2).
 func (l *Loop) Listen(fd int, a Acceptor) (*Listener, error) {
+	l.checkCaller()
 	kind, err := classifySocket(fd)
 	if err != nil {
 		return nil, fmt.Errorf("evloop: listen on fd %d: %w", fd, err)
 	}
 	if on, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err != nil || on == 0 {
-		return nil, fmt.Errorf("evloop: listen on fd %d: %w", fd, os.NewSyscallError("socket is not listening", unix.EINVAL))
+		return nil, fmt.Errorf("evloop: listen on fd %d: %w", fd, ErrNotListening)
 	}
 	ln := &Listener{loop: l, a: a, fd: fd, kind: kind, lingers: l.ep.k.lingers(fd)} // what is accepted inherits it
 	if kind&kindTCP != 0 {
@@ -108,10 +108,14 @@ func (ln *Listener) FD() int { return ln.fd }
 func (ln *Listener) Dead() bool { return ln.dead }
 
 // Pause stops accepting; clients wait in the backlog.
-func (ln *Listener) Pause() { ln.paused = true }
+func (ln *Listener) Pause() {
+	ln.loop.checkCaller()
+	ln.paused = true
+}
 
 // Resume ends a Pause.
 func (ln *Listener) Resume() {
+	ln.loop.checkCaller()
 	ln.paused = false
 	ln.makeReady()
 }
@@ -119,16 +123,16 @@ func (ln *Listener) Resume() {
 // Close stops accepting and closes the descriptor. Connections live on; a
 // client that was put off, see PutOff, is refused. It may be called more than
 // once.
-func (ln *Listener) Close() error {
+func (ln *Listener) Close() {
+	ln.loop.checkCaller()
 	if ln.closed {
-		return nil
+		return
 	}
 	ln.closed = true
 	ln.letGo()
 	ln.loop.Cancel(ln.retry)
 	ln.loop.listeners.remove(ln.slot)
 	ln.loop.ep.k.close(ln.fd, false)
-	return nil
 }
 
 // makeReady puts ln on the ready list if there may be somebody to accept.
@@ -141,7 +145,7 @@ func (ln *Listener) makeReady() {
 
 // mayAccept reports whether to call accept now.
 func (ln *Listener) mayAccept() bool {
-	if ln.paused || ln.dead || ln.closed || ln.retry != 0 || ln.putOff.waits {
+	if ln.paused || ln.dead || ln.closed || !ln.retry.IsZero() || ln.putOff.waits {
 		return false
 	}
 	if l := ln.loop; l.conns.used >= l.limit {
@@ -158,9 +162,9 @@ func (l *Loop) kick() {
 	}
 	l.waiting = false
 	for ln := range l.listeners.all {
-		if ln.retry != 0 {
+		if !ln.retry.IsZero() {
 			l.Cancel(ln.retry)
-			ln.retry = 0
+			ln.retry = TimerID{}
 		}
 		ln.makeReady()
 	}
@@ -220,7 +224,7 @@ type acceptRetry Listener
 
 func (r *acceptRetry) Expired(*Loop, Timer) {
 	ln := (*Listener)(r)
-	ln.retry = 0
+	ln.retry = TimerID{}
 	ln.makeReady()
 }
 

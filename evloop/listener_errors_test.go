@@ -236,7 +236,7 @@ func TestAcceptErrorsThatLast(t *testing.T) {
 			for range 20 {
 				r.turn()
 			}
-			if *calls > 2*acceptBatch || ln.retry == 0 {
+			if *calls > 2*acceptBatch || ln.retry.IsZero() {
 				t.Errorf("%d calls in 20 turns, want a batch and a pause", *calls)
 			}
 			r.connected(1)

@@ -33,6 +33,7 @@ type putOff struct {
 // clients that are gone may hold some of them. After a few turns another one
 // would tell nothing new. PutOff then returns false, and Accept has to decide.
 func (ln *Listener) PutOff() bool {
+	ln.loop.checkCaller()
 	l, p := ln.loop, &ln.putOff
 	enough := l.turnsToSee()
 	switch {

@@ -344,8 +344,8 @@ func listenRefuses(r *rig) {
 		fd   int
 		want error
 	}{
-		{"a socket that does not listen", stream, unix.EINVAL},
-		{"a datagram socket", dgram, unix.ESOCKTNOSUPPORT},
+		{"a socket that does not listen", stream, ErrNotListening},
+		{"a datagram socket", dgram, ErrSocketType},
 		{"no socket", r.l.ep.k.epfd, unix.ENOTSOCK},
 		{"no descriptor", -1, unix.EBADF},
 	} {

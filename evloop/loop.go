@@ -3,7 +3,6 @@
 package evloop
 
 import (
-	"errors"
 	"fmt"
 	"iter"
 	"os"
@@ -51,6 +50,7 @@ type Loop struct {
 	dropped        []*Conn  // with drops to report
 	posted         []func() // taken from the waker and not yet run
 	work           turnBudget
+	caller         caller // of Run, for programs built with -race
 
 	gather gather
 	rbuf   []byte // [kept input | bytes just read]
@@ -171,6 +171,8 @@ func (l *Loop) Run() error {
 	if l.closed {
 		return ErrLoopClosed
 	}
+	l.caller.enterRun()
+	defer l.caller.leaveRun()
 	l.refresh() // since New the program may have taken its time
 	l.enter()   // what was written before Run goes out now
 	l.leave()
@@ -224,13 +226,14 @@ func (l *Loop) Stop() {
 }
 
 // Close ends every connection with ErrLoopClosed, closes the listeners and
-// releases the loop. It must not be called while Run is running; on the
-// goroutine that ran it, or another that has synchronised with its end. With
-// io_uring the latter leaves the former locked to its thread, and the receive
-// buffers to the kernel, whose requests only the former can end.
-func (l *Loop) Close() error {
+// releases the loop. Close must not overlap Run. Call it on the goroutine that
+// called Run. Another goroutine may call it after Run has returned, but with
+// io_uring the first one then stays locked to its thread, and the receive
+// buffers are leaked. It may be called more than once.
+func (l *Loop) Close() {
+	l.checkCaller()
 	if l.closed {
-		return nil
+		return
 	}
 	l.closed = true
 	l.enter()
@@ -238,9 +241,8 @@ func (l *Loop) Close() error {
 		c.fail(ErrLoopClosed)
 	}
 	l.leave()
-	var errs []error
 	for ln := range l.listeners.all {
-		errs = append(errs, ln.Close())
+		ln.Close()
 	}
 	for w := range l.watches.all {
 		w.Close()
@@ -250,15 +252,15 @@ func (l *Loop) Close() error {
 		l.ring.close()
 	}
 	l.ep.close()
-	return errors.Join(errs...)
 }
 
 // Now returns the moment at which the present turn began to be served. It is
-// read once a turn, so it may lag by what the turn has taken so far. Loop only.
+// read once a turn, so it may lag by what the turn has taken so far.
 func (l *Loop) Now() Time { return l.now }
 
-// Conn returns the connection with that id, or nil when it is gone. Loop only.
+// Conn returns the connection with that id, or nil when it is gone.
 func (l *Loop) Conn(id ConnID) *Conn {
+	l.checkCaller()
 	if id.loop != l {
 		return nil
 	}
@@ -266,7 +268,7 @@ func (l *Loop) Conn(id ConnID) *Conn {
 }
 
 // Conns yields the connections that have not been closed. The body may close
-// any of them. Loop only.
+// any of them.
 func (l *Loop) Conns() iter.Seq[*Conn] {
 	return func(yield func(*Conn) bool) {
 		for c := range l.conns.all {
@@ -279,8 +281,9 @@ func (l *Loop) Conns() iter.Seq[*Conn] {
 
 // SetLimits replaces Config.Connections, unless connections is zero, and
 // Config.Memory, of which zero means no bound. Connections over a lowered limit
-// stay; connections that owe too much for a lowered bound pay now. Loop only.
+// stay; connections that owe too much for a lowered bound pay now.
 func (l *Loop) SetLimits(connections int, memory int64) {
+	l.checkCaller()
 	if connections > 0 {
 		l.limit = connections
 	}
@@ -291,8 +294,9 @@ func (l *Loop) SetLimits(connections int, memory int64) {
 	l.kick()
 }
 
-// Stats returns the present counters. Loop only.
+// Stats returns the present counters.
 func (l *Loop) Stats() Stats {
+	l.checkCaller()
 	s := l.stats
 	s.Conns, s.Listeners, s.Timers = l.conns.used, l.listeners.used, l.timers.heap.len()
 	s.Queued = l.queued

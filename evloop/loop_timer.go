@@ -21,8 +21,15 @@ type Timer struct {
 	Handler TimerHandler
 }
 
-// A TimerID names a scheduled timer. Zero names none.
-type TimerID uint64
+// A TimerID names a scheduled timer of one loop. It is comparable; the zero value
+// names none.
+type TimerID struct {
+	loop      *Loop
+	slot, gen uint32
+}
+
+// IsZero reports whether id is the zero value, which names no timer.
+func (id TimerID) IsZero() bool { return id == TimerID{} }
 
 // timerSlot is a timer at rest; free slots are chained through next.
 type timerSlot struct {
@@ -37,13 +44,14 @@ type timers struct {
 	free  uint32 // plus one
 }
 
-// Schedule arms t. Only the loop's goroutine may call it. A timer for a
-// connection that is already closed is not armed: zero is returned.
+// Schedule arms t. A timer for a connection that is already closed is not armed:
+// the zero TimerID is returned.
 func (l *Loop) Schedule(t Timer) TimerID {
+	l.checkCaller()
 	var owner *Conn
 	if t.Conn != (ConnID{}) {
 		if owner = l.Conn(t.Conn); owner == nil {
-			return 0
+			return TimerID{}
 		}
 	}
 	ts := &l.timers
@@ -63,18 +71,17 @@ func (l *Loop) Schedule(t Timer) TimerID {
 	// One that is due already waits for the next turn: two handlers that arm
 	// such timers could otherwise hold the loop for ever.
 	ts.heap.set(i, max(t.Deadline, l.now+1))
-	return TimerID(i)<<32 | TimerID(s.gen)
+	return TimerID{l, i, s.gen}
 }
 
-// Cancel disarms a timer and reports whether it was still armed. Only the
-// loop's goroutine may call it.
+// Cancel disarms a timer and reports whether it was still armed. The zero TimerID
+// and that of another loop are not.
 func (l *Loop) Cancel(id TimerID) bool {
-	ts := &l.timers
-	i, gen := uint32(id>>32), uint32(id)
-	if gen == 0 || uint(i) >= uint(len(ts.slots)) || ts.slots[i].gen != gen || !ts.heap.has(i) {
+	l.checkCaller()
+	if id.loop != l || l.timers.slots[id.slot].gen != id.gen || !l.timers.heap.has(id.slot) {
 		return false
 	}
-	l.retire(i)
+	l.retire(id.slot)
 	return true
 }
 

@@ -68,16 +68,20 @@ func timerCancelled(r *rig) {
 	at := monotonic().Add(time.Millisecond)
 	a := r.l.Schedule(Timer{Deadline: at, Kind: 1, Handler: c})
 	r.l.Schedule(Timer{Deadline: at, Kind: 2, Handler: c})
-	if !r.l.Cancel(a) || r.l.Cancel(a) || r.l.Cancel(0) || r.l.Cancel(1<<40) {
+	if !r.l.Cancel(a) || r.l.Cancel(a) || r.l.Cancel(TimerID{}) {
 		r.Error("Cancel: want true once, and false for what is not armed")
+	}
+	other := openLoop(r.T)
+	if other.Cancel(r.l.Schedule(Timer{Deadline: at, Kind: 4, Handler: c})) {
+		r.Error("a loop cancelled the timer of another")
 	}
 	b := r.l.Schedule(Timer{Deadline: at, Kind: 3, Handler: c}) // takes the free slot
 	if r.l.Cancel(a) {
 		r.Error("a former id cancelled the timer that came after it")
 	}
-	r.wait(c, 2)
-	if !slices.Equal(slices.Sorted(slices.Values(c.kinds)), []int{2, 3}) {
-		r.Errorf("expired: %v, want 2 and 3", c.kinds)
+	r.wait(c, 3)
+	if !slices.Equal(slices.Sorted(slices.Values(c.kinds)), []int{2, 3, 4}) {
+		r.Errorf("expired: %v, want 2, 3 and 4", c.kinds)
 	}
 	if r.l.Cancel(b) {
 		r.Error("Cancel of an expired timer = true")

@@ -85,7 +85,7 @@ func (b *turnBudget) begin() {
 // Spent reports whether the work of this turn has used up what a turn may cost
 // (see Config.Work). A callback that has more to do, such as passing a line to
 // a thousand members, then stops after a small piece of it and goes on in
-// the next turn: by Yield, or by a timer that is due at Now. Loop only.
+// the next turn: by Yield, or by a timer that is due at Now.
 func (l *Loop) Spent() bool { return l.work.left <= 0 }
 
 // goesOn reports whether this turn serves one more entry of a list of which it

@@ -14,7 +14,7 @@ type Message struct {
 }
 
 // NewMessage returns a message that owns p: nobody may change p afterwards.
-// It may be made anywhere; queueing it is for the loop's goroutine. A message
+// It may be made anywhere; queueing it belongs to the loop's goroutine. A message
 // that no queue holds any more is the garbage collector's.
 func NewMessage(p []byte) *Message { return &Message{buf: p} }
 

@@ -2,7 +2,10 @@
 
 package evloop
 
-import "time"
+import (
+	"strconv"
+	"time"
+)
 
 // Overflow says what happens to a connection whose output queue is full.
 type Overflow uint8
@@ -25,8 +28,17 @@ const (
 
 var overflowNames = [...]string{"pause", "drop-oldest", "drop-newest", "disconnect"}
 
-// String returns the policy's name, such as "drop-oldest".
-func (o Overflow) String() string { return overflowNames[o] }
+// String returns the policy's name, such as "drop-oldest", or the number of a
+// value that is none.
+func (o Overflow) String() string { return nameOf(overflowNames[:], int(o), "Overflow") }
+
+// nameOf is names[i], or a form such as "Overflow(9)" where there is none.
+func nameOf(names []string, i int, typ string) string {
+	if i < len(names) {
+		return names[i]
+	}
+	return typ + "(" + strconv.Itoa(i) + ")"
+}
 
 // Defaults of Options.
 const (
@@ -49,7 +61,8 @@ type Options struct {
 	// and half of Queue. The kernel is asked to hold about as much again, 4 KiB
 	// at least: on TCP bytes that have not gone out (TCP_NOTSENT_LOWAT), and
 	// one segment more; on a Unix stream memory, twice as much (SO_SNDBUF).
-	// What the peer's own kernel has taken is beyond all this.
+	// What the peer's own kernel has taken is beyond all this. More than 1 GiB
+	// counts as 1 GiB, and so long is the longest message.
 	Queue, LowWater int
 
 	// Overflow is what happens at Queue; the zero value is Pause. A single
@@ -88,6 +101,10 @@ type Options struct {
 	FarewellTimeout time.Duration
 }
 
+// longest is the most bytes of a queue's mark and of one message: the counts of a
+// queue have 32 bits, and it may hold two such marks and a message.
+const longest = 1 << 30
+
 // defaultOptions serve connections on which SetOptions was not called.
 var defaultOptions = &Options{}
 
@@ -105,7 +122,7 @@ func (o *Options) queue() int {
 	if o.Queue <= 0 {
 		return DefaultQueue
 	}
-	return o.Queue
+	return min(o.Queue, longest)
 }
 
 func (o *Options) lowWater() int {

@@ -258,7 +258,7 @@ func (w *simWorld) schedule(m *simConn) {
 	if m != nil && w.chance(2) {
 		t.Conn, s.conn = m.c.ID(), m
 	}
-	if s.id = w.l.Schedule(t); s.id == 0 {
+	if s.id = w.l.Schedule(t); s.id.IsZero() {
 		w.fail("timer not armed")
 	}
 	w.timers = append(w.timers, s)

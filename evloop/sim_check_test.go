@@ -46,7 +46,7 @@ func (w *simWorld) check() {
 		if !ln.closed {
 			w.checkListener(ln)
 		}
-		if ln.retry != 0 && !ln.closed {
+		if !ln.retry.IsZero() && !ln.closed {
 			retrying++
 		}
 	}
@@ -238,8 +238,8 @@ func (w *simWorld) checkListener(ln *Listener) {
 	case !ln.backlog:
 		w.fail(f, "has forgotten its backlog")
 	case ready || ln.paused:
-	case ln.retry != 0:
-		if !l.timers.heap.has(uint32(ln.retry >> 32)) {
+	case !ln.retry.IsZero():
+		if !l.timers.heap.has(ln.retry.slot) {
 			w.fail(f, "waits for a timer that is not armed")
 		}
 	case l.conns.used < l.limit || !l.waiting:

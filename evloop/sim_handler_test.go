@@ -56,7 +56,7 @@ func (w *simWorld) Accept(ln *Listener, fd int, _ netip.AddrPort) (Handler, any)
 func (w *simWorld) Failed(ln *Listener, err error) {
 	defer w.call(nil, "Failed")()
 	w.k.trace("Failed: %v", err)
-	if short := ln.retry != 0; short == ln.Dead() {
+	if short := !ln.retry.IsZero(); short == ln.Dead() {
 		w.fail("listener neither retries nor is dead, or both:", err)
 	}
 }

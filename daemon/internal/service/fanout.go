@@ -98,7 +98,7 @@ func (f *fanout) move(from, to int) int {
 func (f *fanout) send(m *evloop.Message, but *evloop.Conn) {
 	f.out = append(f.out, parcel{m, but})
 	f.bytes += m.Len()
-	if f.timer == 0 {
+	if f.timer.IsZero() {
 		f.run()
 	}
 }
@@ -169,6 +169,6 @@ func (f *fanout) later() {
 
 // Expired goes on in the turn that later asked for.
 func (f *fanout) Expired(*evloop.Loop, evloop.Timer) {
-	f.timer = 0
+	f.timer = evloop.TimerID{}
 	f.run()
 }

@@ -101,9 +101,7 @@ func serveLoop(t testing.TB, conf *config.Service, bounds evloop.Config, tune ..
 		if err := <-done; err != nil {
 			t.Error("run:", err)
 		}
-		if err := loop.Close(); err != nil {
-			t.Error("close:", err)
-		}
+		loop.Close()
 		if s, ok := r.svc.(Stopper); ok {
 			s.Stop(func() {})
 		}

@@ -246,7 +246,7 @@ func (r *room) Expired(_ *evloop.Loop, t evloop.Timer) {
 	case timerPace:
 		r.looked()
 	case timerNews:
-		r.news.timer = 0
+		r.news.timer = evloop.TimerID{}
 		r.tell()
 	}
 }

@@ -50,7 +50,7 @@ func (r *room) announce(c *evloop.Conn, t template, count *int) {
 	if *count++; r.news.came+r.news.left == 1 {
 		r.news.one, r.news.about = r.render(t, c, nil), c
 	}
-	if r.news.timer != 0 {
+	if !r.news.timer.IsZero() {
 		return
 	}
 	due := r.news.told
@@ -68,7 +68,7 @@ func (r *room) announce(c *evloop.Conn, t template, count *int) {
 func (r *room) tell() {
 	n := &r.news
 	r.loop.Cancel(n.timer)
-	n.timer = 0
+	n.timer = evloop.TimerID{}
 	switch n.came + n.left {
 	case 0:
 		return

@@ -136,7 +136,7 @@ func (r *room) wait(c *evloop.Conn, heard bool) {
 	} else {
 		p.silent = append(p.silent, c)
 	}
-	if p.timer == 0 {
+	if p.timer.IsZero() {
 		r.look(0)
 	}
 }
@@ -148,7 +148,7 @@ func (r *room) look(after time.Duration) {
 
 // looked counts the members, when the time that look has set has come.
 func (r *room) looked() {
-	r.pace.timer = 0
+	r.pace.timer = evloop.TimerID{}
 	if !r.pace.waiting() {
 		return
 	}
@@ -217,7 +217,7 @@ func (r *room) wake() {
 		*list = (*list)[1:]
 		c.Resume()
 	}
-	if p.timer == 0 {
+	if p.timer.IsZero() {
 		r.look(paceLook)
 	}
 }

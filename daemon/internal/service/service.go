@@ -134,9 +134,7 @@ func listens(c *evloop.Conn) bool { return c.BytesIn() == 0 }
 // the beginning, and when the client has no more to say, it gets the rest of
 // its replies and the connection is over. A line that was cut by the end is
 // no line and is not answered.
-type plain struct{}
+type plain struct{ evloop.Base }
 
-func (plain) Open(*evloop.Conn)          {}
 func (plain) EOF(c *evloop.Conn)         { finish(c) }
-func (plain) Drained(*evloop.Conn)       {}
 func (plain) Closed(*evloop.Conn, error) {}

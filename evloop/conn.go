@@ -33,6 +33,7 @@ type Conn struct {
 	flags     connFlags
 	state     connState
 	kind      fdKind
+	edge      edge // the back end's
 
 	in []byte // kept input, from the pool; nil when there is none
 
@@ -70,26 +71,17 @@ const (
 	flagReady                          // on the ready list
 	flagDirty                          // on the dirty list
 	flagSaid                           // on the list of drops to report, or on the ready list for them
-	flagReadable                       // the descriptor was not yet read to EAGAIN
-	flagHup                            // the kernel reported HUP or ERR
-	flagMark                           // a short read does not mean drained
-	flagNoRights                       // the peer can pass no descriptors,
-	flagPlain                          // and none that it passed before is on the way
 	flagEOF                            // the peer's FIN was read
-	flagArmed                          // EPOLLOUT is armed
 	flagBroken                         // output failed; reason says why
 	flagReset                          // close by RST
 	flagDetached                       // the descriptor belongs to the caller of Detach
 	flagInData                         // inside Data
-	flagOffered                        // on the ring's list of output to offer
-	flagBulk                           // left to epoll by the ring
 	flagBounded                        // the kernel's share of the queue is bounded
 	flagRoom                           // on the ready list because the kernel has room again
 	flagOwed                           // the handler owes a reply: HoldIdle
 	flagOnWay                          // the kernel had output when it was last asked
 	flagLate                           // lingering was prolonged
 	flagCut                            // input has failed for reason, behind what was kept
-	flagBlocks                         // no socket, and the kernel cannot read it without waiting
 )
 
 // ID returns the connection's name.
@@ -173,7 +165,7 @@ func (c *Conn) bound(queue int) {
 		before = max(c.opts.queue(), leastKernelQueue)
 	}
 	c.flags |= flagBounded
-	c.loop.ep.k.boundOutput(c, max(queue, leastKernelQueue), before)
+	c.loop.sys.boundOutput(c, max(queue, leastKernelQueue), before)
 }
 
 // KernelQueued returns how much output the kernel has taken and still holds
@@ -185,7 +177,7 @@ func (c *Conn) KernelQueued() int {
 	if c.fd < 0 || !c.kind.isSocket() {
 		return 0
 	}
-	return c.loop.ep.k.unsent(int(c.fd))
+	return c.loop.sys.unsent(int(c.fd))
 }
 
 // Options returns the bounds of the connection: what SetOptions was given, or

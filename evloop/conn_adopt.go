@@ -40,7 +40,7 @@ func (l *Loop) adopt(fd int, h Handler, state any) (*Conn, error) {
 		return nil, ErrLoopClosed
 	}
 	l.refresh()
-	if l.ep.k.sim != nil {
+	if l.sys.sim != nil {
 		return l.newConn(fd, bothWays|kindSocket|kindTCP, h, state), nil
 	}
 	kind, err := classify(fd)
@@ -51,7 +51,7 @@ func (l *Loop) adopt(fd int, h Handler, state any) (*Conn, error) {
 		return nil, os.NewSyscallError("fcntl", err)
 	}
 	if kind.isSocket() {
-		l.ep.k.neverLinger(fd)
+		l.sys.neverLinger(fd)
 	}
 	if kind&kindTCP != 0 {
 		unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) // as in admit
@@ -79,7 +79,7 @@ func (l *Loop) Watch(fd int, events uint32, h WatchHandler) (*Watch, error) {
 	}
 	w := &Watch{loop: l, h: h, fd: fd}
 	w.slot, w.gen = l.watches.insert(w)
-	if err := l.ep.k.epollAdd(fd, events|edge, newToken(kindWatch, w.slot, w.gen)); err != nil {
+	if err := l.sys.watch(fd, events, newToken(kindWatch, w.slot, w.gen)); err != nil {
 		l.watches.remove(w.slot)
 		return nil, fmt.Errorf("evloop: watch fd %d: %w", fd, err)
 	}
@@ -98,5 +98,5 @@ func (w *Watch) Close() {
 	}
 	w.closed = true
 	w.loop.watches.remove(w.slot)
-	w.loop.ep.k.epollDel(w.fd)
+	w.loop.sys.epollDel(w.fd)
 }

@@ -66,6 +66,9 @@ func (c *Conn) save(state []byte) record {
 			r.flags |= f.bit
 		}
 	}
+	if c.marked() {
+		r.flags |= savedMark
+	}
 	if c.state == stateFlushing {
 		r.flags |= savedFlushing
 	}
@@ -91,7 +94,6 @@ var savedFlags = [...]struct {
 }{
 	{flagPaused, savedPaused},
 	{flagEOF, savedEOF},
-	{flagMark, savedMark},
 	{flagBroken, savedBroken},
 	{flagFull, savedFull},
 	{flagDrained, savedDrained},
@@ -164,6 +166,9 @@ func (r *record) apply(c *Conn) {
 			c.flags |= f.flag
 		}
 	}
+	if r.flags&savedMark != 0 {
+		c.mark()
+	}
 	if r.flags&savedBroken != 0 {
 		c.flags |= flagCut
 	}
@@ -186,9 +191,6 @@ func (r *record) apply(c *Conn) {
 	c.checkFull()
 	if c.flags&flagDrained != 0 {
 		c.makeReady()
-	}
-	if c.out.bytes > 0 {
-		c.flags |= flagArmed // ADD reports room at once
 	}
 	if r.flags&savedFlushing != 0 {
 		c.state = stateFlushing

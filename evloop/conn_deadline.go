@@ -5,8 +5,6 @@ package evloop
 import (
 	"math"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // What ends a connection for having done nothing: silence (IdleTimeout),
@@ -43,7 +41,7 @@ const (
 // tick reads the time. slept is how long the loop meant to sleep (negative: for
 // ever). The rest of the time since the last tick was the loop's own delay.
 func (l *Loop) tick(slept Time) {
-	t := l.ep.k.now()
+	t := l.sys.now()
 	passed := t - l.now
 	l.now = t
 	if late := passed - slept - lateAfter; slept >= 0 && late > 0 {
@@ -71,7 +69,7 @@ func (l *Loop) refresh() {
 
 // lag returns how far the connections' clock is behind the time. The next loop,
 // to which a connection is carried, has a lag of its own.
-func (l *Loop) lag() Time { return l.ep.k.now() - l.clock }
+func (l *Loop) lag() Time { return l.sys.now() - l.clock }
 
 // expire calls what is due, as far as the turn's work goes.
 func (l *Loop) expire() {
@@ -200,7 +198,7 @@ func (c *Conn) lookAtOutput() {
 		return // all that was sent is through
 	}
 	c.loop.work.left -= callWork
-	left := c.loop.ep.k.unsent(int(c.fd))
+	left := c.loop.sys.unsent(int(c.fd))
 	acked := uint32(c.bytesOut) - uint32(left)
 	if acked != c.acked && (left > 0 || c.flags&flagOnWay != 0) {
 		c.lastOut = c.loop.clock
@@ -220,7 +218,7 @@ func (c *Conn) excused() bool {
 	case c.state == stateLingering:
 		// Input that nobody has read would turn the end into a reset. The
 		// excuse counts once: a peer can go on sending for ever.
-		if c.flags&flagLate != 0 || !c.pending(unix.POLLIN|unix.POLLRDHUP) {
+		if c.flags&flagLate != 0 || !l.be.pending(c, newsInput) {
 			return false
 		}
 		c.flags |= flagLate
@@ -228,38 +226,27 @@ func (c *Conn) excused() bool {
 	case c.state == stateFlushing && c.until <= l.clock:
 		// Progress alone is none: the time is over for who takes a little at a
 		// time, too. But a loop that was late had not seen the room for so long.
-		if (l.gap == 0 || c.lastOut < l.clock) && !c.pending(unix.POLLOUT) {
+		if (l.gap == 0 || c.lastOut < l.clock) && !l.be.pending(c, newsRoom) {
 			return false
 		}
 		c.until = l.clock + max(l.gap, 1)
 	case c.stalled():
-		if !c.pending(unix.POLLOUT) {
+		if !l.be.pending(c, newsRoom) {
 			return false
 		}
 		c.lastOut = l.clock
 	default:
 		// After its FIN the kernel reports input for ever.
-		input := int16(unix.POLLIN | unix.POLLRDHUP)
+		input := newsInput
 		if c.flags&flagEOF != 0 || !c.kind.reads() {
-			input = 0
+			input = newsNone
 		}
-		if c.flags&flagOwed == 0 && c.out.bytes == 0 && !c.pending(input) {
+		if c.flags&flagOwed == 0 && c.out.bytes == 0 && !l.be.pending(c, input) {
 			return false
 		}
 		c.lastIn = l.clock
 	}
 	return true
-}
-
-// pending reports whether the kernel has one of events (or an error or hang-up)
-// to tell of c, or has told the ring. What the ring holds of a connection that
-// was paused has left the kernel, and waits for the ready list.
-func (c *Conn) pending(events int16) bool {
-	if u := c.loop.ring; u != nil && events&unix.POLLIN != 0 && u.serves(c) && (c.held > 0 || u.r.Overflowed() || u.came(c)) {
-		return true
-	}
-	c.loop.work.left -= callWork
-	return c.loop.ep.k.poll(c.fd, events) != 0
 }
 
 // expired ends a connection whose deadline has come.

@@ -29,7 +29,7 @@ func TestLoopLateInput(t *testing.T) { eachBackend(t, lateInput) }
 
 func lateInput(r *rig) {
 	const n = 40
-	r.l.ep.most = 2 // as many events in one wait as behind a full array
+	r.l.work.events = 2 // as many events in one wait as behind a full array
 	o := &Options{IdleTimeout: time.Second}
 	var conns []*Conn
 	var peers []*peer
@@ -68,7 +68,7 @@ func lateInput(r *rig) {
 func TestLoopLateFIN(t *testing.T) { eachBackend(t, lateFIN) }
 
 func lateFIN(r *rig) {
-	r.l.ep.most = 2
+	r.l.work.events = 2
 	var conns []*Conn
 	for range 20 {
 		c, p := r.tcp()
@@ -103,7 +103,7 @@ func TestLoopLateRoom(t *testing.T) { eachBackend(t, lateRoom) }
 
 func lateRoom(r *rig) {
 	c, p, n := stuckUnix(r, &Options{StallTimeout: time.Second})
-	r.l.ep.most = 2
+	r.l.work.events = 2
 	for n > 0 {
 		got := len(p.read())
 		if n -= got; got > 0 {
@@ -185,13 +185,13 @@ func lateLinger(r *rig) {
 	r.until("FIN", func() bool { return c.state == stateLingering })
 	p.write("one more question")
 	arrives(r.T, c.FD(), unix.POLLIN)
-	if r.l.ring == nil {
-		r.l.ep.k.epollDel(int(c.fd)) // this event is behind 256 others
+	if ringOf(r.l) == nil {
+		r.l.sys.epollDel(int(c.fd)) // this event is behind 256 others
 	}
 	r.later(lingerTime)
 	r.l.expire()
-	if r.l.ring == nil {
-		r.l.ep.k.epollAdd(int(c.fd), interest(c), newToken(kindConn, c.slot, c.gen))
+	if ringOf(r.l) == nil {
+		r.l.sys.epollAdd(int(c.fd), interest(c), newToken(kindConn, c.slot, c.gen))
 	}
 	r.turn()
 	r.later(lingerTime)

@@ -84,7 +84,7 @@ func (c *Conn) fail(err error) {
 	l.clearQueue(c)
 	l.releaseInput(c)
 	if c.held > 0 {
-		l.ring.release(c, &l.ring.streams[c.slot])
+		l.be.release(c)
 	}
 	l.dead = append(l.dead, c)
 	if c.flags&flagDetached != 0 {
@@ -99,7 +99,7 @@ func (c *Conn) flushed() {
 		c.fail(c.reason)
 		return
 	}
-	if err := l.ep.k.shutdown(int(c.fd)); err != nil { // the peer has gone: there is nobody to wait for
+	if err := l.sys.shutdown(int(c.fd)); err != nil { // the peer has gone: there is nobody to wait for
 		c.fail(c.reason)
 		return
 	}
@@ -111,7 +111,7 @@ func (c *Conn) flushed() {
 		return
 	}
 	l.deadlines.set(c.slot, c.until)
-	if c.flags&flagReadable != 0 {
+	if c.unread() {
 		c.makeReady()
 	}
 }

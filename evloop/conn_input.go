@@ -86,7 +86,6 @@ func (l *Loop) ended(c *Conn, hungUp bool) {
 		return
 	}
 	c.flags |= flagEOF
-	c.flags &^= flagReadable
 	c.lastIn = l.clock // a FIN is a sign of life, too
 	switch c.state {
 	case stateOpen:
@@ -127,7 +126,9 @@ func (l *Loop) broken(c *Conn, err error) {
 func (l *Loop) serve(c *Conn) {
 	if c.flags&flagRoom != 0 {
 		c.flags &^= flagRoom
-		l.ep.ready(c, unix.EPOLLOUT)
+		l.enter()
+		l.flush(c)
+		l.leave()
 	}
 	if c.flags&flagSaid != 0 {
 		l.enter()

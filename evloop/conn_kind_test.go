@@ -140,7 +140,7 @@ func packetEmpty(r *rig) {
 	if h := r.of(c); h.eof || h.closed || h.calls != 2 {
 		r.Errorf("EOF %t, closed %t, %d calls of Data; want an open connection and 2", h.eof, h.closed, h.calls)
 	}
-	if c.flags&flagReadable != 0 {
+	if c.edge&edgeReadable != 0 {
 		r.Error("not read until there was nothing more")
 	}
 }

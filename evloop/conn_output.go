@@ -218,13 +218,12 @@ func (l *Loop) spill(c *Conn) {
 }
 
 // flush sends what it can of c's output and does what follows from the
-// result. While EPOLLOUT is armed the kernel is known to be full, so there is
-// no system call. It makes no callbacks.
+// result. It makes no callbacks.
 func (l *Loop) flush(c *Conn) {
 	if c.state >= stateDead {
 		return
 	}
-	if c.flags&(flagArmed|flagBroken) == 0 && c.Queued() > 0 {
+	if c.flags&flagBroken == 0 {
 		l.be.send(c)
 	}
 	if c.state >= stateDead {
@@ -243,9 +242,6 @@ func (l *Loop) flush(c *Conn) {
 // settled follows a change of what is queued.
 func (l *Loop) settled(c *Conn) {
 	left := int(c.out.bytes)
-	if left == 0 && c.flags&(flagArmed|flagBroken) == flagArmed {
-		l.be.send(c) // disarms: the last messages were dropped, not sent
-	}
 	if c.flags&flagFull != 0 && left <= c.opts.lowWater() {
 		c.flags &^= flagFull
 		c.flags |= flagDrained
@@ -292,6 +288,5 @@ func (l *Loop) sendFailed(c *Conn, err error) {
 	c.flags |= flagBroken | flagReset
 	c.reason = err
 	l.clearQueue(c)
-	c.flags |= flagReadable | flagMark // to EAGAIN, which then ends it
-	c.makeReady()
+	c.readOn() // to EAGAIN, which then ends it
 }

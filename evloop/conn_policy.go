@@ -16,9 +16,9 @@ func (c *Conn) room(n int) bool {
 	// What a callback has gathered may be more than the queue takes and yet
 	// go out at once: ask the kernel before anyone pays.
 	l := c.loop
-	if c.flags&flagArmed == 0 {
+	if !c.stuck() {
 		l.flush(c)
-		l.offer()
+		l.be.offer()
 		if !c.mayWrite() {
 			return false
 		}
@@ -182,7 +182,7 @@ func (o *owing) greatest(l *Loop) *Conn {
 // takes something from somebody, so it ends.
 func (l *Loop) collectDebt() {
 	if l.memory > 0 && l.queued > l.memory {
-		l.offer() // what the kernel takes nobody owes
+		l.be.offer() // what the kernel takes nobody owes
 	}
 	for l.memory > 0 && l.queued > l.memory {
 		c := l.owing.greatest(l)

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"runtime"
 
+	"golang.org/x/sys/unix"
+
 	"penstock/evloop/internal/uring"
 )
 
@@ -15,13 +17,31 @@ import (
 // making, ring (io_uring) is told to do it and reports the result. The verbs
 // therefore say what is wanted, and what came of it arrives at the Loop by
 // received, ended and broken for input, and by sent and sendFailed, followed
-// by settled, for output. All calls come from the loop's goroutine.
+// by settled, for output. All calls come from the loop's goroutine. A Loop knows
+// nothing else of its back end, and a back end's knowledge of the kernel is its
+// own, see edge.
 //
 // Listeners, watches and the waker are epoll's under either back end, and the
 // ring watches that epoll as one more descriptor. A multishot accept would
 // empty a backlog at one stroke, past Config.Connections, Pause and Close, by
 // which clients are to wait there.
 type backend interface {
+	mover
+
+	// wait reports what is there, and sleeps before that, for timeout at most
+	// (negative: for ever), if nothing is.
+	wait(timeout Time) error
+
+	// offer hands the kernel now what send has put off.
+	offer()
+
+	// close gives back what the back end has of the kernel. No connection is
+	// left.
+	close()
+}
+
+// A mover is what a back end does for one connection.
+type mover interface {
 	// open begins to receive from c, and to send what c has queued already.
 	// What has come before is reported too, but never inside the call.
 	open(c *Conn) error
@@ -30,10 +50,20 @@ type backend interface {
 	// has used up its budget of an earlier turn, or lingers.
 	receive(c *Conn)
 
+	// pending reports whether the kernel, or the back end, has news of c, or an
+	// error or a hang-up, that it has not reported yet. It is asked before a
+	// connection is ended for having done nothing.
+	pending(c *Conn, what news) bool
+
+	// release gives back the buffers in which input of c is held (Conn.held):
+	// c has failed, and nobody will want it.
+	release(c *Conn)
+
 	// send offers the kernel what c has queued: now, or together with others
-	// when the turn ends, Loop.offer is called, or a queue is full. What the
-	// kernel does not take waits for room, during which flagArmed is set and
-	// send is not called. Nothing is in flight while callbacks run, so a queue
+	// when the turn ends, offer is called, or a queue is full. What the kernel
+	// does not take waits until it reports room, and send has nothing to do
+	// meanwhile. With nothing queued it ends that wait: what was to be sent may
+	// have been dropped. Nothing is in flight while callbacks run, so a queue
 	// may be changed at any time between send and its result.
 	send(c *Conn)
 
@@ -41,18 +71,16 @@ type backend interface {
 	// flagDetached the descriptor stays open, and input that has left the
 	// kernel is moved to c.in. Nothing is reported for c afterwards.
 	end(c *Conn)
-
-	// wait reports what is there, and sleeps before that, for timeout at most
-	// (negative: for ever), if nothing is.
-	wait(timeout Time) error
 }
 
-// offer hands the kernel now what send has put off.
-func (l *Loop) offer() {
-	if l.ring != nil {
-		l.ring.push()
-	}
-}
+// news are what pending looks for, as poll(2) has them.
+type news int16
+
+const (
+	newsNone  news = 0
+	newsInput news = unix.POLLIN | unix.POLLRDHUP
+	newsRoom  news = unix.POLLOUT
+)
 
 // A Backend names the kernel mechanism that moves the bytes.
 type Backend uint8
@@ -78,12 +106,7 @@ func (b Backend) String() string { return nameOf(backendNames[:], int(b), "Backe
 var ErrNoProbe = errors.New("evloop: no way to probe for io_uring")
 
 // Backend returns what the loop uses: Epoll or IOUring. Any goroutine.
-func (l *Loop) Backend() Backend {
-	if l.ring != nil {
-		return IOUring
-	}
-	return Epoll
-}
+func (l *Loop) Backend() Backend { return l.uses }
 
 // Fallback says why the loop uses epoll although Config.Backend asked for
 // something else, or nil. It is an *os.SyscallError of io_uring_setup(2) or
@@ -91,22 +114,29 @@ func (l *Loop) Backend() Backend {
 // what the kernel lacks. Any goroutine.
 func (l *Loop) Fallback() error { return l.fallback }
 
-// choose takes the ring in place of epoll where that is wanted and possible.
-func (l *Loop) choose(cfg Config) {
+// choose makes the back end: the ring where that is wanted and possible, and
+// else epoll, on which the ring stands too. The error is that of epoll.
+func (l *Loop) choose(cfg Config) error {
+	ep, err := newEpoll(l)
+	if err != nil {
+		return err
+	}
+	l.be = ep
 	switch cfg.Backend {
 	case Epoll:
-		return
+		return nil
 	case Auto:
 		if l.fallback = askFirst(cfg); l.fallback != nil {
-			return
+			return nil
 		}
 	}
-	r, err := newRing(l, cfg.RingMemory)
+	r, err := newRing(ep, cfg.RingMemory)
 	if err != nil {
 		l.fallback = err
-		return
+		return nil
 	}
-	l.ring, l.be = r, r
+	l.be, l.uses = r, IOUring
+	return nil
 }
 
 // askFirst finds out whether making a ring is safe. It refuses on its own where
@@ -134,5 +164,5 @@ func ProbeIOUring() error {
 	if l.fallback != nil {
 		return l.fallback
 	}
-	return l.ring.wait(0)
+	return l.be.wait(0)
 }

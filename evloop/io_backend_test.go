@@ -86,7 +86,7 @@ func (r *rig) turn() {
 	if err := r.l.turn(false); err != nil {
 		r.Fatal(err)
 	}
-	r.l.offer()
+	r.l.be.offer()
 }
 
 // do runs f as a callback of the loop.
@@ -113,7 +113,7 @@ func (r *rig) until(what string, cond func() bool) {
 		if err := r.l.turn(true); err != nil {
 			r.Fatal(err)
 		}
-		r.l.offer()
+		r.l.be.offer()
 		if g.fired {
 			r.Fatalf("waited in vain for %s", what)
 		}
@@ -140,7 +140,7 @@ func (r *rig) add(fd int) *Conn {
 		unix.Close(fd)
 		r.Fatal(err)
 	}
-	r.l.offer()
+	r.l.be.offer()
 	return c
 }
 

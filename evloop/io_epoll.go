@@ -9,11 +9,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The epoll back end. Everything about readiness stays in this file: the rest
-// of the package speaks of bytes that came and bytes that must go.
+// The epoll back end. It serves every descriptor, or, if there is a ring, all
+// that the ring does not.
 //
 // A connection is registered once, for IN, RDHUP and ET. The edge is
-// remembered as flagReadable until a read finds nothing more, so stopping
+// remembered as edgeReadable until a read finds nothing more, so stopping
 // early (budget, pause) loses no event. OUT is added only when the kernel
 // took less than it was offered and removed when the queue is empty; a MOD
 // reports a condition that already holds, so room that appeared in between is
@@ -26,51 +26,65 @@ import (
 //	    └───────────────────────────────┘
 //	           queue empty: MOD −OUT
 type epoll struct {
-	k      kernel
 	l      *Loop
-	events [256]unix.EpollEvent
-	most   int // of these in one call: all of them, unless a test leaves fewer
+	ring   *ring // which serves stream sockets in place of this; nil: none does
+	events [mostEvents]unix.EpollEvent
 	pieces [maxVectors][]byte
 }
 
 const (
-	edge         = unix.EPOLLET & 0xffffffff // negative in x/sys on some architectures
-	interestRead = unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLPRI | edge
-	hangup       = unix.EPOLLHUP | unix.EPOLLERR
+	edgeTriggered = unix.EPOLLET & 0xffffffff // negative in x/sys on some architectures
+	interestRead  = unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLPRI | edgeTriggered
+	hangup        = unix.EPOLLHUP | unix.EPOLLERR
 	// marks are events after which a short read does not mean drained: behind
 	// the bytes stands a FIN, or urgent data, at whose mark recv stops.
 	marks = unix.EPOLLRDHUP | unix.EPOLLPRI | hangup
 )
 
-func newEpoll(l *Loop, sim *simulation) (*epoll, error) {
+func newEpoll(l *Loop) (*epoll, error) {
 	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
 	}
-	return &epoll{k: kernel{epfd: fd, sim: sim}, l: l, most: len(epoll{}.events)}, nil
+	l.sys.epfd = fd
+	return &epoll{l: l}, nil
 }
 
-func (e *epoll) close() { unix.Close(e.k.epfd) }
+func (e *epoll) close() { unix.Close(e.l.sys.epfd) }
+
+// offer has nothing to do: send puts nothing off.
+func (*epoll) offer() {}
+
+// release has nothing to do: what was not delivered is still in the kernel.
+func (*epoll) release(*Conn) {}
 
 // interest returns the mask of c as it should stand. A write-only end has
 // nothing to read; the kernel reports its ERR unasked.
 func interest(c *Conn) uint32 {
-	mask := uint32(edge)
+	mask := uint32(edgeTriggered)
 	if c.kind.reads() {
 		mask = interestRead
 	}
-	if c.flags&flagArmed != 0 {
+	if c.edge&edgeArmed != 0 {
 		mask |= unix.EPOLLOUT
 	}
 	return mask
 }
 
-// open registers c. ADD reports at once what is there already.
+// open registers c. ADD reports at once what is there already, and so it reports
+// room for the output of one that was restored.
 func (e *epoll) open(c *Conn) error {
-	if c.kind&(kindUnix|kindPacket) == kindUnix && e.k.refuseRights(int(c.fd)) {
-		c.flags |= flagNoRights
+	if c.out.bytes > 0 {
+		c.edge |= edgeArmed | edgeStuck
 	}
-	return e.k.epollAdd(int(c.fd), interest(c), newToken(kindConn, c.slot, c.gen))
+	return e.register(c)
+}
+
+func (e *epoll) register(c *Conn) error {
+	if c.kind&(kindUnix|kindPacket) == kindUnix && e.l.sys.refuseRights(int(c.fd)) {
+		c.edge |= edgeNoRights
+	}
+	return e.l.sys.epollAdd(int(c.fd), interest(c), newToken(kindConn, c.slot, c.gen))
 }
 
 // end closes c's descriptor, which is taken out of epoll first: epoll follows
@@ -78,19 +92,32 @@ func (e *epoll) open(c *Conn) error {
 // on reporting a number that is ours no longer.
 func (e *epoll) end(c *Conn) {
 	if c.flags&flagDetached != 0 {
-		e.k.epollDel(int(c.fd))
+		e.l.sys.epollDel(int(c.fd))
 		return
 	}
-	e.k.close(int(c.fd), c.flags&flagReset != 0 && c.kind&kindTCP != 0)
+	e.l.sys.close(int(c.fd), c.flags&flagReset != 0 && c.kind&kindTCP != 0)
 }
 
-// arm sets whether c waits for room.
-func (e *epoll) arm(c *Conn, on bool) {
-	if on == (c.flags&flagArmed != 0) {
-		return
+// awaitRoom has the kernel say when it takes more of c's output.
+func (e *epoll) awaitRoom(c *Conn) {
+	c.edge |= edgeStuck
+	if c.edge&edgeArmed == 0 {
+		c.edge |= edgeArmed
+		e.modify(c)
 	}
-	c.flags ^= flagArmed
-	if err := e.k.epollMod(int(c.fd), interest(c), newToken(kindConn, c.slot, c.gen)); err != nil {
+}
+
+// disarm ends the wait for room: nothing is queued any more.
+func (e *epoll) disarm(c *Conn) {
+	if c.edge&edgeArmed != 0 {
+		c.edge &^= edgeArmed | edgeStuck
+		e.modify(c)
+	}
+}
+
+// modify replaces the mask of c.
+func (e *epoll) modify(c *Conn) {
+	if err := e.l.sys.epollMod(int(c.fd), interest(c), newToken(kindConn, c.slot, c.gen)); err != nil {
 		c.fail(err)
 	}
 }
@@ -103,15 +130,15 @@ func (e *epoll) arm(c *Conn, on bool) {
 // sleep may have been long (SIGSTOP), so what has come is served before anything
 // expires.
 func (e *epoll) wait(timeout Time) error {
-	n, errno := e.k.epollWait(e.events[:e.most], 0)
+	n, errno := e.l.sys.epollWait(e.events[:e.l.work.events], 0)
 	slept := Time(0)
 	if n == 0 && errno == 0 && timeout != 0 {
 		runtime.Gosched()
 		slept = timeout
-		n, errno = e.k.epollWait(e.events[:e.most], timeout)
+		n, errno = e.l.sys.epollWait(e.events[:e.l.work.events], timeout)
 	}
 	for errno == unix.EINTR {
-		n, errno = e.k.epollWait(e.events[:e.most], 0)
+		n, errno = e.l.sys.epollWait(e.events[:e.l.work.events], 0)
 	}
 	e.l.awake(slept)
 	if errno != 0 {
@@ -123,7 +150,7 @@ func (e *epoll) wait(timeout Time) error {
 
 // dispatchAll serves the first n events of the list.
 func (e *epoll) dispatchAll(n int) {
-	e.l.work.crowded = n == e.most
+	e.l.work.crowded = n == e.l.work.events
 	for i := range e.events[:n] {
 		ev := &e.events[i]
 		e.dispatch(tokenOf(ev), ev.Events)
@@ -136,13 +163,13 @@ func (e *epoll) dispatchAll(n int) {
 func (e *epoll) poll() (more bool, err error) {
 	n, errno := -1, unix.EINTR
 	for errno == unix.EINTR {
-		n, errno = e.k.epollWait(e.events[:e.most], 0)
+		n, errno = e.l.sys.epollWait(e.events[:e.l.work.events], 0)
 	}
 	if errno != 0 {
 		return false, os.NewSyscallError("epoll_pwait", errno)
 	}
 	e.dispatchAll(n)
-	return n == e.most, nil
+	return n == e.l.work.events, nil
 }
 
 func (e *epoll) dispatch(t token, events uint32) {
@@ -151,6 +178,7 @@ func (e *epoll) dispatch(t token, events uint32) {
 	case kindConn:
 		if c := l.conns.get(t.slot(), t.gen()); c != nil {
 			if events == unix.EPOLLOUT && l.Spent() {
+				c.edge &^= edgeStuck
 				c.flags |= flagRoom // a thousand full queues may get room at once
 				c.makeReady()
 				return
@@ -161,7 +189,7 @@ func (e *epoll) dispatch(t token, events uint32) {
 	case kindListener:
 		if ln := l.listeners.get(t.slot(), t.gen()); ln != nil {
 			ln.backlog = true
-			e.accept(ln)
+			ln.accept()
 			return
 		}
 	case kindWatch:
@@ -182,24 +210,25 @@ func (e *epoll) ready(c *Conn, events uint32) {
 	if c.state >= stateDead {
 		return
 	}
-	if r := e.l.ring; r != nil && r.serves(c) {
+	if r := e.ring; r != nil && r.serves(c) {
 		r.ready(c, events)
 		return
 	}
 	if events&hangup != 0 {
-		c.flags |= flagHup
+		c.edge |= edgeHup
 	}
-	if events&(unix.EPOLLOUT|hangup) != 0 && c.flags&flagArmed != 0 {
+	if events&(unix.EPOLLOUT|hangup) != 0 && c.edge&edgeArmed != 0 {
+		c.edge &^= edgeStuck
 		e.l.enter()
-		e.flushArmed(c)
+		e.l.flush(c)
 		e.l.leave()
 	}
 	if events&(unix.EPOLLIN|marks) == 0 || c.state >= stateDead {
 		return
 	}
-	c.flags |= flagReadable
+	c.edge |= edgeReadable
 	if events&marks != 0 {
-		c.flags |= flagMark
+		c.edge |= edgeMark
 	}
 	switch {
 	case c.mayRead() || c.state == stateLingering:
@@ -215,25 +244,17 @@ func (e *epoll) ready(c *Conn, events uint32) {
 	}
 }
 
-// flushArmed goes on with a queue that the kernel had no room for.
-func (e *epoll) flushArmed(c *Conn) {
-	e.send(c)
-	if c.state < stateDead {
-		e.l.settled(c)
-	}
-}
-
 // receive reads from c until there is nothing more, its budget for this turn
 // is used up or the handler wants no more.
 func (e *epoll) receive(c *Conn) {
 	l := e.l
 	if !c.kind.reads() || c.flags&flagEOF != 0 {
-		if c.flags&flagHup != 0 {
+		if c.edge&edgeHup != 0 {
 			e.hungUp(c)
 		}
 		return
 	}
-	for budget := l.readBudget; c.flags&flagReadable != 0 && (c.mayRead() || c.state == stateLingering); {
+	for budget := l.readBudget; c.edge&edgeReadable != 0 && (c.mayRead() || c.state == stateLingering); {
 		if c.state == stateOpen && c.flags&(flagReplay|flagDrained) != 0 {
 			return // on the ready list: what was kept comes before new bytes
 		}
@@ -246,9 +267,9 @@ func (e *epoll) receive(c *Conn) {
 			size = min(size, budget) // a packet must fit whatever is left
 		}
 		room := l.rbuf[keep : keep+size]
-		n, mark, errno := e.k.recv(c, room)
+		n, mark, errno := e.l.sys.recv(c, room)
 		if mark {
-			c.flags |= flagMark
+			c.edge |= edgeMark
 		}
 		budget -= max(n, readCost)
 		if !e.read(c, n, errno, len(room)) {
@@ -265,30 +286,32 @@ func (e *epoll) read(c *Conn, n int, errno unix.Errno, size int) bool {
 	case errno == unix.EINTR:
 		return true
 	case errno == unix.EAGAIN:
-		c.flags &^= flagReadable
+		c.edge &^= edgeReadable
 		if c.flags&flagBroken != 0 {
 			l.broken(c, c.reason) // all that came before the failure is delivered
-		} else if c.flags&flagHup != 0 {
+		} else if c.edge&edgeHup != 0 {
 			e.hungUp(c)
 		}
 		return false
 	case errno == unix.EIO && c.kind&kindTerminal != 0:
+		c.edge &^= edgeReadable
 		l.ended(c, true) // the other side of the terminal is gone
 		return false
 	case errno != 0:
 		l.broken(c, os.NewSyscallError("recv", errno))
 		return false
-	case n == 0 && !c.kind.isStream() && !e.k.finished(c):
+	case n == 0 && !c.kind.isStream() && !e.l.sys.finished(c):
 		return true // an empty packet
 	case n == 0:
-		l.ended(c, c.flags&flagHup != 0 || !c.kind.writes())
+		c.edge &^= edgeReadable
+		l.ended(c, c.edge&edgeHup != 0 || !c.kind.writes())
 		return false
 	case n > size && c.state != stateLingering:
 		l.broken(c, ErrTruncated)
 		return false
 	}
-	if n < size && c.kind.shortMeansDrained() && c.flags&flagMark == 0 {
-		c.flags &^= flagReadable // before the handler runs: its reply may bring the next edge
+	if n < size && c.kind.shortMeansDrained() && c.edge&edgeMark == 0 {
+		c.edge &^= edgeReadable // before the handler runs: its reply may bring the next edge
 	}
 	if c.state != stateLingering { // then bytes are discarded
 		l.received(c, n)
@@ -301,7 +324,7 @@ func (e *epoll) read(c *Conn, n int, errno unix.Errno, size int) bool {
 func (e *epoll) hungUp(c *Conn) {
 	err := c.lost()
 	if c.kind.isSocket() {
-		if errno := e.k.socketErr(int(c.fd)); errno != 0 {
+		if errno := e.l.sys.socketErr(int(c.fd)); errno != 0 {
 			err = os.NewSyscallError("recv", errno)
 		}
 	} else if !c.kind.reads() {
@@ -311,20 +334,24 @@ func (e *epoll) hungUp(c *Conn) {
 }
 
 // send offers the kernel what c has to send until it is all gone or the
-// kernel takes no more; then OUT is armed.
+// kernel takes no more; then OUT is armed. While the kernel is known to be full,
+// there is no system call.
 func (e *epoll) send(c *Conn) {
+	if c.edge&edgeStuck != 0 && c.Queued() > 0 {
+		return
+	}
 	for sends := 0; c.Queued() > 0; sends++ {
 		if sends > 0 {
 			e.l.work.left -= callWork // a packet goes alone, and a queue may have many
 		}
 		pieces, total := e.collect(c)
-		n, errno := e.k.send(c, pieces)
+		n, errno := e.l.sys.send(c, pieces)
 		e.forget(c, pieces)
 		switch {
 		case errno == unix.EINTR:
 			continue
 		case errno == unix.EAGAIN:
-			e.arm(c, true)
+			e.awaitRoom(c)
 			return
 		case errno != 0:
 			e.l.sendFailed(c, os.NewSyscallError("send", errno))
@@ -332,11 +359,17 @@ func (e *epoll) send(c *Conn) {
 		}
 		e.l.sent(c, n)
 		if n < total {
-			e.arm(c, true)
+			e.awaitRoom(c)
 			return
 		}
 	}
-	e.arm(c, false)
+	e.disarm(c)
+}
+
+// pending asks poll(2): an edge that is spent is not reported again.
+func (e *epoll) pending(c *Conn, what news) bool {
+	e.l.work.left -= callWork
+	return e.l.sys.poll(c.fd, int16(what)) != 0
 }
 
 // collect returns the next pieces to send and their length.
@@ -372,28 +405,4 @@ func (e *epoll) forget(c *Conn, pieces [][]byte) {
 	if e.l.gather.c != c {
 		clear(pieces)
 	}
-}
-
-// accept takes a batch of connections from ln.
-func (e *epoll) accept(ln *Listener) {
-	if !ln.mayAccept() {
-		return
-	}
-	e.k.keepNonblock(ln.fd)
-	before, last := e.l.stats.Accepted, unix.Errno(0)
-	for n := range acceptBatch {
-		if n >= fewestAccept && e.l.Spent() {
-			break
-		}
-		fd, peer, errno := e.k.accept(ln.fd)
-		if !e.l.accepted(ln, fd, peer, errno) || !ln.mayAccept() {
-			return
-		}
-		last = errno
-	}
-	if e.l.stats.Accepted == before {
-		ln.backOff(os.NewSyscallError("accept4", last)) // the EPERM of a firewall may last for ever
-		return
-	}
-	ln.makeReady()
 }

@@ -40,7 +40,7 @@ func fdinfo(t *testing.T, fd int, key string) uint64 {
 // "tfd:        7 events: 8000201b data: …", descriptors in decimal.
 func (r *rig) mask(fd int) uint32 {
 	r.Helper()
-	return uint32(fdinfo(r.T, r.l.ep.k.epfd, fmt.Sprintf("tfd: %8d events:", fd)))
+	return uint32(fdinfo(r.T, r.l.sys.epfd, fmt.Sprintf("tfd: %8d events:", fd)))
 }
 
 func newEpollRig(t *testing.T) *rig {
@@ -124,7 +124,7 @@ func TestMaskOfKinds(t *testing.T) {
 		{"write end", write, 0},
 	} {
 		got := r.mask(tt.c.FD())
-		if got&all != tt.want || got&edge == 0 {
+		if got&all != tt.want || got&edgeTriggered == 0 {
 			t.Errorf("%s: mask %#x, want %#x and ET", tt.name, got, tt.want)
 		}
 	}

@@ -27,7 +27,7 @@ func TestOthersMayClearNonblock(t *testing.T) {
 				c, theirs := e.open(r)
 				ours := c.FD()
 				if old { // a kernel that does not know RWF_NOWAIT here
-					c.flags |= flagBlocks
+					c.edge |= edgeBlocks
 				}
 				hung := time.AfterFunc(patience, func() { panic("the loop hangs in a system call") })
 				clearAgain := func() {

@@ -36,10 +36,11 @@ import (
 // comes late for a connection that is gone is known as such.
 type ring struct {
 	l       *Loop
+	ep      *epoll // for all that the ring does not serve
 	r       *uring.Ring
 	streams []stream    // by slot
 	todo    []tag       // requests to stage
-	out     []*Conn     // with output to offer; flagOffered
+	out     []*Conn     // with output to offer; edgeOffered
 	events  []uring.CQE // taken from the queue, from at on not yet served
 	at      int
 	batch   batch
@@ -77,7 +78,8 @@ const (
 	maxRingMemory     = 1 << 20
 )
 
-func newRing(l *Loop, memory int) (*ring, error) {
+func newRing(ep *epoll, memory int) (*ring, error) {
+	l := ep.l
 	if memory <= 0 {
 		memory = DefaultRingMemory
 	}
@@ -85,15 +87,16 @@ func newRing(l *Loop, memory int) (*ring, error) {
 	for 2*count*ringBuffer <= min(memory, maxRingMemory) {
 		count *= 2
 	}
-	r, err := l.ep.k.ring(count, ringBuffer)
+	r, err := l.sys.ring(count, ringBuffer)
 	if err != nil {
 		return nil, err
 	}
-	u := &ring{l: l, r: r, todo: []tag{newTag(opEpoll, 0, 0)}}
+	u := &ring{l: l, ep: ep, r: r, todo: []tag{newTag(opEpoll, 0, 0)}}
 	if err := u.batch.open(); err != nil {
 		r.Close()
 		return nil, err
 	}
+	ep.ring = u
 	return u, nil
 }
 
@@ -109,13 +112,14 @@ func (u *ring) close() {
 	if u.enabled && unix.Gettid() == u.tid {
 		runtime.UnlockOSThread() // a locked thread runs no other goroutine, so this is the one
 	}
+	u.ep.close()
 }
 
 // serves reports whether c is the ring's and not left to epoll: a packet needs
 // a buffer of its own size, what is no socket has no send without signals, and
 // much input is better read in large pieces, as many as may be delivered.
 func (u *ring) serves(c *Conn) bool {
-	return c.kind.isSocket() && c.kind.isStream() && c.flags&flagBulk == 0
+	return c.kind.isSocket() && c.kind.isStream() && c.edge&edgeBulk == 0
 }
 
 // enable begins to use the ring. The kernel ties it to this thread, and so
@@ -133,7 +137,7 @@ func (u *ring) enable() error {
 // open has the receive staged with the next enter.
 func (u *ring) open(c *Conn) error {
 	if !u.serves(c) {
-		return u.l.ep.open(c)
+		return u.ep.open(c)
 	}
 	for int(c.slot) >= len(u.streams) {
 		u.streams = append(u.streams, stream{})
@@ -145,7 +149,8 @@ func (u *ring) open(c *Conn) error {
 	if c.flags&flagEOF != 0 {
 		what = watchGone
 	}
-	if c.flags&flagArmed != 0 {
+	if c.out.bytes > 0 {
+		c.edge |= edgeStuck
 		what = watchRoom
 	}
 	if err := u.watch(c, &u.streams[c.slot], what); err != nil {
@@ -162,7 +167,7 @@ func (u *ring) open(c *Conn) error {
 // beyond close(2): without this the peer would see no FIN.
 func (u *ring) end(c *Conn) {
 	if !u.serves(c) {
-		u.l.ep.end(c)
+		u.ep.end(c)
 		return
 	}
 	s := &u.streams[c.slot]
@@ -170,15 +175,15 @@ func (u *ring) end(c *Conn) {
 		u.cancel(c)
 	}
 	if s.watch != watchNone {
-		u.l.ep.k.epollDel(int(c.fd))
+		u.l.sys.epollDel(int(c.fd))
 	}
 	if c.flags&flagDetached != 0 {
 		u.takeBack(c)
 	} else {
-		u.l.ep.k.closeFD(int(c.fd), c.flags&flagReset != 0 && c.kind&kindTCP != 0)
+		u.l.sys.closeFD(int(c.fd), c.flags&flagReset != 0 && c.kind&kindTCP != 0)
 	}
 	s = &u.streams[c.slot]
-	u.release(c, s)
+	u.release(c)
 	*s = stream{}
 }
 
@@ -230,7 +235,7 @@ func (u *ring) submit() {
 			return
 		default:
 			pause = min(max(2*pause, time.Millisecond), time.Second)
-			u.l.ep.k.pause(pause)
+			u.l.sys.pause(pause)
 		}
 	}
 }
@@ -272,7 +277,7 @@ func (u *ring) wait(timeout Time) error {
 	u.events, u.at = append(u.events[:0], u.events[u.at:]...), 0
 	u.stage()
 	if len(u.out) > 0 {
-		u.push()
+		u.offer()
 	} else {
 		u.submit()
 	}
@@ -315,7 +320,7 @@ func (u *ring) stage() {
 }
 
 func (u *ring) request(t tag) {
-	fd := int32(u.l.ep.k.epfd)
+	fd := int32(u.l.sys.epfd)
 	if t.op() != opEpoll {
 		c := u.l.conns.get(t.slot(), t.gen())
 		if c == nil || c.state >= stateDead {
@@ -367,7 +372,7 @@ func (u *ring) serve() {
 	u.r.Publish()
 	if u.asking {
 		var err error
-		if u.asking, err = u.l.ep.poll(); err != nil {
+		if u.asking, err = u.ep.poll(); err != nil {
 			u.failed = err
 		}
 	}

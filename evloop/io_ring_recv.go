@@ -96,7 +96,7 @@ func (u *ring) completed(t tag, ev uring.CQE, n int) {
 	for {
 		if ev.Flags&uring.FlagMore == 0 {
 			s.receives = recvIdle
-			c.flags |= flagReadable // until the next receive: a lingering connection must come by it
+			c.edge |= edgeReadable // until the next receive: a lingering connection must come by it
 		}
 		switch {
 		case ev.Res <= 0:
@@ -139,7 +139,7 @@ func (u *ring) deaf(c *Conn) {
 	case end != endFIN:
 		u.finish(c, end)
 	case u.polls(c)&(unix.POLLHUP|unix.POLLERR) != 0:
-		u.l.ep.hungUp(c)
+		u.ep.hungUp(c)
 	}
 }
 
@@ -183,7 +183,7 @@ func (u *ring) ended(c *Conn, s *stream, ev uring.CQE) {
 	default:
 		s.end = ev.Res
 	}
-	c.flags |= flagReadable
+	c.edge |= edgeReadable
 }
 
 // hold keeps bytes that may not be delivered now and stops the receive.
@@ -198,7 +198,7 @@ func (u *ring) hold(c *Conn, s *stream, ev uring.CQE) {
 	}
 	s.held = append(s.held, p...)
 	u.r.Return(id)
-	c.flags |= flagReadable
+	c.edge |= edgeReadable
 	u.stop(c, s)
 }
 
@@ -223,21 +223,24 @@ func (u *ring) classify(c *Conn, n int) {
 	}
 }
 
-// leave hands a connection over to epoll, of which nothing is under way.
+// handOver gives a connection, of which nothing is under way, to epoll for good.
 // Whether it waits for room stays as it is: ADD reports all that holds.
-func (u *ring) leave(c *Conn, s *stream) {
+func (u *ring) handOver(c *Conn, s *stream) {
 	if s.watch != watchNone {
-		u.l.ep.k.epollDel(int(c.fd))
+		u.l.sys.epollDel(int(c.fd))
 	}
 	*s = stream{}
-	c.flags |= flagBulk
+	c.edge |= edgeBulk
+	if c.edge&edgeStuck != 0 {
+		c.edge |= edgeArmed
+	}
 	u.l.enter()
-	if c.flags&flagOffered != 0 {
-		c.flags &^= flagOffered
+	if c.edge&edgeOffered != 0 {
+		c.edge &^= edgeOffered
 		u.out = slices.DeleteFunc(u.out, func(o *Conn) bool { return o == c })
 		c.makeDirty()
 	}
-	if err := u.l.ep.open(c); err != nil {
+	if err := u.ep.register(c); err != nil {
 		c.fail(err)
 	}
 	u.l.leave()
@@ -251,18 +254,21 @@ func (u *ring) holds(c *Conn, s *stream, b []byte) {
 }
 
 // release forgets what was held.
-func (u *ring) release(c *Conn, s *stream) {
-	if b := s.held; b != nil {
-		u.holds(c, s, nil)
-		u.l.pool.put(b)
-		s.off = 0
+func (u *ring) release(c *Conn) {
+	if c.held == 0 {
+		return
 	}
+	s := &u.streams[c.slot]
+	b := s.held
+	u.holds(c, s, nil)
+	u.l.pool.put(b)
+	s.off = 0
 }
 
 // receive delivers what was held, within the budget, and then receives on.
 func (u *ring) receive(c *Conn) {
 	if !u.serves(c) {
-		u.l.ep.receive(c)
+		u.ep.receive(c)
 		return
 	}
 	for {
@@ -281,7 +287,7 @@ func (u *ring) receive(c *Conn) {
 		keep := copy(u.l.rbuf, c.in)
 		copy(u.l.rbuf[keep:], s.held[s.off:s.off+n])
 		if s.off += n; s.off == len(s.held) {
-			u.release(c, s)
+			u.release(c)
 		}
 		u.deliver(c, n)
 	}
@@ -296,12 +302,12 @@ func (u *ring) receive(c *Conn) {
 	case s.receives == recvIdle && s.bulk && u.budget(s) < u.l.readBudget:
 		c.makeReady() // epoll would begin with a budget of its own
 	case s.receives == recvIdle && s.bulk:
-		u.leave(c, s)
+		u.handOver(c, s)
 	case s.receives == recvIdle:
-		c.flags &^= flagReadable
+		c.edge &^= edgeReadable
 		u.arm(c)
 	default:
-		c.flags &^= flagReadable
+		c.edge &^= edgeReadable
 	}
 }
 
@@ -311,6 +317,7 @@ func (u *ring) finish(c *Conn, end int32) {
 		u.l.broken(c, os.NewSyscallError("recv", unix.Errno(-end)))
 		return
 	}
+	c.edge &^= edgeReadable
 	gone := u.polls(c)&(unix.POLLHUP|unix.POLLERR) != 0
 	u.l.ended(c, gone)
 	if c.state >= stateDead {
@@ -324,6 +331,15 @@ func (u *ring) finish(c *Conn, end int32) {
 // more reports whether the receive has brought, or will bring, anything yet.
 func (u *ring) more(c *Conn) bool { return u.polls(c) != 0 || u.came(c) }
 
+// pending reports what has left the kernel, too. What is held of a connection
+// that was paused waits for the ready list.
+func (u *ring) pending(c *Conn, what news) bool {
+	if what == newsInput && u.serves(c) && (c.held > 0 || u.r.Overflowed() || u.came(c)) {
+		return true
+	}
+	return u.ep.pending(c, what)
+}
+
 // came reports whether there is a completion of c's receive to serve.
 func (u *ring) came(c *Conn) bool {
 	t := newTag(opRecv, c.slot, c.gen)
@@ -331,7 +347,7 @@ func (u *ring) came(c *Conn) bool {
 }
 
 // polls asks poll(2) about c's input.
-func (u *ring) polls(c *Conn) int16 { return u.l.ep.k.poll(c.fd, unix.POLLIN|unix.POLLRDHUP) }
+func (u *ring) polls(c *Conn) int16 { return u.l.sys.poll(c.fd, unix.POLLIN|unix.POLLRDHUP) }
 
 // takeBack moves what has left the kernel for c, but was not delivered, to the
 // kept input, where it is carried along with the connection. So is a failure,

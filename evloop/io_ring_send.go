@@ -124,7 +124,10 @@ func (b *batch) reset() {
 // because it stops the handler, or has it lose messages.
 func (u *ring) send(c *Conn) {
 	if !u.serves(c) {
-		u.l.ep.send(c)
+		u.ep.send(c)
+		return
+	}
+	if c.edge&edgeStuck != 0 && c.Queued() > 0 {
 		return
 	}
 	l := u.l
@@ -139,47 +142,47 @@ func (u *ring) send(c *Conn) {
 		u.disarm(c) // the last messages were dropped, not sent
 		return
 	}
-	if c.flags&flagOffered == 0 {
-		c.flags |= flagOffered
+	if c.edge&edgeOffered == 0 {
+		c.edge |= edgeOffered
 		u.out = append(u.out, c)
 	}
 	if c.flags&flagFull != 0 {
-		u.push()
+		u.offer()
 	}
 }
 
-// push offers all output of the list and follows the results.
-func (u *ring) push() {
+// offer offers all output of the list and follows the results.
+func (u *ring) offer() {
 	if !u.enabled || len(u.batch.sends) > 0 {
-		return // before Run the first wait does it; in a push its own loop does
+		return // before Run the first wait does it; in an offer its own loop does
 	}
 	for len(u.out) > 0 && u.failed == nil {
-		u.pushSome()
+		u.offerSome()
 	}
 }
 
-// pushSome does one enter with as many sends as it takes.
-func (u *ring) pushSome() {
+// offerSome does one enter with as many sends as it takes.
+func (u *ring) offerSome() {
 	b := &u.batch
 	i := 0
 	for ; i < len(u.out) && !b.full(); i++ {
 		c := u.out[i]
-		if c.state >= stateDead || c.out.bytes == 0 || c.flags&(flagArmed|flagBroken) != 0 {
-			c.flags &^= flagOffered
+		if c.state >= stateDead || c.out.bytes == 0 || c.stuck() || c.flags&flagBroken != 0 {
+			c.edge &^= edgeOffered
 			continue
 		}
 		e := u.r.Next()
 		if e == nil {
 			break
 		}
-		c.flags &^= flagOffered
-		pieces, total := u.l.ep.collect(c)
+		c.edge &^= edgeOffered
+		pieces, total := u.ep.collect(c)
 		var m *Message
 		if n := &u.l.nodes.nodes[c.out.head-1]; len(pieces) == 1 && c.out.off == 0 && n.m.shared() {
 			m = n.m
 		}
 		b.fill(e, pieces, total, m)
-		u.l.ep.forget(c, pieces)
+		u.ep.forget(c, pieces)
 		e.FD, e.UserData = c.fd, uint64(newTag(opSend, uint32(len(b.sends)), 0))
 		b.sends = append(b.sends, send{c: c, total: int32(total), res: -int32(unix.EINTR)})
 	}
@@ -219,8 +222,8 @@ func (u *ring) results() {
 			continue
 		}
 		if c.out.bytes > 0 {
-			if c.flags&(flagArmed|flagOffered|flagBroken) == 0 {
-				c.flags |= flagOffered // more pieces than one send takes
+			if c.edge&(edgeStuck|edgeOffered) == 0 && c.flags&flagBroken == 0 {
+				c.edge |= edgeOffered // more pieces than one send takes
 				u.out = append(u.out, c)
 			}
 		} else {
@@ -236,7 +239,7 @@ func (u *ring) results() {
 // empty: a send that comes up short means another edge.
 func (u *ring) awaitRoom(c *Conn) {
 	s := &u.streams[c.slot]
-	c.flags |= flagArmed
+	c.edge |= edgeStuck
 	if err := u.watch(c, s, watchRoom); err != nil {
 		c.fail(err)
 	}
@@ -244,8 +247,8 @@ func (u *ring) awaitRoom(c *Conn) {
 
 // disarm ends the wait for room: nothing is queued any more.
 func (u *ring) disarm(c *Conn) {
-	c.flags &^= flagArmed
-	s, k := &u.streams[c.slot], &u.l.ep.k
+	c.edge &^= edgeStuck
+	s, k := &u.streams[c.slot], &u.l.sys
 	switch {
 	case s.watch != watchRoom:
 	case c.flags&flagEOF == 0:
@@ -253,7 +256,7 @@ func (u *ring) disarm(c *Conn) {
 		k.epollDel(int(c.fd))
 	default:
 		s.watch = watchGone
-		if err := k.epollMod(int(c.fd), edge, newToken(kindConn, c.slot, c.gen)); err != nil {
+		if err := k.epollMod(int(c.fd), edgeTriggered, newToken(kindConn, c.slot, c.gen)); err != nil {
 			c.fail(err)
 		}
 	}
@@ -264,11 +267,11 @@ func (u *ring) watch(c *Conn, s *stream, what watchFor) error {
 	if s.watch >= what {
 		return nil
 	}
-	mask := uint32(edge)
+	mask := uint32(edgeTriggered)
 	if what == watchRoom {
 		mask |= unix.EPOLLOUT
 	}
-	t, k := newToken(kindConn, c.slot, c.gen), &u.l.ep.k
+	t, k := newToken(kindConn, c.slot, c.gen), &u.l.sys
 	var err error
 	if s.watch == watchNone {
 		err = k.epollAdd(int(c.fd), mask, t)
@@ -285,16 +288,16 @@ func (u *ring) watch(c *Conn, s *stream, what watchFor) error {
 // end of both directions.
 func (u *ring) ready(c *Conn, events uint32) {
 	if events&hangup != 0 {
-		c.flags |= flagHup
+		c.edge |= edgeHup
 	}
-	if c.flags&flagArmed != 0 && events&(unix.EPOLLOUT|hangup) != 0 {
-		c.flags &^= flagArmed
+	if c.edge&edgeStuck != 0 && events&(unix.EPOLLOUT|hangup) != 0 {
+		c.edge &^= edgeStuck
 		if c.out.bytes > 0 {
 			u.send(c)
 			return
 		}
 	}
 	if events&hangup != 0 && (c.flags&flagEOF != 0 || c.state == stateFlushing) {
-		u.l.ep.hungUp(c)
+		u.ep.hungUp(c)
 	}
 }

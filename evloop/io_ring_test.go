@@ -118,16 +118,16 @@ func TestRingFanOutInOneEnter(t *testing.T) {
 			c.Send(line)
 		}
 	})
-	before := r.l.ring.r.Enters()
+	before := ringOf(r.l).r.Enters()
 	if err := r.l.turn(false); err != nil { // runs the function
 		t.Fatal(err)
 	}
-	u := r.l.ring
+	u := ringOf(r.l)
 	between := u.r.Enters()
 	if got := len(u.out); got != receivers {
 		t.Errorf("%d connections with output at the end of the turn, want %d", got, receivers)
 	}
-	r.l.offer()
+	r.l.be.offer()
 	if got := u.r.Enters() - between; got != 1 || between-before != 1 {
 		t.Errorf("%d enters for the turn and %d for the output, want one each", between-before, got)
 	}
@@ -203,7 +203,7 @@ func TestRingHoldsLittle(t *testing.T) {
 		offered += p.offer(junk)
 		r.turn()
 	}
-	s := &r.l.ring.streams[c.slot]
+	s := &ringOf(r.l).streams[c.slot]
 	if n := len(s.held); n == 0 || n > DefaultRingMemory || offered <= 2*DefaultRingMemory && n == offered {
 		t.Errorf("%d bytes held of %d", n, offered)
 	}
@@ -215,7 +215,7 @@ func TestRingHoldsLittle(t *testing.T) {
 	}
 	c.Resume()
 	r.until("all of it", func() bool { return int(c.BytesIn()) == offered })
-	if s := &r.l.ring.streams[c.slot]; s.held != nil {
+	if s := &ringOf(r.l).streams[c.slot]; s.held != nil {
 		t.Errorf("%d bytes still held", len(s.held))
 	}
 }
@@ -254,7 +254,7 @@ func TestRingDetachCarriesHeld(t *testing.T) {
 	c, p := r.unix()
 	c.Pause()
 	p.write("one ")
-	r.until("held bytes", func() bool { return r.l.ring.streams[c.slot].held != nil })
+	r.until("held bytes", func() bool { return ringOf(r.l).streams[c.slot].held != nil })
 	p.write("two ")
 	fd, saved, err := c.Detach()
 	if err != nil {
@@ -323,7 +323,7 @@ func TestRingClosedElsewhere(t *testing.T) {
 		t.Error("not closed")
 	}
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	if b := r.l.ring.r.Bytes(0, 1); cap(b) != 1 || b[0] > 'z' { // a panic if it is unmapped
+	if b := ringOf(r.l).r.Bytes(0, 1); cap(b) != 1 || b[0] > 'z' { // a panic if it is unmapped
 		t.Errorf("the first buffer holds %q", b)
 	}
 }
@@ -346,7 +346,13 @@ func TestRingLeavesBulk(t *testing.T) {
 	if !bytes.Equal(got, sent) {
 		t.Errorf("the echo agrees on the first %d bytes of %d", commonPrefix(got, sent), len(sent))
 	}
-	if c.flags&flagBulk == 0 || light.flags&flagBulk != 0 {
-		t.Errorf("bulk %t and %t, want only the one that sends much", c.flags&flagBulk != 0, light.flags&flagBulk != 0)
+	if c.edge&edgeBulk == 0 || light.edge&edgeBulk != 0 {
+		t.Errorf("bulk %t and %t, want only the one that sends much", c.edge&edgeBulk != 0, light.edge&edgeBulk != 0)
 	}
+}
+
+// ringOf returns the ring of a loop, or nil.
+func ringOf(l *Loop) *ring {
+	u, _ := l.be.(*ring)
+	return u
 }

@@ -15,12 +15,12 @@ import (
 	"penstock/evloop/internal/uring"
 )
 
-// kernel is the seam between the back ends and the system: every call that
-// they make while they serve goes through one of these methods, except
-// io_uring_enter, whose seam is in package uring. sim is nil in production, so
-// each is a compare, a branch that is never taken and a direct call. An
-// interface in its place would make every system call an indirect one and keep
-// the arguments on the heap.
+// kernel is the seam between a loop and the system: every call that the loop
+// and its back end make while they serve goes through one of these methods,
+// except io_uring_enter, whose seam is in package uring. sim is nil in
+// production, so each is a compare, a branch that is never taken and a direct
+// call. An interface in its place would make every system call an indirect one
+// and keep the arguments on the heap.
 //
 // Calls on a socket with MSG_DONTWAIT cannot block and use RawSyscall, which
 // skips the scheduler's bookkeeping: a quarter of the CPU of an echo. What
@@ -67,6 +67,12 @@ func (k *kernel) now() Time {
 
 func (k *kernel) epollAdd(fd int, events uint32, t token) error {
 	return k.epollCtl(unix.EPOLL_CTL_ADD, fd, events, t)
+}
+
+// watch registers what is no connection: a listener, a user's descriptor, the
+// waker.
+func (k *kernel) watch(fd int, events uint32, t token) error {
+	return k.epollCtl(unix.EPOLL_CTL_ADD, fd, events|edgeTriggered, t)
 }
 
 func (k *kernel) epollMod(fd int, events uint32, t token) error {
@@ -129,7 +135,7 @@ func (k *kernel) recv(c *Conn, p []byte) (n int, mark bool, errno unix.Errno) {
 	fd, size := uintptr(c.fd), uintptr(len(p))
 	var r uintptr
 	switch {
-	case c.kind.plainStream() || c.flags&flagPlain != 0:
+	case c.kind.plainStream() || c.edge&edgePlain != 0:
 		r, _, errno = unix.RawSyscall6(unix.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&p[0])), size, unix.MSG_DONTWAIT, 0, 0)
 	case c.kind.isSocket():
 		flags := uintptr(unix.MSG_DONTWAIT)
@@ -143,8 +149,8 @@ func (k *kernel) recv(c *Conn, p []byte) (n int, mark bool, errno unix.Errno) {
 		r, _, errno = unix.RawSyscall(unix.SYS_RECVMSG, fd, uintptr(unsafe.Pointer(&k.msg)), flags)
 		mark = k.msg.Flags&unix.MSG_CTRUNC != 0
 		k.msg.Flags = 0
-		if empty := errno == unix.EAGAIN || errno == 0 && r < size && !mark; empty && c.flags&flagNoRights != 0 {
-			c.flags |= flagPlain
+		if empty := errno == unix.EAGAIN || errno == 0 && r < size && !mark; empty && c.edge&edgeNoRights != 0 {
+			c.edge |= edgePlain
 		}
 	default:
 		k.iov[0].Base = &p[0]
@@ -191,13 +197,13 @@ func (k *kernel) send(c *Conn, pieces [][]byte) (int, unix.Errno) {
 // Linux 6.4) is asked by poll(2) first, with the flag back in place.
 func (k *kernel) file(c *Conn, call uintptr, n int) (uintptr, unix.Errno) {
 	const here = ^uintptr(0) // the position of a stream: both halves of -1
-	if c.flags&flagBlocks == 0 {
+	if c.edge&edgeBlocks == 0 {
 		r, _, errno := unix.Syscall6(call, uintptr(c.fd), uintptr(unsafe.Pointer(&k.iov[0])), uintptr(n), here, here, unix.RWF_NOWAIT)
 		switch errno {
 		default:
 			return r, errno
 		case unix.EOPNOTSUPP, unix.ENOSYS, unix.EINVAL, unix.EPERM: // the last is a seccomp filter's
-			c.flags |= flagBlocks
+			c.edge |= edgeBlocks
 		}
 	}
 	events, plain := int16(unix.POLLIN), uintptr(unix.SYS_READV)

@@ -61,7 +61,7 @@ func throughSeam(t *testing.T, cfg Config, change func(*simulation)) *Loop {
 	if err != nil {
 		t.Fatal(err)
 	}
-	k.epfd = l.ep.k.epfd
+	k.epfd = l.sys.epfd
 	for _, e := range early {
 		if err := k.epollCtl(e.op, e.fd, e.events, e.data); err != nil {
 			t.Fatal(err)

@@ -69,7 +69,7 @@ func (l *Loop) Listen(fd int, a Acceptor) (*Listener, error) {
 	if on, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err != nil || on == 0 {
 		return nil, fmt.Errorf("evloop: listen on fd %d: %w", fd, ErrNotListening)
 	}
-	ln := &Listener{loop: l, a: a, fd: fd, kind: kind, lingers: l.ep.k.lingers(fd)} // what is accepted inherits it
+	ln := &Listener{loop: l, a: a, fd: fd, kind: kind, lingers: l.sys.lingers(fd)} // what is accepted inherits it
 	if kind&kindTCP != 0 {
 		// Accepted sockets inherit the option (Linux); one call here may save
 		// one for each client. Output is gathered, so Nagle could only delay.
@@ -91,7 +91,7 @@ func (l *Loop) addListener(ln *Listener) error {
 	}
 	l.refresh()
 	ln.slot, ln.gen = l.listeners.insert(ln)
-	if err := l.ep.k.epollAdd(ln.fd, unix.EPOLLIN|edge, ln.token()); err != nil {
+	if err := l.sys.watch(ln.fd, unix.EPOLLIN, ln.token()); err != nil {
 		l.listeners.remove(ln.slot)
 		return fmt.Errorf("evloop: listen on fd %d: %w", ln.fd, err)
 	}
@@ -132,7 +132,7 @@ func (ln *Listener) Close() {
 	ln.letGo()
 	ln.loop.Cancel(ln.retry)
 	ln.loop.listeners.remove(ln.slot)
-	ln.loop.ep.k.close(ln.fd, false)
+	ln.loop.sys.close(ln.fd, false)
 }
 
 // makeReady puts ln on the ready list if there may be somebody to accept.
@@ -168,6 +168,31 @@ func (l *Loop) kick() {
 		}
 		ln.makeReady()
 	}
+}
+
+// accept takes a batch of connections.
+func (ln *Listener) accept() {
+	l := ln.loop
+	if !ln.mayAccept() {
+		return
+	}
+	l.sys.keepNonblock(ln.fd)
+	before, last := l.stats.Accepted, unix.Errno(0)
+	for n := range acceptBatch {
+		if n >= fewestAccept && l.Spent() {
+			break
+		}
+		fd, peer, errno := l.sys.accept(ln.fd)
+		if !l.accepted(ln, fd, peer, errno) || !ln.mayAccept() {
+			return
+		}
+		last = errno
+	}
+	if l.stats.Accepted == before {
+		ln.backOff(os.NewSyscallError("accept4", last)) // the EPERM of a firewall may last for ever
+		return
+	}
+	ln.makeReady()
 }
 
 // accepted follows one accept and reports whether to go on with the batch.
@@ -237,7 +262,7 @@ func (l *Loop) admit(ln *Listener, fd int, peer netip.AddrPort) {
 	}
 	if h == nil {
 		ln.delay = 0
-		l.ep.k.close(fd, false)
+		l.sys.close(fd, false)
 		return
 	}
 	if ln.noDelay {
@@ -246,12 +271,12 @@ func (l *Loop) admit(ln *Listener, fd int, peer netip.AddrPort) {
 		unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 	}
 	if ln.lingers {
-		l.ep.k.neverLinger(fd)
+		l.sys.neverLinger(fd)
 	}
 	c := l.newConn(fd, ln.kind, h, state)
 	if err := l.be.open(c); err != nil {
 		l.conns.remove(c.slot)
-		l.ep.k.close(fd, true)
+		l.sys.close(fd, true)
 		l.stats.AcceptErrors++
 		ln.backOff(err) // of memory or of watches (ENOSPC): the system is short of something
 		return

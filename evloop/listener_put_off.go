@@ -51,7 +51,7 @@ func (ln *Listener) PutOff() bool {
 // last connection then takes three turns: for the bytes, for the FIN and for the
 // reply. Clients that other listeners let in meanwhile may have gone too; PutOff
 // allows as many turns again for them.
-func (l *Loop) turnsToSee() int { return 3 + l.conns.used/l.ep.most }
+func (l *Loop) turnsToSee() int { return 3 + l.conns.used/l.work.events }
 
 // keep holds a client for the next turn.
 func (ln *Listener) keep(fd int, peer netip.AddrPort) {
@@ -97,6 +97,6 @@ func (ln *Listener) ask() {
 func (ln *Listener) letGo() {
 	if ln.putOff.waits {
 		ln.putOff.waits = false
-		ln.loop.ep.k.close(ln.putOff.fd, false)
+		ln.loop.sys.close(ln.putOff.fd, false)
 	}
 }

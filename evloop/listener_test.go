@@ -346,7 +346,7 @@ func listenRefuses(r *rig) {
 	}{
 		{"a socket that does not listen", stream, ErrNotListening},
 		{"a datagram socket", dgram, ErrSocketType},
-		{"no socket", r.l.ep.k.epfd, unix.ENOTSOCK},
+		{"no socket", r.l.sys.epfd, unix.ENOTSOCK},
 		{"no descriptor", -1, unix.EBADF},
 	} {
 		ln, err := r.l.Listen(tt.fd, &door{})

@@ -26,9 +26,7 @@ import (
 // listeners that used up their batch. How much of all this one turn may do is in
 // loop_turn.go.
 type Loop struct {
-	be        backend // of streams: ep, or ring
-	ep        *epoll
-	ring      *ring // nil without io_uring
+	be        backend
 	wake      waker
 	conns     table[Conn]
 	listeners table[Listener]
@@ -63,11 +61,14 @@ type Loop struct {
 	memory     int64 // bound of queued; 0: none
 	queued     int64 // bytes queued and kept
 	stats      Stats
-	fallback   error // why the ring is not used
-	waiting    bool  // a listener waits for a descriptor or a place
-	opened     bool  // a connection was opened since the turn's events were gathered
+	uses       Backend // what be is
+	fallback   error   // why it is not what was asked for
+	waiting    bool    // a listener waits for a descriptor or a place
+	opened     bool    // a connection was opened since the turn's events were gathered
 	stopped    atomic.Bool
 	closed     bool
+
+	sys kernel
 }
 
 // Config bounds a Loop. The zero value is usable.
@@ -129,11 +130,11 @@ func New(cfg Config) (*Loop, error) { return newLoop(cfg, nil) }
 
 // newLoop is New with the seam for simulated system calls.
 func newLoop(cfg Config, sim *simulation) (*Loop, error) {
-	l := &Loop{readBudget: cfg.ReadBudget, memory: cfg.Memory, limit: cfg.Connections}
+	l := &Loop{readBudget: cfg.ReadBudget, memory: cfg.Memory, limit: cfg.Connections, sys: kernel{sim: sim}}
 	if l.readBudget <= 0 {
 		l.readBudget = readSize
 	}
-	l.work = turnBudget{limit: cfg.Work, bury: mostBuried}
+	l.work = turnBudget{limit: cfg.Work, bury: mostBuried, events: mostEvents}
 	if l.work.limit <= 0 {
 		l.work.limit = turnWork
 	}
@@ -146,20 +147,14 @@ func newLoop(cfg Config, sim *simulation) (*Loop, error) {
 		l.limit = int(min(max(r.Cur, headroom+1)-headroom, 1<<30))
 	}
 	l.rbuf = make([]byte, DefaultMaxInput+readSize)
-	ep, err := newEpoll(l, sim)
-	if err != nil {
+	if err := l.choose(cfg); err != nil {
 		return nil, fmt.Errorf("evloop: %w", err)
 	}
-	l.ep, l.be = ep, ep
-	l.choose(cfg)
-	if err := l.wake.open(ep); err != nil {
-		if l.ring != nil {
-			l.ring.close()
-		}
-		ep.close()
+	if err := l.wake.open(&l.sys); err != nil {
+		l.be.close()
 		return nil, fmt.Errorf("evloop: %w", err)
 	}
-	l.now = ep.k.now()
+	l.now = l.sys.now()
 	l.clock, l.looked = l.now, l.now
 	return l, nil
 }
@@ -181,7 +176,7 @@ func (l *Loop) Run() error {
 			return fmt.Errorf("evloop: %w", err)
 		}
 	}
-	l.offer() // what was written in the last turn
+	l.be.offer() // what was written in the last turn
 	return nil
 }
 
@@ -248,10 +243,7 @@ func (l *Loop) Close() {
 		w.Close()
 	}
 	l.wake.close()
-	if l.ring != nil {
-		l.ring.close()
-	}
-	l.ep.close()
+	l.be.close()
 }
 
 // Now returns the moment at which the present turn began to be served. It is
@@ -388,7 +380,7 @@ func (l *Loop) serveReady() {
 				if ln.putOff.waits {
 					ln.askAgain()
 				}
-				l.ep.accept(ln)
+				ln.accept()
 			}
 		}
 	}

@@ -28,12 +28,12 @@ type waker struct {
 	closed bool
 }
 
-func (w *waker) open(e *epoll) error {
+func (w *waker) open(k *kernel) error {
 	fd, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
 	if err != nil {
 		return os.NewSyscallError("eventfd", err)
 	}
-	if err := e.k.epollAdd(fd, unix.EPOLLIN|unix.EPOLLET, newToken(kindWake, 0, 0)); err != nil {
+	if err := k.watch(fd, unix.EPOLLIN, newToken(kindWake, 0, 0)); err != nil {
 		unix.Close(fd)
 		return err
 	}

@@ -96,7 +96,7 @@ func TestTokenThroughKernel(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := k.epollAdd(fd, unix.EPOLLIN|edge, want); err != nil {
+		if err := k.epollAdd(fd, unix.EPOLLIN|edgeTriggered, want); err != nil {
 			t.Fatal(err)
 		}
 		var evs [4]unix.EpollEvent

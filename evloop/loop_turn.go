@@ -54,6 +54,8 @@ const (
 	fewestAccept = 4
 	// expireMost bounds the timers that a turn serves, and the deadlines.
 	expireMost = 256
+	// mostEvents is how many events one wait reports.
+	mostEvents = 256
 	// mostBuried bounds the connections that are closed in a turn: a thousand
 	// can be ended by one callback.
 	mostBuried = 256
@@ -67,6 +69,7 @@ const (
 type turnBudget struct {
 	limit  int // the work of a turn
 	bury   int // mostBuried, unless a test wants fewer
+	events int // mostEvents, unless a test wants fewer
 	left   int // of the work
 	buried int
 

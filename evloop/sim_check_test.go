@@ -27,8 +27,8 @@ func (w *simWorld) check() {
 			w.fail("timer", t.kind, "is overdue")
 		}
 	}
-	if l.ring != nil {
-		if l.ring.failed != nil && w.k.faults.fatal {
+	if ringOf(l) != nil {
+		if ringOf(l).failed != nil && w.k.faults.fatal {
 			return // the next turn says so, and until then nothing goes on
 		}
 		w.k.ring.look()
@@ -71,7 +71,7 @@ func (w *simWorld) checkConn(c *Conn) {
 		w.fail(f, "has room that nobody will use")
 	case (c.flags&flagReady != 0) != ready:
 		w.fail(f, "is on the ready list:", ready)
-	case c.flags&flagEOF != 0 && f.sock.gone && !f.queued && c.mayRead() && !ready && c.flags&flagOffered == 0:
+	case c.flags&flagEOF != 0 && f.sock.gone && !f.queued && c.mayRead() && !ready && c.edge&edgeOffered == 0:
 		w.fail(f, "has nobody at the other end and lives on")
 	case c.flags&flagReplay != 0 && c.mayRead() && !ready:
 		w.fail(f, "has kept input that nobody will show")
@@ -109,7 +109,7 @@ func (w *simWorld) checkInput(c *Conn, f *simFile, ready bool) {
 		w.fail(f, "takes no output and lives on")
 	case c.kind.isStream() && m.s.read-m.readBefore > w.l.readBudget:
 		w.fail(f, "read", m.s.read-m.readBefore, "bytes in one turn")
-	case input && !f.queued && c.flags&flagReadable == 0:
+	case input && !f.queued && c.edge&edgeReadable == 0:
 		w.fail(f, "has input that is forgotten")
 	case input && !f.queued && (c.mayRead() || c.state == stateLingering) && !ready:
 		w.fail(f, "has input that nobody will read")
@@ -120,7 +120,7 @@ func (w *simWorld) checkInput(c *Conn, f *simFile, ready bool) {
 func (w *simWorld) checkArmed(c *Conn, f *simFile) {
 	armed := f.mask&unix.EPOLLOUT != 0
 	switch {
-	case armed != (c.flags&flagArmed != 0):
+	case armed != (c.edge&edgeArmed != 0):
 		w.fail(f, "is armed:", armed, "but does not know")
 	case armed != (c.out.bytes > 0) && c.flags&flagBroken == 0:
 		w.fail(f, "is armed:", armed, "with", c.out.bytes, "bytes queued")

@@ -53,7 +53,7 @@ func TestRingSleepsInSpiteOfShortage(t *testing.T) {
 			refused = true
 			return unix.ENOMEM
 		}
-		takeAll(k, l.ring.r)
+		takeAll(k, ringOf(l).r)
 		return 0
 	})
 	for range 2 {
@@ -72,7 +72,7 @@ func TestRingAsksAfterAnInterruption(t *testing.T) {
 	interrupted, asked := false, false
 	var l *Loop
 	l = enteredBy(t, func(k *uring.Kernel, wait bool) unix.Errno {
-		takeAll(k, l.ring.r)
+		takeAll(k, ringOf(l).r)
 		asked = asked || interrupted
 		if wait {
 			interrupted = true
@@ -95,10 +95,10 @@ func TestRingEndsNobodyWhileItOverflows(t *testing.T) {
 	var kernel *uring.Kernel
 	l = enteredBy(t, func(k *uring.Kernel, _ bool) unix.Errno {
 		kernel = k
-		takeAll(k, l.ring.r)
+		takeAll(k, ringOf(l).r)
 		return 0
 	})
-	l.ep.k.sim.poll = func(int, int16) int16 { return 0 }
+	l.sys.sim.poll = func(int, int16) int16 { return 0 }
 	h := newProbe(t)
 	c, err := l.Add(1<<20, h, nil)
 	if err != nil {
@@ -127,11 +127,11 @@ func TestRingOutlastsShortage(t *testing.T) {
 		if tries++; tries < 5000 {
 			return unix.ENOMEM
 		}
-		takeAll(k, l.ring.r)
+		takeAll(k, ringOf(l).r)
 		return 0
 	})
 	pauses, longest := 0, time.Duration(0)
-	l.ep.k.sim.pause = func(d time.Duration) { pauses++; longest = max(longest, d) }
+	l.sys.sim.pause = func(d time.Duration) { pauses++; longest = max(longest, d) }
 	if err := l.turn(false); err != nil {
 		t.Fatal(err)
 	}
@@ -139,8 +139,8 @@ func TestRingOutlastsShortage(t *testing.T) {
 		t.Errorf("%d pauses, the longest %v, want a second", pauses, longest)
 	}
 	tries = 0
-	l.ring.todo = append(l.ring.todo, newTag(opEpoll, 0, 0))
-	l.ep.k.sim.pause = func(time.Duration) { l.Stop() }
+	ringOf(l).todo = append(ringOf(l).todo, newTag(opEpoll, 0, 0))
+	l.sys.sim.pause = func(time.Duration) { l.Stop() }
 	if err := l.turn(false); !errors.Is(err, unix.EBUSY) {
 		t.Errorf("stopped in a shortage: %v, want %v", err, unix.EBUSY)
 	}
@@ -165,7 +165,7 @@ func failWithOutput(t *testing.T) {
 		if broken {
 			return unix.EBADF
 		}
-		takeAll(k, l.ring.r)
+		takeAll(k, ringOf(l).r)
 		return 0
 	})
 	c, err := l.Add(1<<20, newProbe(t), nil)
@@ -204,10 +204,10 @@ func (a *adder) Closed(c *Conn, err error) {
 func TestRingDoesNotSleepOnResults(t *testing.T) {
 	var l *Loop
 	l = enteredBy(t, func(k *uring.Kernel, wait bool) unix.Errno {
-		if n := len(l.ring.events) - l.ring.at; wait && n > 0 {
+		if n := len(ringOf(l).events) - ringOf(l).at; wait && n > 0 {
 			t.Errorf("sleeps on %d completions", n)
 		}
-		for l.ring.r.Staged() > 0 && k.Room() > 0 {
+		for ringOf(l).r.Staged() > 0 && k.Room() > 0 {
 			switch e := k.Take(); e.Opcode {
 			case uring.OpSend:
 				k.Post(uring.CQE{UserData: e.UserData, Res: -int32(unix.EPIPE)})
@@ -225,7 +225,7 @@ func TestRingDoesNotSleepOnResults(t *testing.T) {
 	c.CloseAfterFlush(time.Hour, nil)
 	l.enter()
 	l.leave()
-	l.ring.todo = l.ring.todo[:0] // what c and epoll have asked for is another story
+	ringOf(l).todo = ringOf(l).todo[:0] // what c and epoll have asked for is another story
 	if err := l.turn(true); err != nil {
 		t.Fatal(err)
 	}

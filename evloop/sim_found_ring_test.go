@@ -169,7 +169,7 @@ func TestRingAsksEpollOnceInATurn(t *testing.T) {
 		if _, err := l.Watch(fd, unix.EPOLLIN, ignorer{}); err != nil {
 			t.Fatal(err)
 		}
-		l.ring.submit()
+		ringOf(l).submit()
 	}
 	asked = 0
 	r.turn()
@@ -237,7 +237,7 @@ func TestRingDetachCarriesMuch(t *testing.T) {
 	sent := bytes.Repeat([]byte("0123456789"), 100_000)
 	sent = sent[:p.offer(sent)]
 	r.turn()
-	if n := len(r.l.ring.streams[c.slot].held); n <= len(r.l.rbuf) {
+	if n := len(ringOf(r.l).streams[c.slot].held); n <= len(r.l.rbuf) {
 		t.Skipf("only %d bytes are held", n)
 	}
 	fd, saved, err := c.Detach()
@@ -291,12 +291,12 @@ func TestRingDoesNotWaitForRoomForNothing(t *testing.T) {
 		c.Write([]byte("no room"))
 	})
 	r.turn()
-	if c.flags&flagArmed == 0 {
+	if c.edge&edgeStuck == 0 {
 		t.Fatal("does not wait for room")
 	}
 	r.do(func() { r.l.SetLimits(0, 1) })
-	if s := r.l.ring.streams[c.slot]; c.Queued() > 0 || c.flags&flagArmed != 0 || s.watch != watchNone {
-		t.Errorf("%d bytes queued, waits for room: %t, watched for %d; want nothing", c.Queued(), c.flags&flagArmed != 0, s.watch)
+	if s := ringOf(r.l).streams[c.slot]; c.Queued() > 0 || c.edge&edgeStuck != 0 || s.watch != watchNone {
+		t.Errorf("%d bytes queued, waits for room: %t, watched for %d; want nothing", c.Queued(), c.edge&edgeStuck != 0, s.watch)
 	}
 }
 
@@ -308,7 +308,7 @@ func TestRingKnowsWhatHasCome(t *testing.T) {
 	c.SetOptions(&Options{IdleTimeout: time.Second})
 	r.turn()
 	p.write("in time")
-	for u := r.l.ring; !u.came(c); {
+	for u := ringOf(r.l); !u.came(c); {
 		u.submit() // as another connection's end does, in the middle of a turn
 	}
 	r.later(time.Minute)

@@ -11,14 +11,14 @@ import (
 // Invariants of the ring between two turns, from the inside of both its ends.
 
 // ringed reports whether the ring serves c, and not epoll.
-func (w *simWorld) ringed(c *Conn) bool { return w.l.ring != nil && w.l.ring.serves(c) }
+func (w *simWorld) ringed(c *Conn) bool { return ringOf(w.l) != nil && ringOf(w.l).serves(c) }
 
 // heldBy returns the bytes of buffers in which the ring holds input of c.
 func (w *simWorld) heldBy(c *Conn) int64 {
 	if !w.ringed(c) {
 		return 0
 	}
-	n := cap(w.l.ring.streams[c.slot].held)
+	n := cap(ringOf(w.l).streams[c.slot].held)
 	if n != int(c.held) {
 		w.fail(c.held, "bytes charged for", n, "that are held")
 	}
@@ -42,7 +42,7 @@ func (w *simWorld) checkBuffers() {
 			}
 		}
 	}
-	u.completions(w.l.ring, count)
+	u.completions(ringOf(w.l), count)
 	if out != 0 {
 		w.fail(out, "buffers were never given back")
 	}
@@ -51,7 +51,7 @@ func (w *simWorld) checkBuffers() {
 // checkReceive: there is one receive for c, or somebody will make it, or c
 // wants none.
 func (w *simWorld) checkReceive(c *Conn, f *simFile, ready bool) {
-	u, m := w.l.ring, c.State.(*simConn)
+	u, m := ringOf(w.l), c.State.(*simConn)
 	s := &u.streams[c.slot]
 	t := newTag(opRecv, c.slot, c.gen)
 	live, coming := w.k.ring.find(u, t)
@@ -111,11 +111,11 @@ func (u *simRing) find(r *ring, t tag) (live int, coming bool) {
 // checkSend: queued output is on the list of what to offer, or waits for room
 // of which epoll will tell.
 func (w *simWorld) checkSend(c *Conn, f *simFile) {
-	s := &w.l.ring.streams[c.slot]
+	s := &ringOf(w.l).streams[c.slot]
 	room := f.mask&unix.EPOLLOUT != 0
-	armed, offered := c.flags&flagArmed != 0, c.flags&flagOffered != 0
+	armed, offered := c.edge&edgeStuck != 0, c.edge&edgeOffered != 0
 	listed := 0
-	for _, o := range w.l.ring.out {
+	for _, o := range ringOf(w.l).out {
 		if o == c {
 			listed++
 		}
@@ -129,7 +129,7 @@ func (w *simWorld) checkSend(c *Conn, f *simFile) {
 		w.fail(f, "waits for room that nobody will report")
 	case c.out.bytes == 0 && (armed || room):
 		w.fail(f, "waits for room and has nothing to send")
-	case c.out.bytes > 0 && !armed && !offered && c.flags&flagBroken == 0:
+	case c.out.bytes > 0 && !armed && !offered && c.flags&(flagBroken|flagRoom) == 0:
 		w.fail(f, "has", c.out.bytes, "bytes of output that nobody will offer")
 	case c.out.bytes > 0 && armed && !offered && f.holds()&unix.EPOLLOUT != 0 && !f.queued && c.flags&flagRoom == 0:
 		w.fail(f, "has room that is forgotten")

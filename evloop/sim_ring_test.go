@@ -67,9 +67,9 @@ func (u *simRing) open(count, size int) *uring.Ring {
 // attach makes the loop known, and leaves it little memory for output and few
 // events in one call of epoll.
 func (u *simRing) attach(l *Loop) {
-	u.l, u.epfd = l, int32(l.ep.k.epfd)
-	l.ep.most = 2 + u.k.rng.IntN(8)
-	l.ring.batch.most >>= u.k.rng.IntN(7) // at least what one send may take
+	u.l, u.epfd = l, int32(l.sys.epfd)
+	l.work.events = 2 + u.k.rng.IntN(8)
+	ringOf(l).batch.most >>= u.k.rng.IntN(7) // at least what one send may take
 }
 
 // disturbed is true one time in n, in histories with faults.
@@ -141,7 +141,7 @@ func (u *simRing) sleep(timeout time.Duration, submitted bool) unix.Errno {
 	switch {
 	case u.q.Unread() > 0 || submitted && u.disturbed(2):
 		return 0
-	case timeout != 0 && (l.ring.asking || len(l.ring.events) > l.ring.at || len(l.ready)+len(l.ring.out) > 0):
+	case timeout != 0 && (ringOf(l).asking || len(ringOf(l).events) > ringOf(l).at || len(l.ready)+len(ringOf(l).out) > 0):
 		u.k.fail("the loop sleeps and has something to do")
 	case timeout < 0: // somebody else wakes the loop in the end
 		u.k.asleep = true

@@ -114,10 +114,7 @@ func play(h simHistory) (w *simWorld, err error) {
 			}
 			err = fmt.Errorf("%s", strings.TrimSpace(string(failure)))
 			w.l.wake.close()
-			if w.l.ring != nil {
-				w.l.ring.close()
-			}
-			w.l.ep.close()
+			w.l.be.close()
 		}
 	}()
 	w = &simWorld{}
@@ -137,7 +134,7 @@ func play(h simHistory) (w *simWorld, err error) {
 			return w, nil // the wait itself has failed: nothing can be served any more
 		}
 	}
-	if r := w.l.ring; r == nil || r.failed == nil || !w.k.faults.fatal { // else the next wait says so
+	if r := ringOf(w.l); r == nil || r.failed == nil || !w.k.faults.fatal { // else the next wait says so
 		w.calm()
 	}
 	w.end()

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package evloop
+
+// An edge is what a back end remembers of a connection because the kernel says
+// it once. Only the io_* files look at it (TestEdgesStayWithTheBackEnd). The
+// rest of the package speaks of bytes that came and bytes that must go, and asks
+// the few questions below.
+//
+// Flags of the Conn's own would do the same, and did: then the rest began to
+// read and to change them, and a mistake about readiness could be anywhere.
+type edge uint16
+
+const (
+	edgeReadable edge = 1 << iota // the descriptor was not yet read to EAGAIN
+	edgeHup                       // the kernel reported HUP or ERR
+	edgeMark                      // a short read does not mean drained
+	edgeStuck                     // the kernel took less than it was offered, and has not reported room since
+	edgeArmed                     // EPOLLOUT is registered; not used for connections of the ring
+	edgeNoRights                  // the peer can pass no descriptors,
+	edgePlain                     // and none that it passed before is on the way
+	edgeBlocks                    // no socket, and the kernel cannot read it without waiting
+	edgeOffered                   // on the ring's list of output to offer
+	edgeBulk                      // left to epoll by the ring
+)
+
+// unread reports whether there may be input that the kernel does not report
+// again.
+func (c *Conn) unread() bool { return c.edge&edgeReadable != 0 }
+
+// stuck reports whether the kernel is known to have no room for output.
+func (c *Conn) stuck() bool { return c.edge&edgeStuck != 0 }
+
+// readOn has c read to EAGAIN, whatever the last read has found.
+func (c *Conn) readOn() {
+	c.edge |= edgeReadable | edgeMark
+	c.makeReady()
+}
+
+// marked reports whether something stands behind the bytes that are to be read.
+// A new registration may not tell, so it is carried along with a connection.
+func (c *Conn) marked() bool { return c.edge&edgeMark != 0 }
+
+// mark is for a connection that is restored and was marked.
+func (c *Conn) mark() { c.edge |= edgeMark }

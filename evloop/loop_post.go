@@ -21,6 +21,7 @@ type waker struct {
 	fd      int
 	write   func(fd int) unix.Errno // addOne; a test has its own, which fails
 	pending atomic.Bool
+	failed  atomic.Bool // the last write: what was posted waits for the next turn, whatever wakes the loop
 
 	mu     sync.Mutex // guards the following
 	posted []func()
@@ -63,14 +64,20 @@ func (w *waker) now() {
 	if w.closed || !w.pending.CompareAndSwap(false, true) {
 		return
 	}
-	errno := w.write(w.fd)
-	for errno == unix.EINTR {
-		errno = w.write(w.fd)
+	for range wakeTries {
+		switch w.write(w.fd) {
+		case 0, unix.EAGAIN: // EAGAIN would mean a full counter, which is awake enough
+			w.failed.Store(false)
+			return
+		}
 	}
-	if errno != 0 && errno != unix.EAGAIN { // EAGAIN would mean a full counter, which is awake enough
-		w.pending.Store(false) // so that the next call tries again
-	}
+	w.failed.Store(true)
+	w.pending.Store(false) // so that the next call tries again
 }
+
+// wakeTries is how often a wake-up is tried. The system has no reason to refuse
+// it but an interruption; a filter of system calls or a tracer may.
+const wakeTries = 8
 
 // Post runs f on the loop's goroutine in one of its next turns, in the order
 // of the calls. It may be called from any goroutine, also before Run and on
@@ -95,10 +102,11 @@ const postedKept = 1024
 
 // take returns what was posted; the slice is the caller's until the next take.
 func (w *waker) take() []func() {
-	if !w.pending.Load() {
+	if !w.pending.Load() && !w.failed.Load() {
 		return nil
 	}
 	w.pending.Store(false)
+	w.failed.Store(false)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	fs := w.posted

@@ -229,8 +229,8 @@ func TestPostDuringClose(t *testing.T) {
 	}
 }
 
-// A wake-up that is interrupted, or fails, is repeated: its flag says that it
-// was made, and would leave the loop deaf to every later one.
+// A wake-up that is interrupted, or fails, is repeated: whoever posted a function
+// does not learn of it and will not call again.
 func TestWakeUpIsRepeated(t *testing.T) {
 	for _, errno := range []unix.Errno{unix.EINTR, unix.EBADF} {
 		r := foundRig(t)
@@ -242,9 +242,27 @@ func TestWakeUpIsRepeated(t *testing.T) {
 			return addOne(fd)
 		}
 		ran := 0
-		for range 4 { // of which three may be lost for good only by EBADF
-			r.l.Post(func() { ran++ })
+		r.l.Post(func() { ran++ })
+		r.until("the function", func() bool { return ran == 1 })
+	}
+}
+
+// A wake-up that never succeeds leaves what was posted to the next turn, and
+// every later post tries again.
+func TestWakeUpFails(t *testing.T) {
+	r := foundRig(t)
+	asked := 0
+	r.l.wake.write = func(int) unix.Errno { asked++; return unix.EPERM }
+	ran := 0
+	for want := 1; want < 4; want++ {
+		before := asked
+		r.l.Post(func() { ran++ })
+		if asked == before {
+			t.Errorf("post %d does not try to wake the loop", want)
 		}
-		r.until("four functions", func() bool { return ran == 4 })
+		r.turn()
+		if ran != want {
+			t.Errorf("%d functions have run, want %d", ran, want)
+		}
 	}
 }

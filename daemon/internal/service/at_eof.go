@@ -11,8 +11,9 @@ import (
 )
 
 // A remainder decides about what a client has sent behind its last delimiter
-// when it says no more (the key at_eof). It is a line like any other, or the part
-// of one on which nothing may act; then it is dropped and logged.
+// when it says no more (the key at_eof). It is a line like any other, and may be
+// too long like any other; or it is the part of one on which nothing may act, and
+// then it is dropped and logged.
 type remainder struct {
 	take bool
 	log  throttle
@@ -23,22 +24,25 @@ func newRemainder(conf *config.Service, env Env) remainder {
 	return remainder{take: conf.AtEOF != config.Drop, log: newThrottle(env, 10), lose: env.Lose}
 }
 
-// line returns the rest of c's input as a line, if there is one and it is to be
-// taken. It is valid until the callback returns.
-func (r *remainder) line(c *evloop.Conn, f framing) (line []byte, ok bool) {
-	rest := c.Input()
+// line returns the rest of c's input, if it is to be taken: as a line (cutLine),
+// or with the word that it is too long for one (cutLong). The line is valid until
+// the callback returns.
+func (r *remainder) line(c *evloop.Conn, f framing) (line []byte, found cut) {
+	line = c.Input()
+	bytesIn := len(line)
 	if f.chop {
-		line = bytes.TrimSuffix(rest, []byte{'\r'})
-	} else {
-		line = rest
+		line = bytes.TrimSuffix(line, []byte{'\r'})
 	}
-	if r.take && len(line) <= f.max {
-		return line, len(line) > 0
-	}
-	if len(line) > 0 {
+	switch {
+	case len(line) == 0:
+		return nil, cutNone
+	case !r.take:
 		r.lose(lostUnfinished, 1)
 		r.log.record(slog.LevelWarn, "input dropped", slog.Uint64("conn", SessionOf(c).ID),
-			slog.Int("bytes", len(rest)), slog.String("reason", lostUnfinished))
+			slog.Int("bytes", bytesIn), slog.String("reason", lostUnfinished))
+		return nil, cutNone
+	case len(line) > f.max:
+		return nil, cutLong
 	}
-	return nil, false
+	return line, cutLine
 }

@@ -60,6 +60,7 @@ type client struct {
 	limit    evloop.TimerID // bounds the time for which the client is blocked
 	eof      bool           // the client has no more to say: closed with its last reply
 	rest     []byte         // its last message, which lacks a delimiter and waits for room
+	long     bool           // its last message was too long for one
 	failed   bool           // a program has died with its messages
 	leaving  bool           // the service ends: closed with its last reply
 	timeout  time.Duration
@@ -209,9 +210,12 @@ func (h *handler) next(p []byte) (msg []byte, n int, found cut) {
 func (h *handler) EOF(c *evloop.Conn) {
 	cl := clientOf(c)
 	cl.eof = !listens(c)
-	if msg, ok := h.last.line(c, h.frame); ok {
+	switch msg, found := h.last.line(c, h.frame); found {
+	case cutLine:
 		cl.rest = bytes.Clone(msg)
 		h.finishAsking(c)
+	case cutLong:
+		cl.long = true
 	}
 	h.settle(c)
 }
@@ -247,6 +251,8 @@ func (h *handler) settle(c *evloop.Conn) {
 		c.CloseAfterFlush(cl.timeout, nil)
 	case cl.eof && cl.failed:
 		c.CloseAfterFlush(untilStalled, ErrUnanswered)
+	case cl.eof && cl.long:
+		tooLong(c)
 	case cl.eof:
 		finish(c)
 	}

@@ -35,11 +35,13 @@ func TestHandlerAnswersAfterEOF(t *testing.T) {
 	for _, tt := range []struct {
 		keys, want string
 		lost       int
+		end        error
 	}{
-		{"", "abchalf", 0},
-		{"at_eof=\"take\"", "abchalf", 0},
-		{"at_eof=\"drop\"", "abc", 1},
-		{"max_line=3", "abc", 1}, // a line that would be refused with its end
+		{"", "abchalf", 0, nil},
+		{"at_eof=\"take\"", "abchalf", 0, nil},
+		{"at_eof=\"drop\"", "abc", 1, nil},
+		{"max_line=4", "abchalf", 0, nil},
+		{"max_line=3", "abcERR line too long\n", 0, ErrLineTooLong}, // as with its end
 	} {
 		t.Run(tt.keys, func(t *testing.T) {
 			r := serveProgram(t, tt.keys)
@@ -49,7 +51,7 @@ func TestHandlerAnswersAfterEOF(t *testing.T) {
 			if got := c.rest(); got != tt.want {
 				t.Errorf("got %q, want %q", got, tt.want)
 			}
-			r.wantEnd(nil)
+			r.wantEnd(tt.end)
 			r.wantLost(lostUnfinished, tt.lost)
 			if got := r.log.count("input dropped conn=1 bytes=4 reason=no_delimiter"); got != tt.lost {
 				t.Errorf("%d records of it, want %d", got, tt.lost)

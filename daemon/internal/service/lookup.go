@@ -65,7 +65,11 @@ func (s *lookup) Data(c *evloop.Conn, p []byte) (n int) {
 // EOF answers a last question that lacks its delimiter, unless the service is
 // told not to.
 func (s *lookup) EOF(c *evloop.Conn) {
-	if q, ok := s.rest.line(c, s.frame); ok && len(bytes.TrimSpace(q)) > 0 {
+	switch q, found := s.rest.line(c, s.frame); {
+	case found == cutLong:
+		tooLong(c)
+		return
+	case len(bytes.TrimSpace(q)) > 0:
 		c.WriteStatic(s.answer(q))
 	}
 	finish(c)

@@ -68,6 +68,29 @@ func TestLookupTooLongIsTheReason(t *testing.T) {
 	r.wantEnd(ErrLineTooLong)
 }
 
+// One byte too much is too much without a delimiter too: the client is told, and
+// the log names no other reason.
+func TestTooLongAtTheEnd(t *testing.T) {
+	for _, conf := range []string{
+		`kind="lookup"`, `kind="lookup"` + "\ndelimiter=\"?\"", "kind=\"room\"\nwelcome=\"\"",
+		"kind=\"handler\"\ncommand=[\"/bin/cat\"]",
+	} {
+		t.Run(conf, func(t *testing.T) {
+			r := serve(t, conf+"\nmax_line=16")
+			c := r.dial()
+			c.send(strings.Repeat("x", 17))
+			c.shut()
+			if got := c.rest(); got != "ERR line too long\n" {
+				t.Errorf("got %q", got)
+			}
+			r.wantEnd(ErrLineTooLong)
+			if n := r.log.count("no_delimiter"); n != 0 {
+				t.Errorf("%d records of a missing delimiter", n)
+			}
+		})
+	}
+}
+
 // A segment of one-byte questions with large answers: what is queued stays
 // near the bound although a megabyte was asked for, and nothing is lost.
 func TestLookupAmplificationIsBounded(t *testing.T) {

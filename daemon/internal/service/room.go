@@ -195,8 +195,12 @@ func (r *room) speak(c *evloop.Conn, line []byte) {
 // EOF ends the membership of a client that has no more to say, unless it only
 // listens.
 func (r *room) EOF(c *evloop.Conn) {
-	if line, ok := r.rest.line(c, r.frame); ok {
+	switch line, found := r.rest.line(c, r.frame); found {
+	case cutLine:
 		r.line(c, line)
+	case cutLong:
+		r.tooLong(c)
+		return
 	}
 	if !memberOf(c).in || !listens(c) {
 		r.finish(c)

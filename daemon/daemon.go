@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"time"
 
 	"penstock/daemon/internal/config"
@@ -39,6 +40,9 @@ type Env struct {
 	// ready, unless Restored, and after each reload that was not refused. nil:
 	// not needed.
 	Applied func()
+
+	// Hangup holds a SIGHUP that came before New; see HoldHangup. nil: none did.
+	Hangup <-chan os.Signal
 
 	// Reloading is called when a reload begins; nil: not needed.
 	Reloading func()

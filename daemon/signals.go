@@ -22,15 +22,29 @@ import (
 // to a successor (RestartKillSignal= in systemd.kill(5)).
 var caught = []os.Signal{unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGUSR1, unix.SIGUSR2, unix.SIGPIPE}
 
+// HoldHangup keeps SIGHUP from ending a process that has yet to make its Daemon,
+// and one whose Daemon has ended: the Go runtime catches that signal only to kill
+// the process with it. What it returns is for Env.Hangup: a signal that comes
+// before New is a reload that is owed.
+func HoldHangup() <-chan os.Signal {
+	ch := make(chan os.Signal, 1)
+	signal.Notify(ch, unix.SIGHUP)
+	return ch
+}
+
 // catchSignals has signals served by the loop until release is called. It
 // comes before the first socket is bound, so that a process that is told to
-// stop while it starts removes its files, and before READY: the Go runtime
-// catches SIGHUP only to kill the process with it.
+// stop while it starts removes its files, and before READY.
 func (d *Daemon) catchSignals() (release func()) {
 	ch := make(chan os.Signal, 16)
 	signal.Notify(ch, caught...)
 	if os.Getpid() == 1 {
 		signal.Notify(ch, unix.SIGCHLD)
+	}
+	select {
+	case s := <-d.env.Hangup:
+		ch <- s
+	default:
 	}
 	go func() {
 		for s := range ch {

@@ -49,7 +49,7 @@ func begin(folder string, log *slog.Logger) (end func(status int)) {
 	_ = os.WriteFile(running, nil, 0o600)
 	if n, wait := noteStart(folder, monotonic()); wait > 0 {
 		daemon.LogStartsTooOften(log, n, wait)
-		time.Sleep(wait) // SIGTERM ends it, nothing is caught yet
+		time.Sleep(wait) // SIGTERM ends it: that is not caught yet
 	}
 	return func(status int) {
 		if status == exitOK {

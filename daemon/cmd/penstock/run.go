@@ -34,6 +34,7 @@ func run(p process, c command, args []string) (status int) {
 	if status, ok := p.parse(c, flags, args); !ok {
 		return status
 	}
+	hangup := daemon.HoldHangup()
 	limitProcs()
 
 	level := new(slog.LevelVar)
@@ -46,7 +47,7 @@ func run(p process, c command, args []string) (status int) {
 	defer sink.Close(logPatience)
 	log := slog.New(handler)
 	env := p.environment(log)
-	env.Log, env.Level, env.Flush = log, level, sink.Flush
+	env.Log, env.Level, env.Flush, env.Hangup = log, level, sink.Flush, hangup
 	if p.inheritErr != nil {
 		return fail(env, p.inheritErr, exitFailed)
 	}

@@ -2,14 +2,14 @@
 
 package daemon
 
-import "penstock/daemon/internal/service"
+import "penstock/daemon/internal/view"
 
 // The admission of clients: by address or uid, then by number. The lists
 // themselves are the configuration's (config.Service.Admits); here is what
 // changes while the daemon runs.
 
 // admit returns why the peer at the other end of fd may not come in, or "".
-func (l *listener) admit(fd int, p service.Peer) string {
+func (l *listener) admit(fd int, p view.Peer) string {
 	s := l.ep.conf
 	switch {
 	case l.unix() && !s.AdmitsUID(p.UID):
@@ -29,7 +29,7 @@ func (l *listener) admit(fd int, p service.Peer) string {
 // what limits.per_source says, and never all places. No single address gets the
 // last sixteenth of the places, one place at least. A user on Unix sockets has
 // passed the permissions of the file and may take the last place.
-func (d *Daemon) share(p service.Peer) int {
+func (d *Daemon) share(p view.Peer) int {
 	share := d.places
 	if p.Addr.IsValid() && d.places > 1 {
 		share -= max(1, d.places/16)

@@ -16,10 +16,11 @@ import (
 
 	"penstock/daemon/internal/config"
 	"penstock/daemon/internal/service"
+	"penstock/daemon/internal/view"
 	"penstock/evloop"
 )
 
-func tcpPeer(s string) service.Peer { return service.Peer{Addr: netip.MustParseAddrPort(s)} }
+func tcpPeer(s string) view.Peer { return view.Peer{Addr: netip.MustParseAddrPort(s)} }
 
 // TestReasonOf: the words operators filter by, and who is to hear of it.
 func TestReasonOf(t *testing.T) {
@@ -48,10 +49,10 @@ func TestReasonOf(t *testing.T) {
 
 // TestLogPeers: log.peers decides how much of an address is written.
 func TestLogPeers(t *testing.T) {
-	v4, v6, local := tcpPeer("192.0.2.77:4000"), tcpPeer("[2001:db8:1:2:3:4:5:6]:4000"), service.Peer{UID: 1000, PID: 4711}
+	v4, v6, local := tcpPeer("192.0.2.77:4000"), tcpPeer("[2001:db8:1:2:3:4:5:6]:4000"), view.Peer{UID: 1000, PID: 4711}
 	tests := []struct {
 		peers config.Peers
-		peer  service.Peer
+		peer  view.Peer
 		want  string
 	}{
 		{config.PeersFull, v4, "peer=192.0.2.77:4000"},

@@ -17,7 +17,7 @@ import (
 	"penstock/daemon/internal/config"
 )
 
-func mustAddress(t *testing.T, s string) config.Address {
+func mustAddress(t testing.TB, s string) config.Address {
 	t.Helper()
 	a, err := config.ParseAddress(s)
 	if err != nil {

@@ -97,7 +97,6 @@ type Daemon struct {
 	leaving   []*endpoint            // of former ones, until their last client is gone
 	ending    int                    // services without clients whose program has yet to end
 	parked    map[string][]*listener // inherited, of services that were removed
-	clients   int                    // connections of all endpoints
 	places    int                    // how many there may be; see fitConnections
 	sources   sources                // of all clients
 	lastID    uint64                 // of a session; below 2^53 for several lifetimes
@@ -202,7 +201,7 @@ func (d *Daemon) Run() error {
 	if err := d.loop.Run(); err != nil {
 		return err
 	}
-	d.cut += d.clients // they have outlived the drain
+	d.cut += d.clients() // they have outlived the drain
 	return nil
 }
 

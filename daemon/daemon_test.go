@@ -40,7 +40,7 @@ func settledFiles(t *testing.T, want int) (n int) {
 	}
 }
 
-func parse(t *testing.T, text string) *config.Config {
+func parse(t testing.TB, text string) *config.Config {
 	t.Helper()
 	cfg, err := config.Parse("test.toml", []byte(text))
 	if err != nil {
@@ -55,7 +55,7 @@ type running struct {
 	done chan error
 }
 
-func runDaemon(t *testing.T, cfg *config.Config) *running {
+func runDaemon(t testing.TB, cfg *config.Config) *running {
 	t.Helper()
 	ready := make(chan struct{})
 	d, err := New(cfg, Env{Log: slog.New(slog.DiscardHandler), Ready: func() { close(ready) }})
@@ -78,7 +78,7 @@ func (r *running) do(f func()) {
 	<-done
 }
 
-func (r *running) stop(t *testing.T) {
+func (r *running) stop(t testing.TB) {
 	t.Helper()
 	r.loop.Post(func() { r.trigger(terminate) })
 	if err := <-r.done; err != nil {

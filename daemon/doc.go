@@ -33,6 +33,10 @@
 //	evloop.Acceptor  listener ── admission ──► endpoint ──► service.Service
 //	                 (socket)    (who, how many) (counts, log)  (the protocol)
 //
+// What can be seen of all this is one value, a view.Snapshot, which is made on
+// the loop (snapshot.go); the records of SIGUSR1 and the status line are rendered
+// from it.
+//
 // The listener points to its endpoint and can be pointed to another one, so a
 // reload replaces a service without closing its port.
 package daemon

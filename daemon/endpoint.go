@@ -9,6 +9,7 @@ import (
 
 	"penstock/daemon/internal/config"
 	"penstock/daemon/internal/service"
+	"penstock/daemon/internal/view"
 	"penstock/evloop"
 )
 
@@ -35,7 +36,7 @@ type endpoint struct {
 	asking    map[evloop.ConnID]evloop.TimerID // while leaving: clients that may still ask
 
 	accepted, dropped uint64
-	bytesIn, bytesOut uint64            // of connections that have closed
+	closed            view.Traffic      // of connections that are over
 	refused           map[string]uint64 // connections, by reason
 	lost              map[string]uint64 // messages that came to nothing, by reason
 }
@@ -139,7 +140,6 @@ func (ep *endpoint) Open(c *evloop.Conn) {
 	s := service.SessionOf(c)
 	ep.conns++
 	ep.accepted++
-	ep.d.clients++
 	ep.sources.add(s.Peer)
 	ep.d.sources.add(s.Peer)
 	c.SetOptions(ep.opts)
@@ -166,9 +166,10 @@ func (ep *endpoint) Drained(c *evloop.Conn) { ep.svc.Drained(c) }
 // Dropped counts and logs what the overflow policy threw away.
 func (ep *endpoint) Dropped(c *evloop.Conn, messages, bytes int) {
 	ep.dropped += uint64(messages)
-	ep.d.log.dropped(ep.conf.Name, service.SessionOf(c), messages, bytes)
-	if s, ok := ep.svc.(evloop.Dropper); ok {
-		s.Dropped(c, messages, bytes)
+	s := service.SessionOf(c)
+	ep.d.log.dropped(ep.conf.Name, s.ID, s.Peer, messages, bytes)
+	if h, ok := ep.svc.(evloop.Dropper); ok {
+		h.Dropped(c, messages, bytes)
 	}
 }
 
@@ -177,9 +178,8 @@ func (ep *endpoint) Closed(c *evloop.Conn, err error) {
 	s := service.SessionOf(c)
 	ep.svc.Closed(c, err)
 	ep.conns--
-	ep.d.clients--
-	ep.bytesIn += c.BytesIn()
-	ep.bytesOut += c.BytesOut()
+	ep.closed.In += c.BytesIn()
+	ep.closed.Out += c.BytesOut()
 	ep.sources.remove(s.Peer)
 	ep.d.sources.remove(s.Peer)
 	delete(ep.asking, c.ID())
@@ -189,9 +189,9 @@ func (ep *endpoint) Closed(c *evloop.Conn, err error) {
 	if ep.d.life.phase == stopping && isCut(err) {
 		ep.d.cut++
 	}
-	ep.d.log.closed(ep.conf.Name, c, s, ep.d.loop.Now(), err)
+	ep.d.log.closed(ep.conf.Name, viewConn(c, s, ep.d.loop.Now()), err)
 	ep.d.statusChanged()
-	if ep.d.clients == 0 {
+	if ep.conns == 0 {
 		ep.d.rested()
 	}
 	if ep.leaving && ep.conns == 0 {

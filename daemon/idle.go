@@ -41,7 +41,7 @@ func (d *Daemon) rested() {
 	// it. One that was started by hand would just be gone. A client that waits at
 	// a socket that no service wants would have the manager start the next
 	// process as soon as this one has gone, and so on every second.
-	if after == 0 || !d.env.Managed || d.strays || d.clients > 0 || d.life.phase == stopping {
+	if after == 0 || !d.env.Managed || d.strays || d.clients() > 0 || d.life.phase == stopping {
 		return
 	}
 	d.idleTimer = d.loop.Schedule(evloop.Timer{Deadline: d.loop.Now().Add(after), Kind: timerIdle, Handler: d})
@@ -50,7 +50,7 @@ func (d *Daemon) rested() {
 // exitIfIdle ends the process when nobody needs it.
 func (d *Daemon) exitIfIdle() {
 	switch {
-	case d.clients > 0 || d.life.phase != ready:
+	case d.clients() > 0 || d.life.phase != ready:
 		return // the last client's end, or the reload's, begins anew
 	case d.loop.Stats().Queued > 0 || d.awaited():
 		// A handler's program has not read all of what clients that left had
@@ -82,5 +82,5 @@ func (d *Daemon) why(t trigger) string {
 	if t == idled {
 		return fmt.Sprintf("stopping, nobody came for %v", d.cfg.Limits.ExitIdle)
 	}
-	return fmt.Sprintf("stopping, %d connections to drain", d.clients)
+	return fmt.Sprintf("stopping, %d connections to drain", d.clients())
 }

@@ -173,7 +173,7 @@ func TestExitIdleBusy(t *testing.T) {
 		end  bool
 	}{
 		"nobody is there":                       {func(*Daemon) {}, true},
-		"a client":                              {func(d *Daemon) { d.clients = 1 }, false},
+		"a client":                              {func(d *Daemon) { d.endpoints["echo"].conns = 1 }, false},
 		"a reload":                              {func(d *Daemon) { d.life.phase = reloading }, false},
 		"told to stop already":                  {func(d *Daemon) { d.life.phase = stopping }, false},
 		"a dead listener":                       {func(d *Daemon) { d.endpoints["echo"].listeners[0].broken = true }, true},
@@ -189,7 +189,9 @@ func TestExitIdleBusy(t *testing.T) {
 			if ended := was == ready && d.life.phase == stopping; ended != tt.end {
 				t.Errorf("ended %t, want %t", ended, tt.end)
 			}
-			d.clients = 0
+			for _, ep := range d.all() {
+				ep.conns = 0
+			}
 			d.release()
 		})
 	}

@@ -64,6 +64,7 @@ func TestLayers(t *testing.T) {
 	}{
 		{"evloop", []string{sysPkg, module + "/evloop"}, []string{"net/http", "crypto/tls"}},
 		{"systemd", []string{sysPkg, module + "/systemd", goSystemd}, []string{"net/http", "crypto/tls"}},
+		{"daemon/internal/view", []string{module + "/daemon/internal/view"}, []string{"log/slog", "net/http"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.pkg, func(t *testing.T) {

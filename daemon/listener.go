@@ -10,6 +10,7 @@ import (
 
 	"penstock/daemon/internal/config"
 	"penstock/daemon/internal/service"
+	"penstock/daemon/internal/view"
 	"penstock/evloop"
 )
 
@@ -35,8 +36,8 @@ type listener struct {
 	tune      []sockOpt  // what accepted sockets do not inherit
 	keepIdle  int        // seconds of silence before a probe; see keepSpread
 
-	waiting string       // why a client was put off; "": none is
-	who     service.Peer // the client that was put off
+	waiting string    // why a client was put off; "": none is
+	who     view.Peer // the client that was put off
 }
 
 // Accept is the admission. The session it makes is the connection's State.
@@ -67,7 +68,7 @@ func (l *listener) Accept(ln *evloop.Listener, fd int, from netip.AddrPort) (evl
 
 // refuse counts and logs a client that is not let in. err is the failure to find
 // out the client's user, or nil.
-func (l *listener) refuse(p service.Peer, reason string, err error) {
+func (l *listener) refuse(p view.Peer, reason string, err error) {
 	l.ep.refused[reason]++
 	l.d.log.refused(l.ep.conf.Name, l.text, p, reason, err)
 }
@@ -85,15 +86,15 @@ func (l *listener) Failed(ln *evloop.Listener, err error) {
 
 // peer finds out who connected. A dual-stack listener reports IPv4 clients as
 // IPv4-mapped addresses (ipv6(7)); they are IPv4 clients to everybody here.
-func (l *listener) peer(fd int, from netip.AddrPort) (service.Peer, error) {
+func (l *listener) peer(fd int, from netip.AddrPort) (view.Peer, error) {
 	if !l.unix() {
-		return service.Peer{Addr: netip.AddrPortFrom(from.Addr().Unmap(), from.Port())}, nil
+		return view.Peer{Addr: netip.AddrPortFrom(from.Addr().Unmap(), from.Port())}, nil
 	}
 	cred, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
 	if err != nil {
-		return service.Peer{}, os.NewSyscallError("getsockopt", err)
+		return view.Peer{}, os.NewSyscallError("getsockopt", err)
 	}
-	return service.Peer{UID: cred.Uid, PID: cred.Pid}, nil
+	return view.Peer{UID: cred.Uid, PID: cred.Pid}, nil
 }
 
 // unix reports whether clients are told apart by uid.

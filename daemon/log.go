@@ -5,16 +5,16 @@ package daemon
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
-	"net/netip"
-	"strconv"
+	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"penstock/daemon/internal/config"
-	"penstock/daemon/internal/service"
-	"penstock/evloop"
+	"penstock/daemon/internal/view"
 	"penstock/systemd"
 )
 
@@ -271,7 +271,7 @@ func (j *journal) held(k limitKey, n int) {
 
 // refused logs a client that was not let in. err is the system's error if that is
 // the reason, or nil.
-func (j *journal) refused(name, listener string, p service.Peer, reason string, err error) {
+func (j *journal) refused(name, listener string, p view.Peer, reason string, err error) {
 	if !j.lim.allow(limitKey{name, "refused " + reason, slog.LevelWarn}) {
 		return
 	}
@@ -283,10 +283,10 @@ func (j *journal) refused(name, listener string, p service.Peer, reason string, 
 		slog.String(keyListener, listener), j.peer(p), slog.String(keyReason, reason), cause)
 }
 
-// closed writes the one record of a connection. A record of its beginning would
-// tell nothing more, and a health check every second would fill the journal of a
-// board with two of them.
-func (j *journal) closed(name string, c *evloop.Conn, s *service.Session, now evloop.Time, err error) {
+// closed writes the one record of a connection, which ended now. A record of its
+// beginning would tell nothing more, and a health check every second would fill
+// the journal of a board with two of them.
+func (j *journal) closed(name string, c view.Conn, err error) {
 	reason, level := reasonOf(err)
 	message, id := "connection closed", slog.Attr{}
 	if level >= slog.LevelInfo {
@@ -299,57 +299,102 @@ func (j *journal) closed(name string, c *evloop.Conn, s *service.Session, now ev
 	if _, system := errors.AsType[unix.Errno](err); system || reason == unnamedReason {
 		cause = slog.Any(keyErr, err)
 	}
-	age := now.Sub(s.Since)
-	j.log.LogAttrs(context.Background(), level, message, id, slog.String(keyService, name), slog.Uint64(keyConn, s.ID), j.peer(s.Peer),
-		slog.String(keyReason, reason), cause, slog.String(keyOpened, time.Now().Add(-age).Format(time.RFC3339)),
-		slog.Uint64(keyBytesIn, c.BytesIn()), slog.Uint64(keyBytesOut, c.BytesOut()),
-		slog.Uint64(keyDropped, c.Dropped()), slog.Int64(keyElapsed, age.Microseconds()))
+	j.log.LogAttrs(context.Background(), level, message, id, slog.String(keyService, name), slog.Uint64(keyConn, c.ID), j.peer(c.Peer),
+		slog.String(keyReason, reason), cause, slog.String(keyOpened, time.Now().Add(-c.Age).Format(time.RFC3339)),
+		slog.Uint64(keyBytesIn, c.In), slog.Uint64(keyBytesOut, c.Out),
+		slog.Uint64(keyDropped, c.Dropped), slog.Int64(keyElapsed, c.Age.Microseconds()))
 }
 
-func (j *journal) dropped(name string, s *service.Session, messages, bytes int) {
+// dropped says that overflow took messages of a client that did not read.
+func (j *journal) dropped(name string, id uint64, p view.Peer, messages, bytes int) {
 	if !j.lim.allow(limitKey{name, "dropped", slog.LevelWarn}) {
 		return
 	}
-	j.log.Warn("messages dropped", messageID(idDropped), slog.String(keyService, name), slog.Uint64(keyConn, s.ID),
-		j.peer(s.Peer), slog.Int(keyDropped, messages), slog.Int("dropped_bytes", bytes))
+	j.log.Warn("messages dropped", messageID(idDropped), slog.String(keyService, name), slog.Uint64(keyConn, id),
+		j.peer(p), slog.Int(keyDropped, messages), slog.Int("dropped_bytes", bytes))
 }
 
-func (j *journal) state(p phase, services, conns, leaving int, st evloop.Stats) {
-	j.log.Info("state", slog.String("phase", p.String()),
-		slog.Int(keyServices, services), slog.Int(keyConns, conns), slog.Int("leaving", leaving),
-		slog.Int("timers", st.Timers), slog.Int64(keyQueued, st.Queued), slog.Uint64("accepted", st.Accepted),
-		slog.Uint64("accept_errors", st.AcceptErrors), slog.Uint64("stale_events", st.StaleEvents))
+// A record is one line of the state: a constant message, and what varies.
+type record struct {
+	message string
+	attrs   []slog.Attr
 }
 
-func (j *journal) serviceState(ep *endpoint, kernel int, bytesIn, bytesOut uint64) {
-	j.log.Info("service state", slog.String(keyService, ep.conf.Name), slog.String("kind", string(ep.conf.Kind)),
-		slog.String(keyListeners, ep.addresses()), slog.Int("missing", len(ep.missing())), slog.Bool("leaving", ep.leaving),
-		slog.Int(keyConns, ep.conns), slog.Uint64("accepted", ep.accepted), slog.String("refused", counts(ep.refused)), slog.String("lost", counts(ep.lost)),
-		slog.Int(keyKernel, kernel), slog.Uint64(keyDropped, ep.dropped), slog.Uint64(keyBytesIn, bytesIn), slog.Uint64(keyBytesOut, bytesOut))
+// state writes what a snapshot holds.
+func (j *journal) state(s *view.Snapshot) {
+	for _, r := range stateRecords(s, j.peers) {
+		j.log.LogAttrs(context.Background(), slog.LevelInfo, r.message, r.attrs...)
+	}
 }
 
-func (j *journal) connState(name string, c *evloop.Conn, s *service.Session, now evloop.Time) {
-	j.log.Info("connection state", slog.String(keyService, name), slog.Uint64(keyConn, s.ID), j.peer(s.Peer),
-		slog.Int(keyQueued, c.Queued()), slog.Int(keyKernel, c.KernelQueued()), slog.Uint64(keyBytesIn, c.BytesIn()), slog.Uint64(keyBytesOut, c.BytesOut()),
-		slog.Uint64(keyDropped, c.Dropped()), slog.Int64(keyElapsed, now.Sub(s.Since).Microseconds()))
+// stateRecords are the records of a snapshot: one for the process, one for each
+// service and one for each connection that is listed.
+func stateRecords(s *view.Snapshot, peers config.Peers) []record {
+	out := []record{{"state", processAttrs(s)}}
+	for i := range s.Services {
+		v := &s.Services[i]
+		out = append(out, record{"service state", serviceAttrs(v)})
+		for _, c := range v.Conns {
+			out = append(out, record{"connection state", connAttrs(v.Name, c, peers)})
+		}
+	}
+	return out
 }
 
-// peer returns the client's address as far as log.peers lets it be known. An
+func processAttrs(s *view.Snapshot) []slog.Attr {
+	return []slog.Attr{
+		slog.String("phase", s.Phase), slog.Int(keyServices, s.InForce()), slog.Int(keyConns, s.Clients()),
+		slog.Int("leaving", len(s.Services)-s.InForce()), slog.Int("timers", s.Loop.Timers), slog.Int64(keyQueued, s.Loop.Queued),
+		slog.Uint64("accepted", s.Loop.Accepted), slog.Uint64("accept_errors", s.Loop.AcceptErrors),
+		slog.Uint64("stale_events", s.Loop.StaleEvents),
+	}
+}
+
+func serviceAttrs(v *view.Service) []slog.Attr {
+	var open []string
+	for _, l := range v.Listeners {
+		if !l.Dead {
+			open = append(open, l.Address)
+		}
+	}
+	return []slog.Attr{
+		slog.String(keyService, v.Name), slog.String("kind", v.Kind), slog.String(keyListeners, strings.Join(open, " ")),
+		slog.Int("missing", len(v.Missing)), slog.Bool("leaving", v.Leaving), slog.Int(keyConns, v.Clients),
+		slog.Uint64("accepted", v.Accepted), slog.String("refused", counts(v.Refused)), slog.String("lost", counts(v.Lost)),
+		slog.Int(keyKernel, v.Kernel), slog.Uint64(keyDropped, v.Dropped),
+		slog.Uint64(keyBytesIn, v.Closed.In+v.Open.In), slog.Uint64(keyBytesOut, v.Closed.Out+v.Open.Out),
+	}
+}
+
+func connAttrs(service string, c view.Conn, peers config.Peers) []slog.Attr {
+	return []slog.Attr{
+		slog.String(keyService, service), slog.Uint64(keyConn, c.ID), peerAttr(c.Peer, peers),
+		slog.Int(keyQueued, c.Queued), slog.Int(keyKernel, c.Kernel), slog.Uint64(keyBytesIn, c.In), slog.Uint64(keyBytesOut, c.Out),
+		slog.Uint64(keyDropped, c.Dropped), slog.Int64(keyElapsed, c.Age.Microseconds()),
+	}
+}
+
+// counts lists numbers by reason, "address=3 uid=1".
+func counts(byReason map[string]uint64) string {
+	var texts []string
+	for reason, n := range byReason {
+		texts = append(texts, fmt.Sprintf("%s=%d", reason, n))
+	}
+	slices.Sort(texts)
+	return strings.Join(texts, " ")
+}
+
+// peer is peerAttr as log.peers has it.
+func (j *journal) peer(p view.Peer) slog.Attr { return peerAttr(p, j.peers) }
+
+// peerAttr returns the client's address as far as log.peers lets it be known. An
 // attribute without a key is left out by slog.
-func (j *journal) peer(p service.Peer) slog.Attr {
-	addr := p.Addr.Addr()
-	switch j.peers {
+func peerAttr(p view.Peer, peers config.Peers) slog.Attr {
+	switch peers {
 	case config.PeersNone:
 		return slog.Attr{}
 	case config.PeersFull:
 		return slog.String(keyPeer, p.String())
 	}
-	if !addr.IsValid() {
-		return slog.String(keyPeer, "uid "+strconv.FormatUint(uint64(p.UID), 10))
-	}
-	bits := 48
-	if addr.Is4() {
-		bits = 24
-	}
-	return slog.String(keyPeer, netip.PrefixFrom(addr.WithZone(""), bits).Masked().String())
+	return slog.String(keyPeer, p.Network())
 }

@@ -62,7 +62,7 @@ func (d *Daemon) catchSignals() (release func()) {
 func (d *Daemon) signalled(s unix.Signal) {
 	switch s {
 	case unix.SIGTERM, unix.SIGINT:
-		clients := d.clients
+		clients := d.clients()
 		d.trigger(terminate)
 		d.log.stopping(unix.SignalName(s), clients)
 	case unix.SIGHUP:

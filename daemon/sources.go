@@ -5,7 +5,7 @@ package daemon
 import (
 	"net/netip"
 
-	"penstock/daemon/internal/service"
+	"penstock/daemon/internal/view"
 )
 
 // sources counts connections by where they come from: those of one service, or
@@ -28,7 +28,7 @@ var onLink = []netip.Prefix{
 	netip.MustParsePrefix("fc00::/7"),  // RFC 4193
 }
 
-func sourceOf(p service.Peer) source {
+func sourceOf(p view.Peer) source {
 	a := p.Addr.Addr().Unmap()
 	if !a.IsValid() {
 		return source{uid: p.UID}
@@ -44,10 +44,10 @@ func sourceOf(p service.Peer) source {
 	return source{addr: netip.PrefixFrom(a.WithZone(""), 64).Masked().Addr()}
 }
 
-func (s *sources) count(p service.Peer) int { return int(s.conns[sourceOf(p)]) }
-func (s *sources) add(p service.Peer)       { s.conns[sourceOf(p)]++ }
+func (s *sources) count(p view.Peer) int { return int(s.conns[sourceOf(p)]) }
+func (s *sources) add(p view.Peer)       { s.conns[sourceOf(p)]++ }
 
-func (s *sources) remove(p service.Peer) {
+func (s *sources) remove(p view.Peer) {
 	key := sourceOf(p)
 	if s.conns[key]--; s.conns[key] <= 0 {
 		delete(s.conns, key)

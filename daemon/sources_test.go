@@ -9,17 +9,17 @@ import (
 	"path/filepath"
 	"testing"
 
-	"penstock/daemon/internal/service"
+	"penstock/daemon/internal/view"
 )
 
 // TestSources: what counts as one source, and that the books are balanced.
 func TestSources(t *testing.T) {
-	same := [][2]service.Peer{
+	same := [][2]view.Peer{
 		{tcpPeer("192.0.2.1:1000"), tcpPeer("192.0.2.1:2000")},                  // ports
 		{tcpPeer("[2001:db8:1:2:3::1]:1"), tcpPeer("[2001:db8:1:2:ffff::9]:1")}, // one /64 is one host
 		{tcpPeer("[fe80::1%2]:1"), tcpPeer("[fe80::1%2]:2")},                    // one neighbour
 		{tcpPeer("[::ffff:192.0.2.1]:1"), tcpPeer("192.0.2.1:2")},               // one client of two listeners
-		{service.Peer{UID: 1000, PID: 1}, service.Peer{UID: 1000, PID: 2}},      // processes of one uid
+		{view.Peer{UID: 1000, PID: 1}, view.Peer{UID: 1000, PID: 2}},            // processes of one uid
 	}
 	for _, p := range same {
 		s := newSources()
@@ -32,7 +32,7 @@ func TestSources(t *testing.T) {
 			t.Errorf("%v is remembered after it left", p[0])
 		}
 	}
-	different := []service.Peer{
+	different := []view.Peer{
 		tcpPeer("192.0.2.1:1"), tcpPeer("192.0.2.2:1"), tcpPeer("[2001:db8:1:2::1]:1"), tcpPeer("[2001:db8:1:3::1]:1"),
 		tcpPeer("[::1]:1"), tcpPeer("0.0.0.1:1"),
 		tcpPeer("[fe80::1%2]:1"), tcpPeer("[fe80::2%2]:1"), tcpPeer("[fe80::1%3]:1"), // neighbours on two links
@@ -41,7 +41,7 @@ func TestSources(t *testing.T) {
 		{UID: 1},
 		{UID: 65534},
 	}
-	keys := map[source]service.Peer{}
+	keys := map[source]view.Peer{}
 	for _, p := range different {
 		if was, ok := keys[sourceOf(p)]; ok {
 			t.Errorf("%v and %v count as one source", was, p)
@@ -52,10 +52,10 @@ func TestSources(t *testing.T) {
 
 // TestShare: one address gets what limits.per_source says, and never all places.
 func TestShare(t *testing.T) {
-	address, user := tcpPeer("192.0.2.1:1"), service.Peer{UID: 1000}
+	address, user := tcpPeer("192.0.2.1:1"), view.Peer{UID: 1000}
 	for _, tt := range []struct {
 		places, perSource int
-		peer              service.Peer
+		peer              view.Peer
 		want              int
 	}{
 		{4096, 64, address, 64},

@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"penstock/daemon/internal/config"
+	"penstock/daemon/internal/view"
 	"penstock/evloop"
 )
 
@@ -165,7 +166,7 @@ func (r *rig) wantEnd(want error) {
 func (r *rig) session() *Session {
 	r.lastID++
 	peer := netip.AddrPortFrom(netip.MustParseAddr("192.0.2.1"), uint16(4000+r.lastID))
-	return &Session{ID: r.lastID, Peer: Peer{Addr: peer}, Since: r.loop.Now()}
+	return &Session{ID: r.lastID, Peer: view.Peer{Addr: peer}, Since: r.loop.Now()}
 }
 
 // A testClient is the other end of a connection.

@@ -145,13 +145,3 @@ func TestEchoIsBoundedAndLossless(t *testing.T) {
 		t.Errorf("%d bytes came back (%v), want the %d that were sent", n, err, size)
 	}
 }
-
-func TestPeer(t *testing.T) {
-	unixPeer := Peer{UID: 1000, PID: 4711}
-	if got := unixPeer.String(); got != "uid 1000 pid 4711" {
-		t.Errorf("got %q", got)
-	}
-	if got := unixPeer.Host(); got != "uid 1000" {
-		t.Errorf("got %q", got)
-	}
-}

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package daemon
+
+import (
+	"maps"
+	"slices"
+
+	"penstock/daemon/internal/service"
+	"penstock/daemon/internal/view"
+	"penstock/evloop"
+)
+
+// A snapshot is made on the loop, and its cost in a turn has a bound:
+//
+//	snapshot   what the daemon counts anyway       a microsecond for each service
+//	addClients what the loop counts of each client 0.2 µs for each client, in one turn,
+//	                                               so that all sums fit together
+//	askKernel  what the kernel holds for each      a system call for each client:
+//	                                               lookPortion of them in a turn
+//
+// It lists some clients of each service and not all. A copy of 8,000 would need a
+// megabyte.
+
+// A look is a snapshot that is being made.
+type look struct {
+	d    *Daemon
+	s    *view.Snapshot
+	of   map[*endpoint]*view.Service // in s
+	left []evloop.ConnID             // clients of which the kernel has not been asked
+	then func(*view.Snapshot)
+}
+
+// lookPortion is how many clients the kernel is asked about in a turn.
+const lookPortion = 64
+
+// look makes a snapshot, with at most so many clients of each service, and calls
+// then with it: at once, or in a later turn if there are many clients. then is
+// not called if the loop ends before.
+func (d *Daemon) look(most int, then func(*view.Snapshot)) {
+	k := &look{d: d, s: d.snapshot(), then: then}
+	k.addClients(most)
+	k.askKernel()
+}
+
+// snapshot returns the state without its clients.
+func (d *Daemon) snapshot() *view.Snapshot {
+	st := d.loop.Stats()
+	s := &view.Snapshot{
+		Phase:   d.life.phase.String(),
+		Managed: d.env.Managed,
+		Loop: view.Loop{
+			Timers: st.Timers, Queued: st.Queued, Accepted: st.Accepted,
+			AcceptErrors: st.AcceptErrors, StaleEvents: st.StaleEvents,
+		},
+	}
+	if d.refusal != nil {
+		s.Refused = d.refusal.Error()
+	}
+	if d.restored != nil {
+		s.Restored = d.restored.Applied
+	}
+	for _, ep := range d.all() {
+		s.Services = append(s.Services, ep.view())
+	}
+	return s
+}
+
+// addClients adds every client to what is known of its service.
+func (k *look) addClients(most int) {
+	k.of = make(map[*endpoint]*view.Service)
+	for i, ep := range k.d.all() { // in the order of snapshot
+		k.of[ep] = &k.s.Services[i]
+	}
+	k.left = make([]evloop.ConnID, 0, k.s.Clients())
+	now := k.d.loop.Now()
+	for c := range k.d.loop.Conns() {
+		s, to := k.service(c)
+		if to == nil {
+			continue
+		}
+		to.Add(viewConn(c, s, now), most)
+		k.left = append(k.left, c.ID())
+	}
+}
+
+// service returns the part of the snapshot to which a client belongs, or nil for
+// a pipe to a program, and for a client of a service that was not there yet.
+func (k *look) service(c *evloop.Conn) (*service.Session, *view.Service) {
+	s, client := c.State.(*service.Session)
+	if !client {
+		return nil, nil
+	}
+	return s, k.of[s.Owner.(*endpoint)]
+}
+
+// askKernel goes on until the kernel was asked about every client.
+func (k *look) askKernel() {
+	n := min(len(k.left), lookPortion)
+	for _, id := range k.left[:n] {
+		if c := k.d.loop.Conn(id); c != nil {
+			s, to := k.service(c)
+			to.AddKernel(s.ID, c.KernelQueued())
+		}
+	}
+	if k.left = k.left[n:]; len(k.left) > 0 {
+		k.d.loop.Schedule(evloop.Timer{Deadline: k.d.loop.Now(), Handler: k})
+		return
+	}
+	k.then(k.s)
+}
+
+// Expired goes on in a later turn.
+func (k *look) Expired(*evloop.Loop, evloop.Timer) { k.askKernel() }
+
+// viewConn is a client without what the kernel holds for it.
+func viewConn(c *evloop.Conn, s *service.Session, now evloop.Time) view.Conn {
+	return view.Conn{
+		ID: s.ID, Peer: s.Peer, Age: now.Sub(s.Since),
+		Queued: c.Queued(), Traffic: view.Traffic{In: c.BytesIn(), Out: c.BytesOut()}, Dropped: c.Dropped(),
+	}
+}
+
+// view is the endpoint without its clients.
+func (ep *endpoint) view() view.Service {
+	v := view.Service{
+		Name: ep.conf.Name, Kind: string(ep.conf.Kind), Leaving: ep.leaving,
+		Clients: ep.conns, Accepted: ep.accepted, Dropped: ep.dropped,
+		Refused: maps.Clone(ep.refused), Lost: maps.Clone(ep.lost), Closed: ep.closed,
+	}
+	for _, l := range ep.listeners {
+		v.Listeners = append(v.Listeners, view.Listener{Address: l.text, Dead: l.dead()})
+	}
+	for _, a := range ep.missing() {
+		v.Missing = append(v.Missing, a.Text)
+	}
+	return v
+}
+
+// all returns every endpoint: those in force by name, then those that leave.
+func (d *Daemon) all() []*endpoint { return slices.Concat(d.ordered(), d.leaving) }
+
+// clients returns how many there are.
+func (d *Daemon) clients() (n int) {
+	for _, ep := range d.endpoints {
+		n += ep.conns
+	}
+	for _, ep := range d.leaving {
+		n += ep.conns
+	}
+	return n
+}

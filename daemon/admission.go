@@ -12,9 +12,9 @@ import "penstock/daemon/internal/view"
 func (l *listener) admit(fd int, p view.Peer) string {
 	s := l.ep.conf
 	switch {
-	case l.unix() && !s.AdmitsUID(p.UID):
+	case l.Unix() && !s.AdmitsUID(p.UID):
 		return refusedUID
-	case !l.unix() && !s.Admits(p.Addr.Addr(), l.d.subnets(l.ep, fd, p.Addr.Addr())):
+	case !l.Unix() && !s.Admits(p.Addr.Addr(), l.d.subnets(l.ep, fd, p.Addr.Addr())):
 		return refusedAddress
 	case s.MaxConnections > 0 && l.ep.conns >= s.MaxConnections:
 		return refusedService

@@ -72,23 +72,3 @@ func TestLogPeers(t *testing.T) {
 		}
 	}
 }
-
-// TestTuneListener: options go onto a listener of our own; an inherited one is
-// not touched and each connection gets what it lacks.
-func TestTuneListener(t *testing.T) {
-	own, theirs := testSocket(t, unix.AF_INET), testSocket(t, unix.AF_INET)
-	if each := tuneListener(own, false); each != nil {
-		t.Errorf("own listener: %v left for each connection", each)
-	}
-	if keepAlive[0].unset(own) {
-		t.Error("own listener: options not set")
-	}
-	each := tuneListener(theirs, true)
-	if len(each) != len(keepAlive) || !keepAlive[0].unset(theirs) {
-		t.Errorf("inherited listener: %d options left, want all, and none set on it", len(each))
-	}
-	keepAlive[0].set(theirs) // KeepAlive=yes in the socket unit, with its own times
-	if each := tuneListener(theirs, true); len(each) != 0 {
-		t.Errorf("with keepalive set by the unit %v is left for each connection", each)
-	}
-}

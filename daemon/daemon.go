@@ -212,11 +212,10 @@ func (d *Daemon) armAll(ep *endpoint) {
 			continue // since an earlier configuration
 		}
 		if err := l.arm(); err != nil {
-			l.broken = true
-			d.log.listenerFailed(ep.conf.Name, l.text, err)
+			d.log.listenerFailed(ep.conf.Name, l.Text, err)
 			continue
 		}
-		d.log.serving(ep.conf.Name, l.text)
+		d.log.serving(ep.conf.Name, l.Text)
 	}
 	for _, a := range ep.missing() {
 		d.log.listenerMissing(ep.conf.Name, a.Text)

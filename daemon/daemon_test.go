@@ -49,6 +49,15 @@ func parse(t testing.TB, text string) *config.Config {
 	return cfg
 }
 
+func mustAddress(t testing.TB, s string) config.Address {
+	t.Helper()
+	a, err := config.ParseAddress(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
 // A running daemon whose loop another goroutine drives.
 type running struct {
 	*Daemon

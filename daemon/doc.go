@@ -17,11 +17,11 @@
 //
 // # Who opens the sockets
 //
-// A process that was activated or started by a unit never binds: it takes the
-// sockets it was handed, by name. A service that lacks one is degraded: the
-// rest is served, an error is logged and STATUS says what to do. A process
-// started by hand binds everything itself, and a socket that cannot be opened
-// is an error at start.
+// Package internal/listen opens and matches sockets. A process that was activated
+// or started by a unit never binds: it takes the sockets it was handed, by name. A
+// service that lacks one is degraded: the rest is served, an error is logged and
+// STATUS says what to do. A process started by hand binds everything itself, and a
+// socket that cannot be opened is an error at start.
 //
 // # Who calls what
 //

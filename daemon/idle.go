@@ -70,7 +70,7 @@ func (d *Daemon) awaited() bool {
 	var fds []unix.PollFd
 	for _, l := range d.listeners() {
 		if !l.dead() {
-			fds = append(fds, unix.PollFd{Fd: int32(l.fd), Events: unix.POLLIN})
+			fds = append(fds, unix.PollFd{Fd: int32(l.FD), Events: unix.POLLIN})
 		}
 	}
 	n, err := unix.Poll(fds, 0)

@@ -172,16 +172,21 @@ func TestExitIdleBusy(t *testing.T) {
 		busy func(d *Daemon)
 		end  bool
 	}{
-		"nobody is there":                       {func(*Daemon) {}, true},
-		"a client":                              {func(d *Daemon) { d.endpoints["echo"].conns = 1 }, false},
-		"a reload":                              {func(d *Daemon) { d.life.phase = reloading }, false},
-		"told to stop already":                  {func(d *Daemon) { d.life.phase = stopping }, false},
-		"a dead listener":                       {func(d *Daemon) { d.endpoints["echo"].listeners[0].broken = true }, true},
+		"nobody is there":      {func(*Daemon) {}, true},
+		"a client":             {func(d *Daemon) { d.endpoints["echo"].conns = 1 }, false},
+		"a reload":             {func(d *Daemon) { d.life.phase = reloading }, false},
+		"told to stop already": {func(d *Daemon) { d.life.phase = stopping }, false},
+		"a listener that the loop did not take": {func(d *Daemon) {
+			l := d.endpoints["echo"].listeners[0]
+			l.ln.Close()
+			l.ln, l.FD = nil, -1
+		}, true},
 		"a program has not read what is for it": {func(d *Daemon) { stuffPipe(t, d) }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := newManager(t)
 			d := m.activate(t, time.Hour, nil)
+			d.armAll(d.endpoints["echo"])
 			d.life.phase = ready
 			tt.busy(d)
 			was := d.life.phase

@@ -64,7 +64,6 @@ func TestLayers(t *testing.T) {
 	}{
 		{"evloop", []string{sysPkg, module + "/evloop"}, []string{"net/http", "crypto/tls"}},
 		{"systemd", []string{sysPkg, module + "/systemd", goSystemd}, []string{"net/http", "crypto/tls"}},
-		{"daemon/internal/view", []string{module + "/daemon/internal/view"}, []string{"log/slog", "net/http"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.pkg, func(t *testing.T) {
@@ -78,6 +77,62 @@ func TestLayers(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// arrows holds, for each package of the daemon, what of this module it imports:
+// "cmd" is the command, "config" is daemon/internal/config. evloop and systemd
+// are in TestLayers.
+var arrows = map[string]string{
+	"cmd":       "daemon apply config service snapshot systemctl unit evloop systemd systemd/journal",
+	"daemon":    "config listen service view evloop systemd",
+	"service":   "config text view evloop",
+	"listen":    "config systemd",
+	"apply":     "config systemctl unit",
+	"unit":      "config snapshot",
+	"config":    "snapshot toml",
+	"snapshot":  "",
+	"systemctl": "",
+	"text":      "",
+	"toml":      "",
+	"view":      "", // whoever shows a daemon needs no event loop
+
+	"faulttest":         "",
+	"lantest":           "",
+	"listen/listentest": "",
+}
+
+// TestArrows: a package imports what its row lists, so that a new arrow is a
+// decision and not an accident.
+func TestArrows(t *testing.T) {
+	short := func(path string) string {
+		path = strings.TrimPrefix(strings.TrimPrefix(path, module+"/"), "daemon/internal/")
+		if path == "daemon/cmd/penstock" {
+			return "cmd"
+		}
+		return strings.TrimPrefix(path, "daemon/")
+	}
+	seen := map[string]bool{}
+	for _, row := range goList(t, "-f", `{{.ImportPath}} {{join .Imports " "}}`, "./daemon/...") {
+		pkg := short(row[0])
+		seen[pkg] = true
+		var got []string
+		for _, imp := range row[1:] {
+			if within(imp, module) {
+				got = append(got, short(imp))
+			}
+		}
+		want := strings.Fields(arrows[pkg])
+		slices.Sort(got)
+		slices.Sort(want)
+		if _, ok := arrows[pkg]; !ok || !slices.Equal(got, want) {
+			t.Errorf("%s imports %v, its row says %v", pkg, got, want)
+		}
+	}
+	for pkg := range arrows {
+		if !seen[pkg] {
+			t.Errorf("there is no package %s", pkg)
+		}
 	}
 }
 

@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"penstock/daemon/internal/config"
+	"penstock/daemon/internal/listen"
 	"penstock/daemon/internal/service"
 	"penstock/daemon/internal/view"
 	"penstock/evloop"
@@ -23,18 +23,9 @@ type listener struct {
 	d  *Daemon
 	ep *endpoint // serves its clients; a reload may change it
 
-	conf *config.Service // the socket was opened with its keys
-	ln   *evloop.Listener
-
-	fd        int
-	family    int            // AF_INET, AF_INET6 or AF_UNIX
-	text      string         // what getsockname(2) said, or listen says
-	addr      config.Address // parsed; zero if listen could not say it
-	inherited bool
-	broken    bool       // the loop would not take it
-	file      socketFile // of a Unix socket that we have bound
-	tune      []sockOpt  // what accepted sockets do not inherit
-	keepIdle  int        // seconds of silence before a probe; see keepSpread
+	*listen.Socket
+	ln     *evloop.Listener // nil: not accepting yet, or the loop would not take it
+	tuning listen.Tuning    // of accepted sockets
 
 	waiting string    // why a client was put off; "": none is
 	who     view.Peer // the client that was put off
@@ -56,13 +47,8 @@ func (l *listener) Accept(ln *evloop.Listener, fd int, from netip.AddrPort) (evl
 		l.refuse(peer, reason, err)
 		return nil, nil
 	}
-	for _, o := range l.tune {
-		o.set(fd)
-	}
 	l.d.lastID++
-	if l.keepIdle > 0 {
-		probe(l.keepIdle, l.d.lastID).set(fd)
-	}
+	l.tuning.Apply(fd, l.d.lastID)
 	return l.ep, &service.Session{ID: l.d.lastID, Peer: peer, Since: l.d.loop.Now(), Owner: l.ep}
 }
 
@@ -70,24 +56,24 @@ func (l *listener) Accept(ln *evloop.Listener, fd int, from netip.AddrPort) (evl
 // out the client's user, or nil.
 func (l *listener) refuse(p view.Peer, reason string, err error) {
 	l.ep.refused[reason]++
-	l.d.log.refused(l.ep.conf.Name, l.text, p, reason, err)
+	l.d.log.refused(l.ep.conf.Name, l.Text, p, reason, err)
 }
 
 // Failed hears that accept4(2) failed. The loop retries by itself unless the
 // listener is dead; then the service is degraded.
 func (l *listener) Failed(ln *evloop.Listener, err error) {
 	if ln.Dead() {
-		l.d.log.listenerFailed(l.ep.conf.Name, l.text, err)
+		l.d.log.listenerFailed(l.ep.conf.Name, l.Text, err)
 		l.d.statusChanged()
 		return
 	}
-	l.d.log.acceptFails(l.ep.conf.Name, l.text, err)
+	l.d.log.acceptFails(l.ep.conf.Name, l.Text, err)
 }
 
 // peer finds out who connected. A dual-stack listener reports IPv4 clients as
 // IPv4-mapped addresses (ipv6(7)); they are IPv4 clients to everybody here.
 func (l *listener) peer(fd int, from netip.AddrPort) (view.Peer, error) {
-	if !l.unix() {
+	if !l.Unix() {
 		return view.Peer{Addr: netip.AddrPortFrom(from.Addr().Unmap(), from.Port())}, nil
 	}
 	cred, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
@@ -97,22 +83,16 @@ func (l *listener) peer(fd int, from netip.AddrPort) (view.Peer, error) {
 	return view.Peer{UID: cred.Uid, PID: cred.Pid}, nil
 }
 
-// unix reports whether clients are told apart by uid.
-func (l *listener) unix() bool { return l.family == unix.AF_UNIX }
-
 // arm lets the loop accept from now on.
 func (l *listener) arm() (err error) {
-	if !l.unix() {
-		l.tune = tuneListener(l.fd, l.inherited)
-		l.keepIdle = keepIdle(l.fd)
-	}
-	l.ln, err = l.d.loop.Listen(l.fd, l)
-	l.broken = err != nil
+	l.tuning = l.Tune()
+	l.ln, err = l.d.loop.Listen(l.FD, l)
 	return err
 }
 
-// dead reports whether nothing will ever be accepted here.
-func (l *listener) dead() bool { return l.broken || l.ln != nil && l.ln.Dead() }
+// dead reports whether nothing is accepted here: it is not armed, or could not be,
+// or accept failed for good.
+func (l *listener) dead() bool { return l.ln == nil || l.ln.Dead() }
 
 // pause leaves clients in the backlog until resume.
 func (l *listener) pause() {
@@ -127,26 +107,18 @@ func (l *listener) resume() {
 	}
 }
 
-// unreachable reports whether the file of a Unix socket that we have bound is
-// not there any more.
-func (l *listener) unreachable() bool { return l.file.path != "" && !l.file.present() }
-
-// close stops listening. A file that we have bound is removed first: as long as
-// the socket answers, no other process puts a file of its own in that place. An
-// inherited socket belongs to the service manager, and clients may be waiting in
-// it.
+// close stops listening. An inherited socket belongs to the service manager, and
+// clients may be waiting in it.
 func (l *listener) close() {
 	if l.waiting != "" {
 		l.refuse(l.who, l.waiting, nil)
 		l.waiting = ""
 	}
-	if l.file.path != "" {
-		l.file.remove()
-	}
+	l.RemoveFile()
 	if l.ln != nil {
 		l.ln.Close()
 	} else {
-		closeFD(l.fd)
+		closeFD(l.FD)
 	}
 }
 

@@ -167,7 +167,7 @@ func (st *stage) open(s *config.Service, a config.Address, cfg *config.Config) e
 	l, err := st.d.openListener(ep, a)
 	if errors.Is(err, unix.EADDRINUSE) {
 		for _, old := range st.d.listeners() {
-			if !old.inherited && a.Overlaps(old.addr) && (old.dead() || !listed(cfg, old.addr)) {
+			if !old.Inherited && a.Overlaps(old.Addr) && (old.dead() || !listed(cfg, old.Addr)) {
 				old.close()
 				st.vacated = append(st.vacated, old)
 			}
@@ -193,14 +193,15 @@ func (st *stage) undo() {
 		l.close()
 	}
 	for _, old := range st.vacated {
-		again, err := st.d.openListener(old.ep, old.addr)
+		again, err := st.d.openListener(old.ep, old.Addr)
 		if err == nil {
 			*old = *again
 			err = old.arm()
+		} else {
+			old.ln, old.FD = nil, -1 // it is closed already
 		}
 		if err != nil {
-			old.broken = true
-			st.d.log.listenerFailed(old.ep.conf.Name, old.text, err)
+			st.d.log.listenerFailed(old.ep.conf.Name, old.Text, err)
 		}
 	}
 }
@@ -249,7 +250,7 @@ func (st *stage) commit(p plan, cfg *config.Config) {
 
 // succeeded reports whether l, dead or out of reach, was opened again.
 func (st *stage) succeeded(l *listener) bool {
-	return !l.inherited && slices.ContainsFunc(st.opened, func(o *listener) bool { return o != l && o.addr == l.addr })
+	return !l.Inherited && slices.ContainsFunc(st.opened, func(o *listener) bool { return o != l && o.Addr == l.Addr })
 }
 
 // rehome gives an open listener to the service that wants it now. Inherited
@@ -259,22 +260,22 @@ func (st *stage) succeeded(l *listener) bool {
 func (d *Daemon) rehome(l *listener) {
 	var to *endpoint
 	name := l.ep.conf.Name
-	if l.inherited {
+	if l.Inherited {
 		to = d.endpoints[name]
 	} else {
-		to = d.wants(l.addr)
+		to = d.wants(l.Addr)
 	}
 	switch {
 	case to != nil:
-		for _, key := range l.changedKeys(to.conf) {
-			d.log.needsRestart(to.conf.Name, l.text, key)
+		for _, key := range l.ChangedKeys(to.conf) {
+			d.log.needsRestart(to.conf.Name, l.Text, key)
 		}
 		l.ep = to
 		to.listeners = append(to.listeners, l)
 		l.resume()
-	case l.inherited:
+	case l.Inherited:
 		l.pause()
-		d.log.parkedSocket(name, l.text)
+		d.log.parkedSocket(name, l.Text)
 		d.parked[name] = append(d.parked[name], l)
 	default:
 		l.close()
@@ -294,7 +295,7 @@ func (d *Daemon) wants(a config.Address) *endpoint {
 // listenerAt returns the listener of our own that clients reach at a.
 func (d *Daemon) listenerAt(a config.Address) *listener {
 	for _, l := range d.listeners() {
-		if l.addr == a && !l.dead() && !l.unreachable() {
+		if l.Addr == a && !l.dead() && !l.Unreachable() {
 			return l
 		}
 	}
@@ -306,20 +307,4 @@ func (d *Daemon) listenerAt(a config.Address) *listener {
 func (ep *endpoint) adjust(s *config.Service) {
 	ep.conf = s
 	ep.opts = connOptions(s, ep.svc)
-}
-
-// changedKeys names the keys whose value in s, which gets the socket, is not the
-// one with which it was opened. They cannot be changed while it is open.
-func (l *listener) changedKeys(s *config.Service) (keys []string) {
-	family := config.TCP
-	if l.unix() {
-		family = config.Unix
-	}
-	for _, k := range config.SocketKeys {
-		applied := k.At != "" || l.inherited // the rest only a unit can apply
-		if applied && k.For&family != 0 && !slices.Equal(k.Text(l.conf), k.Text(s)) {
-			keys = append(keys, k.Name())
-		}
-	}
-	return keys
 }

@@ -14,9 +14,7 @@ import (
 	"slices"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
-	"penstock/daemon/internal/config"
+	"penstock/daemon/internal/listen"
 )
 
 // TestReloadBindsAgain: a Unix socket whose file somebody has removed, or put
@@ -39,9 +37,9 @@ func TestReloadBindsAgain(t *testing.T) {
 			if err := os.Remove(path); err != nil {
 				return err
 			}
-			fd, err := bind(mustAddress(t, path), conf)
+			s, err := listen.Open(conf, mustAddress(t, path))
 			if err == nil {
-				closeFD(fd)
+				closeFD(s.FD)
 			}
 			return err
 		}},
@@ -98,6 +96,7 @@ func TestReloadOfSocketKeys(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		d.armAll(d.endpoints["a"])
 		if err := d.apply(parse(t, tt.next)); err != nil {
 			t.Fatal(err)
 		}
@@ -108,23 +107,6 @@ func TestReloadOfSocketKeys(t *testing.T) {
 		}
 		if !slices.Equal(got, tt.want) {
 			t.Errorf("%s: told of %v, want %v", tt.name, got, tt.want)
-		}
-	}
-}
-
-// TestChangedKeysOfFilters: the packet filter of a socket unit is the unit's.
-func TestChangedKeysOfFilters(t *testing.T) {
-	was, now := &config.Service{IPAllow: []string{"any"}}, &config.Service{IPDeny: []string{"any"}}
-	for _, tt := range []struct {
-		listener listener
-		want     []string
-	}{
-		{listener{conf: was, family: unix.AF_INET, inherited: true}, []string{"ip_allow", "ip_deny"}},
-		{listener{conf: was, family: unix.AF_INET}, nil}, // there is none
-		{listener{conf: was, family: unix.AF_UNIX, inherited: true}, nil},
-	} {
-		if got := tt.listener.changedKeys(now); !slices.Equal(got, tt.want) {
-			t.Errorf("family %d, inherited %v: %v, want %v", tt.listener.family, tt.listener.inherited, got, tt.want)
 		}
 	}
 }

@@ -129,7 +129,7 @@ func (ep *endpoint) view() view.Service {
 		Refused: maps.Clone(ep.refused), Lost: maps.Clone(ep.lost), Closed: ep.closed,
 	}
 	for _, l := range ep.listeners {
-		v.Listeners = append(v.Listeners, view.Listener{Address: l.text, Dead: l.dead()})
+		v.Listeners = append(v.Listeners, view.Listener{Address: l.Text, Dead: l.dead()})
 	}
 	for _, a := range ep.missing() {
 		v.Missing = append(v.Missing, a.Text)

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"penstock/daemon/internal/listen/listentest"
 	"penstock/systemd"
 )
 
@@ -76,13 +77,13 @@ func admitted(t *testing.T, from, to string, port int) bool {
 // TestSubnetsDualStack: a service whose only socket is an inherited one for
 // IPv6 and IPv4 knows the machine's IPv4 networks, for allow and for deny.
 func TestSubnetsDualStack(t *testing.T) {
-	if !alone(t) {
+	if !listentest.Alone(t) {
 		return
 	}
-	ip(t, "link set lo up")
-	ip(t, "addr add 10.1.2.3/24 dev lo")
+	listentest.IP(t, "link set lo up")
+	listentest.IP(t, "addr add 10.1.2.3/24 dev lo")
 	// Clients can have these addresses, and the machine is not in their network.
-	ip(t, "route add local 203.0.113.0/24 dev lo")
+	listentest.IP(t, "route add local 203.0.113.0/24 dev lo")
 	for _, tt := range []struct {
 		rule        string
 		near, other bool
@@ -109,12 +110,12 @@ func TestSubnetsDualStack(t *testing.T) {
 // first client has shut its side already, nobody gets in who might have to stay
 // out. The next client ends the doubt.
 func TestSubnetsInDoubt(t *testing.T) {
-	if !alone(t) {
+	if !listentest.Alone(t) {
 		return
 	}
-	ip(t, "link set lo up")
-	ip(t, "addr add 10.1.2.3/24 dev lo")
-	ip(t, "route add local 203.0.113.0/24 dev lo")
+	listentest.IP(t, "link set lo up")
+	listentest.IP(t, "addr add 10.1.2.3/24 dev lo")
+	listentest.IP(t, "route add local 203.0.113.0/24 dev lo")
 	for _, tt := range []struct {
 		rule, from string
 		inDoubt    bool

@@ -7,31 +7,11 @@ import (
 	"log/slog"
 	"net"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"penstock/systemd"
 )
-
-// TestKeepIdle: the spread begins at what the listener has.
-func TestKeepIdle(t *testing.T) {
-	fd := testSocket(t, unix.AF_INET)
-	usual := keepAlive[1].value
-	if got := keepIdle(fd); got != usual {
-		t.Errorf("without keepalive: %d s, want %d", got, usual)
-	}
-	keepAlive[0].set(fd)
-	sockOpt{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, 100}.set(fd)
-	if got := keepIdle(fd); got != 100 {
-		t.Errorf("with KeepAliveTimeSec=100 in the unit: %d s", got)
-	}
-	// TCP_USER_TIMEOUT also ends the waiting for answers to probes.
-	longest := time.Duration(probe(usual, keepSpread-1).value+keepAlive[2].value*keepAlive[3].value) * time.Second
-	if most := time.Duration(userTimeout.value) * time.Millisecond; longest >= most {
-		t.Errorf("a client is cut after %v, before it had %v for its probes", most, longest)
-	}
-}
 
 // TestProbesAreSpread: clients that come together are not probed together, or
 // the kernel drops the answers of some and they are cut although alive.

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"penstock/daemon/internal/listen"
 	"penstock/daemon/internal/service"
 	"penstock/evloop"
 )
@@ -34,14 +35,13 @@ type vanished struct {
 }
 
 const (
-	vanishedAfter   = 2 * time.Minute
 	vanishedLook    = 30 * time.Second
 	vanishedPortion = 64 // connections looked at in a turn of the loop
 )
 
 // patient reports whether a peer that does not read may stay longer than
 // TCP_USER_TIMEOUT allows.
-func patient(stall time.Duration) bool { return stall == 0 || stall > vanishedAfter }
+func patient(stall time.Duration) bool { return stall == 0 || stall > listen.VanishedAfter }
 
 // watchPeer has the end of a TCP peer noticed even while output is on the way to
 // it.
@@ -49,7 +49,7 @@ func (d *Daemon) watchPeer(c *evloop.Conn, s *service.Session) {
 	switch {
 	case !s.Peer.Addr.IsValid():
 	case !patient(c.Options().StallTimeout):
-		userTimeout.set(c.FD())
+		listen.CutVanished(c.FD())
 	case !d.vanished.armed:
 		d.vanished.armed = true
 		d.schedule(timerVanished, vanishedLook)
@@ -92,5 +92,5 @@ func hasVanished(fd int) bool {
 		return false
 	}
 	unanswered := int(info.Retransmits) + int(info.Probes)
-	return unanswered >= 2 && time.Duration(info.Last_ack_recv)*time.Millisecond >= vanishedAfter
+	return unanswered >= 2 && time.Duration(info.Last_ack_recv)*time.Millisecond >= listen.VanishedAfter
 }

@@ -1,33 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package daemon
+package listen
 
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/netip"
 	"os"
-	"os/user"
 	"path/filepath"
-	"strconv"
 
 	"golang.org/x/sys/unix"
 
 	"penstock/daemon/internal/config"
 )
 
-// A process that was started by hand opens its sockets itself, the way
-// systemd.socket(5) would from the same keys, so that moving a file between
-// the two changes nothing. Raw system calls instead of package net: that
-// would put each listener into the runtime's own epoll set as well, and every
-// client would wake two loops.
-
-// errInUse says that another process serves a Unix socket of that name.
-var errInUse = errors.New("another process is serving it")
-
 // bind opens, configures and listens on addr. The caller owns the descriptor,
-// and for a Unix socket with a path the file as well (see unlinkSocket).
+// and for a Unix socket with a path the file as well (see socketFile).
 func bind(addr config.Address, s *config.Service) (fd int, err error) {
 	sa, family, err := sockaddr(addr)
 	if err != nil {
@@ -149,114 +137,4 @@ func bindUnix(fd int, sa unix.Sockaddr, path string, s *config.Service) error {
 		return err
 	}
 	return nil
-}
-
-// makeFolders makes the folders of path that are missing. Their mode is 0755
-// whatever the umask, the default of DirectoryMode= in systemd.socket(5): a
-// socket in a folder that nobody may enter is open to nobody.
-func makeFolders(path string) error {
-	err := os.Mkdir(path, 0o755)
-	if errors.Is(err, fs.ErrNotExist) {
-		if err := makeFolders(filepath.Dir(path)); err != nil {
-			return err
-		}
-		err = os.Mkdir(path, 0o755)
-	}
-	if errors.Is(err, fs.ErrExist) {
-		return nil // if it is a file, bind reports it
-	}
-	if err != nil {
-		return err
-	}
-	return os.Chmod(path, 0o755)
-}
-
-func setOwner(path string, mode uint32, uid, gid int) error {
-	if uid >= 0 || gid >= 0 {
-		if err := unix.Lchown(path, uid, gid); err != nil {
-			return os.NewSyscallError("lchown", err)
-		}
-	}
-	return os.NewSyscallError("chmod", unix.Chmod(path, mode))
-}
-
-// owner looks socket_user and socket_group up; -1 leaves that one alone.
-func owner(s *config.Service) (uid, gid int, err error) {
-	uid, gid = -1, -1
-	if s.SocketUser != "" {
-		if uid, err = strconv.Atoi(s.SocketUser); err != nil {
-			u, err := user.Lookup(s.SocketUser)
-			if err != nil {
-				return -1, -1, fmt.Errorf("socket_user: %w", err)
-			}
-			uid, _ = strconv.Atoi(u.Uid)
-		}
-	}
-	if s.SocketGroup != "" {
-		if gid, err = strconv.Atoi(s.SocketGroup); err != nil {
-			g, err := user.LookupGroup(s.SocketGroup)
-			if err != nil {
-				return -1, -1, fmt.Errorf("socket_group: %w", err)
-			}
-			gid, _ = strconv.Atoi(g.Gid)
-		}
-	}
-	return uid, gid, nil
-}
-
-// removeStale clears away the socket of a process that is gone, and nothing
-// else: connect(2) tells a served one from a left-over one, and a file that
-// is no socket is somebody's data.
-func removeStale(path string) error {
-	info, err := os.Lstat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if info.Mode().Type() != fs.ModeSocket {
-		return fmt.Errorf("%s: exists and is not a socket", path)
-	}
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
-	if err != nil {
-		return os.NewSyscallError("socket", err)
-	}
-	defer unix.Close(fd)
-	switch err := unix.Connect(fd, &unix.SockaddrUnix{Name: path}); {
-	case err == nil, errors.Is(err, unix.EAGAIN): // EAGAIN: its backlog is full
-		return errInUse
-	case !errors.Is(err, unix.ECONNREFUSED):
-		return os.NewSyscallError("connect", err)
-	}
-	return os.NewSyscallError("unlink", unix.Unlink(path))
-}
-
-// A socketFile is a path this process has bound, with the inode it got, so
-// that what somebody else has put in its place meanwhile is not removed.
-type socketFile struct {
-	path     string
-	dev, ino uint64
-}
-
-func newSocketFile(path string) (socketFile, error) {
-	var st unix.Stat_t
-	if err := unix.Lstat(path, &st); err != nil {
-		return socketFile{}, os.NewSyscallError("lstat", err)
-	}
-	return socketFile{path, uint64(st.Dev), st.Ino}, nil
-}
-
-// present reports whether the file is still the one that was bound. No other file
-// gets its inode as long as the socket is open.
-func (f socketFile) present() bool {
-	var st unix.Stat_t
-	return unix.Lstat(f.path, &st) == nil && uint64(st.Dev) == f.dev && st.Ino == f.ino
-}
-
-// remove unlinks the file if it is still the one that was bound.
-func (f socketFile) remove() {
-	if f.present() {
-		_ = unix.Unlink(f.path)
-	}
 }

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package daemon
+package listen
 
 import (
+	"time"
+
 	"golang.org/x/sys/unix"
 
 	"penstock/daemon/internal/config"
@@ -20,6 +22,10 @@ func (o sockOpt) unset(fd int) bool {
 	return err == nil && v == 0
 }
 
+// VanishedAfter is how long output to a peer may go unacknowledged before the peer
+// counts as gone.
+const VanishedAfter = 2 * time.Minute
+
 // What TCP connections get beside TCP_NODELAY, which is the loop's: a peer
 // that vanished without a word is found after two minutes, with data on the way
 // to it (TCP_USER_TIMEOUT) or without (keepalive); see tcp(7). The kernel
@@ -28,9 +34,10 @@ func (o sockOpt) unset(fd int) bool {
 //
 // TCP_USER_TIMEOUT also cuts a peer that lives, and answers probes of its closed
 // window, but does not read. So it is set only where stall_timeout lets no peer
-// stay that long. For the rest see vanished.go.
+// stay that long. The daemon looks
+// after the rest itself (vanished.go there).
 var (
-	userTimeout = sockOpt{unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, 120_000}
+	userTimeout = sockOpt{unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(VanishedAfter / time.Millisecond)}
 	keepAlive   = []sockOpt{
 		{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
 		{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, config.KeepAliveIdle},
@@ -63,19 +70,44 @@ func keepIdle(fd int) int {
 	return s
 }
 
-// tuneListener sets the options on a listener of our own, from which accepted
-// sockets inherit them, and returns what has to be set on each. An inherited
-// listener is shared with the service manager and later processes and is left
-// as it is; what its unit has set stays the administrator's choice.
-func tuneListener(fd int, inherited bool) (each []sockOpt) {
-	if keepAlive[0].unset(fd) {
-		each = append(each, keepAlive...)
+// A Tuning is what a socket that was accepted does not inherit from its listener.
+// The zero Tuning is for Unix sockets: nothing.
+type Tuning struct {
+	each     []sockOpt
+	keepIdle int // seconds of silence before a probe
+}
+
+// Tune sets the options on a listener of our own, from which accepted sockets
+// inherit them, and returns what has to be set on each. An inherited listener is
+// shared with the service manager and later processes and is left as it is; what
+// its unit has set stays the administrator's choice.
+func (s *Socket) Tune() (t Tuning) {
+	if s.Unix() {
+		return Tuning{}
 	}
-	if inherited {
-		return each
+	if keepAlive[0].unset(s.FD) {
+		t.each = keepAlive
 	}
-	for _, o := range each {
+	if !s.Inherited {
+		for _, o := range t.each {
+			o.set(s.FD)
+		}
+		t.each = nil
+	}
+	t.keepIdle = keepIdle(s.FD)
+	return t
+}
+
+// Apply sets the options of connection id, which was accepted as fd.
+func (t Tuning) Apply(fd int, id uint64) {
+	for _, o := range t.each {
 		o.set(fd)
 	}
-	return nil
+	if t.keepIdle > 0 {
+		probe(t.keepIdle, id).set(fd)
+	}
 }
+
+// CutVanished has the kernel end a TCP connection whose peer has not acknowledged
+// any output for VanishedAfter.
+func CutVanished(fd int) { userTimeout.set(fd) }

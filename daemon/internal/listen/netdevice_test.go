@@ -1,19 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package daemon
+package listen
 
 import (
 	"errors"
 	"net"
 	"net/netip"
-	"os"
-	"os/exec"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"penstock/daemon/internal/listen/listentest"
 )
 
 // TestIPv4Networks compares with what netlink says, which works here because
@@ -47,56 +46,17 @@ func TestIPv4NetworksOtherFamily(t *testing.T) {
 	}
 }
 
-// inNamespace names the variable by which a test learns that it is in a network
-// namespace of its own.
-const inNamespace = "PENSTOCK_TEST_NAMESPACE"
-
-// alone runs the calling test again in a network namespace that has nothing but
-// a loopback interface, and reports whether this is that run.
-func alone(t *testing.T) bool {
-	t.Helper()
-	if os.Getenv(inNamespace) != "" {
-		return true
-	}
-	if _, err := exec.LookPath("ip"); err != nil {
-		t.Skip(err)
-	}
-	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
-	cmd.Env = append(os.Environ(), inNamespace+"=1")
-	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags:  unix.CLONE_NEWUSER | unix.CLONE_NEWNET,
-		UidMappings: []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}},
-		GidMappings: []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}},
-	}
-	out, err := cmd.CombinedOutput()
-	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EINVAL) {
-		t.Skip("no network namespace of its own:", err)
-	}
-	if err != nil {
-		t.Errorf("%v\n%s", err, out)
-	}
-	return false
-}
-
-// ip runs ip(8).
-func ip(t *testing.T, line string) {
-	t.Helper()
-	if out, err := exec.Command("ip", strings.Fields(line)...).CombinedOutput(); err != nil {
-		t.Fatalf("ip %s: %v\n%s", line, err, out)
-	}
-}
-
 // TestIPv4NetworksOfOneInterface: each address has its own netmask, also when
 // an interface has several; on a point-to-point link it is the other end's.
 func TestIPv4NetworksOfOneInterface(t *testing.T) {
-	if !alone(t) {
+	if !listentest.Alone(t) {
 		return
 	}
-	ip(t, "link set lo up")
-	ip(t, "addr add 10.1.2.3/8 dev lo")
-	ip(t, "addr add 203.0.113.5/29 dev lo")
-	ip(t, "addr add 203.0.113.6/29 dev lo")
-	ip(t, "addr add 192.0.2.1 peer 198.51.100.9/24 dev lo")
+	listentest.IP(t, "link set lo up")
+	listentest.IP(t, "addr add 10.1.2.3/8 dev lo")
+	listentest.IP(t, "addr add 203.0.113.5/29 dev lo")
+	listentest.IP(t, "addr add 203.0.113.6/29 dev lo")
+	listentest.IP(t, "addr add 192.0.2.1 peer 198.51.100.9/24 dev lo")
 	got, err := ipv4Networks(testSocket(t, unix.AF_INET))
 	if err != nil {
 		t.Fatal(err)
@@ -110,7 +70,7 @@ func TestIPv4NetworksOfOneInterface(t *testing.T) {
 	if text := strings.Join(slices.Compact(texts), " "); text != want {
 		t.Errorf("networks %s, want %s", text, want)
 	}
-	ip(t, "addr add 10.1.2.3/16 dev lo")
+	listentest.IP(t, "addr add 10.1.2.3/16 dev lo")
 	if got, err := ipv4Networks(testSocket(t, unix.AF_INET)); !errors.Is(err, errAmbiguous) {
 		t.Errorf("one address with two netmasks: %v, %v, want %v", got, err, errAmbiguous)
 	}

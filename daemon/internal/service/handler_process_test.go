@@ -323,7 +323,11 @@ func TestHandlerHangsUp(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			command, _ := json.Marshal(tt.command)
-			r := serve(t, "kind=\"handler\"\ncommand="+string(command), hurry)
+			r := serve(t, "kind=\"handler\"\ncommand="+string(command), hurry, func(r *rig) {
+				if tt.want == "exit status 0" { // however slow the machine is, it is not told twice
+					r.svc.(*handler).program.pace.hangUp = patience
+				}
+			})
 			r.log.wait(t, "program started", 1)
 			if tt.say != "" {
 				r.log.wait(t, tt.say, 1)

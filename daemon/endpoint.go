@@ -151,7 +151,7 @@ func (ep *endpoint) Open(c *evloop.Conn) {
 // Data hands bytes to the service.
 func (ep *endpoint) Data(c *evloop.Conn, p []byte) int {
 	n := ep.svc.Data(c, p)
-	if ep.leaving && n > 0 {
+	if ep.leaving && n > 0 && n == len(p) { // a service may take its input in portions
 		ep.asked(c)
 	}
 	return n

@@ -57,7 +57,8 @@ func (ep *endpoint) finish(c *evloop.Conn) {
 	c.CloseAfterFlush(ep.conf.DrainTimeout, nil) // nil: tell us if it could not
 }
 
-// asked hears that the service has taken a message of c after leave.
+// asked hears that the service has taken all that has come of c after leave. A
+// client in the middle of a message has until askGrace to end it.
 func (ep *endpoint) asked(c *evloop.Conn) {
 	if id, ok := ep.asking[c.ID()]; ok {
 		ep.d.loop.Cancel(id)

@@ -76,6 +76,25 @@ func (f *framing) next(p []byte) (line []byte, n int, c cut) {
 	return line, i + len(f.delim), cutLine
 }
 
+// A client that pipelines may have thousands of short lines in what one read has
+// brought, and sixty such clients would make one turn of the loop as long as all of
+// them take. So a call of Data serves a portion, and the loop shows the rest in its
+// next turn.
+const (
+	linesMost = 256
+	linesFew  = 4 // once the work of the turn is spent
+)
+
+// another reports whether Data, which has served so many lines of c, serves one
+// more in this turn.
+func another(c *evloop.Conn, served int) bool {
+	if served < linesFew || served < linesMost && !c.Loop().Spent() {
+		return true
+	}
+	c.Yield()
+	return false
+}
+
 var lineTooLong = []byte("ERR line too long\n")
 
 // tooLong ends the connection of a client that sends no delimiter. The input

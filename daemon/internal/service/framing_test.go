@@ -4,11 +4,13 @@ package service
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
 
 	"penstock/daemon/internal/config"
+	"penstock/evloop"
 )
 
 func TestFraming(t *testing.T) {
@@ -110,6 +112,47 @@ func BenchmarkFraming(b *testing.B) {
 		}
 		if lines != 1000 {
 			b.Fatal(lines)
+		}
+	}
+}
+
+// A client that pipelines is served in portions, small ones when the work of the
+// turn is spent, and in the end whole.
+func TestPortions(t *testing.T) {
+	const lines = 5000
+	for _, tt := range []struct {
+		name, conf, line, reply string
+		silent                  bool
+	}{
+		{"ticker", "kind=\"ticker\"\nqueue=\"1MiB\"\ninterval=\"1h\"", "PING\n", "+PONG\r\n", false},
+		{"lookup", "kind=\"lookup\"\nqueue=\"1MiB\"\nanswers={q=\"a\"}", "q\n", "a", false},
+		{"lookup that disconnects", "kind=\"lookup\"\nqueue=\"1MiB\"\noverflow=\"disconnect\"\nanswers={q=\"a\"}", "q\n", "a", false},
+		{"lookup that does not know", "kind=\"lookup\"\nanswers={q=\"a\"}", "x\n", "", true},
+		{"room, wrong commands", "kind=\"room\"\nwelcome=\"\"\nqueue=\"1MiB\"", "/x\n", "ERR no such command, want /nick /who /me /quit, or // for a line that begins with /\n", false},
+		{"room, names", "kind=\"room\"\nwelcome=\"\"\nqueue=\"1MiB\"", "/who\n", "* 1 here: 192.0.2.1:4001\n", false},
+	} {
+		for _, work := range []int{1, 1 << 20} {
+			t.Run(fmt.Sprintf("%s, work %d", tt.name, work), func(t *testing.T) {
+				largest := 0 // written on the loop, read after the end
+				r := serveLoop(t, parse(t, tt.conf), evloop.Config{Memory: 64 << 20, Work: work})
+				r.do(func() {
+					r.took = func(p []byte) { largest = max(largest, bytes.Count(p, []byte{'\n'})) }
+				})
+				c := r.dial()
+				r.do(func() { c.send(strings.Repeat(tt.line, lines)) }) // all there when the loop reads
+				c.shut()
+				if got, want := c.rest(), strings.Repeat(tt.reply, lines); got != want {
+					t.Errorf("got %d bytes, want %d: the answers to all lines", len(got), len(want))
+				}
+				r.wantEnd(nil)
+				most := linesMost
+				if work == 1 && !tt.silent {
+					most = linesFew
+				}
+				if largest > most || largest == 0 {
+					t.Errorf("a call of Data served %d lines, want 1 to %d", largest, most)
+				}
+			})
 		}
 	}
 }

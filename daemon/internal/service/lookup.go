@@ -45,9 +45,9 @@ func newLookup(conf *config.Service, env Env) *lookup {
 
 // Data answers the questions in p. A single byte may be a question, and its
 // answer a page: so it stops at a full queue, and the loop shows the rest when
-// the client has taken what it asked for.
+// the client has taken what it asked for. See also another.
 func (s *lookup) Data(c *evloop.Conn, p []byte) (n int) {
-	for !s.polite || !c.Full() {
+	for served := 0; (!s.polite || !c.Full()) && another(c, served); served++ {
 		q, took, found := s.frame.next(p[n:])
 		switch found {
 		case cutNone:

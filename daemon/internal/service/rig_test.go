@@ -41,6 +41,7 @@ type rig struct {
 	svc     Service
 	log     *recorder
 	lastID  uint64
+	took    func([]byte) // hears on the loop what a call of Data has consumed; nil: not needed
 	dropped atomic.Int64
 	lost    map[string]int // by reason; on the loop
 	ended   chan error     // of each connection, as it closes
@@ -136,11 +137,18 @@ func (r *rig) wantLost(reason string, want int) {
 	}
 }
 
-func (r *rig) Open(c *evloop.Conn)               { c.SetOptions(r.opts); r.svc.Open(c) }
-func (r *rig) Data(c *evloop.Conn, p []byte) int { return r.svc.Data(c, p) }
-func (r *rig) EOF(c *evloop.Conn)                { r.svc.EOF(c) }
-func (r *rig) Drained(c *evloop.Conn)            { r.svc.Drained(c) }
-func (r *rig) Closed(c *evloop.Conn, err error)  { r.svc.Closed(c, err); r.ended <- err }
+func (r *rig) Open(c *evloop.Conn)              { c.SetOptions(r.opts); r.svc.Open(c) }
+func (r *rig) EOF(c *evloop.Conn)               { r.svc.EOF(c) }
+func (r *rig) Drained(c *evloop.Conn)           { r.svc.Drained(c) }
+func (r *rig) Closed(c *evloop.Conn, err error) { r.svc.Closed(c, err); r.ended <- err }
+func (r *rig) Data(c *evloop.Conn, p []byte) int {
+	n := r.svc.Data(c, p)
+	if r.took != nil {
+		r.took(p[:n])
+	}
+	return n
+}
+
 func (r *rig) Dropped(c *evloop.Conn, n, bytes int) {
 	r.dropped.Add(int64(n))
 	if d, ok := r.svc.(evloop.Dropper); ok {

@@ -144,7 +144,7 @@ func (r *room) keep(m *evloop.Message) {
 
 // Data passes on the lines in p, as long as the others get on with them.
 func (r *room) Data(c *evloop.Conn, p []byte) (n int) {
-	for !c.Closing() && n < len(p) {
+	for served := 0; !c.Closing() && n < len(p) && another(c, served); served++ {
 		if !r.free(c) {
 			r.wait(c, n > 0)
 			return n
@@ -160,7 +160,10 @@ func (r *room) Data(c *evloop.Conn, p []byte) (n int) {
 		n += took
 		r.line(c, line)
 	}
-	return len(p)
+	if c.Closing() {
+		return len(p)
+	}
+	return n
 }
 
 // tooLong ends the connection of a member that sends no line end. Twisted says

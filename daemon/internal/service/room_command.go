@@ -95,19 +95,21 @@ func validName(name string) bool {
 	return name != "" && len(name) <= maxName && !strings.ContainsFunc(name, other)
 }
 
-// whoMost bounds the answer to /who, which has to fit into a queue.
+// whoMost bounds the answer to /who, which has to fit into a queue, and what it
+// costs: some of the names are looked at, and not all of a thousand sorted.
 const whoMost = 100
 
 func (r *room) who() []byte {
-	names := make([]string, len(r.fan.members))
-	for i, c := range r.fan.members {
-		names[i] = memberOf(c).name
+	all := r.fan.members
+	names := make([]string, min(len(all), whoMost))
+	for i := range names {
+		names[i] = memberOf(all[i]).name
 	}
 	slices.Sort(names)
-	b := strconv.AppendInt([]byte("* "), int64(len(names)), 10)
+	b := strconv.AppendInt([]byte("* "), int64(len(all)), 10)
 	b = append(b, " here: "...)
-	b = append(b, strings.Join(names[:min(len(names), whoMost)], ", ")...)
-	if len(names) > whoMost {
+	b = append(b, strings.Join(names, ", ")...)
+	if len(all) > whoMost {
 		b = append(b, ", ..."...)
 	}
 	return append(b, '\n')

@@ -105,22 +105,19 @@ var (
 	unknownCommand = []byte("-ERR unknown command\r\n")
 )
 
-// Data answers the commands in p, and takes all of it: the tutorial's client
-// sends words without any line end for as long as it lives, and must not be
-// taken for one that sends a line without end.
-func (s *ticker) Data(c *evloop.Conn, p []byte) int {
-	if s.input != nil {
-		s.input.record(slog.LevelInfo, "input received", slog.Uint64("conn", SessionOf(c).ID),
-			slog.Int("bytes", len(p)), slog.String("text", text.Excerpt(p, 64)))
-	}
+// Data answers the commands in p, and takes the beginning of one as well: the
+// tutorial's client sends words without any line end for as long as it lives, and
+// must not be taken for one that sends a line without end.
+func (s *ticker) Data(c *evloop.Conn, p []byte) (n int) {
 	cmd := SessionOf(c).Data.(*command)
-	for rest := p; len(rest) > 0; {
-		i := bytes.IndexByte(rest, '\n')
+	for served := 0; n < len(p) && another(c, served); served++ {
+		i := bytes.IndexByte(p[n:], '\n')
 		if i < 0 {
-			cmd.add(rest)
+			cmd.add(p[n:])
+			n = len(p)
 			break
 		}
-		cmd.add(rest[:i])
+		cmd.add(p[n : n+i])
 		switch {
 		case cmd.is("PING"):
 			c.WriteStatic(pong)
@@ -130,9 +127,13 @@ func (s *ticker) Data(c *evloop.Conn, p []byte) int {
 			c.WriteStatic(unknownCommand)
 		}
 		cmd.n = 0
-		rest = rest[i+1:]
+		n += i + 1
 	}
-	return len(p)
+	if s.input != nil {
+		s.input.record(slog.LevelInfo, "input received", slog.Uint64("conn", SessionOf(c).ID),
+			slog.Int("bytes", n), slog.String("text", text.Excerpt(p[:n], 64)))
+	}
+	return n
 }
 
 // A command is the beginning of the line that is coming in: as much of it as

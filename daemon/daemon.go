@@ -75,11 +75,20 @@ type Restored struct {
 // is nothing to serve, and a restart would change nothing: bad configuration.
 var ErrNoSockets = errors.New("started by a unit without a listening stream socket")
 
-// backends are the event loop's names for what the file says.
-var backends = map[config.Backend]evloop.Backend{
-	config.BackendEpoll:   evloop.Epoll,
-	config.BackendIOUring: evloop.IOUring,
-	config.BackendAuto:    evloop.Auto,
+// errNoProbe says why "auto" is epoll where nobody can try out io_uring.
+var errNoProbe = errors.New("no way to probe for io_uring")
+
+// ioUring is what the file says of io_uring, in the event loop's form.
+func (e Env) ioUring(backend config.Backend) *evloop.IOUring {
+	switch {
+	case backend == config.BackendIOUring:
+		return &evloop.IOUring{}
+	case backend == config.BackendAuto && e.Probe == nil:
+		return &evloop.IOUring{Probe: func() error { return errNoProbe }}
+	case backend == config.BackendAuto:
+		return &evloop.IOUring{Probe: e.Probe}
+	}
+	return nil
 }
 
 // A Daemon is the running process. New makes it, Run serves; both on the same
@@ -135,8 +144,7 @@ func New(cfg *config.Config, env Env) (_ *Daemon, err error) {
 	loop, err := evloop.New(evloop.Config{
 		Connections: connections + internalConns(cfg),
 		Memory:      cfg.Limits.Memory,
-		Backend:     backends[cfg.Loop.Backend],
-		Probe:       env.Probe,
+		IOUring:     env.ioUring(cfg.Loop.Backend),
 	})
 	if err != nil {
 		return nil, err

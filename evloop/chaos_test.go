@@ -28,7 +28,7 @@ func chaos(r *rig) {
 	for seed := range uint64(60) {
 		rng := rand.New(rand.NewPCG(seed, 1))
 		// The least memory a ring takes, so that buffers run out all the time.
-		r.use(Config{ReadBudget: 1 << (10 + rng.IntN(7)), RingMemory: 1})
+		r.use(Config{ReadBudget: 1 << (10 + rng.IntN(7)), IOUring: &IOUring{Memory: 1}})
 		r.onData = func(c *Conn, b []byte) int {
 			n := rng.IntN(len(b) + 1)
 			if c.Write(b[:n]) && n < len(b) {

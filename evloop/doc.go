@@ -8,7 +8,7 @@
 //
 // A [Handler] is given bytes that came and hands over bytes that must go. It
 // never sees EAGAIN, a short write or an event mask: the back end (epoll(7),
-// edge-triggered, or on request io_uring(7), see [Config].Backend) keeps those
+// edge-triggered, or on request io_uring(7), see [Config].IOUring) keeps those
 // to itself.
 //
 //   - Input is read into one buffer of the loop. What the handler does not

@@ -3,7 +3,6 @@
 package evloop
 
 import (
-	"errors"
 	"fmt"
 	"runtime"
 
@@ -82,36 +81,25 @@ const (
 	newsRoom  news = unix.POLLOUT
 )
 
-// A Backend names the kernel mechanism that moves the bytes.
-type Backend uint8
+// IOUring asks for io_uring(7) in place of epoll(7). The zero value is usable.
+// Where the kernel will not have a ring the loop uses epoll, and Fallback says why.
+type IOUring struct {
+	// Probe says whether a ring may be made here: nil, or why not. It is asked
+	// once, by New, and not at all on 32-bit ARM, where there is no ring. It
+	// should run ProbeIOUring in a child process with a deadline: where a
+	// seccomp filter kills for the attempt, it then kills the child. Without a
+	// Probe New asks the kernel itself, and would be killed itself.
+	Probe func() error
+	// Memory is the bytes that the receive buffers take, at most 1 MiB, rounded
+	// down to a power of two. Zero means 512 KiB. While all are full, receiving
+	// stops until the turn ends.
+	Memory int
+}
 
-const (
-	// Epoll works everywhere: epoll(7), edge-triggered.
-	Epoll Backend = iota
-	// IOUring is io_uring(7), with epoll in its place where the kernel will
-	// not have it. New asks the kernel directly; where a seccomp filter kills
-	// for that, it kills the process.
-	IOUring
-	// Auto is IOUring if Config.Probe finds nothing against it.
-	Auto
-)
-
-var backendNames = [...]string{"epoll", "io_uring", "auto"}
-
-// String returns the name, such as "io_uring", or the number of a value that is
-// none.
-func (b Backend) String() string { return nameOf(backendNames[:], int(b), "Backend") }
-
-// ErrNoProbe is the reason of a fallback under Auto without Config.Probe.
-var ErrNoProbe = errors.New("evloop: no way to probe for io_uring")
-
-// Backend returns what the loop uses: Epoll or IOUring. Any goroutine.
-func (l *Loop) Backend() Backend { return l.uses }
-
-// Fallback says why the loop uses epoll although Config.Backend asked for
-// something else, or nil. It is an *os.SyscallError of io_uring_setup(2) or
-// io_uring_register(2), an error of Config.Probe, ErrNoProbe, or says in words
-// what the kernel lacks. Any goroutine.
+// Fallback says why the loop uses epoll although Config.IOUring asks for a ring.
+// It is nil if the loop has what Config asks for, and else an *os.SyscallError of
+// io_uring_setup(2) or io_uring_register(2), the error of IOUring.Probe, or one
+// that says in words what the kernel lacks. Any goroutine.
 func (l *Loop) Fallback() error { return l.fallback }
 
 // choose makes the back end: the ring where that is wanted and possible, and
@@ -122,33 +110,30 @@ func (l *Loop) choose(cfg Config) error {
 		return err
 	}
 	l.be = ep
-	switch cfg.Backend {
-	case Epoll:
+	if cfg.IOUring == nil {
 		return nil
-	case Auto:
-		if l.fallback = askFirst(cfg); l.fallback != nil {
-			return nil
-		}
 	}
-	r, err := newRing(ep, cfg.RingMemory)
+	if l.fallback = cfg.IOUring.ask(); l.fallback != nil {
+		return nil
+	}
+	r, err := newRing(ep, cfg.IOUring.Memory)
 	if err != nil {
 		l.fallback = err
 		return nil
 	}
-	l.be, l.uses = r, IOUring
+	l.be = r
 	return nil
 }
 
-// askFirst finds out whether making a ring is safe. It refuses on its own where
-// no child need be asked.
-func askFirst(cfg Config) error {
-	if runtime.GOARCH == "arm" {
+// ask finds out whether making a ring is safe.
+func (u *IOUring) ask() error {
+	switch {
+	case u.Probe == nil:
+		return nil
+	case runtime.GOARCH == "arm": // no child need be asked
 		return fmt.Errorf("%w: 32-bit ARM", uring.ErrUnsupported)
 	}
-	if cfg.Probe == nil {
-		return ErrNoProbe
-	}
-	return cfg.Probe()
+	return u.Probe()
 }
 
 // ProbeIOUring makes a ring as New would, uses it, and returns what went
@@ -156,7 +141,7 @@ func askFirst(cfg Config) error {
 // all: call it in a process that exists for nothing else, and take the death
 // of that for a no. It locks the calling goroutine to its thread meanwhile.
 func ProbeIOUring() error {
-	l, err := New(Config{Backend: IOUring, Connections: 1})
+	l, err := New(Config{IOUring: &IOUring{}, Connections: 1})
 	if err != nil {
 		return err
 	}

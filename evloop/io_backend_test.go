@@ -22,7 +22,7 @@ var backends = []struct {
 	name string
 	open func(Config) (*Loop, error)
 }{
-	{"epoll", New},
+	{"epoll", newEpolled},
 	{"io_uring", newRinged},
 }
 

@@ -73,15 +73,15 @@ func (t tag) gen() uint32             { return uint32(t) }
 
 const (
 	ringBuffer = 2 << 10 // size of a receive buffer
-	// DefaultRingMemory and maxRingMemory bound the receive buffers of a ring.
-	DefaultRingMemory = 512 << 10
-	maxRingMemory     = 1 << 20
+	// usualRingMemory and maxRingMemory bound the receive buffers of a ring.
+	usualRingMemory = 512 << 10
+	maxRingMemory   = 1 << 20
 )
 
 func newRing(ep *epoll, memory int) (*ring, error) {
 	l := ep.l
 	if memory <= 0 {
-		memory = DefaultRingMemory
+		memory = usualRingMemory
 	}
 	count := 8
 	for 2*count*ringBuffer <= min(memory, maxRingMemory) {

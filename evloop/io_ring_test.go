@@ -19,13 +19,21 @@ import (
 
 // newRinged makes a loop on io_uring and does not take epoll for an answer.
 func newRinged(cfg Config) (*Loop, error) {
-	cfg.Backend = IOUring
+	if cfg.IOUring == nil {
+		cfg.IOUring = &IOUring{}
+	}
 	l, err := New(cfg)
 	if err == nil && l.Fallback() != nil {
 		l.Close()
 		return nil, l.Fallback()
 	}
 	return l, err
+}
+
+// newEpolled makes a loop on epoll, whatever a case says about the ring.
+func newEpolled(cfg Config) (*Loop, error) {
+	cfg.IOUring = nil
+	return New(cfg)
 }
 
 // skipWithoutRing skips a test of the ring where there is none: on an older
@@ -49,14 +57,6 @@ func newRingRig(t *testing.T) *rig {
 	})
 }
 
-func TestBackendNames(t *testing.T) {
-	for b, want := range map[Backend]string{Epoll: "epoll", IOUring: "io_uring", Auto: "auto", 9: "Backend(9)"} {
-		if got := b.String(); got != want {
-			t.Errorf("%d: %q, want %q", b, got, want)
-		}
-	}
-}
-
 // A loop that may not or cannot have a ring serves by epoll and says why.
 func TestFallback(t *testing.T) {
 	killed := errors.New("killed")
@@ -66,8 +66,7 @@ func TestFallback(t *testing.T) {
 		want error
 	}{
 		{"epoll was asked for", Config{}, nil},
-		{"auto without a probe", Config{Backend: Auto}, ErrNoProbe},
-		{"the probe says no", Config{Backend: Auto, Probe: func() error { return killed }}, killed},
+		{"the probe says no", Config{IOUring: &IOUring{Probe: func() error { return killed }}}, killed},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -79,23 +78,23 @@ func TestFallback(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer l.Close()
-			if got := l.Fallback(); !errors.Is(got, tt.want) || l.Backend() != Epoll {
-				t.Errorf("back end %v, fallback %v; want epoll, %v", l.Backend(), got, tt.want)
+			if _, epolls := l.be.(*epoll); !errors.Is(l.Fallback(), tt.want) || !epolls {
+				t.Errorf("epoll: %t, fallback %v; want true, %v", epolls, l.Fallback(), tt.want)
 			}
 		})
 	}
 }
 
-func TestAutoTakesRing(t *testing.T) {
+func TestProbedTakesRing(t *testing.T) {
 	newRingRig(t) // or skips
 	asked := 0
-	l, err := New(Config{Backend: Auto, Probe: func() error { asked++; return nil }})
+	l, err := New(Config{IOUring: &IOUring{Probe: func() error { asked++; return nil }}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	if l.Backend() != IOUring || l.Fallback() != nil || asked != 1 {
-		t.Errorf("back end %v, fallback %v, asked %d times; want io_uring", l.Backend(), l.Fallback(), asked)
+	if _, rings := l.be.(*ring); !rings || l.Fallback() != nil || asked != 1 {
+		t.Errorf("ring: %t, fallback %v, asked %d times; want true, none, once", rings, l.Fallback(), asked)
 	}
 }
 
@@ -166,7 +165,7 @@ func TestBatchSharesLine(t *testing.T) {
 // finds no buffer waits in its socket, and nobody is forgotten.
 func TestRingRunsOutOfBuffers(t *testing.T) {
 	r := newRingRig(t)
-	r.use(Config{RingMemory: 1})
+	r.use(Config{IOUring: &IOUring{Memory: 1}})
 	const senders, size = 50, 40_000
 	sent := bytes.Repeat([]byte("0123456789"), size/10)
 	var conns []*Conn
@@ -204,7 +203,7 @@ func TestRingHoldsLittle(t *testing.T) {
 		r.turn()
 	}
 	s := &ringOf(r.l).streams[c.slot]
-	if n := len(s.held); n == 0 || n > DefaultRingMemory || offered <= 2*DefaultRingMemory && n == offered {
+	if n := len(s.held); n == 0 || n > usualRingMemory || offered <= 2*usualRingMemory && n == offered {
 		t.Errorf("%d bytes held of %d", n, offered)
 	}
 	if got := r.l.Stats().Queued; got < int64(len(s.held)) {

@@ -61,10 +61,9 @@ type Loop struct {
 	memory     int64 // bound of queued; 0: none
 	queued     int64 // bytes queued and kept
 	stats      Stats
-	uses       Backend // what be is
-	fallback   error   // why it is not what was asked for
-	waiting    bool    // a listener waits for a descriptor or a place
-	opened     bool    // a connection was opened since the turn's events were gathered
+	fallback   error // why it is not what was asked for
+	waiting    bool  // a listener waits for a descriptor or a place
+	opened     bool  // a connection was opened since the turn's events were gathered
 	stopped    atomic.Bool
 	closed     bool
 
@@ -92,16 +91,8 @@ type Config struct {
 	// message put into a queue is one, a system call or a new client counts as
 	// many. See Spent. Zero means 4096.
 	Work int
-	// Backend is the kernel mechanism to use; see Loop.Fallback.
-	Backend Backend
-	// Probe says, for Auto, whether a ring may be made here: nil, or why not.
-	// It should ask ProbeIOUring in a child process with a deadline, so that
-	// a seccomp filter that kills hits the child.
-	Probe func() error
-	// RingMemory is the bytes that io_uring's receive buffers take, at most
-	// 1 MiB, rounded down to a power of two. Zero means DefaultRingMemory.
-	// While all are full, receiving stops until the turn ends.
-	RingMemory int
+	// IOUring asks for io_uring(7). Nil means epoll(7), which works everywhere.
+	IOUring *IOUring
 }
 
 // Stats is a snapshot of counters.

@@ -30,14 +30,11 @@ var overflowNames = [...]string{"pause", "drop-oldest", "drop-newest", "disconne
 
 // String returns the policy's name, such as "drop-oldest", or the number of a
 // value that is none.
-func (o Overflow) String() string { return nameOf(overflowNames[:], int(o), "Overflow") }
-
-// nameOf is names[i], or a form such as "Overflow(9)" where there is none.
-func nameOf(names []string, i int, typ string) string {
-	if i < len(names) {
-		return names[i]
+func (o Overflow) String() string {
+	if int(o) < len(overflowNames) {
+		return overflowNames[o]
 	}
-	return typ + "(" + strconv.Itoa(i) + ")"
+	return "Overflow(" + strconv.Itoa(int(o)) + ")"
 }
 
 // Defaults of Options.

@@ -58,7 +58,7 @@ func TestRingLeavesWithinTheBudget(t *testing.T) {
 func TestRingClosesWhomEpollRefuses(t *testing.T) {
 	skipWithoutRing(t)
 	refused := -1
-	l := throughSeam(t, Config{Backend: IOUring}, func(s *simulation) {
+	l := throughSeam(t, Config{IOUring: &IOUring{}}, func(s *simulation) {
 		epollCtl := s.epollCtl
 		s.epollCtl = func(op, fd int, events uint32, data token) error {
 			if fd == refused {
@@ -151,7 +151,7 @@ func TestRingSeesTheEndOfWhoIsRestoredAfterFIN(t *testing.T) {
 func TestRingAsksEpollOnceInATurn(t *testing.T) {
 	skipWithoutRing(t)
 	asked := 0
-	l := throughSeam(t, Config{Backend: IOUring}, func(s *simulation) {
+	l := throughSeam(t, Config{IOUring: &IOUring{}}, func(s *simulation) {
 		epollWait := s.epollWait
 		s.epollWait = func(evs []unix.EpollEvent, timeout Time) (int, unix.Errno) {
 			asked++
@@ -184,7 +184,7 @@ func TestRingAsksEpollOnceInATurn(t *testing.T) {
 func TestRingTakesOneArrayOfEventsInATurn(t *testing.T) {
 	skipWithoutRing(t)
 	asked := 0
-	l := throughSeam(t, Config{Backend: IOUring}, func(s *simulation) {
+	l := throughSeam(t, Config{IOUring: &IOUring{}}, func(s *simulation) {
 		s.epollWait = func(evs []unix.EpollEvent, _ Time) (int, unix.Errno) {
 			if asked++; asked > 3 {
 				return 0, 0
@@ -208,7 +208,7 @@ func TestRingTakesOneArrayOfEventsInATurn(t *testing.T) {
 // events went by unseen, and with them every listener.
 func TestRingEndsWithoutEpoll(t *testing.T) {
 	skipWithoutRing(t)
-	l := throughSeam(t, Config{Backend: IOUring}, func(s *simulation) {
+	l := throughSeam(t, Config{IOUring: &IOUring{}}, func(s *simulation) {
 		s.epollWait = func([]unix.EpollEvent, Time) (int, unix.Errno) { return -1, unix.EBADF }
 	})
 	defer l.Close()

@@ -43,19 +43,27 @@ const (
 // fifths of the time went into collections.
 const simGarbage = 400
 
-func TestSimulation(t *testing.T) { simulate(t, Epoll) }
+func TestSimulation(t *testing.T) { simulate(t, onEpoll) }
 
-func TestRingSimulation(t *testing.T) { simulate(t, IOUring) }
+func TestRingSimulation(t *testing.T) { simulate(t, onRing) }
+
+// A simBackend is the name of the back end that a history is played on.
+type simBackend string
+
+const (
+	onEpoll simBackend = "epoll"
+	onRing  simBackend = "io_uring"
+)
 
 // A simHistory is what decides a history.
 type simHistory struct {
 	seed    uint64
-	backend Backend
+	backend simBackend
 	faults  simFaults
 	trace   bool
 }
 
-func simulate(t *testing.T, b Backend) {
+func simulate(t *testing.T, b simBackend) {
 	if *seedFlag != 0 {
 		replay(t, *seedFlag, b)
 		return
@@ -87,7 +95,7 @@ func simulate(t *testing.T, b Backend) {
 	t.Logf("%d histories, %d system calls", played.Load(), calls.Load())
 }
 
-func replay(t *testing.T, seed uint64, b Backend) {
+func replay(t *testing.T, seed uint64, b simBackend) {
 	w, err := play(simHistory{seed: seed, backend: b, faults: randomFaults(seed), trace: true})
 	t.Log(strings.Join(w.lines, "\n"))
 	if err != nil {
@@ -217,11 +225,11 @@ func (w *simWorld) end() {
 // Whatever call fails, in whatever way, the rules hold: each call of some
 // short histories is made to fail once, until a history ends before the call
 // that should have failed.
-func TestSimulationEachCallFails(t *testing.T) { failEachCall(t, Epoll) }
+func TestSimulationEachCallFails(t *testing.T) { failEachCall(t, onEpoll) }
 
-func TestRingSimulationEachCallFails(t *testing.T) { failEachCall(t, IOUring) }
+func TestRingSimulationEachCallFails(t *testing.T) { failEachCall(t, onRing) }
 
-func failEachCall(t *testing.T, b Backend) {
+func failEachCall(t *testing.T, b simBackend) {
 	seeds := uint64(3)
 	if testing.Short() {
 		seeds = 1

@@ -105,7 +105,7 @@ func (w *simWorld) begin(h simHistory) {
 
 // config draws a configuration, and brings in a ring where that is wanted.
 func (w *simWorld) config(h simHistory) Config {
-	cfg := Config{Backend: h.backend, Connections: 2 + w.rng.IntN(12), Memory: w.memory()}
+	cfg := Config{Connections: 2 + w.rng.IntN(12), Memory: w.memory()}
 	if w.chance(20) {
 		cfg.Connections, w.crowd = 200, true
 	}
@@ -115,8 +115,8 @@ func (w *simWorld) config(h simHistory) Config {
 	if w.chance(3) {
 		cfg.Work = 1 + w.rng.IntN(1000)
 	}
-	if h.backend == IOUring {
-		cfg.RingMemory = 16 << (10 + w.rng.IntN(8)/2) // 8 to 64 buffers
+	if h.backend == onRing {
+		cfg.IOUring = &IOUring{Memory: 16 << (10 + w.rng.IntN(8)/2)} // 8 to 64 buffers
 		w.k.ring = &simRing{k: w.k}
 	}
 	return cfg

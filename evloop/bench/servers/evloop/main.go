@@ -48,7 +48,7 @@ func serve(args peer.Args) error {
 	}
 	var cfg evloop.Config
 	if strings.HasSuffix(os.Args[0], "-uring") { // built under that name too
-		cfg.Backend = evloop.IOUring
+		cfg.IOUring = &evloop.IOUring{}
 	}
 	l, err := evloop.New(cfg)
 	if err == nil {

@@ -10,35 +10,12 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
-	"time"
 
 	"penstock/daemon/internal/config"
+	"penstock/evloop/evlooptest"
 )
-
-// openFiles returns how many descriptors the test process has open.
-func openFiles(t *testing.T) int {
-	t.Helper()
-	entries, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return len(entries)
-}
-
-// settledFiles is openFiles once what goroutines of the test binary (a reload
-// that was overtaken by the end, the runtime's poller) had open is closed, or
-// after some seconds.
-func settledFiles(t *testing.T, want int) (n int) {
-	t.Helper()
-	for end := time.Now().Add(5 * time.Second); ; runtime.Gosched() {
-		if n = openFiles(t); n == want || time.Now().After(end) {
-			return n
-		}
-	}
-}
 
 func parse(t testing.TB, text string) *config.Config {
 	t.Helper()
@@ -61,7 +38,14 @@ func mustAddress(t testing.TB, s string) config.Address {
 // A running daemon whose loop another goroutine drives.
 type running struct {
 	*Daemon
+	t    testing.TB
 	done chan error
+}
+
+func run(t testing.TB, d *Daemon) *running {
+	r := &running{d, t, make(chan error, 1)}
+	go func() { r.done <- d.Run() }()
+	return r
 }
 
 func runDaemon(t testing.TB, cfg *config.Config) *running {
@@ -71,20 +55,15 @@ func runDaemon(t testing.TB, cfg *config.Config) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &running{d, make(chan error, 1)}
-	go func() { r.done <- d.Run() }()
+	r := run(t, d)
 	<-ready
 	return r
 }
 
 // do runs f on the loop and waits for it.
 func (r *running) do(f func()) {
-	done := make(chan struct{})
-	r.loop.Post(func() {
-		f()
-		close(done)
-	})
-	<-done
+	r.t.Helper()
+	evlooptest.Do(r.t, r.loop, f)
 }
 
 func (r *running) stop(t testing.TB) {
@@ -116,7 +95,7 @@ func ask(path, line string) (string, error) {
 // closed again and their files removed.
 func TestNewUndoes(t *testing.T) {
 	dir := t.TempDir()
-	before := openFiles(t)
+	before := evlooptest.Descriptors()
 	cfg := parse(t, fmt.Sprintf("[service.a]\nkind='echo'\nlisten=['%s/a.sock']\n[service.b]\nkind='echo'\nlisten=['%s/b.sock']\n", dir, dir))
 	if err := os.WriteFile(filepath.Join(dir, "b.sock"), nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -127,7 +106,5 @@ func TestNewUndoes(t *testing.T) {
 	if _, err := os.Lstat(filepath.Join(dir, "a.sock")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a.sock is left behind: %v", err)
 	}
-	if after := settledFiles(t, before); after != before {
-		t.Errorf("%d descriptors open, %d before", after, before)
-	}
+	evlooptest.SameDescriptors(t, before)
 }

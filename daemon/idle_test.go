@@ -83,8 +83,7 @@ func (m *manager) run(t *testing.T, idle time.Duration) *running {
 	t.Helper()
 	ready := make(chan struct{})
 	d := m.activate(t, idle, func() { close(ready) })
-	r := &running{d, make(chan error, 1)}
-	go func() { r.done <- d.Run() }()
+	r := run(t, d)
 	<-ready
 	return r
 }

@@ -152,6 +152,26 @@ func TestGoSystemdHasOneImporter(t *testing.T) {
 	}
 }
 
+// TestNoTestsInPrograms: what helps tests is imported by tests alone.
+func TestNoTestsInPrograms(t *testing.T) {
+	helps := func(pkg string) bool { return strings.HasSuffix(pkg, "test") && within(pkg, module) }
+	seen := 0
+	for _, row := range goList(t, "-f", `{{.ImportPath}} {{join .Imports " "}}`, "./...") {
+		if helps(row[0]) {
+			seen++
+			continue
+		}
+		for _, imp := range row[1:] {
+			if imp == "testing" || helps(imp) {
+				t.Errorf("%s imports %s outside of its tests", row[0], imp)
+			}
+		}
+	}
+	if seen < 3 {
+		t.Errorf("only %d packages that help tests were found", seen)
+	}
+}
+
 // TestPackagesAreDocumented: a package without a comment has no stated purpose.
 func TestPackagesAreDocumented(t *testing.T) {
 	for _, row := range goList(t, "-f", `{{if .GoFiles}}{{.ImportPath}} {{.Name}} {{if .Doc}}doc{{end}}{{end}}`, "./...") {

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"penstock/daemon/internal/service"
+	"penstock/evloop/evlooptest"
 )
 
 // The test binary is also the process in which a handler's program is started.
@@ -14,5 +15,5 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == service.LaunchCommand {
 		os.Exit(service.Launch(os.Args[2:]))
 	}
-	os.Exit(m.Run())
+	os.Exit(evlooptest.Main(m))
 }

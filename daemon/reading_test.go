@@ -48,8 +48,7 @@ func hanging(t *testing.T, deaf bool) *hangingDaemon {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.running = &running{d, make(chan error, 1)}
-	go func() { h.done <- d.Run() }()
+	h.running = run(t, d)
 	<-ready
 	return h
 }

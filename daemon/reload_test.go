@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"penstock/daemon/internal/listen"
+	"penstock/evloop/evlooptest"
 )
 
 // TestReloadBindsAgain: a Unix socket whose file somebody has removed, or put
@@ -24,7 +25,7 @@ func TestReloadBindsAgain(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "s")
 	cfg := parse(t, fmt.Sprintf("[service.a]\nkind='echo'\nlisten=['%s']\n", path))
-	before := openFiles(t)
+	before := evlooptest.Descriptors()
 	r := runDaemon(t, cfg)
 	conf := r.cfg.Services[0]
 	for _, tt := range []struct {
@@ -68,9 +69,7 @@ func TestReloadBindsAgain(t *testing.T) {
 	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("left behind: %v", err)
 	}
-	if after := settledFiles(t, before); after != before {
-		t.Errorf("%d descriptors open, %d before", after, before)
-	}
+	evlooptest.SameDescriptors(t, before)
 }
 
 // TestReloadOfSocketKeys: keys of a socket that stays open are compared with

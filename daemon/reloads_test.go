@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"penstock/daemon/internal/config"
+	"penstock/evloop/evlooptest"
 )
 
 // A sample is a service of some kind with some values of its keys, and what a
@@ -110,7 +111,7 @@ func (s sample) hear(path string) (string, error) {
 		return "", err
 	}
 	defer c.Close()
-	if err := c.SetDeadline(time.Now().Add(within)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(evlooptest.Patience)); err != nil {
 		return "", err
 	}
 	_, _ = io.WriteString(c, s.say) // discarded by a service that speaks first and closes
@@ -232,7 +233,7 @@ func (c drawn) check() error {
 // kind is. In the end nothing may be left open.
 func TestReloads(t *testing.T) {
 	dir := sampleFiles(t)
-	before := openFiles(t)
+	before := evlooptest.Descriptors()
 	rng := rand.New(rand.NewPCG(1, 2))
 	inForce := draw(rng, drawn{dir: dir})
 	inForce.impossible = false
@@ -262,9 +263,7 @@ func TestReloads(t *testing.T) {
 	if left, _ := filepath.Glob(dir + "/s*"); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
-	if after := settledFiles(t, before); after != before {
-		t.Errorf("%d descriptors open at the end, %d before", after, before)
-	}
+	evlooptest.SameDescriptors(t, before)
 }
 
 // inPlace returns the endpoints by the name of their service.

@@ -28,8 +28,7 @@ func runActivated(t *testing.T, text string, fd, family int, addr string) *runni
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &running{d, make(chan error, 1)}
-	go func() { r.done <- d.Run() }()
+	r := run(t, d)
 	<-ready
 	return r
 }

@@ -41,8 +41,7 @@ func TestProbesAreSpread(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &running{d, make(chan error, 1)}
-	go func() { r.done <- d.Run() }()
+	r := run(t, d)
 	<-ready
 	const clients = 10
 	for range clients {

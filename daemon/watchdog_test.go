@@ -13,12 +13,10 @@ import (
 	"testing"
 	"time"
 
+	"penstock/evloop/evlooptest"
 	"penstock/systemd"
 	"penstock/systemd/sdtest"
 )
-
-// within is how long the tests here wait for a message that must come.
-const within = 20 * time.Second
 
 // notified runs a daemon that has a service manager to talk to.
 func notified(t *testing.T, text string, watchdog time.Duration) (*running, *sdtest.Notify) {
@@ -38,15 +36,14 @@ func notified(t *testing.T, text string, watchdog time.Duration) (*running, *sdt
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &running{d, make(chan error, 1)}
-	go func() { r.done <- d.Run() }()
+	r := run(t, d)
 	expect(t, n, "READY=1")
 	return r, n
 }
 
 func expect(t *testing.T, n *sdtest.Notify, assignment string) sdtest.Message {
 	t.Helper()
-	m, err := n.WaitFor(assignment, within)
+	m, err := n.WaitFor(assignment, evlooptest.Patience)
 	if err != nil {
 		t.Fatalf("waiting for %s: %v", assignment, err)
 	}
@@ -102,7 +99,7 @@ func TestDrainAsksForTime(t *testing.T) {
 	expect(t, n, "STOPPING=1")
 	var asked time.Duration
 	for asked == 0 {
-		m, err := n.Recv(within)
+		m, err := n.Recv(evlooptest.Patience)
 		if err != nil {
 			t.Fatal(err)
 		}

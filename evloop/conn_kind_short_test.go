@@ -6,6 +6,8 @@ import (
 	"io"
 	"testing"
 
+	"penstock/evloop/evlooptest"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -22,7 +24,7 @@ func TestLoopPassedDescriptor(t *testing.T) { eachBackend(t, passedDescriptor) }
 func passedDescriptor(r *rig) {
 	ours, p := socketPair(r.T, unix.SOCK_STREAM)
 	read, write := r.pipe()
-	before := len(descriptors())
+	before := len(evlooptest.Descriptors())
 	pass := func(text string) error { return unix.Sendmsg(p.fd, []byte(text), unix.UnixRights(write), nil, 0) }
 	p.write("before ")
 	if err := pass("with "); err != nil {
@@ -48,7 +50,7 @@ func passedDescriptor(r *rig) {
 	r.turn()
 	r.do(c.Resume)
 	r.until("all later bytes", func() bool { return string(r.of(c).got) == want })
-	if got := len(descriptors()); got != before {
+	if got := len(evlooptest.Descriptors()); got != before {
 		r.Errorf("%d descriptors, %d before the messages", got, before)
 	}
 	unix.Close(write)

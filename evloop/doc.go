@@ -93,4 +93,6 @@
 //
 // It has no TLS (crypto/tls wants a net.Conn), no datagrams, no dialing: a
 // connected descriptor is adopted by [Loop.Add]. It runs on Linux only.
+//
+// Package evlooptest helps to test handlers.
 package evloop

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"penstock/evloop/evlooptest"
 )
 
 // The conformance suite: what a Loop promises, checked against the real
@@ -45,9 +47,7 @@ func eachBackend(t *testing.T, promise func(*rig)) {
 	}
 }
 
-// patience is how long a condition may take that depends on the kernel. It
-// is only ever waited for in full by a test that fails.
-const patience = 10 * time.Second
+const patience = evlooptest.Patience
 
 // A rig is a loop under test, with a probe as the handler of its connections.
 type rig struct {

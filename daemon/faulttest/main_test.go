@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"penstock/evloop/evlooptest"
 	"penstock/systemd/sdtest"
 )
 
@@ -22,7 +23,7 @@ var (
 )
 
 // patience is for what should take milliseconds: a busy machine is not a hang.
-const patience = 20 * time.Second
+const patience = evlooptest.Patience
 
 // childEnv makes the test binary what systemd is between fork and exec; see
 // becomeDaemon. Its value is the names of the sockets.

@@ -9,15 +9,15 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
-	"time"
 
+	"penstock/evloop/evlooptest"
 	"penstock/systemd/sdtest"
 )
 
 var binary = flag.String("penstock", "", "the binary to test; without it every test is skipped")
 
 // patience is for what should take milliseconds: a busy machine is not a hang.
-const patience = 20 * time.Second
+const patience = evlooptest.Patience
 
 // childEnv makes the test binary what systemd is between fork and exec. Its
 // value is the names of the sockets.

@@ -15,6 +15,8 @@ import (
 	"sync"
 	"time"
 
+	"penstock/evloop/evlooptest"
+
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/sys/unix"
 )
@@ -45,7 +47,7 @@ import (
 //	stuff CONN TEXT               sends it until the server reads no more
 //	eof CONN                      the server ends the connection
 //	refused ADDR                  it does so at once
-const patience = 20 * time.Second
+const patience = evlooptest.Patience
 
 // A world is what one script has made.
 type world struct {

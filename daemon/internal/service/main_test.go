@@ -3,14 +3,13 @@
 package service
 
 import (
-	"fmt"
 	"os"
 	"testing"
-	"time"
+
+	"penstock/evloop/evlooptest"
 )
 
-// The test binary is also the program that the handler tests run. When the
-// tests are over, every descriptor they opened must be closed.
+// The test binary is also the program that the handler tests run.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 {
 		switch os.Args[1] {
@@ -21,25 +20,5 @@ func TestMain(m *testing.M) {
 			return
 		}
 	}
-	if r, w, err := os.Pipe(); err == nil { // the runtime's own poller stays open
-		r.Close()
-		w.Close()
-	}
-	before := openFiles()
-	status := m.Run()
-	for began := time.Now(); status == 0 && openFiles() > before; {
-		if time.Since(began) > patience {
-			fmt.Fprintf(os.Stderr, "%d descriptors are open, %d were before the tests\n", openFiles(), before)
-			status = 1
-		}
-	}
-	os.Exit(status)
-}
-
-func openFiles() int {
-	d, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		panic(err)
-	}
-	return len(d)
+	os.Exit(evlooptest.Main(m))
 }

@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -22,11 +21,10 @@ import (
 	"penstock/daemon/internal/config"
 	"penstock/daemon/internal/view"
 	"penstock/evloop"
+	"penstock/evloop/evlooptest"
 )
 
-// patience is how long a test waits for what must happen. It is only spent
-// when a test fails.
-const patience = 20 * time.Second
+const patience = evlooptest.Patience
 
 // testTime is when daytime and time are asked.
 var testTime = time.Unix(1795208133, 0)
@@ -96,33 +94,19 @@ func serveLoop(t testing.TB, conf *config.Service, bounds evloop.Config, tune ..
 	if s, ok := r.svc.(Starter); ok {
 		s.Start()
 	}
-	done := make(chan error, 1)
-	go func() { done <- loop.Run() }()
-	t.Cleanup(func() {
-		loop.Stop()
-		if err := <-done; err != nil {
-			t.Error("run:", err)
-		}
-		loop.Close()
+	t.Cleanup(func() { // when the loop is closed
 		if s, ok := r.svc.(Stopper); ok {
 			s.Stop(func() {})
 		}
 	})
+	evlooptest.Run(t, loop)
 	return r
 }
 
 // do runs f on the loop and waits for it.
 func (r *rig) do(f func()) {
 	r.t.Helper()
-	done := make(chan struct{})
-	if !r.loop.Post(func() { f(); close(done) }) {
-		r.t.Fatal("the loop is closed")
-	}
-	select {
-	case <-done:
-	case <-time.After(patience):
-		r.t.Fatal("the loop does not turn")
-	}
+	evlooptest.Do(r.t, r.loop, f)
 }
 
 func (r *rig) lose(reason string, n int) { r.lost[reason] += n }
@@ -184,23 +168,16 @@ type testClient struct {
 	id   evloop.ConnID
 }
 
-// dial connects a client by a socket pair of a type, SOCK_STREAM unless given.
-func (r *rig) dial(typ ...int) *testClient {
+// dial connects a client by a pair of Unix sockets.
+func (r *rig) dial() *testClient { r.t.Helper(); return r.dialBy("unix") }
+
+// dialBy is dial by another network.
+func (r *rig) dialBy(network string) *testClient {
 	r.t.Helper()
-	fds, err := unix.Socketpair(unix.AF_UNIX, append(typ, unix.SOCK_STREAM)[0]|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	f := os.NewFile(uintptr(fds[0]), "client")
-	defer f.Close()
-	nc, err := net.FileConn(f)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	cl := &testClient{t: r.t, conn: nc.(*net.UnixConn)}
-	r.t.Cleanup(func() { cl.conn.Close() })
+	fd, peer := evlooptest.Pair(r.t, network)
+	cl := &testClient{t: r.t, conn: peer.(*net.UnixConn)}
 	r.do(func() {
-		c, err := r.loop.Add(fds[1], r, r.session())
+		c, err := r.loop.Add(fd, r, r.session())
 		if err != nil {
 			r.t.Error(err)
 			return

@@ -4,8 +4,6 @@ package service
 
 import (
 	"testing"
-
-	"golang.org/x/sys/unix"
 )
 
 // talk sends in, cut at at, shuts its side, returns all that comes back and
@@ -13,7 +11,7 @@ import (
 // stream would let the kernel join them.
 func talk(r *rig, in string, at int) string {
 	r.lastID = 0 // the same address each time
-	c := r.dial(unix.SOCK_SEQPACKET)
+	c := r.dialBy("unixpacket")
 	defer func() {
 		c.conn.Close()
 		<-r.ended

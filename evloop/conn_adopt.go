@@ -59,44 +59,10 @@ func (l *Loop) adopt(fd int, h Handler, state any) (*Conn, error) {
 	return l.newConn(fd, kind, h, state), nil
 }
 
-// A Watch reports the readiness of a descriptor that is no stream: a pidfd, a
-// timerfd, an inotify queue, a pressure file.
-type Watch struct {
-	loop      *Loop
-	h         WatchHandler
-	fd        int
-	slot, gen uint32
-	closed    bool
-}
-
-// Watch begins to report events (EPOLLIN, EPOLLPRI, …; edge-triggered) of fd,
-// which stays the caller's and must be open until Close. Errors are those of
-// epoll_ctl(2).
-func (l *Loop) Watch(fd int, events uint32, h WatchHandler) (*Watch, error) {
-	l.checkCaller()
-	if l.closed {
-		return nil, fmt.Errorf("evloop: watch fd %d: %w", fd, ErrLoopClosed)
-	}
-	w := &Watch{loop: l, h: h, fd: fd}
-	w.slot, w.gen = l.watches.insert(w)
-	if err := l.sys.watch(fd, events, newToken(kindWatch, w.slot, w.gen)); err != nil {
-		l.watches.remove(w.slot)
-		return nil, fmt.Errorf("evloop: watch fd %d: %w", fd, err)
-	}
-	return w, nil
-}
-
-// FD returns the watched descriptor.
-func (w *Watch) FD() int { return w.fd }
-
-// Close ends the watch and leaves the descriptor open. It may be called in
-// Ready, and more than once.
-func (w *Watch) Close() {
-	w.loop.checkCaller()
-	if w.closed {
-		return
-	}
-	w.closed = true
-	w.loop.watches.remove(w.slot)
-	w.loop.sys.epollDel(w.fd)
+// newConn makes the connection known to the loop, not yet to the kernel.
+func (l *Loop) newConn(fd int, kind fdKind, h Handler, state any) *Conn {
+	c := &Conn{State: state, loop: l, h: h, opts: defaultOptions, fd: int32(fd), kind: kind, lastIn: l.clock, lastOut: l.clock}
+	c.slot, c.gen = l.conns.insert(c)
+	l.opened = true
+	return c
 }

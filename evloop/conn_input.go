@@ -122,31 +122,23 @@ func (l *Loop) broken(c *Conn, err error) {
 	l.leave()
 }
 
-// serve goes on with a connection of the ready list.
-func (l *Loop) serve(c *Conn) {
-	if c.flags&flagRoom != 0 {
-		c.flags &^= flagRoom
-		l.enter()
-		l.flush(c)
-		l.leave()
+// reading makes sure that a connection whose reading may go on is served.
+func (c *Conn) reading() {
+	if !c.mayRead() {
+		return
 	}
-	if c.flags&flagSaid != 0 {
-		l.enter()
-		c.reportDrops()
-		l.settle(true)
-		l.leave()
+	c.lastIn = c.loop.clock
+	if len(c.in) > 0 || c.flags&flagInData != 0 {
+		c.flags |= flagReplay
 	}
-	if c.state == stateOpen && c.flags&flagDrained != 0 {
-		c.flags &^= flagDrained
-		l.enter()
-		c.h.Drained(c)
-		l.leave()
+	c.watchDeadline()
+	c.makeReady()
+}
+
+// mayRead reports whether Data and EOF may be called.
+func (c *Conn) mayRead() bool {
+	if c.state != stateOpen || c.flags&flagPaused != 0 {
+		return false
 	}
-	if c.mayRead() && c.flags&flagReplay != 0 {
-		c.flags &^= flagReplay
-		l.replay(c)
-	}
-	if c.mayRead() || c.state == stateLingering {
-		l.be.receive(c)
-	}
+	return c.flags&flagFull == 0 || c.opts.Overflow != Pause
 }

@@ -7,88 +7,6 @@ package evloop
 // scratch buffer, sent from there when the callback returns, and forgotten:
 // an echo never touches the queue. Everything else, and what the kernel did
 // not take, waits in the connection's queue of messages.
-//
-// A buffer for each connection would make this one way instead of two, at the
-// price of 4 KiB for every idle connection; a write for each Write call costs
-// twelve times the CPU when a client pipelines sixteen questions.
-
-const (
-	// maxVectors bounds a gathered write. IOV_MAX is 1024; beyond some tens
-	// of pieces the copy inside the kernel outweighs the saved calls.
-	maxVectors  = 64
-	maxNodes    = 1024 // looked at for one write: many may lie side by side in one buffer
-	scratchSize = 64 << 10
-)
-
-// gather is the output of the present callback to one connection.
-type gather struct {
-	c       *Conn
-	pieces  [][]byte // in scratch, or memory that stays unchanged until the callback returns
-	scratch []byte
-	bytes   int
-	copied  bool // the last piece ends where scratch ends, and may grow
-	begun   bool // the first piece is the rest of one that has begun to go out
-}
-
-func (g *gather) reset() {
-	clear(g.pieces)
-	g.c, g.pieces, g.scratch, g.bytes = nil, g.pieces[:0], g.scratch[:0], 0
-	g.copied, g.begun = false, false
-}
-
-// borrowMin is the size from which bytes that stay unchanged are sent from
-// where they lie. Copying a short answer next to the one before costs less
-// than another vector.
-const borrowMin = 512
-
-// borrow takes p itself and reports whether it had room.
-func (g *gather) borrow(p []byte) bool {
-	if len(g.pieces) == maxVectors {
-		return false
-	}
-	g.pieces, g.copied = append(g.pieces, p), false
-	g.bytes += len(p)
-	return true
-}
-
-// copy takes a copy of p and reports whether it had room.
-func (g *gather) copy(p []byte) bool {
-	if g.scratch == nil {
-		g.scratch = make([]byte, 0, scratchSize)
-	}
-	start := len(g.scratch)
-	if start+len(p) > scratchSize || (!g.copied && len(g.pieces) == maxVectors) {
-		return false
-	}
-	g.scratch = append(g.scratch, p...)
-	if g.copied {
-		last := &g.pieces[len(g.pieces)-1]
-		*last = (*last)[:len(*last)+len(p)]
-	} else {
-		g.pieces, g.copied = append(g.pieces, g.scratch[start:]), true
-	}
-	g.bytes += len(p)
-	return true
-}
-
-// advance forgets n bytes that were sent.
-func (g *gather) advance(n int) {
-	g.bytes -= n
-	i := 0
-	for n > 0 && n >= len(g.pieces[i]) {
-		n -= len(g.pieces[i])
-		i++
-	}
-	if i > 0 {
-		rest := copy(g.pieces, g.pieces[i:])
-		clear(g.pieces[rest:]) // stale pieces would keep their messages alive
-		g.pieces = g.pieces[:rest]
-	}
-	if n > 0 {
-		g.pieces[0] = g.pieces[0][n:]
-	}
-	g.begun = n > 0
-}
 
 // Write queues a copy of p as one message: the overflow policy keeps or drops
 // it whole. It is sent, together with what else the callback writes, when the
@@ -203,20 +121,6 @@ func (c *Conn) checkFull() {
 	}
 }
 
-// spill moves what was gathered for c into its queue.
-func (l *Loop) spill(c *Conn) {
-	if l.gather.c != c {
-		return
-	}
-	for _, p := range l.gather.pieces {
-		l.enqueueCopy(c, p)
-	}
-	if l.gather.begun {
-		c.out.rest = true
-	}
-	l.gather.reset()
-}
-
 // flush sends what it can of c's output and does what follows from the
 // result. It makes no callbacks.
 func (l *Loop) flush(c *Conn) {
@@ -256,21 +160,6 @@ func (l *Loop) settled(c *Conn) {
 	}
 }
 
-// sent forgets n bytes that the kernel has taken.
-func (l *Loop) sent(c *Conn, n int) {
-	c.bytesOut += uint64(n)
-	l.work.left -= n / workBytes
-	c.lastOut = l.clock
-	if l.gather.c == c {
-		l.gather.advance(n)
-		if l.gather.bytes == 0 {
-			l.gather.reset()
-		}
-		return
-	}
-	l.advance(c, n)
-}
-
 // sendFailed notes that the kernel takes no more output from c. Input that
 // came before the failure is still to be read (after a reset the kernel keeps
 // it readable), so a connection that can be read ends when that is done.
@@ -289,4 +178,13 @@ func (l *Loop) sendFailed(c *Conn, err error) {
 	c.reason = err
 	l.clearQueue(c)
 	c.readOn() // to EAGAIN, which then ends it
+}
+
+// makeDirty has c settled when the outermost callback returns.
+func (c *Conn) makeDirty() {
+	if c.flags&flagDirty == 0 {
+		c.flags |= flagDirty
+		c.loop.work.left -= callWork
+		c.loop.dirty = append(c.loop.dirty, c)
+	}
 }

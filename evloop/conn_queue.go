@@ -268,3 +268,18 @@ func (l *Loop) drop(c *Conn, i uint32) bool {
 	c.makeDirty() // the queue may have emptied, or fallen to the low-water mark
 	return true
 }
+
+// sent forgets n bytes that the kernel has taken.
+func (l *Loop) sent(c *Conn, n int) {
+	c.bytesOut += uint64(n)
+	l.work.left -= n / workBytes
+	c.lastOut = l.clock
+	if l.gather.c == c {
+		l.gather.advance(n)
+		if l.gather.bytes == 0 {
+			l.gather.reset()
+		}
+		return
+	}
+	l.advance(c, n)
+}

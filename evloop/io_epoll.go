@@ -5,6 +5,7 @@ package evloop
 import (
 	"os"
 	"runtime"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -244,165 +245,51 @@ func (e *epoll) ready(c *Conn, events uint32) {
 	}
 }
 
-// receive reads from c until there is nothing more, its budget for this turn
-// is used up or the handler wants no more.
-func (e *epoll) receive(c *Conn) {
-	l := e.l
-	if !c.kind.reads() || c.flags&flagEOF != 0 {
-		if c.edge&edgeHup != 0 {
-			e.hungUp(c)
-		}
+func (k *kernel) epollAdd(fd int, events uint32, t token) error {
+	return k.epollCtl(unix.EPOLL_CTL_ADD, fd, events, t)
+}
+
+func (k *kernel) epollMod(fd int, events uint32, t token) error {
+	return k.epollCtl(unix.EPOLL_CTL_MOD, fd, events, t)
+}
+
+// epollDel ends the registration of a descriptor that lives on.
+func (k *kernel) epollDel(fd int) {
+	if k.sim != nil {
+		k.sim.epollCtl(unix.EPOLL_CTL_DEL, fd, 0, 0)
 		return
 	}
-	for budget := l.readBudget; c.edge&edgeReadable != 0 && (c.mayRead() || c.state == stateLingering); {
-		if c.state == stateOpen && c.flags&(flagReplay|flagDrained) != 0 {
-			return // on the ready list: what was kept comes before new bytes
-		}
-		if budget <= 0 {
-			c.makeReady()
-			return
-		}
-		keep, size := copy(l.rbuf, c.in), readSize
-		if c.kind.isStream() {
-			size = min(size, budget) // a packet must fit whatever is left
-		}
-		room := l.rbuf[keep : keep+size]
-		n, mark, errno := e.l.sys.recv(c, room)
-		if mark {
-			c.edge |= edgeMark
-		}
-		budget -= max(n, readCost)
-		if !e.read(c, n, errno, len(room)) {
-			return
-		}
-	}
+	unix.EpollCtl(k.epfd, unix.EPOLL_CTL_DEL, fd, nil)
 }
 
-// read follows one system call that asked for size bytes and reports whether
-// there may be more.
-func (e *epoll) read(c *Conn, n int, errno unix.Errno, size int) bool {
-	l := e.l
-	switch {
-	case errno == unix.EINTR:
-		return true
-	case errno == unix.EAGAIN:
-		c.edge &^= edgeReadable
-		if c.flags&flagBroken != 0 {
-			l.broken(c, c.reason) // all that came before the failure is delivered
-		} else if c.edge&edgeHup != 0 {
-			e.hungUp(c)
-		}
-		return false
-	case errno == unix.EIO && c.kind&kindTerminal != 0:
-		c.edge &^= edgeReadable
-		l.ended(c, true) // the other side of the terminal is gone
-		return false
-	case errno != 0:
-		l.broken(c, os.NewSyscallError("recv", errno))
-		return false
-	case n == 0 && !c.kind.isStream() && !e.l.sys.finished(c):
-		return true // an empty packet
-	case n == 0:
-		c.edge &^= edgeReadable
-		l.ended(c, c.edge&edgeHup != 0 || !c.kind.writes())
-		return false
-	case n > size && c.state != stateLingering:
-		l.broken(c, ErrTruncated)
-		return false
+func (k *kernel) epollCtl(op, fd int, events uint32, t token) error {
+	if k.sim != nil {
+		return k.sim.epollCtl(op, fd, events, t)
 	}
-	if n < size && c.kind.shortMeansDrained() && c.edge&edgeMark == 0 {
-		c.edge &^= edgeReadable // before the handler runs: its reply may bring the next edge
-	}
-	if c.state != stateLingering { // then bytes are discarded
-		l.received(c, n)
-	}
-	return true
+	// Both words of epoll_data are written: x/sys calls them Fd and Pad on
+	// every architecture, and the kernel hands back all 64 bits.
+	ev := unix.EpollEvent{Events: events, Fd: int32(uint32(t)), Pad: int32(uint32(t >> 32))}
+	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(k.epfd, op, fd, &ev))
 }
 
-// hungUp ends a connection of which the kernel reports HUP or ERR and from
-// which nothing is left to read.
-func (e *epoll) hungUp(c *Conn) {
-	err := c.lost()
-	if c.kind.isSocket() {
-		if errno := e.l.sys.socketErr(int(c.fd)); errno != 0 {
-			err = os.NewSyscallError("recv", errno)
-		}
-	} else if !c.kind.reads() {
-		err = os.NewSyscallError("write", unix.EPIPE) // a pipe without readers
-	}
-	e.l.broken(c, err)
+func tokenOf(ev *unix.EpollEvent) token {
+	return token(uint32(ev.Pad))<<32 | token(uint32(ev.Fd))
 }
 
-// send offers the kernel what c has to send until it is all gone or the
-// kernel takes no more; then OUT is armed. While the kernel is known to be full,
-// there is no system call.
-func (e *epoll) send(c *Conn) {
-	if c.edge&edgeStuck != 0 && c.Queued() > 0 {
-		return
+// epollWait returns at once for a zero timeout, and then as a raw call.
+func (k *kernel) epollWait(evs []unix.EpollEvent, timeout Time) (int, unix.Errno) {
+	if k.sim != nil {
+		return k.sim.epollWait(evs, timeout)
 	}
-	for sends := 0; c.Queued() > 0; sends++ {
-		if sends > 0 {
-			e.l.work.left -= callWork // a packet goes alone, and a queue may have many
-		}
-		pieces, total := e.collect(c)
-		n, errno := e.l.sys.send(c, pieces)
-		e.forget(c, pieces)
-		switch {
-		case errno == unix.EINTR:
-			continue
-		case errno == unix.EAGAIN:
-			e.awaitRoom(c)
-			return
-		case errno != 0:
-			e.l.sendFailed(c, os.NewSyscallError("send", errno))
-			return
-		}
-		e.l.sent(c, n)
-		if n < total {
-			e.awaitRoom(c)
-			return
-		}
+	// epoll_pwait: arm64 and riscv64 have no epoll_wait.
+	var r uintptr
+	var errno unix.Errno
+	if timeout == 0 {
+		r, _, errno = unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(k.epfd),
+			uintptr(unsafe.Pointer(&evs[0])), uintptr(len(evs)), 0, 0, 0)
+	} else {
+		r, _, errno = unix.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(k.epfd),
+			uintptr(unsafe.Pointer(&evs[0])), uintptr(len(evs)), uintptr(millis(timeout.Sub(0))), 0, 0)
 	}
-	e.disarm(c)
-}
-
-// pending asks poll(2): an edge that is spent is not reported again.
-func (e *epoll) pending(c *Conn, what news) bool {
-	e.l.work.left -= callWork
-	return e.l.sys.poll(c.fd, int16(what)) != 0
-}
-
-// collect returns the next pieces to send and their length.
-func (e *epoll) collect(c *Conn) (pieces [][]byte, total int) {
-	l := e.l
-	if l.gather.c == c {
-		return l.gather.pieces, l.gather.bytes
-	}
-	k, last := 0, (*node)(nil)
-	for i, off, seen := c.out.head, c.out.off, 0; i != 0 && seen < maxNodes; seen++ {
-		n := &l.nodes.nodes[i-1]
-		p := n.data()[off:]
-		switch {
-		case last != nil && last.m == n.m && last.to == n.from: // neighbours in one buffer
-			e.pieces[k-1] = e.pieces[k-1][:len(e.pieces[k-1])+len(p)]
-		case k == maxVectors:
-			return e.pieces[:k], total
-		default:
-			e.pieces[k] = p
-			k++
-		}
-		total += len(p)
-		if !c.kind.isStream() {
-			break // a packet is one send
-		}
-		i, off, last = n.next, 0, n
-	}
-	return e.pieces[:k], total
-}
-
-// forget lets go of what collect returned, which would keep messages alive.
-func (e *epoll) forget(c *Conn, pieces [][]byte) {
-	if e.l.gather.c != c {
-		clear(pieces)
-	}
+	return int(r), errno
 }

@@ -22,11 +22,8 @@ import (
 // call. An interface in its place would make every system call an indirect one
 // and keep the arguments on the heap.
 //
-// Calls on a socket with MSG_DONTWAIT cannot block and use RawSyscall, which
-// skips the scheduler's bookkeeping: a quarter of the CPU of an echo. What
-// could block if another process cleared O_NONBLOCK on the shared
-// description (accept, ttys, pipes) goes through the scheduler, so that the
-// other goroutines live on.
+// A call that only epoll makes stands in io_epoll*.go, beside the one place that
+// makes it; here are the others.
 type kernel struct {
 	sim *simulation
 
@@ -65,157 +62,10 @@ func (k *kernel) now() Time {
 	return monotonic()
 }
 
-func (k *kernel) epollAdd(fd int, events uint32, t token) error {
-	return k.epollCtl(unix.EPOLL_CTL_ADD, fd, events, t)
-}
-
 // watch registers what is no connection: a listener, a user's descriptor, the
 // waker.
 func (k *kernel) watch(fd int, events uint32, t token) error {
 	return k.epollCtl(unix.EPOLL_CTL_ADD, fd, events|edgeTriggered, t)
-}
-
-func (k *kernel) epollMod(fd int, events uint32, t token) error {
-	return k.epollCtl(unix.EPOLL_CTL_MOD, fd, events, t)
-}
-
-// epollDel ends the registration of a descriptor that lives on.
-func (k *kernel) epollDel(fd int) {
-	if k.sim != nil {
-		k.sim.epollCtl(unix.EPOLL_CTL_DEL, fd, 0, 0)
-		return
-	}
-	unix.EpollCtl(k.epfd, unix.EPOLL_CTL_DEL, fd, nil)
-}
-
-func (k *kernel) epollCtl(op, fd int, events uint32, t token) error {
-	if k.sim != nil {
-		return k.sim.epollCtl(op, fd, events, t)
-	}
-	// Both words of epoll_data are written: x/sys calls them Fd and Pad on
-	// every architecture, and the kernel hands back all 64 bits.
-	ev := unix.EpollEvent{Events: events, Fd: int32(uint32(t)), Pad: int32(uint32(t >> 32))}
-	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(k.epfd, op, fd, &ev))
-}
-
-func tokenOf(ev *unix.EpollEvent) token {
-	return token(uint32(ev.Pad))<<32 | token(uint32(ev.Fd))
-}
-
-// epollWait returns at once for a zero timeout, and then as a raw call.
-func (k *kernel) epollWait(evs []unix.EpollEvent, timeout Time) (int, unix.Errno) {
-	if k.sim != nil {
-		return k.sim.epollWait(evs, timeout)
-	}
-	// epoll_pwait: arm64 and riscv64 have no epoll_wait.
-	var r uintptr
-	var errno unix.Errno
-	if timeout == 0 {
-		r, _, errno = unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(k.epfd),
-			uintptr(unsafe.Pointer(&evs[0])), uintptr(len(evs)), 0, 0, 0)
-	} else {
-		r, _, errno = unix.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(k.epfd),
-			uintptr(unsafe.Pointer(&evs[0])), uintptr(len(evs)), uintptr(millis(timeout.Sub(0))), 0, 0)
-	}
-	return int(r), errno
-}
-
-// recv reads from a connection. mark says that a short read does not mean
-// drained. Passed descriptors (SCM_RIGHTS) are never asked for, so the kernel
-// closes them; but a Unix stream ends a read behind the bytes that carried
-// them. recvmsg without room for control data reports that as MSG_CTRUNC. It
-// costs a tenth of an echo more than recvfrom, to which a stream changes when
-// it is empty and the peer can pass nothing any more. A packet that did not fit
-// returns its true length (MSG_TRUNC, recv(2)); some streams take that flag for
-// leave to throw bytes away (tcp(7)).
-func (k *kernel) recv(c *Conn, p []byte) (n int, mark bool, errno unix.Errno) {
-	if k.sim != nil {
-		return k.sim.recv(int(c.fd), p)
-	}
-	fd, size := uintptr(c.fd), uintptr(len(p))
-	var r uintptr
-	switch {
-	case c.kind.plainStream() || c.edge&edgePlain != 0:
-		r, _, errno = unix.RawSyscall6(unix.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&p[0])), size, unix.MSG_DONTWAIT, 0, 0)
-	case c.kind.isSocket():
-		flags := uintptr(unix.MSG_DONTWAIT)
-		if !c.kind.isStream() {
-			flags |= unix.MSG_TRUNC
-		}
-		k.iov[0].Base = &p[0]
-		k.iov[0].SetLen(len(p))
-		k.msg.Iov = &k.iov[0]
-		k.msg.SetIovlen(1)
-		r, _, errno = unix.RawSyscall(unix.SYS_RECVMSG, fd, uintptr(unsafe.Pointer(&k.msg)), flags)
-		mark = k.msg.Flags&unix.MSG_CTRUNC != 0
-		k.msg.Flags = 0
-		if empty := errno == unix.EAGAIN || errno == 0 && r < size && !mark; empty && c.edge&edgeNoRights != 0 {
-			c.edge |= edgePlain
-		}
-	default:
-		k.iov[0].Base = &p[0]
-		k.iov[0].SetLen(len(p))
-		r, errno = k.file(c, unix.SYS_PREADV2, 1)
-	}
-	return int(r), mark, errno
-}
-
-// send writes pieces, of which there are at least one and at most maxVectors.
-func (k *kernel) send(c *Conn, pieces [][]byte) (int, unix.Errno) {
-	if k.sim != nil {
-		return k.sim.send(int(c.fd), pieces)
-	}
-	const flags = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL
-	fd := uintptr(c.fd)
-	var r uintptr
-	var errno unix.Errno
-	if p := pieces[0]; len(pieces) == 1 {
-		if c.kind.isSocket() {
-			r, _, errno = unix.RawSyscall6(unix.SYS_SENDTO, fd, uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)), flags, 0, 0)
-			return int(r), errno
-		}
-	}
-	for i, p := range pieces {
-		k.iov[i].Base = &p[0]
-		k.iov[i].SetLen(len(p))
-	}
-	if c.kind.isSocket() {
-		k.msg.Iov = &k.iov[0]
-		k.msg.SetIovlen(len(pieces))
-		r, _, errno = unix.RawSyscall(unix.SYS_SENDMSG, fd, uintptr(unsafe.Pointer(&k.msg)), flags)
-	} else {
-		r, errno = k.file(c, unix.SYS_PWRITEV2, len(pieces))
-	}
-	clear(k.iov[:len(pieces)]) // they would keep the messages alive
-	return int(r), errno
-}
-
-// file reads or writes the first n of k.iov on a descriptor that is no socket.
-// Any process that shares the open file description can clear O_NONBLOCK, a
-// shell on its terminal for one, and the loop must not hang on it. RWF_NOWAIT
-// does not look at that flag. What does not know it (terminals, pipes before
-// Linux 6.4) is asked by poll(2) first, with the flag back in place.
-func (k *kernel) file(c *Conn, call uintptr, n int) (uintptr, unix.Errno) {
-	const here = ^uintptr(0) // the position of a stream: both halves of -1
-	if c.edge&edgeBlocks == 0 {
-		r, _, errno := unix.Syscall6(call, uintptr(c.fd), uintptr(unsafe.Pointer(&k.iov[0])), uintptr(n), here, here, unix.RWF_NOWAIT)
-		switch errno {
-		default:
-			return r, errno
-		case unix.EOPNOTSUPP, unix.ENOSYS, unix.EINVAL, unix.EPERM: // the last is a seccomp filter's
-			c.edge |= edgeBlocks
-		}
-	}
-	events, plain := int16(unix.POLLIN), uintptr(unix.SYS_READV)
-	if call == unix.SYS_PWRITEV2 {
-		events, plain = unix.POLLOUT, unix.SYS_WRITEV
-	}
-	k.keepNonblock(int(c.fd))
-	if k.poll(c.fd, events) == 0 {
-		return ^uintptr(0), unix.EAGAIN
-	}
-	r, _, errno := unix.Syscall(plain, uintptr(c.fd), uintptr(unsafe.Pointer(&k.iov[0])), uintptr(n))
-	return r, errno
 }
 
 // accept takes one connection, non-blocking and close-on-exec: neither is
@@ -311,21 +161,6 @@ func (k *kernel) socketErr(fd int) unix.Errno {
 		return 0
 	}
 	return unix.Errno(v)
-}
-
-// finished tells the end of a packet stream from an empty packet: recv
-// returns 0 for both. At the end the peer's side is shut, which poll(2) knows
-// at once and the last event may not, and no byte is left.
-func (k *kernel) finished(c *Conn) bool {
-	if k.sim != nil {
-		return k.sim.finished(int(c.fd))
-	}
-	p := [...]unix.PollFd{{Fd: c.fd, Events: unix.POLLRDHUP}}
-	if n, err := unix.Poll(p[:], 0); n <= 0 || err != nil {
-		return false
-	}
-	left, err := unix.IoctlGetInt(int(c.fd), unix.TIOCINQ)
-	return err != nil || left == 0
 }
 
 // close takes fd out of epoll and closes it.

@@ -285,11 +285,3 @@ func (l *Loop) admit(ln *Listener, fd int, peer netip.AddrPort) {
 	h.Open(c)
 	c.bound(c.opts.queue()) // nothing to do if Open has called SetOptions
 }
-
-// newConn makes the connection known to the loop, not yet to the kernel.
-func (l *Loop) newConn(fd int, kind fdKind, h Handler, state any) *Conn {
-	c := &Conn{State: state, loop: l, h: h, opts: defaultOptions, fd: int32(fd), kind: kind, lastIn: l.clock, lastOut: l.clock}
-	c.slot, c.gen = l.conns.insert(c)
-	l.opened = true
-	return c
-}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"iter"
 	"os"
-	"slices"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -194,16 +193,6 @@ func (l *Loop) turn(block bool) error {
 	return nil
 }
 
-// patience returns how long the loop may sleep: until its next deadline.
-func (l *Loop) patience() Time {
-	l.tick(0)
-	at, ok := l.nextDeadline()
-	if !ok {
-		return -1
-	}
-	return max(0, at-l.now)
-}
-
 // Stop makes Run return after the present turn. It may be called from any
 // goroutine, also before Run, and more than once.
 func (l *Loop) Stop() {
@@ -346,50 +335,3 @@ func (l *Loop) buryDead() {
 // mayBury reports whether another connection may be freed in this turn. Close
 // frees them all.
 func (l *Loop) mayBury() bool { return l.work.buried < l.work.bury || l.closed }
-
-// makeReady puts a token on the next turn's list.
-func (l *Loop) makeReady(t token) { l.ready = append(l.ready, t) }
-
-// serveReady serves what was ready when the turn began; what became ready
-// since waits until the kernel was asked again for events of others, behind
-// what this turn has no time for.
-func (l *Loop) serveReady() {
-	for n, t := range l.serving {
-		if !l.goesOn(n) {
-			l.ready = slices.Insert(l.ready, 0, l.serving[n:]...)
-			return
-		}
-		switch t.kind() {
-		case kindConn:
-			if c := l.conns.get(t.slot(), t.gen()); c != nil {
-				c.flags &^= flagReady
-				l.serve(c)
-			}
-		case kindListener:
-			if ln := l.listeners.get(t.slot(), t.gen()); ln != nil {
-				ln.ready = false
-				if ln.putOff.waits {
-					ln.askAgain()
-				}
-				ln.accept()
-			}
-		}
-	}
-}
-
-// runPosted runs the functions that other goroutines posted before now.
-func (l *Loop) runPosted() {
-	if len(l.posted) == 0 {
-		l.posted = l.wake.take()
-	}
-	n := 0
-	for ; n < len(l.posted) && l.goesOn(n); n++ {
-		l.enter()
-		l.posted[n]()
-		l.leave()
-	}
-	clear(l.posted[:n]) // the garbage collector may have what they hold
-	if l.posted = l.posted[n:]; len(l.posted) == 0 {
-		l.posted = nil // it may be the list of a storm
-	}
-}

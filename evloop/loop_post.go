@@ -116,3 +116,20 @@ func (w *waker) take() []func() {
 	}
 	return fs
 }
+
+// runPosted runs the functions that other goroutines posted before now.
+func (l *Loop) runPosted() {
+	if len(l.posted) == 0 {
+		l.posted = l.wake.take()
+	}
+	n := 0
+	for ; n < len(l.posted) && l.goesOn(n); n++ {
+		l.enter()
+		l.posted[n]()
+		l.leave()
+	}
+	clear(l.posted[:n]) // the garbage collector may have what they hold
+	if l.posted = l.posted[n:]; len(l.posted) == 0 {
+		l.posted = nil // it may be the list of a storm
+	}
+}

@@ -59,3 +59,87 @@ func millis(d time.Duration) int {
 	}
 	return int((d + time.Millisecond - 1) / time.Millisecond)
 }
+
+// patience returns how long the loop may sleep: until its next deadline.
+func (l *Loop) patience() Time {
+	l.tick(0)
+	at, ok := l.nextDeadline()
+	if !ok {
+		return -1
+	}
+	return max(0, at-l.now)
+}
+
+// tick reads the time. slept is how long the loop meant to sleep (negative: for
+// ever). The rest of the time since the last tick was the loop's own delay.
+func (l *Loop) tick(slept Time) {
+	t := l.sys.now()
+	passed := t - l.now
+	l.now = t
+	if late := passed - slept - lateAfter; slept >= 0 && late > 0 {
+		passed -= late
+		l.late = true
+	}
+	l.clock += passed
+}
+
+// awake is tick for the end of a wait.
+func (l *Loop) awake(slept Time) {
+	l.tick(slept)
+	if l.gap = 0; l.late {
+		l.gap = l.now - l.looked
+	}
+	l.looked, l.late = l.now, false
+}
+
+// refresh is tick for calls from outside of Run, where no turn does it.
+func (l *Loop) refresh() {
+	if l.depth == 0 {
+		l.tick(0)
+	}
+}
+
+// lag returns how far the connections' clock is behind the time. The next loop,
+// to which a connection is carried, has a lag of its own.
+func (l *Loop) lag() Time { return l.sys.now() - l.clock }
+
+// expire calls what is due, as far as the turn's work goes.
+func (l *Loop) expire() {
+	for n := range expireMost {
+		i, at := l.timers.heap.min()
+		if l.timers.heap.len() == 0 || at > l.now || !l.goesOn(n) {
+			break
+		}
+		t := l.retire(i)
+		l.enter()
+		t.Handler.Expired(l, t)
+		l.leave()
+	}
+	for n := range expireMost {
+		i, at := l.deadlines.min()
+		if l.deadlines.len() == 0 || at > l.clock || !l.goesOn(n) {
+			break
+		}
+		l.deadlines.remove(i)
+		if c := l.conns.slots[i].val; c != nil {
+			l.enter()
+			c.overdue()
+			l.leave()
+		}
+	}
+}
+
+// nextDeadline returns the earliest moment at which expire has work.
+func (l *Loop) nextDeadline() (at Time, ok bool) {
+	if l.timers.heap.len() > 0 {
+		_, at = l.timers.heap.min()
+		ok = true
+	}
+	if l.deadlines.len() > 0 {
+		_, d := l.deadlines.min()
+		if d = d.Add((l.now - l.clock).Sub(0)); !ok || d < at {
+			at, ok = d, true
+		}
+	}
+	return at, ok
+}

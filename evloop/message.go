@@ -2,8 +2,6 @@
 
 package evloop
 
-import "math/bits"
-
 // A Message is an immutable run of bytes that any number of connections may
 // have in their queues at once: one line to a thousand receivers is stored,
 // and charged to the loop's memory bound, once.
@@ -42,71 +40,3 @@ func (m *Message) Len() int { return len(m.buf) }
 
 // Bytes returns the content, which must not be changed.
 func (m *Message) Bytes() []byte { return m.buf }
-
-// A pool keeps buffers of powers of two for partial input and queued output,
-// so that neither allocates in the steady state and an idle connection owns
-// none. It is the loop's own and needs no lock; sync.Pool would be emptied by
-// every second garbage collection, just when a quiet daemon becomes busy.
-type pool struct {
-	free     [poolClasses][][]byte
-	messages []*Message
-	cached   int // bytes in free
-}
-
-const (
-	poolMin     = 256 // smallest buffer; below it the slice headers would dominate
-	poolClasses = 9   // 256 B … 64 KiB
-	poolCache   = 256 << 10
-	// poolMessages bounds the spare Message headers (some 40 bytes each).
-	poolMessages = 1024
-)
-
-// class returns the index of the smallest class of at least n bytes.
-func class(n int) int {
-	return max(0, bits.Len(uint(n-1))-bits.Len(uint(poolMin-1)))
-}
-
-// get returns an empty buffer with room for n bytes.
-func (p *pool) get(n int) []byte {
-	k := class(n)
-	if k >= poolClasses {
-		return make([]byte, 0, n)
-	}
-	if s := p.free[k]; len(s) > 0 {
-		b := s[len(s)-1]
-		p.free[k] = s[:len(s)-1]
-		p.cached -= cap(b)
-		return b
-	}
-	return make([]byte, 0, poolMin<<k)
-}
-
-// put takes a buffer of get back. What does not fit the cache is garbage.
-func (p *pool) put(b []byte) {
-	k := class(cap(b))
-	if k >= poolClasses || cap(b) != poolMin<<k || p.cached+cap(b) > poolCache {
-		return
-	}
-	p.cached += cap(b)
-	p.free[k] = append(p.free[k], b[:0])
-}
-
-// message returns a private message with room for n bytes.
-func (p *pool) message(n int) *Message {
-	if k := len(p.messages); k > 0 {
-		m := p.messages[k-1]
-		p.messages = p.messages[:k-1]
-		m.buf, m.count = p.get(n), 1
-		return m
-	}
-	return &Message{buf: p.get(n), count: 1}
-}
-
-// recycle takes a private message back.
-func (p *pool) recycle(m *Message) {
-	p.put(m.buf)
-	m.buf = nil
-	if len(p.messages) < poolMessages {
-		p.messages = append(p.messages, m)
-	}
-}

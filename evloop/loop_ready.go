@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package evloop
+
+import "slices"
+
+// The ready list holds what can go on without news from the kernel: connections
+// that used up their read budget, were resumed or have something to be told, and
+// listeners that used up their batch. A list of tokens rather than of pointers:
+// what has been closed meanwhile is found to be gone, and need not be taken out.
+
+// makeReady puts a token on the next turn's list.
+func (l *Loop) makeReady(t token) { l.ready = append(l.ready, t) }
+
+// serveReady serves what was ready when the turn began; what became ready
+// since waits until the kernel was asked again for events of others, behind
+// what this turn has no time for.
+func (l *Loop) serveReady() {
+	for n, t := range l.serving {
+		if !l.goesOn(n) {
+			l.ready = slices.Insert(l.ready, 0, l.serving[n:]...)
+			return
+		}
+		switch t.kind() {
+		case kindConn:
+			if c := l.conns.get(t.slot(), t.gen()); c != nil {
+				c.flags &^= flagReady
+				l.serve(c)
+			}
+		case kindListener:
+			if ln := l.listeners.get(t.slot(), t.gen()); ln != nil {
+				ln.ready = false
+				if ln.putOff.waits {
+					ln.askAgain()
+				}
+				ln.accept()
+			}
+		}
+	}
+}
+
+// makeReady puts c on the ready list once.
+func (c *Conn) makeReady() {
+	if c.flags&flagReady == 0 && c.state < stateDead {
+		c.flags |= flagReady
+		c.loop.makeReady(newToken(kindConn, c.slot, c.gen))
+	}
+}
+
+// serve goes on with a connection of the ready list.
+func (l *Loop) serve(c *Conn) {
+	if c.flags&flagRoom != 0 {
+		c.flags &^= flagRoom
+		l.enter()
+		l.flush(c)
+		l.leave()
+	}
+	if c.flags&flagSaid != 0 {
+		l.enter()
+		c.reportDrops()
+		l.settle(true)
+		l.leave()
+	}
+	if c.state == stateOpen && c.flags&flagDrained != 0 {
+		c.flags &^= flagDrained
+		l.enter()
+		c.h.Drained(c)
+		l.leave()
+	}
+	if c.mayRead() && c.flags&flagReplay != 0 {
+		c.flags &^= flagReplay
+		l.replay(c)
+	}
+	if c.mayRead() || c.state == stateLingering {
+		l.be.receive(c)
+	}
+}

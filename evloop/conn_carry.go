@@ -132,7 +132,7 @@ func (l *Loop) Restore(fd int, h Handler, state any, o *Options, saved []byte) (
 		l.forget(c)
 		return nil, fmt.Errorf("evloop: restore fd %d: %w", fd, err)
 	}
-	l.collectDebt()
+	l.owe(c)
 	c.watchDeadline()
 	c.makeDirty() // what was saved may have been flushed already, or too much
 	return c, nil

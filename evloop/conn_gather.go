@@ -85,7 +85,7 @@ func (g *gather) advance(n int) {
 	g.begun = n > 0
 }
 
-// spill moves what was gathered for c into its queue.
+// spill moves what was gathered for c into its queue. The ledger is the caller's.
 func (l *Loop) spill(c *Conn) {
 	if l.gather.c != c {
 		return

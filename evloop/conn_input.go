@@ -52,10 +52,11 @@ func (l *Loop) keep(c *Conn, rest []byte) {
 		return
 	}
 	l.store(c, rest)
-	l.collectDebt()
+	l.owe(c)
 }
 
-// store replaces the kept input; rest does not alias it.
+// store replaces the kept input; rest does not alias it. The ledger is the
+// caller's.
 func (l *Loop) store(c *Conn, rest []byte) {
 	if cap(c.in) < len(rest) || cap(c.in) > 4*max(len(rest), poolMin) {
 		l.releaseInput(c)
@@ -63,7 +64,6 @@ func (l *Loop) store(c *Conn, rest []byte) {
 		l.queued += int64(cap(c.in))
 	}
 	c.in = append(c.in[:0], rest...)
-	l.weigh(c)
 }
 
 // releaseInput gives the kept input's buffer back.

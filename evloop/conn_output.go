@@ -50,7 +50,19 @@ func (c *Conn) WriteStatic(p []byte) bool {
 // are being ended, and would go over all of them for each line of a turn.
 func (c *Conn) accepts(n int) bool {
 	c.loop.work.left--
-	return n > 0 && c.mayWrite() && c.room(n)
+	return n > 0 && c.mayWrite() && (c.fits(c.Queued(), n) || c.room(n))
+}
+
+// fits reports whether a queue of have bytes takes n more. An empty queue takes
+// any message, so that none is too large to be sent ever. Under Pause so does
+// every queue below twice its bound: a handler that stops at a full one loses
+// nothing, and one that never asks is bounded all the same.
+func (c *Conn) fits(have, n int) bool {
+	q := c.opts.queue()
+	if c.opts.Overflow == Pause {
+		return have/2 < q && n <= longest
+	}
+	return (have == 0 || have+n <= q) && n <= longest
 }
 
 // gathers reports whether output of c goes the short way, by the one send at
@@ -111,7 +123,7 @@ func (c *Conn) Send(m *Message) bool {
 func (c *Conn) queuedSome() bool {
 	c.checkFull()
 	c.makeDirty()
-	c.loop.collectDebt()
+	c.loop.owe(c)
 	return c.state == stateOpen
 }
 
@@ -121,8 +133,9 @@ func (c *Conn) checkFull() {
 	}
 }
 
-// flush sends what it can of c's output and does what follows from the
-// result. It makes no callbacks.
+// flush sends what it can of c's output, charges c for the rest and does what
+// follows. The back end tells by sent and sendFailed what the kernel has taken.
+// It makes no callbacks.
 func (l *Loop) flush(c *Conn) {
 	if c.state >= stateDead {
 		return
@@ -130,22 +143,19 @@ func (l *Loop) flush(c *Conn) {
 	if c.flags&flagBroken == 0 {
 		l.be.send(c)
 	}
-	if c.state >= stateDead {
-		return
-	}
 	if l.gather.c == c {
 		l.spill(c)
-		l.collectDebt()
-		if c.state >= stateDead {
-			return
-		}
+		l.owe(c)
 	}
-	l.settled(c)
+	if c.state < stateDead {
+		l.afterSend(c)
+	}
 }
 
-// settled follows a change of what is queued.
-func (l *Loop) settled(c *Conn) {
-	left := int(c.out.bytes)
+// afterSend follows a send: what is queued has changed.
+func (l *Loop) afterSend(c *Conn) {
+	l.weigh(c)
+	left := c.Queued()
 	if c.flags&flagFull != 0 && left <= c.opts.lowWater() {
 		c.flags &^= flagFull
 		c.flags |= flagDrained
@@ -180,7 +190,7 @@ func (l *Loop) sendFailed(c *Conn, err error) {
 	c.readOn() // to EAGAIN, which then ends it
 }
 
-// makeDirty has c settled when the outermost callback returns.
+// makeDirty has c flushed when the outermost callback returns.
 func (c *Conn) makeDirty() {
 	if c.flags&flagDirty == 0 {
 		c.flags |= flagDirty

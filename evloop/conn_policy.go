@@ -2,12 +2,9 @@
 
 package evloop
 
-// room makes room in c's queue for a message of n bytes by c's policy and
-// reports whether the message may be queued.
+// room makes room in c's queue for a message of n bytes that does not fit, by
+// c's policy, and reports whether the message may be queued.
 func (c *Conn) room(n int) bool {
-	if c.fits(c.Queued(), n) {
-		return true
-	}
 	// What a callback has gathered may be more than the queue takes and yet
 	// go out at once: ask the kernel before anyone pays.
 	l := c.loop
@@ -27,21 +24,9 @@ func (c *Conn) room(n int) bool {
 	c.countDrop(1, n)
 	if c.opts.Overflow == Disconnect {
 		c.overflow(ErrOverflow)
-		l.collectDebt() // a farewell was queued
+		l.owe(c) // a farewell was queued
 	}
 	return false
-}
-
-// fits reports whether a queue of have bytes takes n more. An empty queue takes
-// any message, so that none is too large to be sent ever. Under Pause so does
-// every queue below twice its bound: a handler that stops at a full one loses
-// nothing, and one that never asks is bounded all the same.
-func (c *Conn) fits(have, n int) bool {
-	q := c.opts.queue()
-	if c.opts.Overflow == Pause {
-		return have/2 < q && n <= longest
-	}
-	return (have == 0 || have+n <= q) && n <= longest
 }
 
 // dropFor drops the oldest messages for one of n bytes, unless it would not fit
@@ -90,5 +75,6 @@ func (c *Conn) overflow(reason error) {
 	}
 	l.enqueueCopy(c, c.opts.Farewell)
 	l.releaseInput(c)
+	l.weigh(c)
 	c.CloseAfterFlush(c.opts.FarewellTimeout, reason)
 }

@@ -102,7 +102,6 @@ func (l *Loop) link(c *Conn, m *Message, from int) {
 	q.charge += nodeSize
 	l.queued += nodeSize
 	m.queued++
-	l.weigh(c)
 }
 
 // chunkMost is the largest buffer for small messages. It grows with the queue:
@@ -147,13 +146,27 @@ func (l *Loop) extend(c *Conn, p []byte) bool {
 	m.count++
 	n.to += uint32(len(p))
 	q.bytes += uint32(len(p))
-	l.weigh(c)
 	return true
 }
 
 // merges reports whether messages may lose their boundaries on the way out.
 func (c *Conn) merges() bool {
 	return c.kind.isStream() && (c.opts.Overflow == Pause || c.opts.Overflow == Disconnect)
+}
+
+// sent forgets n bytes that the kernel has taken.
+func (l *Loop) sent(c *Conn, n int) {
+	c.bytesOut += uint64(n)
+	l.work.left -= n / workBytes
+	c.lastOut = l.clock
+	if l.gather.c == c {
+		l.gather.advance(n)
+		if l.gather.bytes == 0 {
+			l.gather.reset()
+		}
+		return
+	}
+	l.advance(c, n)
 }
 
 // advance forgets the first n bytes of the queue.
@@ -170,7 +183,6 @@ func (l *Loop) advance(c *Conn, n int) {
 		q.off = 0
 		l.pop(c)
 	}
-	l.weigh(c)
 }
 
 // pop releases the head. The caller accounts for its bytes.
@@ -267,19 +279,4 @@ func (l *Loop) drop(c *Conn, i uint32) bool {
 	l.weigh(c)
 	c.makeDirty() // the queue may have emptied, or fallen to the low-water mark
 	return true
-}
-
-// sent forgets n bytes that the kernel has taken.
-func (l *Loop) sent(c *Conn, n int) {
-	c.bytesOut += uint64(n)
-	l.work.left -= n / workBytes
-	c.lastOut = l.clock
-	if l.gather.c == c {
-		l.gather.advance(n)
-		if l.gather.bytes == 0 {
-			l.gather.reset()
-		}
-		return
-	}
-	l.advance(c, n)
 }

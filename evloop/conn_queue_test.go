@@ -111,6 +111,7 @@ func playQueue(t *testing.T, program []byte, policy Overflow) {
 				m.messages, m.begun = append(m.messages, append([]byte{0}, text...)), 1
 			}
 		}
+		l.weigh(c) // the queue leaves this to its callers
 		checkQueues(t, l, conns[:], models[:])
 	}
 	for _, c := range conns {

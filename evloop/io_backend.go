@@ -16,7 +16,7 @@ import (
 // making, ring (io_uring) is told to do it and reports the result. The verbs
 // therefore say what is wanted, and what came of it arrives at the Loop by
 // received, ended and broken for input, and by sent and sendFailed, followed
-// by settled, for output. All calls come from the loop's goroutine. A Loop knows
+// by afterSend, for output. All calls come from the loop's goroutine. A Loop knows
 // nothing else of its back end, and a back end's knowledge of the kernel is its
 // own, see edge.
 //
@@ -45,8 +45,8 @@ type mover interface {
 	// What has come before is reported too, but never inside the call.
 	open(c *Conn) error
 
-	// receive goes on with input that was held back: c may be read again, or
-	// has used up its budget of an earlier turn, or lingers.
+	// receive goes on with input that was held back, if c may be read or
+	// lingers.
 	receive(c *Conn)
 
 	// pending reports whether the kernel, or the back end, has news of c, or an

@@ -110,10 +110,8 @@ func (e *epoll) awaitRoom(c *Conn) {
 
 // disarm ends the wait for room: nothing is queued any more.
 func (e *epoll) disarm(c *Conn) {
-	if c.edge&edgeArmed != 0 {
-		c.edge &^= edgeArmed | edgeStuck
-		e.modify(c)
-	}
+	c.edge &^= edgeArmed | edgeStuck
+	e.modify(c)
 }
 
 // modify replaces the mask of c.
@@ -232,16 +230,15 @@ func (e *epoll) ready(c *Conn, events uint32) {
 		c.edge |= edgeMark
 	}
 	switch {
-	case c.mayRead() || c.state == stateLingering:
-		switch {
-		case c.flags&flagReady != 0: // it is served from that list, within one budget
-		case events&hangup != 0 && e.l.Spent():
-			c.makeReady() // connections that live come first
-		default:
-			e.receive(c)
+	case c.state == stateFlushing:
+		if events&hangup != 0 {
+			e.hungUp(c) // nobody is left to flush to
 		}
-	case c.state == stateFlushing && events&hangup != 0:
-		e.hungUp(c) // nobody is left to flush to
+	case c.flags&flagReady != 0: // it is served from that list, within one budget
+	case events&hangup != 0 && e.l.Spent():
+		c.makeReady() // connections that live come first
+	default:
+		e.receive(c)
 	}
 }
 

@@ -20,6 +20,9 @@ import (
 // is used up or the handler wants no more.
 func (e *epoll) receive(c *Conn) {
 	l := e.l
+	if !c.mayRead() && c.state != stateLingering {
+		return
+	}
 	if !c.kind.reads() || c.flags&flagEOF != 0 {
 		if c.edge&edgeHup != 0 {
 			e.hungUp(c)
@@ -196,7 +199,9 @@ func (e *epoll) send(c *Conn) {
 			return
 		}
 	}
-	e.disarm(c)
+	if c.edge&edgeArmed != 0 {
+		e.disarm(c)
+	}
 }
 
 // collect returns the next pieces to send and their length.

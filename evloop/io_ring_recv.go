@@ -79,7 +79,7 @@ func wants(c *Conn) bool {
 }
 
 // completed serves a completion of c's receive, and those that follow it
-// directly: a flood then comes in one Data, as from one large read.
+// directly.
 func (u *ring) completed(t tag, ev uring.CQE, n int) {
 	c := u.l.conns.get(t.slot(), t.gen())
 	if c == nil || c.state >= stateDead {
@@ -89,11 +89,30 @@ func (u *ring) completed(t tag, ev uring.CQE, n int) {
 		}
 		return
 	}
+	got, holding := u.take(c, ev, n)
+	u.classify(c, got)
+	u.deliver(c, got)
+	if holding {
+		u.l.enter()
+		u.l.collectDebt()
+		u.l.leave()
+	}
+	if s := &u.streams[c.slot]; c.state == stateFlushing && s.end != 0 {
+		u.deaf(c)
+		return
+	}
+	u.receive(c)
+}
+
+// take puts the bytes of a completion, and of those up to event n that follow it
+// directly, behind the kept input, and returns how many they are: a flood then
+// comes in one Data, as from one large read. What may not be delivered now is
+// held, which take reports.
+func (u *ring) take(c *Conn, ev uring.CQE, n int) (got int, holding bool) {
 	s := &u.streams[c.slot]
 	budget := u.budget(s)
-	keep, got := -1, 0 // in rbuf: nothing yet
-	holding := false
-	for {
+	keep := -1 // in rbuf: nothing yet
+	for t := ev.UserData; ; {
 		if ev.Flags&uring.FlagMore == 0 {
 			s.receives = recvIdle
 			c.edge |= edgeReadable // until the next receive: a lingering connection must come by it
@@ -112,24 +131,12 @@ func (u *ring) completed(t tag, ev uring.CQE, n int) {
 			u.hold(c, s, ev)
 			holding = true
 		}
-		if u.at == n || tag(u.events[u.at].UserData) != t || got+ringBuffer > readSize {
-			break
+		if u.at == n || u.events[u.at].UserData != t || got+ringBuffer > readSize {
+			return got, holding
 		}
 		ev = u.events[u.at]
 		u.at++
 	}
-	u.classify(c, got)
-	u.deliver(c, got)
-	if holding {
-		u.l.enter()
-		u.l.collectDebt()
-		u.l.leave()
-	}
-	if s = &u.streams[c.slot]; c.state == stateFlushing && s.end != 0 {
-		u.deaf(c)
-		return
-	}
-	u.receive(c)
 }
 
 // deaf serves the end of the input of a connection that only flushes: a FIN
@@ -271,13 +278,11 @@ func (u *ring) receive(c *Conn) {
 		u.ep.receive(c)
 		return
 	}
-	for {
+	for c.flags&flagEOF == 0 && wants(c) {
 		s := &u.streams[c.slot]
-		if c.state >= stateDead || c.flags&flagEOF != 0 || !wants(c) {
-			return
-		}
 		if s.held == nil {
-			break
+			u.goOn(c, s)
+			return
 		}
 		n := min(len(s.held)-s.off, readSize, u.budget(s))
 		if n <= 0 {
@@ -291,7 +296,10 @@ func (u *ring) receive(c *Conn) {
 		}
 		u.deliver(c, n)
 	}
-	s := &u.streams[c.slot]
+}
+
+// goOn follows the last byte that has come: the end, or another receive.
+func (u *ring) goOn(c *Conn, s *stream) {
 	switch {
 	case s.end != 0:
 		u.finish(c, s.end)

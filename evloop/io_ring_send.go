@@ -127,19 +127,11 @@ func (u *ring) send(c *Conn) {
 		u.ep.send(c)
 		return
 	}
-	if c.edge&edgeStuck != 0 && c.Queued() > 0 {
-		return
-	}
-	l := u.l
-	if l.gather.c == c {
-		l.spill(c)
-		l.collectDebt()
-	}
-	if c.state >= stateDead {
-		return
-	}
-	if c.out.bytes == 0 {
+	switch {
+	case c.Queued() == 0:
 		u.disarm(c) // the last messages were dropped, not sent
+		return
+	case c.edge&edgeStuck != 0:
 		return
 	}
 	if c.edge&edgeOffered == 0 {
@@ -167,7 +159,7 @@ func (u *ring) offerSome() {
 	i := 0
 	for ; i < len(u.out) && !b.full(); i++ {
 		c := u.out[i]
-		if c.state >= stateDead || c.out.bytes == 0 || c.stuck() || c.flags&flagBroken != 0 {
+		if c.state >= stateDead || c.Queued() == 0 || c.stuck() || c.flags&flagBroken != 0 {
 			c.edge &^= edgeOffered
 			continue
 		}
@@ -177,11 +169,7 @@ func (u *ring) offerSome() {
 		}
 		c.edge &^= edgeOffered
 		pieces, total := u.ep.collect(c)
-		var m *Message
-		if n := &u.l.nodes.nodes[c.out.head-1]; len(pieces) == 1 && c.out.off == 0 && n.m.shared() {
-			m = n.m
-		}
-		b.fill(e, pieces, total, m)
+		b.fill(e, pieces, total, u.whole(c, pieces))
 		u.ep.forget(c, pieces)
 		e.FD, e.UserData = c.fd, uint64(newTag(opSend, uint32(len(b.sends)), 0))
 		b.sends = append(b.sends, send{c: c, total: int32(total), res: -int32(unix.EINTR)})
@@ -196,6 +184,17 @@ func (u *ring) offerSome() {
 	u.l.enter()
 	u.results()
 	u.l.leave()
+}
+
+// whole returns the shared message of which pieces are all, or nil.
+func (u *ring) whole(c *Conn, pieces [][]byte) *Message {
+	if c.out.head == 0 || c.out.off > 0 || len(pieces) > 1 {
+		return nil
+	}
+	if m := u.l.nodes.nodes[c.out.head-1].m; m.shared() {
+		return m
+	}
+	return nil
 }
 
 // results does what follows from each send. No callback runs meanwhile.
@@ -221,7 +220,7 @@ func (u *ring) results() {
 		if c.state >= stateDead {
 			continue
 		}
-		if c.out.bytes > 0 {
+		if c.Queued() > 0 {
 			if c.edge&(edgeStuck|edgeOffered) == 0 && c.flags&flagBroken == 0 {
 				c.edge |= edgeOffered // more pieces than one send takes
 				u.out = append(u.out, c)
@@ -229,7 +228,7 @@ func (u *ring) results() {
 		} else {
 			u.disarm(c)
 		}
-		l.settled(c)
+		l.afterSend(c)
 	}
 	b.reset()
 }

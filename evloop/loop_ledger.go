@@ -87,6 +87,12 @@ func (o *owing) greatest(l *Loop) *Conn {
 	return nil
 }
 
+// owe enters what c holds, which has grown, into the ledger.
+func (l *Loop) owe(c *Conn) {
+	l.weigh(c)
+	l.collectDebt()
+}
+
 // collectDebt brings what is queued under the loop's memory bound. Each round
 // takes something from somebody, so it ends.
 func (l *Loop) collectDebt() {

@@ -71,7 +71,5 @@ func (l *Loop) serve(c *Conn) {
 		c.flags &^= flagReplay
 		l.replay(c)
 	}
-	if c.mayRead() || c.state == stateLingering {
-		l.be.receive(c)
-	}
+	l.be.receive(c)
 }

@@ -6,6 +6,9 @@ import (
 	"bytes"
 	"errors"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // The bound over all connections. What is charged is the queue's business
@@ -266,5 +269,94 @@ func smallPay(r *rig) {
 				r.Errorf("%v: a bystander paid: closed %t, %d messages dropped", policy, h.closed, h.messages)
 			}
 		}
+	}
+}
+
+// worked returns the time that f takes of the processors, however busy they are.
+func worked(r *rig, f func()) time.Duration {
+	var u [2]unix.Rusage
+	for i := range u {
+		if i > 0 {
+			f()
+		}
+		if err := unix.Getrusage(unix.RUSAGE_SELF, &u[i]); err != nil {
+			r.Fatal(err)
+		}
+	}
+	return time.Duration(u[1].Utime.Nano() + u[1].Stime.Nano() - u[0].Utime.Nano() - u[0].Stime.Nano())
+}
+
+// atMost is how many times as long it may take when a bound is reached. A walk
+// over all that owe, or over a queue, takes hundreds of times as long.
+const atMost = 20
+
+// To find who pays costs the same however many owe.
+func TestLoopPayerAtOneCost(t *testing.T) { eachBackend(t, payerAtOneCost) }
+
+// A thousand clients that do not read get lines. Each line is one too many for
+// the queue of its client at first, and then for the bound over all.
+func payerAtOneCost(r *rig) {
+	const debtors, lines = 1000, 20
+	took := func(cfg Config, queue int) time.Duration {
+		r.use(cfg)
+		conns, _ := r.stuckConns(debtors, &Options{Queue: queue, Overflow: DropOldest})
+		send := func() {
+			r.do(func() {
+				for range lines {
+					for _, c := range conns {
+						c.Send(NewMessage(make([]byte, 100)))
+					}
+				}
+			})
+		}
+		send()
+		before := r.l.Stats().DroppedMessages
+		d := worked(r, send)
+		if n := r.l.Stats().DroppedMessages - before; n < debtors*lines/2 {
+			r.Fatalf("%d messages dropped; the test needs a bound that is reached", n)
+		}
+		return d
+	}
+	own := took(Config{}, lines*100)
+	all := took(Config{Memory: debtors * lines * (100 + messageSize + nodeSize)}, 1<<20)
+	if all > atMost*own {
+		r.Errorf("%d messages take %v at the bound over all, and %v at that of a queue", debtors*lines, all, own)
+	}
+}
+
+// To drop the newest message of a long queue costs little.
+func TestLoopNewestAtOneCost(t *testing.T) { eachBackend(t, newestAtOneCost) }
+
+// One client owes the most, in many messages, and pays with its newest for each
+// message of another.
+func newestAtOneCost(r *rig) {
+	const messages, queued = 5000, 50_000
+	took := func(bounded bool) time.Duration {
+		r.use(Config{})
+		conns, _ := r.stuckConns(2, &Options{Queue: 1 << 30, Overflow: DropNewest})
+		rich, other := conns[0], conns[1]
+		send := func(c *Conn, n, size int) {
+			m := NewMessage(make([]byte, size))
+			r.do(func() {
+				for range n {
+					c.Send(m)
+				}
+			})
+		}
+		send(rich, queued, 1000)
+		want := uint64(0)
+		if bounded {
+			want = messages
+			r.l.SetLimits(0, r.l.Stats().Queued)
+		}
+		d := worked(r, func() { send(other, messages, 1) })
+		if n := rich.Dropped(); n < want || n > 2*want || other.Dropped() > 0 {
+			r.Fatalf("%d messages dropped of the one that owes the most, %d of the other", n, other.Dropped())
+		}
+		return d
+	}
+	free, bounded := took(false), took(true)
+	if bounded > atMost*free {
+		r.Errorf("%d messages take %v at the bound, and %v without one", messages, bounded, free)
 	}
 }

@@ -88,9 +88,11 @@ func (d *Daemon) findVanished() {
 // hasVanished asks the kernel about the peer of a TCP socket.
 func hasVanished(fd int) bool {
 	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
-	if err != nil {
-		return false
-	}
+	return err == nil && isSilent(info)
+}
+
+// isSilent reports whether what is known of a peer says that it has vanished.
+func isSilent(info *unix.TCPInfo) bool {
 	unanswered := int(info.Retransmits) + int(info.Probes)
 	return unanswered >= 2 && time.Duration(info.Last_ack_recv)*time.Millisecond >= listen.VanishedAfter
 }

@@ -64,3 +64,26 @@ func TestStallTimeoutRules(t *testing.T) {
 		})
 	}
 }
+
+// TestIsSilent: a peer has vanished when it has not answered for two minutes, and
+// has been asked more than once.
+func TestIsSilent(t *testing.T) {
+	const after = uint32(listen.VanishedAfter / time.Millisecond)
+	for _, tt := range []struct {
+		name string
+		info unix.TCPInfo
+		want bool
+	}{
+		{"reads", unix.TCPInfo{Last_ack_recv: 10}, false},
+		{"has nothing to say, and is not asked", unix.TCPInfo{Last_ack_recv: 100 * after}, false},
+		{"answers each probe of its window", unix.TCPInfo{Probes: 1, Last_ack_recv: after}, false},
+		{"is on a slow link", unix.TCPInfo{Retransmits: 5, Last_ack_recv: after - 1}, false},
+		{"answers no probe", unix.TCPInfo{Probes: 2, Last_ack_recv: after}, true},
+		{"acknowledges nothing", unix.TCPInfo{Retransmits: 2, Last_ack_recv: after}, true},
+		{"does neither", unix.TCPInfo{Retransmits: 1, Probes: 1, Last_ack_recv: after}, true},
+	} {
+		if got := isSilent(&tt.info); got != tt.want {
+			t.Errorf("a peer that %s: vanished %t, want %t", tt.name, got, tt.want)
+		}
+	}
+}

@@ -90,6 +90,7 @@ func TestRoomConversations(t *testing.T) {
 			hello(1), hello(2),
 			{1, "lf only\ncrlf\r\n/who\r\n\r\n", addr1 + ": lf only\ncrlf\n" + addr1 + ": /who\n" + addr1 + ": \n"},
 			{2, "", addr1 + ": lf only\ncrlf\n"},
+			{1, "\x1b[2J\x7f\u009b\xff\r\n", addr1 + ": ?[2J???\n"},
 		}},
 		{"select-chat", "kind=\"room\"\npreset=\"select-chat\"", []step{
 			{1, "NAME: bob\n", "CLIENT: 192.0.2.1\n"},
@@ -97,8 +98,8 @@ func TestRoomConversations(t *testing.T) {
 			{1, "", "(Connected: New client (2) from al@192.0.2.1)\n"},
 			{2, "/who\n", ""},
 			{1, "", "#[al@192.0.2.1]>> /who\n"},
-			{1, "hi\n", ""},
-			{2, "", "#[bob@192.0.2.1]>> hi\n"}, // not to the sender
+			{1, "hi\x1b[2J\xff\n", ""},
+			{2, "", "#[bob@192.0.2.1]>> hi?[2J?\n"}, // not to the sender
 		}},
 		{"history", "kind=\"room\"\nhistory=2", []step{
 			hello(1),

@@ -46,12 +46,15 @@ func activated() {
 	os.Exit(127)
 }
 
-// condition is [io_uring]: the kernel lets this process use it.
+// condition is [io_uring], that the kernel lets this process use it, or [root].
 func condition(cond string) (bool, error) {
-	if cond != "io_uring" {
-		return false, fmt.Errorf("unknown condition %q", cond)
+	switch cond {
+	case "io_uring":
+		return evloop.ProbeIOUring() == nil, nil
+	case "root":
+		return os.Geteuid() == 0, nil
 	}
-	return evloop.ProbeIOUring() == nil, nil
+	return false, fmt.Errorf("unknown condition %q", cond)
 }
 
 // TestScript runs testdata/script/*.txtar, once for each back end of the loop.

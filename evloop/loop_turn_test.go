@@ -281,3 +281,58 @@ func turnRefusals(r *rig) {
 		r.Fatalf("%d messages were refused in one turn, want at most %d", refused, work)
 	}
 }
+
+// What is done is charged.
+func TestLoopTurnCharges(t *testing.T) { eachBackend(t, turnCharges) }
+
+// turnCharges does one thing at a time, and looks what is left of the turn.
+func turnCharges(r *rig) {
+	const many = 1000
+	r.use(Config{Work: 1 << 20})
+	charged := func(what string, least int) {
+		r.Helper()
+		if n := r.l.work.limit - r.l.work.left; n < least {
+			r.Errorf("%s: %d is charged, want %d at least", what, n, least)
+		}
+	}
+	write := func(c *Conn, n, size int) {
+		r.do(func() {
+			for range n {
+				c.Write(make([]byte, size))
+			}
+		})
+	}
+	c, _ := r.tcp()
+	write(c, 1, 1)
+	charged("a message and its send", 1+callWork)
+	r.do(func() { c.lookAtOutput() })
+	charged("a look at what the kernel holds", callWork)
+	r.do(func() { r.l.be.pending(c, newsInput) })
+	charged("a question to the kernel", callWork)
+	write(c, 1, 32<<10)
+	charged("bytes", 1+callWork+int(c.BytesOut()-1)/workBytes)
+	if c.BytesOut() != 1+(32<<10) {
+		r.Fatalf("the kernel has taken %d bytes; the test needs all", c.BytesOut())
+	}
+	packets, _ := r.seqpacket()
+	write(packets, 10, 1)
+	charged("packets", 10+10*callWork)
+
+	conns, _ := r.stuckConns(2, &Options{Queue: 10 * many, Overflow: DropOldest})
+	for _, c := range conns {
+		write(c, many, 10)
+		charged("messages", many)
+	}
+	write(conns[0], 1, 10*many)
+	charged("messages that are dropped for another", many)
+	r.do(func() { conns[1].Abort(nil) })
+	charged("a queue that is thrown away", many)
+	r.do(func() { c.Abort(nil) })
+	charged("an end", buryWork)
+
+	ln, _ := r.listen(1)
+	dial(r.T, ln.FD())
+	arrives(r.T, ln.FD(), unix.POLLIN)
+	r.spin("the client", func() bool { return r.l.Stats().Accepted > 0 })
+	charged("a client", acceptWork)
+}

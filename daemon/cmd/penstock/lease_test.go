@@ -16,7 +16,7 @@ import (
 // the holder is told by SIGIO. A slow disk or a virus scanner looks the same to
 // those who start the program, and no privilege is needed.
 
-// lease makes the start of a program wait until release.
+// lease makes the reading of a file, or its start as a program, wait until release.
 func lease(ts *testscript.TestScript, _ bool, args []string) {
 	path := ts.MkAbs(args[0])
 	ts.Check(os.Chmod(path, 0o755))

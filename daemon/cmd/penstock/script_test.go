@@ -36,8 +36,8 @@ import (
 //	await PROC REGEXP             a line of its output
 //	notified REGEXP               a message to the service manager
 //	signal PROC NAME
-//	lease FILE                    makes the start of this program wait
-//	wanted FILE                   somebody starts it and waits
+//	lease FILE                    makes the reading of FILE, and its start, wait
+//	wanted FILE                   somebody reads or starts it and waits
 //	release FILE                  gives the lease back
 //	pid VAR PROC                  VAR is its number
 //	exited PROC STATUS

@@ -41,6 +41,7 @@ func (c *Conn) Detach() (fd int, saved []byte, err error) {
 		}
 	}
 	l.spill(c)
+	c.lookAtOutput()  // what has left since the last look is progress, too
 	c.HoldIdle(false) // Restored holds it again; the time until now does not count as idle
 	fd = int(c.fd)
 	c.flags |= flagDetached
@@ -188,6 +189,7 @@ func (r *record) apply(c *Conn) {
 	c.out.off, c.out.bytes = uint32(r.off), c.out.bytes-uint32(r.off)
 	l.weigh(c)
 	c.lastOut = Time(r.lastOut) - lag
+	c.lookFirst()
 	c.checkFull()
 	if c.flags&flagDrained != 0 {
 		c.makeReady()

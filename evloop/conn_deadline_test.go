@@ -90,6 +90,25 @@ func lateFIN(r *rig) {
 	}
 }
 
+// A FIN is a sign of life.
+func TestLoopFINIsLife(t *testing.T) { eachBackend(t, finIsLife) }
+
+func finIsLife(r *rig) {
+	c, p := r.tcp()
+	c.SetOptions(&Options{IdleTimeout: time.Second})
+	r.later(900 * time.Millisecond)
+	p.shut()
+	arrives(r.T, c.FD(), unix.POLLRDHUP)
+	r.spin("EOF", func() bool { return r.of(c).eof })
+	r.later(900 * time.Millisecond)
+	r.turn()
+	if h := r.of(c); h.closed {
+		r.Fatalf("Closed(%v) 900 ms after the FIN", h.err)
+	}
+	r.later(100 * time.Millisecond)
+	r.ends(c, ErrIdle)
+}
+
 // stuckUnix returns a stuck connection and what its peer has to read.
 func stuckUnix(r *rig, o *Options) (*Conn, *peer, int) {
 	c, p := r.unix()
@@ -312,6 +331,19 @@ func longTurn(r *rig) {
 	r.ends(c, ErrIdle)
 }
 
+// A loop that never sleeps ends an idle client all the same.
+func TestLoopBusyLoop(t *testing.T) { eachBackend(t, busyLoop) }
+
+// The delay of each turn is short, and counts.
+func busyLoop(r *rig) {
+	c, _ := r.tcp()
+	c.SetOptions(&Options{IdleTimeout: 3 * lateAfter.Sub(0)})
+	r.spin("the end of the idle client", func() bool { return r.of(c).closed })
+	if h := r.of(c); h.err != ErrIdle {
+		r.Errorf("Closed(%v)", h.err)
+	}
+}
+
 // What comes before Run ages nobody.
 func TestLoopSlowStart(t *testing.T) { eachBackend(t, slowStart) }
 
@@ -364,52 +396,5 @@ func expireBounded(r *rig) {
 		if got, want := len(clk.kinds), min((i+1)*expireMost, 3*expireMost+1); got != want {
 			r.Fatalf("after %d turns %d timers have expired, want %d", i+1, got, want)
 		}
-	}
-}
-
-// Silence goes on over any number of restarts.
-func TestRestoreKeepsDeadlines(t *testing.T) {
-	for _, b := range backends {
-		t.Run(b.name, func(t *testing.T) {
-			if b.name == "io_uring" {
-				skipWithoutRing(t)
-			}
-			o := &Options{IdleTimeout: time.Second}
-			l, err := b.open(Config{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			h := newProbe(t)
-			ours, _ := socketPair(t, unix.SOCK_STREAM)
-			c, err := l.Add(ours, h, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			c.SetOptions(o)
-			turn(t, l)
-			for range 3 {
-				l.clock += Time(400 * time.Millisecond)
-				turn(t, l)
-				if h.of(c).closed {
-					break
-				}
-				fd, saved, err := c.Detach()
-				if err != nil {
-					t.Fatal(err)
-				}
-				l.Close()
-				if l, err = b.open(Config{}); err != nil {
-					t.Fatal(err)
-				}
-				l.clock += Time(time.Hour) // another loop, another clock
-				if c, err = l.Restore(fd, h, nil, o, saved); err != nil {
-					t.Fatal(err)
-				}
-			}
-			if h := h.of(c); !h.closed || h.err != ErrIdle {
-				t.Errorf("silent for 1.2 s at a timeout of 1 s: closed %t (%v)", h.closed, h.err)
-			}
-			l.Close()
-		})
 	}
 }

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package evloop
+
+import (
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A timeout goes on over any number of restarts, to loops with other clocks.
+func TestRestoreKeepsDeadlines(t *testing.T) {
+	write := func(c *Conn) { c.Write(make([]byte, 1<<20)) }
+	for _, tt := range []struct {
+		name    string
+		options Options
+		begin   func(*Conn)
+		want    error
+	}{
+		{"silence", Options{IdleTimeout: time.Second}, func(*Conn) {}, ErrIdle},
+		{"output that nobody takes", Options{StallTimeout: time.Second}, write, ErrStalled},
+		{"a flush", Options{}, func(c *Conn) { write(c); c.CloseAfterFlush(time.Second, nil) }, ErrFlushTimeout},
+	} {
+		for _, b := range backends {
+			t.Run(tt.name+" "+b.name, func(t *testing.T) {
+				if b.name == "io_uring" {
+					skipWithoutRing(t)
+				}
+				tt.options.Queue = 1 << 21
+				h := restartThrice(t, b.open, &tt.options, tt.begin)
+				if !h.closed || h.err != tt.want {
+					t.Errorf("1.2 s at a timeout of 1 s: closed %t (%v), want %v", h.closed, h.err, tt.want)
+				}
+			})
+		}
+	}
+}
+
+// restartThrice lets 0.4 s pass three times, with a restart after each, and
+// returns what has become of the connection.
+func restartThrice(t *testing.T, open func(Config) (*Loop, error), o *Options, begin func(*Conn)) *history {
+	t.Helper()
+	l, err := open(Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { l.Close() }()
+	h := newProbe(t)
+	ours, _ := socketPair(t, unix.SOCK_STREAM)
+	unix.SetsockoptInt(ours, unix.SOL_SOCKET, unix.SO_SNDBUF, 4096)
+	c, err := l.Add(ours, h, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.SetOptions(o)
+	l.enter()
+	begin(c)
+	l.leave()
+	turn(t, l)
+	l.be.offer()
+	c.lookAtOutput() // the first look cannot tell whether output is on its way
+	for range 3 {
+		l.clock += Time(400 * time.Millisecond)
+		turn(t, l)
+		if h.of(c).closed {
+			break
+		}
+		fd, saved, err := c.Detach()
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.Close()
+		if l, err = open(Config{}); err != nil {
+			t.Fatal(err)
+		}
+		l.clock += Time(time.Hour) // another loop, another clock
+		if c, err = l.Restore(fd, h, nil, o, saved); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return h.of(c)
+}

@@ -75,6 +75,29 @@ func kernelBounded(r *rig) {
 	}
 }
 
+// The kernel's queue is bounded for a handler that sets no options, too.
+func TestLoopKernelBoundedByDefault(t *testing.T) { eachBackend(t, kernelBoundedByDefault) }
+
+// Accepted and added, of TCP and Unix.
+func kernelBoundedByDefault(r *rig) {
+	for _, ln := range []int{tcpListener(r.T, 8), unixListener(r.T, 8)} {
+		r.listenOn(ln)
+		dial(r.T, ln)
+	}
+	r.connected(2)
+	tcp, _ := r.tcp()
+	local, _ := r.unix()
+	for c := range r.l.Conns() {
+		level, option, want := unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, DefaultQueue
+		if c.kind&kindTCP == 0 {
+			level, option, want = unix.SOL_SOCKET, unix.SO_SNDBUF, 2*DefaultQueue // the kernel doubles it
+		}
+		if got, err := unix.GetsockoptInt(c.FD(), level, option); err != nil || got != want {
+			r.Errorf("TCP %t, added %t: the kernel's bound is %d, %v, want %d", c.kind&kindTCP != 0, c == tcp || c == local, got, err, want)
+		}
+	}
+}
+
 const siocoutqnsd = 0x894b // of what has been written, that which has not gone out (linux/sockios.h)
 
 // A send buffer that somebody has made small stays so.

@@ -119,15 +119,22 @@ func newSocketFile(path string) (socketFile, error) {
 }
 
 // present reports whether the file is still the one that was bound. No other file
-// gets its inode as long as the socket is open.
-func (f socketFile) present() bool {
+// gets its inode as long as the socket is open. err is why there is no telling.
+func (f socketFile) present() (ours bool, err error) {
 	var st unix.Stat_t
-	return unix.Lstat(f.path, &st) == nil && uint64(st.Dev) == f.dev && st.Ino == f.ino
+	switch err := unix.Lstat(f.path, &st); err {
+	case nil:
+		return uint64(st.Dev) == f.dev && st.Ino == f.ino, nil
+	case unix.ENOENT, unix.ENOTDIR:
+		return false, nil
+	default:
+		return false, os.NewSyscallError("lstat", err)
+	}
 }
 
 // remove unlinks the file if it is still the one that was bound.
 func (f socketFile) remove() {
-	if f.present() {
+	if ours, _ := f.present(); ours {
 		_ = unix.Unlink(f.path)
 	}
 }

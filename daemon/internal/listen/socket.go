@@ -67,8 +67,15 @@ func (s *Socket) Unix() bool { return s.Family == unix.AF_UNIX }
 func (s *Socket) At(a config.Address) bool { return sameAddress(a, s.Text) }
 
 // Unreachable reports whether the file of a Unix socket that we have bound is
-// not there any more.
-func (s *Socket) Unreachable() bool { return s.file.path != "" && !s.file.present() }
+// not there any more. A file of which nothing can be learned at the moment is
+// taken to be there: to bind it anew would find the socket that is served.
+func (s *Socket) Unreachable() bool {
+	if s.file.path == "" {
+		return false
+	}
+	ours, err := s.file.present()
+	return err == nil && !ours
+}
 
 // RemoveFile removes the file of a Unix socket that we have bound, before the
 // socket is closed: as long as that answers, no other process puts a file of its

@@ -132,10 +132,21 @@ func (p *program) launch(pipes pipes) {
 	if err != nil {
 		return
 	}
-	for unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil) == unix.EINTR {
+	if err := awaitEnd(pid); err != nil {
+		p.log.Error("end of the program not seen, it is killed", slog.Int("pid", pid), slog.Any("err", err))
 	}
 	if !p.loop.Post(p.exited) {
 		reap(pid) // the daemon is on its way out
+	}
+}
+
+// awaitEnd waits for the end of a child, and leaves it a zombie.
+func awaitEnd(pid int) error {
+	for {
+		err := unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
+		if err != unix.EINTR {
+			return os.NewSyscallError("waitid", err)
+		}
 	}
 }
 
@@ -192,6 +203,7 @@ func (p *program) notStarted(err error) {
 // again starts the program anew after a while, unless it is not wanted.
 func (p *program) again(ran time.Duration) {
 	if p.stopped {
+		p.loop.Cancel(p.timer)
 		p.over()
 		return
 	}
@@ -225,7 +237,7 @@ func (p *program) hangUp() {
 	}
 	p.hung = true
 	if p.launching { // it has been told nothing, and nothing is lost
-		p.signal(unix.SIGKILL)
+		p.kill()
 		return
 	}
 	if p.in != nil {
@@ -256,17 +268,30 @@ func (p *program) Expired(_ *evloop.Loop, t evloop.Timer) {
 		p.signal(unix.SIGTERM)
 		p.schedule(timerKill, p.pace.hangUp)
 	case timerKill:
-		p.signal(unix.SIGKILL)
+		p.kill()
 	case timerRest:
 		p.ended()
+	}
+}
+
+// kill ends the program, and tries again while it is there: it may have the rights
+// of another user.
+func (p *program) kill() {
+	if p.pid != 0 {
+		p.signal(unix.SIGKILL)
+		p.schedule(timerKill, p.pace.hangUp)
 	}
 }
 
 // signal reaches the program and what it has started. It is only called while
 // pid is ours.
 func (p *program) signal(sig unix.Signal) {
-	if p.pid != 0 {
-		_ = unix.Kill(-p.pid, sig) // ESRCH: gone already
+	if p.pid == 0 {
+		return
+	}
+	if err := unix.Kill(-p.pid, sig); err != nil && err != unix.ESRCH { // gone already
+		p.said.record(slog.LevelWarn, "signal to the program failed",
+			slog.String("signal", unix.SignalName(sig)), slog.Any("err", os.NewSyscallError("kill", err)))
 	}
 }
 
@@ -332,7 +357,11 @@ func reap(pid int) (status string) {
 		programs.Unlock()
 	}()
 	var ws unix.WaitStatus
-	if _, err := unix.Wait4(pid, &ws, 0, nil); err != nil {
+	_, err := unix.Wait4(pid, &ws, 0, nil)
+	for err == unix.EINTR {
+		_, err = unix.Wait4(pid, &ws, 0, nil)
+	}
+	if err != nil {
 		return os.NewSyscallError("wait4", err).Error()
 	}
 	if ws.Signaled() {

@@ -101,7 +101,7 @@ func (s execStatus) Closed(_ *evloop.Conn, err error) {
 		p.adopt()
 	} else {
 		closeAll(p.pipes.ours()...)
-		p.signal(unix.SIGKILL)
+		p.kill()
 	}
 	if p.pid == 0 {
 		p.buried()

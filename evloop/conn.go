@@ -44,8 +44,8 @@ type Conn struct {
 
 	bytesIn, bytesOut uint64
 	dropped           uint64 // messages
-	unsaidBytes       uint64 // bytes that were dropped and not yet reported
-	unsaid            uint32 // messages that were dropped and not yet reported
+	unreportedBytes   uint64 // bytes that were dropped and not yet reported
+	unreported        uint32 // messages that were dropped and not yet reported
 	held              uint32 // bytes of buffers in which the ring holds input
 	acked             uint32 // low bits of how much output was through when the kernel was last asked
 	until             Time   // on Loop.clock: deadline of flushing and lingering
@@ -70,7 +70,7 @@ const (
 	flagReplay                         // kept input is to be shown again
 	flagReady                          // on the ready list
 	flagDirty                          // on the dirty list
-	flagSaid                           // on the list of drops to report, or on the ready list for them
+	flagReport                         // on the list of drops to report, or on the ready list for them
 	flagEOF                            // the peer's FIN was read
 	flagBroken                         // output failed; reason says why
 	flagReset                          // close by RST

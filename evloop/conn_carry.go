@@ -148,7 +148,7 @@ func (l *Loop) forget(c *Conn) {
 		l.gather.reset()
 	}
 	l.cancelTimers(c)
-	c.unsaid, c.unsaidBytes = 0, 0 // there is nobody to tell
+	c.unreported, c.unreportedBytes = 0, 0 // there is nobody to tell
 	c.state = stateBuried
 	l.conns.remove(c.slot)
 }

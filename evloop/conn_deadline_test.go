@@ -210,7 +210,7 @@ func lateLinger(r *rig) {
 	r.later(lingerTime)
 	r.l.expire()
 	if ringOf(r.l) == nil {
-		r.l.sys.epollAdd(int(c.fd), interest(c), newToken(kindConn, c.slot, c.gen))
+		r.l.sys.epollAdd(int(c.fd), interest(c), newToken(sourceConn, c.slot, c.gen))
 	}
 	r.turn()
 	r.later(lingerTime)

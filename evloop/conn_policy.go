@@ -42,20 +42,20 @@ func (l *Loop) dropFor(c *Conn, n int) {
 // countDrop counts messages that c will never get.
 func (c *Conn) countDrop(messages, bytes int) {
 	c.dropped += uint64(messages)
-	c.unsaid += uint32(messages)
-	c.unsaidBytes += uint64(bytes)
+	c.unreported += uint32(messages)
+	c.unreportedBytes += uint64(bytes)
 	c.loop.stats.DroppedMessages += uint64(messages)
-	if c.flags&flagSaid == 0 {
-		c.flags |= flagSaid
+	if c.flags&flagReport == 0 {
+		c.flags |= flagReport
 		c.loop.dropped = append(c.loop.dropped, c)
 	}
 }
 
 // reportDrops tells a Dropper what was dropped since the last time.
 func (c *Conn) reportDrops() {
-	c.flags &^= flagSaid
-	messages, bytes := c.unsaid, c.unsaidBytes
-	c.unsaid, c.unsaidBytes = 0, 0
+	c.flags &^= flagReport
+	messages, bytes := c.unreported, c.unreportedBytes
+	c.unreported, c.unreportedBytes = 0, 0
 	if d, ok := c.h.(Dropper); ok && messages > 0 {
 		d.Dropped(c, int(messages), int(bytes))
 	}

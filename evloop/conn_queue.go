@@ -185,14 +185,14 @@ func (l *Loop) advance(c *Conn, n int) {
 	}
 }
 
-// pop releases the head. The caller accounts for its bytes.
+// pop takes out the head. The caller accounts for its bytes.
 func (l *Loop) pop(c *Conn) {
 	c.out.rest = false
-	l.release(c, c.out.head)
+	l.unlink(c, c.out.head)
 }
 
-// release takes node i out of c's queue and frees it.
-func (l *Loop) release(c *Conn, i uint32) {
+// unlink takes node i out of c's queue and frees it.
+func (l *Loop) unlink(c *Conn, i uint32) {
 	q, ns := &c.out, l.nodes.nodes
 	n := &ns[i-1]
 	m := n.m
@@ -223,7 +223,7 @@ func (l *Loop) release(c *Conn, i uint32) {
 	}
 }
 
-// clearQueue releases everything.
+// clearQueue takes out everything.
 func (l *Loop) clearQueue(c *Conn) {
 	for c.out.head != 0 {
 		l.work.left--
@@ -275,7 +275,7 @@ func (l *Loop) drop(c *Conn, i uint32) bool {
 	c.out.bytes -= n.size()
 	c.countDrop(n.count(), int(n.size()))
 	l.work.left--
-	l.release(c, i)
+	l.unlink(c, i)
 	l.weigh(c)
 	c.makeDirty() // the queue may have emptied, or fallen to the low-water mark
 	return true

@@ -20,7 +20,7 @@ func TestEdgesStayWithTheBackEnd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	inside := regexp.MustCompile(`^(edge([A-Z]\w*)?|epoll|ring|stream|EPOLL(ET|OUT|RDHUP|HUP|ERR)|POLL[A-Z]+)$`)
+	inside := regexp.MustCompile(`^(edge([A-Z]\w*)?|epoll|ring|intake|EPOLL(ET|OUT|RDHUP|HUP|ERR)|POLL[A-Z]+)$`)
 	set := gotoken.NewFileSet()
 	known := map[string]int{}
 	for _, path := range files {

@@ -85,7 +85,7 @@ func (e *epoll) register(c *Conn) error {
 	if c.kind&(kindUnix|kindPacket) == kindUnix && e.l.sys.refuseRights(int(c.fd)) {
 		c.edge |= edgeNoRights
 	}
-	return e.l.sys.epollAdd(int(c.fd), interest(c), newToken(kindConn, c.slot, c.gen))
+	return e.l.sys.epollAdd(int(c.fd), interest(c), newToken(sourceConn, c.slot, c.gen))
 }
 
 // end closes c's descriptor, which is taken out of epoll first: epoll follows
@@ -116,7 +116,7 @@ func (e *epoll) disarm(c *Conn) {
 
 // modify replaces the mask of c.
 func (e *epoll) modify(c *Conn) {
-	if err := e.l.sys.epollMod(int(c.fd), interest(c), newToken(kindConn, c.slot, c.gen)); err != nil {
+	if err := e.l.sys.epollMod(int(c.fd), interest(c), newToken(sourceConn, c.slot, c.gen)); err != nil {
 		c.fail(err)
 	}
 }
@@ -173,8 +173,8 @@ func (e *epoll) poll() (more bool, err error) {
 
 func (e *epoll) dispatch(t token, events uint32) {
 	l := e.l
-	switch t.kind() {
-	case kindConn:
+	switch t.source() {
+	case sourceConn:
 		if c := l.conns.get(t.slot(), t.gen()); c != nil {
 			if events == unix.EPOLLOUT && l.Spent() {
 				c.edge &^= edgeStuck
@@ -182,35 +182,35 @@ func (e *epoll) dispatch(t token, events uint32) {
 				c.makeReady()
 				return
 			}
-			e.ready(c, events)
+			e.react(c, events)
 			return
 		}
-	case kindListener:
+	case sourceListener:
 		if ln := l.listeners.get(t.slot(), t.gen()); ln != nil {
 			ln.backlog = true
 			ln.accept()
 			return
 		}
-	case kindWatch:
+	case sourceWatch:
 		if w := l.watches.get(t.slot(), t.gen()); w != nil {
 			l.enter()
 			w.h.Ready(w, events)
 			l.leave()
 			return
 		}
-	case kindWake:
+	case sourceWaker:
 		return // the list is looked at in every turn
 	}
 	l.stats.StaleEvents++
 }
 
-// ready serves one event of c: output first, because it frees memory.
-func (e *epoll) ready(c *Conn, events uint32) {
+// react serves one event of c: output first, because it frees memory.
+func (e *epoll) react(c *Conn, events uint32) {
 	if c.state >= stateDead {
 		return
 	}
 	if r := e.ring; r != nil && r.serves(c) {
-		r.ready(c, events)
+		r.react(c, events)
 		return
 	}
 	if events&hangup != 0 {

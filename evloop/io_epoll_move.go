@@ -182,7 +182,7 @@ func (e *epoll) send(c *Conn) {
 		}
 		pieces, total := e.collect(c)
 		n, errno := e.l.sys.send(c, pieces)
-		e.forget(c, pieces)
+		e.clearPieces(c, pieces)
 		switch {
 		case errno == unix.EINTR:
 			continue
@@ -232,8 +232,8 @@ func (e *epoll) collect(c *Conn) (pieces [][]byte, total int) {
 	return e.pieces[:k], total
 }
 
-// forget lets go of what collect returned, which would keep messages alive.
-func (e *epoll) forget(c *Conn, pieces [][]byte) {
+// clearPieces lets go of what collect returned, which would keep messages alive.
+func (e *epoll) clearPieces(c *Conn, pieces [][]byte) {
 	if e.l.gather.c != c {
 		clear(pieces)
 	}

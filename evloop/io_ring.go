@@ -19,11 +19,11 @@ import (
 // all share. Output is collected during a turn and offered to the kernel by
 // one io_uring_enter together with everything else that is to be asked:
 //
-//	turn ─► stage receives, polls, sends ─► enter ─► results of the sends
-//	  ▲                                               │
+//	turn ─► stage receives, polls, sends ─► io_uring_enter ─► results of the sends
+//	  ▲                                                          │
 //	  └── callbacks ◄── received bytes, polls ◄── sleep, if there is nothing
 //
-// A send carries MSG_DONTWAIT, so its result is there when the enter returns:
+// A send carries MSG_DONTWAIT, so its result is there when the call returns:
 // between two calls the kernel holds no address of ours but the buffers, which
 // are not on the Go heap. The alternative, a send that waits in the kernel for
 // room, would have to keep a message whole and in place for as long as the
@@ -38,7 +38,7 @@ type ring struct {
 	l       *Loop
 	ep      *epoll // for all that the ring does not serve
 	r       *uring.Ring
-	streams []stream    // by slot
+	intakes []intake    // by slot
 	todo    []tag       // requests to stage
 	out     []*Conn     // with output to offer; edgeOffered
 	events  []uring.CQE // taken from the queue, from at on not yet served
@@ -100,8 +100,8 @@ func newRing(ep *epoll, memory int) (*ring, error) {
 	return u, nil
 }
 
-// close gives everything back. Where an enter has failed for good, receives
-// could not be cancelled and may still write to the buffers.
+// close gives everything back. Where io_uring_enter has failed for good,
+// receives could not be cancelled and may still write to the buffers.
 func (u *ring) close() {
 	if u.failed == nil {
 		u.r.Close()
@@ -134,15 +134,15 @@ func (u *ring) enable() error {
 	return nil
 }
 
-// open has the receive staged with the next enter.
+// open has the receive staged with the next io_uring_enter.
 func (u *ring) open(c *Conn) error {
 	if !u.serves(c) {
 		return u.ep.open(c)
 	}
-	for int(c.slot) >= len(u.streams) {
-		u.streams = append(u.streams, stream{})
+	for int(c.slot) >= len(u.intakes) {
+		u.intakes = append(u.intakes, intake{})
 	}
-	u.streams[c.slot] = stream{}
+	u.intakes[c.slot] = intake{}
 	// What is restored may be at the end of its input already, and may have
 	// output, which must not go before Restored has agreed.
 	what := watchNone
@@ -153,11 +153,11 @@ func (u *ring) open(c *Conn) error {
 		c.edge |= edgeStuck
 		what = watchRoom
 	}
-	if err := u.watch(c, &u.streams[c.slot], what); err != nil {
+	if err := u.watch(c, &u.intakes[c.slot], what); err != nil {
 		return err
 	}
 	if c.flags&flagEOF == 0 {
-		u.arm(c)
+		u.stageReceive(c)
 	}
 	return nil
 }
@@ -170,7 +170,7 @@ func (u *ring) end(c *Conn) {
 		u.ep.end(c)
 		return
 	}
-	s := &u.streams[c.slot]
+	s := &u.intakes[c.slot]
 	if s.receives >= recvArmed {
 		u.cancel(c)
 	}
@@ -182,9 +182,9 @@ func (u *ring) end(c *Conn) {
 	} else {
 		u.l.sys.closeFD(int(c.fd), c.flags&flagReset != 0 && c.kind&kindTCP != 0)
 	}
-	s = &u.streams[c.slot]
+	s = &u.intakes[c.slot]
 	u.release(c)
-	*s = stream{}
+	*s = intake{}
 }
 
 // cancel ends every request for c's descriptor. When the loop is closed from
@@ -240,7 +240,7 @@ func (u *ring) submit() {
 	}
 }
 
-// passes reports whether an enter that ended with errno is worth another: the
+// passes reports whether a call that ended with errno is worth another: the
 // kernel may run short of memory, or want its completions to be taken first.
 func passes(errno unix.Errno) bool {
 	switch errno {
@@ -266,7 +266,7 @@ func (u *ring) drain() {
 	u.events = kept
 }
 
-// wait does one enter, and a second one only to sleep.
+// wait makes one call of io_uring_enter, and a second one only to sleep.
 func (u *ring) wait(timeout Time) error {
 	if !u.enabled {
 		if err := u.enable(); err != nil {
@@ -335,7 +335,7 @@ func (u *ring) request(t tag) {
 	e.FD, e.UserData = fd, uint64(t)
 	switch t.op() {
 	case opRecv:
-		s := &u.streams[t.slot()]
+		s := &u.intakes[t.slot()]
 		e.Opcode, e.Flags, e.BufGroup = uring.OpRecv, uring.BufferSelect, uring.Group
 		if s.light {
 			e.IOPrio = uring.RecvMultishot
@@ -348,9 +348,9 @@ func (u *ring) request(t tag) {
 	}
 }
 
-// serve reports everything that had come when the turn's enter returned, gives
-// the buffers back, and asks epoll where that has something new. Once in a turn
-// is enough, however often it was said, and lets nobody have two budgets.
+// serve reports everything that had come when the turn's io_uring_enter returned,
+// gives the buffers back, and asks epoll where that has something new. Once in a
+// turn is enough, however often it was said, and lets nobody have two budgets.
 func (u *ring) serve() {
 	for n := len(u.events); u.at < n; {
 		ev := u.events[u.at]

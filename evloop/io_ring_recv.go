@@ -11,7 +11,7 @@ import (
 	"penstock/evloop/internal/uring"
 )
 
-// A stream is what the ring remembers of a connection's input.
+// An intake is what the ring remembers of a connection's input.
 //
 //	         stage            data while it may not be read
 //	idle ─► staged ─► armed ─────────────────────► cancelled
@@ -25,7 +25,7 @@ import (
 // bulkMin in one turn, or more than may be delivered, is bulk. When what was held
 // has been delivered, its connection is left to epoll for good, which reads more
 // at once and leaves the rest in the socket.
-type stream struct {
+type intake struct {
 	held     []byte // from the pool; nil when there is none
 	off      int    // of it delivered
 	turn     uint64 // the last in which something was delivered,
@@ -61,9 +61,9 @@ const (
 	bulkMin = 8 * ringBuffer
 )
 
-// arm has a receive staged with the next enter.
-func (u *ring) arm(c *Conn) {
-	u.streams[c.slot].receives = recvStaged
+// stageReceive has a receive staged with the next io_uring_enter.
+func (u *ring) stageReceive(c *Conn) {
+	u.intakes[c.slot].receives = recvStaged
 	u.todo = append(u.todo, newTag(opRecv, c.slot, c.gen))
 }
 
@@ -97,7 +97,7 @@ func (u *ring) completed(t tag, ev uring.CQE, n int) {
 		u.l.collectDebt()
 		u.l.leave()
 	}
-	if s := &u.streams[c.slot]; c.state == stateFlushing && s.end != 0 {
+	if s := &u.intakes[c.slot]; c.state == stateFlushing && s.end != 0 {
 		u.deaf(c)
 		return
 	}
@@ -109,7 +109,7 @@ func (u *ring) completed(t tag, ev uring.CQE, n int) {
 // comes in one Data, as from one large read. What may not be delivered now is
 // held, which take reports.
 func (u *ring) take(c *Conn, ev uring.CQE, n int) (got int, holding bool) {
-	s := &u.streams[c.slot]
+	s := &u.intakes[c.slot]
 	budget := u.budget(s)
 	keep := -1 // in rbuf: nothing yet
 	for t := ev.UserData; ; {
@@ -142,7 +142,7 @@ func (u *ring) take(c *Conn, ev uring.CQE, n int) (got int, holding bool) {
 // deaf serves the end of the input of a connection that only flushes: a FIN
 // is looked at when that is done, unless nobody is left to flush to.
 func (u *ring) deaf(c *Conn) {
-	switch end := u.streams[c.slot].end; {
+	switch end := u.intakes[c.slot].end; {
 	case end != endFIN:
 		u.finish(c, end)
 	case u.polls(c)&(unix.POLLHUP|unix.POLLERR) != 0:
@@ -151,7 +151,7 @@ func (u *ring) deaf(c *Conn) {
 }
 
 // budget returns how much more of a stream may be delivered in this turn.
-func (u *ring) budget(s *stream) int {
+func (u *ring) budget(s *intake) int {
 	if s.turn != u.turn {
 		s.turn, s.taken = u.turn, 0
 	}
@@ -163,7 +163,7 @@ func (u *ring) deliver(c *Conn, n int) {
 	if n == 0 || c.state >= stateDead {
 		return
 	}
-	u.streams[c.slot].taken += n
+	u.intakes[c.slot].taken += n
 	if c.state != stateLingering { // then bytes are discarded
 		u.l.received(c, n)
 	}
@@ -178,7 +178,7 @@ func (u *ring) discard(ev uring.CQE) {
 
 // ended notes why a receive has brought nothing. A cancelled one, or one that
 // found no buffer, is no end: older kernels report the latter for the former.
-func (u *ring) ended(c *Conn, s *stream, ev uring.CQE) {
+func (u *ring) ended(c *Conn, s *intake, ev uring.CQE) {
 	u.discard(ev)
 	switch unix.Errno(-ev.Res) {
 	case unix.ENOBUFS, unix.ECANCELED, unix.EINTR, unix.EAGAIN:
@@ -194,7 +194,7 @@ func (u *ring) ended(c *Conn, s *stream, ev uring.CQE) {
 }
 
 // hold keeps bytes that may not be delivered now and stops the receive.
-func (u *ring) hold(c *Conn, s *stream, ev uring.CQE) {
+func (u *ring) hold(c *Conn, s *intake, ev uring.CQE) {
 	id, _ := ev.Buffer()
 	l := u.l
 	p := u.r.Bytes(id, int(ev.Res))
@@ -210,7 +210,7 @@ func (u *ring) hold(c *Conn, s *stream, ev uring.CQE) {
 }
 
 // stop ends the receive, because the connection is bulk.
-func (u *ring) stop(c *Conn, s *stream) {
+func (u *ring) stop(c *Conn, s *intake) {
 	s.bulk = true
 	if s.receives == recvArmed {
 		s.receives = recvCancelled
@@ -220,7 +220,7 @@ func (u *ring) stop(c *Conn, s *stream) {
 
 // classify notes what c is by n bytes that have come directly after another.
 func (u *ring) classify(c *Conn, n int) {
-	s := &u.streams[c.slot]
+	s := &u.intakes[c.slot]
 	switch {
 	case n == 0:
 	case !s.light && n < ringBuffer:
@@ -232,11 +232,11 @@ func (u *ring) classify(c *Conn, n int) {
 
 // handOver gives a connection, of which nothing is under way, to epoll for good.
 // Whether it waits for room stays as it is: ADD reports all that holds.
-func (u *ring) handOver(c *Conn, s *stream) {
+func (u *ring) handOver(c *Conn, s *intake) {
 	if s.watch != watchNone {
 		u.l.sys.epollDel(int(c.fd))
 	}
-	*s = stream{}
+	*s = intake{}
 	c.edge |= edgeBulk
 	if c.edge&edgeStuck != 0 {
 		c.edge |= edgeArmed
@@ -254,7 +254,7 @@ func (u *ring) handOver(c *Conn, s *stream) {
 }
 
 // holds replaces the buffer of what is held and charges c for it.
-func (u *ring) holds(c *Conn, s *stream, b []byte) {
+func (u *ring) holds(c *Conn, s *intake, b []byte) {
 	u.l.queued += int64(cap(b) - cap(s.held))
 	s.held, c.held = b, uint32(cap(b))
 	u.l.weigh(c)
@@ -265,7 +265,7 @@ func (u *ring) release(c *Conn) {
 	if c.held == 0 {
 		return
 	}
-	s := &u.streams[c.slot]
+	s := &u.intakes[c.slot]
 	b := s.held
 	u.holds(c, s, nil)
 	u.l.pool.put(b)
@@ -279,7 +279,7 @@ func (u *ring) receive(c *Conn) {
 		return
 	}
 	for c.flags&flagEOF == 0 && wants(c) {
-		s := &u.streams[c.slot]
+		s := &u.intakes[c.slot]
 		if s.held == nil {
 			u.goOn(c, s)
 			return
@@ -299,7 +299,7 @@ func (u *ring) receive(c *Conn) {
 }
 
 // goOn follows the last byte that has come: the end, or another receive.
-func (u *ring) goOn(c *Conn, s *stream) {
+func (u *ring) goOn(c *Conn, s *intake) {
 	switch {
 	case s.end != 0:
 		u.finish(c, s.end)
@@ -313,7 +313,7 @@ func (u *ring) goOn(c *Conn, s *stream) {
 		u.handOver(c, s)
 	case s.receives == recvIdle:
 		c.edge &^= edgeReadable
-		u.arm(c)
+		u.stageReceive(c)
 	default:
 		c.edge &^= edgeReadable
 	}
@@ -331,7 +331,7 @@ func (u *ring) finish(c *Conn, end int32) {
 	if c.state >= stateDead {
 		return
 	}
-	if err := u.watch(c, &u.streams[c.slot], watchGone); err != nil {
+	if err := u.watch(c, &u.intakes[c.slot], watchGone); err != nil {
 		u.l.broken(c, err)
 	}
 }
@@ -361,7 +361,7 @@ func (u *ring) polls(c *Conn) int16 { return u.l.sys.poll(c.fd, unix.POLLIN|unix
 // kept input, where it is carried along with the connection. So is a failure,
 // which the kernel reports once: the next read would show it as a FIN.
 func (u *ring) takeBack(c *Conn) {
-	s := &u.streams[c.slot]
+	s := &u.intakes[c.slot]
 	t := newTag(opRecv, c.slot, c.gen)
 	for i := u.at; i < len(u.events); i++ {
 		if ev := u.events[i]; tag(ev.UserData) == t {

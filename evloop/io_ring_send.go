@@ -12,7 +12,7 @@ import (
 	"penstock/evloop/internal/uring"
 )
 
-// A batch is the sends of one enter. Short output is copied into memory that
+// A batch is the sends of one io_uring_enter. Short output is copied into memory that
 // is not Go's, next to that of others, and a line that goes to many is copied
 // once; long output is sent from where it lies, pinned for the call. Pinning
 // everything would be a search in the heap's tables for each line.
@@ -48,7 +48,7 @@ func (b *batch) open() (err error) {
 	return os.NewSyscallError("mmap", err)
 }
 
-// close follows that of the ring. Where an enter has failed for good there are
+// close follows that of the ring. Where io_uring_enter has failed for good there are
 // sends whose results nobody has seen.
 func (b *batch) close() {
 	b.pinner.Unpin()
@@ -153,7 +153,7 @@ func (u *ring) offer() {
 	}
 }
 
-// offerSome does one enter with as many sends as it takes.
+// offerSome makes one call with as many sends as it takes.
 func (u *ring) offerSome() {
 	b := &u.batch
 	i := 0
@@ -170,7 +170,7 @@ func (u *ring) offerSome() {
 		c.edge &^= edgeOffered
 		pieces, total := u.ep.collect(c)
 		b.fill(e, pieces, total, u.whole(c, pieces))
-		u.ep.forget(c, pieces)
+		u.ep.clearPieces(c, pieces)
 		e.FD, e.UserData = c.fd, uint64(newTag(opSend, uint32(len(b.sends)), 0))
 		b.sends = append(b.sends, send{c: c, total: int32(total), res: -int32(unix.EINTR)})
 	}
@@ -237,7 +237,7 @@ func (u *ring) results() {
 // says so at once if that is now. The registration stays until the queue is
 // empty: a send that comes up short means another edge.
 func (u *ring) awaitRoom(c *Conn) {
-	s := &u.streams[c.slot]
+	s := &u.intakes[c.slot]
 	c.edge |= edgeStuck
 	if err := u.watch(c, s, watchRoom); err != nil {
 		c.fail(err)
@@ -247,7 +247,7 @@ func (u *ring) awaitRoom(c *Conn) {
 // disarm ends the wait for room: nothing is queued any more.
 func (u *ring) disarm(c *Conn) {
 	c.edge &^= edgeStuck
-	s, k := &u.streams[c.slot], &u.l.sys
+	s, k := &u.intakes[c.slot], &u.l.sys
 	switch {
 	case s.watch != watchRoom:
 	case c.flags&flagEOF == 0:
@@ -255,14 +255,14 @@ func (u *ring) disarm(c *Conn) {
 		k.epollDel(int(c.fd))
 	default:
 		s.watch = watchGone
-		if err := k.epollMod(int(c.fd), edgeTriggered, newToken(kindConn, c.slot, c.gen)); err != nil {
+		if err := k.epollMod(int(c.fd), edgeTriggered, newToken(sourceConn, c.slot, c.gen)); err != nil {
 			c.fail(err)
 		}
 	}
 }
 
 // watch registers c with epoll for what, if it is not already.
-func (u *ring) watch(c *Conn, s *stream, what watchFor) error {
+func (u *ring) watch(c *Conn, s *intake, what watchFor) error {
 	if s.watch >= what {
 		return nil
 	}
@@ -270,7 +270,7 @@ func (u *ring) watch(c *Conn, s *stream, what watchFor) error {
 	if what == watchRoom {
 		mask |= unix.EPOLLOUT
 	}
-	t, k := newToken(kindConn, c.slot, c.gen), &u.l.sys
+	t, k := newToken(sourceConn, c.slot, c.gen), &u.l.sys
 	var err error
 	if s.watch == watchNone {
 		err = k.epollAdd(int(c.fd), mask, t)
@@ -283,9 +283,9 @@ func (u *ring) watch(c *Conn, s *stream, what watchFor) error {
 	return err
 }
 
-// ready serves what epoll reports of a connection of the ring: room, and the
+// react serves what epoll reports of a connection of the ring: room, and the
 // end of both directions.
-func (u *ring) ready(c *Conn, events uint32) {
+func (u *ring) react(c *Conn, events uint32) {
 	if events&hangup != 0 {
 		c.edge |= edgeHup
 	}

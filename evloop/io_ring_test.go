@@ -202,7 +202,7 @@ func TestRingHoldsLittle(t *testing.T) {
 		offered += p.offer(junk)
 		r.turn()
 	}
-	s := &ringOf(r.l).streams[c.slot]
+	s := &ringOf(r.l).intakes[c.slot]
 	if n := len(s.held); n == 0 || n > usualRingMemory || offered <= 2*usualRingMemory && n == offered {
 		t.Errorf("%d bytes held of %d", n, offered)
 	}
@@ -214,7 +214,7 @@ func TestRingHoldsLittle(t *testing.T) {
 	}
 	c.Resume()
 	r.until("all of it", func() bool { return int(c.BytesIn()) == offered })
-	if s := &ringOf(r.l).streams[c.slot]; s.held != nil {
+	if s := &ringOf(r.l).intakes[c.slot]; s.held != nil {
 		t.Errorf("%d bytes still held", len(s.held))
 	}
 }
@@ -253,7 +253,7 @@ func TestRingDetachCarriesHeld(t *testing.T) {
 	c, p := r.unix()
 	c.Pause()
 	p.write("one ")
-	r.until("held bytes", func() bool { return ringOf(r.l).streams[c.slot].held != nil })
+	r.until("held bytes", func() bool { return ringOf(r.l).intakes[c.slot].held != nil })
 	p.write("two ")
 	fd, saved, err := c.Detach()
 	if err != nil {

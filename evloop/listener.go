@@ -98,7 +98,7 @@ func (l *Loop) addListener(ln *Listener) error {
 	return nil
 }
 
-func (ln *Listener) token() token { return newToken(kindListener, ln.slot, ln.gen) }
+func (ln *Listener) token() token { return newToken(sourceListener, ln.slot, ln.gen) }
 
 // FD returns the descriptor, which stays the loop's.
 func (ln *Listener) FD() int { return ln.fd }

@@ -178,7 +178,7 @@ func TestAcceptWithoutWatches(t *testing.T) {
 	r := newSeamRig(t, func(s *simulation) {
 		ctl := s.epollCtl
 		s.epollCtl = func(op, fd int, events uint32, data token) error {
-			if data.kind() == kindConn && left > 0 {
+			if data.source() == sourceConn && left > 0 {
 				left--
 				return unix.ENOSPC
 			}

@@ -303,7 +303,7 @@ func (l *Loop) settle(told bool) {
 		l.dirty = l.dirty[:0]
 		for i, n := 0, len(l.dropped); i < len(l.dropped); i++ {
 			if c := l.dropped[i]; told || i >= n {
-				c.makeReady() // flagSaid stays
+				c.makeReady() // flagReport stays
 			} else {
 				c.reportDrops()
 			}

@@ -87,7 +87,7 @@ func (o *owing) greatest(l *Loop) *Conn {
 	return nil
 }
 
-// owe enters what c holds, which has grown, into the ledger.
+// owe notes in the ledger what c holds, which has grown.
 func (l *Loop) owe(c *Conn) {
 	l.weigh(c)
 	l.collectDebt()

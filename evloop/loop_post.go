@@ -34,7 +34,7 @@ func (w *waker) open(k *kernel) error {
 	if err != nil {
 		return os.NewSyscallError("eventfd", err)
 	}
-	if err := k.watch(fd, unix.EPOLLIN, newToken(kindWake, 0, 0)); err != nil {
+	if err := k.watch(fd, unix.EPOLLIN, newToken(sourceWaker, 0, 0)); err != nil {
 		unix.Close(fd)
 		return err
 	}

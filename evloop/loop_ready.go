@@ -21,13 +21,13 @@ func (l *Loop) serveReady() {
 			l.ready = slices.Insert(l.ready, 0, l.serving[n:]...)
 			return
 		}
-		switch t.kind() {
-		case kindConn:
+		switch t.source() {
+		case sourceConn:
 			if c := l.conns.get(t.slot(), t.gen()); c != nil {
 				c.flags &^= flagReady
 				l.serve(c)
 			}
-		case kindListener:
+		case sourceListener:
 			if ln := l.listeners.get(t.slot(), t.gen()); ln != nil {
 				ln.ready = false
 				if ln.putOff.waits {
@@ -43,7 +43,7 @@ func (l *Loop) serveReady() {
 func (c *Conn) makeReady() {
 	if c.flags&flagReady == 0 && c.state < stateDead {
 		c.flags |= flagReady
-		c.loop.makeReady(newToken(kindConn, c.slot, c.gen))
+		c.loop.makeReady(newToken(sourceConn, c.slot, c.gen))
 	}
 }
 
@@ -55,7 +55,7 @@ func (l *Loop) serve(c *Conn) {
 		l.flush(c)
 		l.leave()
 	}
-	if c.flags&flagSaid != 0 {
+	if c.flags&flagReport != 0 {
 		l.enter()
 		c.reportDrops()
 		l.settle(true)

@@ -70,15 +70,15 @@ func (t *table[T]) all(yield func(*T) bool) {
 	}
 }
 
-// What a token names. The kind stands beside the slot so that one event
-// queue serves three tables.
-type tokenKind uint32
+// A source is what an event comes from. It stands in a token beside the slot, so
+// that one event queue serves three tables.
+type source uint32
 
 const (
-	kindConn tokenKind = iota
-	kindListener
-	kindWatch
-	kindWake
+	sourceConn source = iota
+	sourceListener
+	sourceWatch
+	sourceWaker
 )
 
 // A token is what the kernel carries in epoll_data and what the ready list
@@ -86,14 +86,14 @@ const (
 //
 //	 63  62 61                    32 31                     0
 //	┌──────┬───────────────────────┬────────────────────────┐
-//	│ kind │         slot          │       generation       │
+//	│source│         slot          │       generation       │
 //	└──────┴───────────────────────┴────────────────────────┘
 type token uint64
 
-func newToken(k tokenKind, index, gen uint32) token {
-	return token(k)<<62 | token(index)<<32 | token(gen)
+func newToken(s source, index, gen uint32) token {
+	return token(s)<<62 | token(index)<<32 | token(gen)
 }
 
-func (t token) kind() tokenKind { return tokenKind(t >> 62) }
-func (t token) slot() uint32    { return uint32(t>>32) & (1<<30 - 1) }
-func (t token) gen() uint32     { return uint32(t) }
+func (t token) source() source { return source(t >> 62) }
+func (t token) slot() uint32   { return uint32(t>>32) & (1<<30 - 1) }
+func (t token) gen() uint32    { return uint32(t) }

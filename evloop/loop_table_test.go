@@ -67,17 +67,17 @@ func TestTableAll(t *testing.T) {
 
 func TestToken(t *testing.T) {
 	for _, tt := range []struct {
-		kind      tokenKind
+		source    source
 		slot, gen uint32
 	}{
-		{kindConn, 0, 1},
-		{kindListener, 1, math.MaxUint32},
-		{kindWatch, 1<<30 - 1, 0x80000000},
-		{kindWake, 1 << 29, 0x7fffffff},
+		{sourceConn, 0, 1},
+		{sourceListener, 1, math.MaxUint32},
+		{sourceWatch, 1<<30 - 1, 0x80000000},
+		{sourceWaker, 1 << 29, 0x7fffffff},
 	} {
-		got := newToken(tt.kind, tt.slot, tt.gen)
-		if got.kind() != tt.kind || got.slot() != tt.slot || got.gen() != tt.gen {
-			t.Errorf("token %#x: kind %d, slot %d, generation %d; want %+v", uint64(got), got.kind(), got.slot(), got.gen(), tt)
+		got := newToken(tt.source, tt.slot, tt.gen)
+		if got.source() != tt.source || got.slot() != tt.slot || got.gen() != tt.gen {
+			t.Errorf("token %#x: source %d, slot %d, generation %d; want %+v", uint64(got), got.source(), got.slot(), got.gen(), tt)
 		}
 	}
 }
@@ -91,7 +91,7 @@ func TestTokenThroughKernel(t *testing.T) {
 	}
 	defer unix.Close(epfd)
 	k := kernel{epfd: epfd}
-	for _, want := range []token{newToken(kindWatch, 0, 1), newToken(kindWake, 1<<30-1, math.MaxUint32), newToken(kindConn, 5, 1<<31)} {
+	for _, want := range []token{newToken(sourceWatch, 0, 1), newToken(sourceWaker, 1<<30-1, math.MaxUint32), newToken(sourceConn, 5, 1<<31)} {
 		fd, err := unix.Eventfd(1, unix.EFD_CLOEXEC)
 		if err != nil {
 			t.Fatal(err)

@@ -59,7 +59,7 @@ func (w *simWorld) check() {
 // what is remembered and may be done must be on the ready list.
 func (w *simWorld) checkConn(c *Conn) {
 	f, l, m := w.k.file("check", int(c.fd)), w.l, c.State.(*simConn)
-	ready := slices.Contains(l.ready, newToken(kindConn, c.slot, c.gen))
+	ready := slices.Contains(l.ready, newToken(sourceConn, c.slot, c.gen))
 	switch {
 	case c.state >= stateDead:
 		if l := w.l; l.work.buried < l.work.bury || !slices.Contains(l.dead, c) {

@@ -237,7 +237,7 @@ func TestRingDetachCarriesMuch(t *testing.T) {
 	sent := bytes.Repeat([]byte("0123456789"), 100_000)
 	sent = sent[:p.offer(sent)]
 	r.turn()
-	if n := len(ringOf(r.l).streams[c.slot].held); n <= len(r.l.rbuf) {
+	if n := len(ringOf(r.l).intakes[c.slot].held); n <= len(r.l.rbuf) {
 		t.Fatalf("the ring holds %d bytes, want more than one read", n)
 	}
 	fd, saved, err := c.Detach()
@@ -295,7 +295,7 @@ func TestRingDoesNotWaitForRoomForNothing(t *testing.T) {
 		t.Fatal("does not wait for room")
 	}
 	r.do(func() { r.l.SetLimits(0, 1) })
-	if s := ringOf(r.l).streams[c.slot]; c.Queued() > 0 || c.edge&edgeStuck != 0 || s.watch != watchNone {
+	if s := ringOf(r.l).intakes[c.slot]; c.Queued() > 0 || c.edge&edgeStuck != 0 || s.watch != watchNone {
 		t.Errorf("%d bytes queued, waits for room: %t, watched for %d; want nothing", c.Queued(), c.edge&edgeStuck != 0, s.watch)
 	}
 }

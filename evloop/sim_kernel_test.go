@@ -201,7 +201,7 @@ func (k *simKernel) epollWait(evs []unix.EpollEvent, timeout Time) (int, unix.Er
 	put := func(t token, bits uint32) {
 		evs[n] = unix.EpollEvent{Events: bits, Fd: int32(uint32(t)), Pad: int32(uint32(t >> 32))}
 		n++
-		k.trace("event kind %d slot %d gen %d: %x", t.kind(), t.slot(), t.gen(), bits)
+		k.trace("event source %d slot %d gen %d: %x", t.source(), t.slot(), t.gen(), bits)
 	}
 	most := 1 + k.rng.IntN(8)
 	if k.ring != nil {

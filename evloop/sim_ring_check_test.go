@@ -18,7 +18,7 @@ func (w *simWorld) heldBy(c *Conn) int64 {
 	if !w.ringed(c) {
 		return 0
 	}
-	n := cap(ringOf(w.l).streams[c.slot].held)
+	n := cap(ringOf(w.l).intakes[c.slot].held)
 	if n != int(c.held) {
 		w.fail(c.held, "bytes charged for", n, "that are held")
 	}
@@ -52,7 +52,7 @@ func (w *simWorld) checkBuffers() {
 // wants none.
 func (w *simWorld) checkReceive(c *Conn, f *simFile, ready bool) {
 	u, m := ringOf(w.l), c.State.(*simConn)
-	s := &u.streams[c.slot]
+	s := &u.intakes[c.slot]
 	t := newTag(opRecv, c.slot, c.gen)
 	live, coming := w.k.ring.find(u, t)
 	staged := 0
@@ -111,7 +111,7 @@ func (u *simRing) find(r *ring, t tag) (live int, coming bool) {
 // checkSend: queued output is on the list of what to offer, or waits for room
 // of which epoll will tell.
 func (w *simWorld) checkSend(c *Conn, f *simFile) {
-	s := &ringOf(w.l).streams[c.slot]
+	s := &ringOf(w.l).intakes[c.slot]
 	room := f.mask&unix.EPOLLOUT != 0
 	armed, offered := c.edge&edgeStuck != 0, c.edge&edgeOffered != 0
 	listed := 0

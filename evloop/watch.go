@@ -24,7 +24,7 @@ func (l *Loop) Watch(fd int, events uint32, h WatchHandler) (*Watch, error) {
 	}
 	w := &Watch{loop: l, h: h, fd: fd}
 	w.slot, w.gen = l.watches.insert(w)
-	if err := l.sys.watch(fd, events, newToken(kindWatch, w.slot, w.gen)); err != nil {
+	if err := l.sys.watch(fd, events, newToken(sourceWatch, w.slot, w.gen)); err != nil {
 		l.watches.remove(w.slot)
 		return nil, fmt.Errorf("evloop: watch fd %d: %w", fd, err)
 	}

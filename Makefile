@@ -51,6 +51,10 @@ run: build ## build, then serve the built-in example on loopback
 test: ## all tests; no root, no systemd, under 5 minutes
 	$(GO) test $(PACKAGES)
 
+.PHONY: picture
+picture: ## draw the picture in README anew, from what the daemon does
+	$(GO) test ./daemon/cmd/penstock -count=1 -run '^TestPicture$$' -update
+
 .PHONY: race
 race: ## the tests under the race detector (needs a C compiler)
 	CGO_ENABLED=1 $(GO) test -race $(PACKAGES)

@@ -144,6 +144,7 @@ func New(cfg *config.Config, env Env) (_ *Daemon, err error) {
 	loop, err := evloop.New(evloop.Config{
 		Connections: connections + internalConns(cfg),
 		Memory:      cfg.Limits.Memory,
+		ReadBudget:  readBudget(cfg.Limits.Memory),
 		IOUring:     env.ioUring(cfg.Loop.Backend),
 	})
 	if err != nil {

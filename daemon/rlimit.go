@@ -64,6 +64,14 @@ func limitMemory(cfg *config.Config) {
 	}
 }
 
+// readBudget returns how much is read of one client in a turn of the loop. What of
+// it a service leaves to its next turn is kept and counts for limits.memory, so
+// where that is small a client that pipelines would pay for what it has only just
+// sent. A reload does not change it.
+func readBudget(memory int64) int {
+	return int(min(64<<10, max(4<<10, memory/128)))
+}
+
 // memoryCeiling is what the whole process may need under cfg. What services
 // hold by design counts in full: were it left out, the collector would run all
 // the time in the vain attempt to get below the ceiling.

@@ -3,8 +3,12 @@
 package daemon
 
 import (
+	"fmt"
+	"io"
 	"math"
+	"net"
 	"runtime/debug"
+	"strings"
 	"testing"
 )
 
@@ -32,5 +36,39 @@ func TestMemoryLimit(t *testing.T) {
 				t.Errorf("limit of %d, want %d to %d", got, tt.least, tt.most)
 			}
 		})
+	}
+}
+
+// TestPipeliningFitsMemory: clients that send thousands of short lines at once, and
+// read what comes back, do not pay for what waits to be served.
+func TestPipeliningFitsMemory(t *testing.T) {
+	const clients, lines = 40, 30000
+	for _, backend := range []string{"epoll", "io_uring"} {
+		path := t.TempDir() + "/s"
+		r := runDaemon(t, parse(t, fmt.Sprintf("[limits]\nmemory = '1MiB'\n[loop]\nbackend = '%s'\n"+
+			"[service.x]\nkind = 'lookup'\nlisten = ['%s']\nanswers = { q = 'a' }\n", backend, path)))
+		var conns []net.Conn
+		for range clients {
+			c, err := net.Dial("unix", path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			conns = append(conns, c)
+		}
+		r.do(func() { // all is there when the loop reads
+			for _, c := range conns {
+				if _, err := io.WriteString(c, strings.Repeat("q\n", lines)); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+		for i, c := range conns {
+			got := make([]byte, lines)
+			if n, err := io.ReadFull(c, got); err != nil {
+				t.Errorf("%s: client %d got %d answers of %d, %v", backend, i, n, lines, err)
+			}
+		}
+		r.stop(t)
 	}
 }

@@ -16,6 +16,8 @@ import (
 var (
 	errNoUnix    = errors.New("has no effect: no address in listen is a Unix socket")
 	errNoTCP     = errors.New("has no effect: every address in listen is a Unix socket")
+	errNoFile    = errors.New("has no effect: no address in listen is a socket in the file system")
+	errHalfFiles = errors.New("does not hold for the abstract sockets in listen, which have no file and are open to everybody here; say in allow_uid who may")
 	errHalfUsers = errors.New("does not hold for the TCP addresses in listen, where everybody may connect; " +
 		"say in allow or deny who may (everybody: [\"0.0.0.0/0\", \"::/0\"])")
 )
@@ -26,9 +28,17 @@ func (b *builder) checkFamilies(d described) {
 		return // an address that cannot be read may be of either family
 	}
 	families := d.Families()
+	abstract := slices.ContainsFunc(d.Listen, Address.abstract)
+	file := slices.ContainsFunc(d.Listen, func(a Address) bool { return a.Network == "unix" && !a.abstract() })
 	for _, k := range SocketKeys {
-		if k.For&families == 0 && !slices.Equal(k.Text(d.Service), k.Text(newService("", d.Kind, Limits{}))) {
+		switch {
+		case slices.Equal(k.Text(d.Service), k.Text(newService("", d.Kind, Limits{}))):
+		case k.For&families == 0:
 			b.warn(d.where(k.name), noEffect(k.For))
+		case k.For == Unix && !file:
+			b.warn(d.where(k.name), errNoFile)
+		case k.For == Unix && abstract && len(d.AllowUID) == 0:
+			b.warn(d.where(k.name), errHalfFiles)
 		}
 	}
 	restrictsTCP := !d.Allow.Empty() || !d.Deny.Empty()

@@ -104,3 +104,7 @@ const (
 	KeepAliveInterval = 10 // seconds from one probe to the next
 	KeepAliveProbes   = 3  // without an answer, and the peer is gone
 )
+
+// abstract reports whether a is a Unix socket without a file, which has neither
+// permissions nor an owner.
+func (a Address) abstract() bool { return a.Network == "unix" && a.Path[0] == '@' }

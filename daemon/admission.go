@@ -2,27 +2,30 @@
 
 package daemon
 
-import "penstock/daemon/internal/view"
+import (
+	"penstock/daemon/internal/report"
+	"penstock/daemon/internal/view"
+)
 
 // The admission of clients: by address or uid, then by number. The lists
 // themselves are the configuration's (config.Service.Admits); here is what
 // changes while the daemon runs.
 
-// admit returns why the peer at the other end of fd may not come in, or "".
-func (l *listener) admit(fd int, p view.Peer) string {
+// admit returns why the peer at the other end of fd may not come in, or 0.
+func (l *listener) admit(fd int, p view.Peer) report.Reason {
 	s := l.ep.conf
 	switch {
 	case l.Unix() && !s.AdmitsUID(p.UID):
-		return refusedUID
+		return report.RefusedUID
 	case !l.Unix() && !s.Admits(p.Addr.Addr(), l.d.subnets(l.ep, fd, p.Addr.Addr())):
-		return refusedAddress
+		return report.RefusedAddress
 	case s.MaxConnections > 0 && l.ep.conns >= s.MaxConnections:
-		return refusedService
+		return report.RefusedService
 	case s.PerSource > 0 && l.ep.sources.count(p) >= s.PerSource,
 		l.d.sources.count(p) >= l.d.share(p):
-		return refusedSource
+		return report.RefusedSource
 	}
-	return ""
+	return 0
 }
 
 // share returns how many connections of the process the source of p may have:

@@ -3,72 +3,63 @@
 package daemon
 
 import (
-	"bytes"
-	"errors"
-	"fmt"
-	"log/slog"
 	"net/netip"
-	"os"
-	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
-	"penstock/daemon/internal/config"
-	"penstock/daemon/internal/service"
+	"penstock/daemon/internal/listen"
+	"penstock/daemon/internal/report"
 	"penstock/daemon/internal/view"
-	"penstock/evloop"
 )
 
 func tcpPeer(s string) view.Peer { return view.Peer{Addr: netip.MustParseAddrPort(s)} }
 
-// TestReasonOf: the words operators filter by, and who is to hear of it.
-func TestReasonOf(t *testing.T) {
-	tests := []struct {
-		err    error
-		reason string
-		level  slog.Level
+// TestAdmit: who is refused, and by which rule if several do: first the lists,
+// then the service's own bounds, then the process's.
+func TestAdmit(t *testing.T) {
+	near, far, user := tcpPeer("192.0.2.1:4000"), tcpPeer("198.51.100.1:4000"), view.Peer{UID: 1000}
+	for _, tt := range []struct {
+		name   string
+		keys   string
+		peer   view.Peer
+		inside []view.Peer // of this service
+		other  []view.Peer // of other services
+		want   report.Reason
 	}{
-		{nil, "end", slog.LevelDebug},
-		{os.NewSyscallError("read", unix.ECONNRESET), "reset", slog.LevelDebug},
-		{evloop.ErrIdle, "idle", slog.LevelInfo},
-		{evloop.ErrOverflow, "overflow", slog.LevelWarn},
-		{evloop.ErrStalled, "stalled", slog.LevelWarn},
-		{evloop.ErrMemory, "memory", slog.LevelWarn},
-		{evloop.ErrInputFull, "input_full", slog.LevelWarn},
-		{service.ErrLineTooLong, "line_too_long", slog.LevelWarn},
-		{fmt.Errorf("room: %w", service.ErrShutdown), "shutdown", slog.LevelDebug},
-		{errors.New("what nobody thought of"), "error", slog.LevelWarn},
-	}
-	for _, tt := range tests {
-		if reason, level := reasonOf(tt.err); reason != tt.reason || level != tt.level {
-			t.Errorf("reasonOf(%v) = %s, %v, want %s, %v", tt.err, reason, level, tt.reason, tt.level)
+		{"nothing is said", "", far, nil, nil, 0},
+		{"in allow", "allow=['192.0.2.0/24']", near, nil, nil, 0},
+		{"not in allow", "allow=['192.0.2.0/24']", far, nil, nil, report.RefusedAddress},
+		{"in deny", "deny=['192.0.2.1']", near, nil, nil, report.RefusedAddress},
+		{"allow is not about users", "allow=['192.0.2.0/24']", user, nil, nil, 0},
+		{"in allow_uid", "allow_uid=[1000]", user, nil, nil, 0},
+		{"not in allow_uid", "allow_uid=[0]", user, nil, nil, report.RefusedUID},
+		{"allow_uid is not about addresses", "allow_uid=[0]", near, nil, nil, 0},
+		{"the last one of the service", "max_connections=2", near, []view.Peer{far}, nil, 0},
+		{"one too many for the service", "max_connections=2", near, []view.Peer{far, far}, nil, report.RefusedService},
+		{"the last one of a source", "per_source=2", near, []view.Peer{near, far}, nil, 0},
+		{"one too many of a source", "per_source=2", near, []view.Peer{near, near}, nil, report.RefusedSource},
+		{"a source with clients of others", "per_source=2", near, nil, []view.Peer{near, near}, 0},
+		{"one too many of a source in the process", "", near, nil, []view.Peer{near, near, near, near}, report.RefusedSource},
+		{"a full service of one source", "max_connections=1\nper_source=1", near, []view.Peer{near}, nil, report.RefusedService},
+		{"denied by a full service", "max_connections=1\ndeny=['192.0.2.1']", near, []view.Peer{near}, nil, report.RefusedAddress},
+	} {
+		cfg := parse(t, "[limits]\nper_source=4\n[service.a]\nkind='echo'\nlisten=['127.0.0.1:1','/run/x']\n"+tt.keys+"\n")
+		d := &Daemon{cfg: cfg, places: 100, sources: newSources()}
+		l := &listener{d: d, ep: &endpoint{d: d, conf: cfg.Services[0], sources: newSources()}, Socket: &listen.Socket{Family: unix.AF_INET}}
+		if !tt.peer.Addr.IsValid() {
+			l.Family = unix.AF_UNIX
 		}
-	}
-}
-
-// TestLogPeers: log.peers decides how much of an address is written.
-func TestLogPeers(t *testing.T) {
-	v4, v6, local := tcpPeer("192.0.2.77:4000"), tcpPeer("[2001:db8:1:2:3:4:5:6]:4000"), view.Peer{UID: 1000, PID: 4711}
-	tests := []struct {
-		peers config.Peers
-		peer  view.Peer
-		want  string
-	}{
-		{config.PeersFull, v4, "peer=192.0.2.77:4000"},
-		{config.PeersFull, local, `peer="uid 1000 pid 4711"`},
-		{config.PeersSubnet, v4, "peer=192.0.2.0/24"},
-		{config.PeersSubnet, v6, "peer=2001:db8:1::/48"},
-		{config.PeersSubnet, local, `peer="uid 1000"`},
-		{config.PeersNone, v4, ""},
-		{config.PeersNone, local, ""},
-	}
-	for _, tt := range tests {
-		var out bytes.Buffer
-		j := &journal{peers: tt.peers}
-		slog.New(slog.NewTextHandler(&out, nil)).Info("x", j.peer(tt.peer))
-		if _, got, _ := strings.Cut(strings.TrimSpace(out.String()), "msg=x"); strings.TrimSpace(got) != tt.want {
-			t.Errorf("%s: %v is logged as %q, want %q", tt.peers, tt.peer, got, tt.want)
+		for _, p := range tt.inside {
+			l.ep.conns++
+			l.ep.sources.add(p)
+			d.sources.add(p)
+		}
+		for _, p := range tt.other {
+			d.sources.add(p)
+		}
+		if got := l.admit(-1, tt.peer); got != tt.want {
+			t.Errorf("%s: reason %d, want %d", tt.name, got, tt.want)
 		}
 	}
 }

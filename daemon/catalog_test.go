@@ -4,10 +4,13 @@ package daemon
 
 import (
 	"maps"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+
+	"penstock/daemon/internal/report"
 )
 
 // An explained is one entry of the catalog.
@@ -41,10 +44,17 @@ func readCatalog(t *testing.T) map[string]explained {
 	return entries
 }
 
-// logged returns for each message id of log.go the fields of its records.
+// logged returns for each message id of package report the fields of its records.
 func logged(t *testing.T) map[string][]string {
 	t.Helper()
-	source := string(mustRead(t, "log.go"))
+	paths, err := filepath.Glob("internal/report/*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	source := ""
+	for _, path := range paths {
+		source += string(mustRead(t, path))
+	}
 	constants := make(map[string]string)
 	for _, m := range regexp.MustCompile(`\b((?:key|id)[A-Z]\w*) += "(\w+)"`).FindAllStringSubmatch(source, -1) {
 		constants[m[1]] = m[2]
@@ -56,7 +66,10 @@ func logged(t *testing.T) map[string][]string {
 			for _, m := range regexp.MustCompile(`slog\.\w+\((?:"(\w+)"|(key\w+))`).FindAllStringSubmatch(body, -1) {
 				fields[id] = append(fields[id], strings.ToUpper(m[1]+constants[m[2]]))
 			}
-			if strings.Contains(body, "j.peer(") {
+			if strings.HasPrefix(body, "(s *Service)") {
+				fields[id] = append(fields[id], "SERVICE")
+			}
+			if strings.Contains(body, "peer(") {
 				fields[id] = append(fields[id], "PEER")
 			}
 		}
@@ -106,10 +119,22 @@ func TestCatalog(t *testing.T) {
 // the reason in the entry.
 func TestCatalogReasons(t *testing.T) {
 	entries := readCatalog(t)
-	for id, reasons := range map[string][]string{idRefused: refusalReasons(t), idCut: cutReasons(t)} {
-		for _, r := range reasons {
-			if !regexp.MustCompile(`(?m)^    ` + r + ` `).MatchString(entries[id].text) {
-				t.Errorf("%s: reason %s is not explained", id, r)
+	for _, tt := range []struct {
+		subject string
+		reasons []report.Reason
+	}{
+		{"A client was refused", report.Refusals()},
+		{"A client was cut off", slices.DeleteFunc(report.Ends(), func(r report.Reason) bool { return !r.Cut() })},
+	} {
+		text := ""
+		for _, e := range entries {
+			if e.header["Subject"] == tt.subject {
+				text = e.text
+			}
+		}
+		for _, r := range tt.reasons {
+			if !regexp.MustCompile(`(?m)^    ` + r.String() + ` `).MatchString(text) {
+				t.Errorf("%s: reason %s is not explained", tt.subject, r)
 			}
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"penstock/daemon/internal/config"
+	"penstock/daemon/internal/report"
 	"penstock/daemon/internal/service"
 	"penstock/evloop"
 	"penstock/systemd"
@@ -97,7 +98,7 @@ type Daemon struct {
 	env  Env
 	cfg  *config.Config
 	loop *evloop.Loop
-	log  *journal
+	log  *report.Log
 	life life
 
 	quiet func() // ends the catching of signals
@@ -132,7 +133,7 @@ func New(cfg *config.Config, env Env) (_ *Daemon, err error) {
 		if len(env.Inherited.Rejected) == 0 {
 			return nil, fmt.Errorf("%w: enable penstock.target and run penstock apply", ErrNoSockets)
 		}
-		(&journal{log: env.Log}).rejected(env.Inherited.Rejected) // why none of them will do
+		report.New(env.Log, "", nil).Rejected(env.Inherited.Rejected) // why none of them will do
 		return nil, ErrNoSockets
 	}
 	cfg = env.relevant(cfg)
@@ -155,8 +156,7 @@ func New(cfg *config.Config, env Env) (_ *Daemon, err error) {
 		endpoints: make(map[string]*endpoint), parked: make(map[string][]*listener),
 		places: connections, sources: newSources(),
 	}
-	d.log = &journal{log: env.Log, peers: cfg.Log.Peers}
-	d.log.lim = newLimiter(loop, d.log.held)
+	d.log = report.New(env.Log, cfg.Log.Peers, loop)
 	if env.Level != nil {
 		env.Level.Set(cfg.Log.Level)
 	}
@@ -184,14 +184,14 @@ func New(cfg *config.Config, env Env) (_ *Daemon, err error) {
 func (d *Daemon) noteStart() {
 	if r := d.env.Restored; r != nil {
 		d.restored, d.refusal = r, r.Refused
-		d.log.restored(r)
+		d.log.Restored(r.Applied, r.Refused)
 	}
-	d.log.warned(d.cfg.Warnings)
+	d.log.Warned(d.cfg.Warnings)
 	if err := d.loop.Fallback(); err != nil {
-		d.log.fellBack(d.cfg.Loop.Backend, err)
+		d.log.FellBack(d.cfg.Loop.Backend, err)
 	}
 	if d.places < d.cfg.Limits.Connections {
-		d.log.fewerConnections(d.cfg.Limits.Connections, d.places)
+		d.log.FewerConnections(d.cfg.Limits.Connections, d.places)
 	}
 }
 
@@ -221,13 +221,13 @@ func (d *Daemon) armAll(ep *endpoint) {
 			continue // since an earlier configuration
 		}
 		if err := l.arm(); err != nil {
-			d.log.listenerFailed(ep.conf.Name, l.Text, err)
+			ep.log.ListenerFailed(l.Text, err)
 			continue
 		}
-		d.log.serving(ep.conf.Name, l.Text)
+		ep.log.Serving(l.Text)
 	}
 	for _, a := range ep.missing() {
-		d.log.listenerMissing(ep.conf.Name, a.Text)
+		ep.log.ListenerMissing(a.Text)
 	}
 }
 
@@ -264,7 +264,7 @@ func (d *Daemon) sayReady(first bool) {
 	for _, ep := range d.endpoints {
 		listeners += len(ep.listeners)
 	}
-	d.log.ready(d.env.Version, len(d.endpoints), listeners)
+	d.log.Ready(d.env.Version, len(d.endpoints), listeners)
 	if d.env.Applied != nil && d.restored == nil {
 		d.env.Applied()
 	}
@@ -365,7 +365,7 @@ func (d *Daemon) flushLog() {
 // without it.
 func (d *Daemon) tell(err error) {
 	if err != nil {
-		d.log.notifyFailed(err)
+		d.log.NotifyFailed(err)
 	}
 }
 
@@ -373,7 +373,7 @@ func (d *Daemon) tell(err error) {
 func (d *Daemon) serviceEnv(ep *endpoint) service.Env {
 	return service.Env{
 		Loop: d.loop,
-		Log:  d.env.Log.With(slog.String(keyService, ep.conf.Name)),
+		Log:  ep.log,
 		Now:  time.Now,
 		Lose: ep.lose,
 	}

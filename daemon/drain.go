@@ -77,8 +77,8 @@ func (d *Daemon) release() {
 	for _, ep := range append(d.ordered(), d.leaving...) {
 		ep.stop()
 	}
-	d.log.lim.flush()
+	d.log.Flush()
 	if d.life.phase == stopping {
-		d.log.stopped(d.cut)
+		d.log.Stopped(d.cut)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"penstock/daemon/internal/config"
+	"penstock/daemon/internal/report"
 	"penstock/daemon/internal/service"
 	"penstock/daemon/internal/view"
 	"penstock/evloop"
@@ -23,6 +24,7 @@ import (
 type endpoint struct {
 	d       *Daemon
 	conf    *config.Service
+	log     *report.Service
 	svc     service.Service
 	opts    *evloop.Options // of connections from now on
 	sources sources
@@ -43,7 +45,7 @@ type endpoint struct {
 
 // newEndpoint makes the service of s. Listeners are added by the caller.
 func (d *Daemon) newEndpoint(s *config.Service) (*endpoint, error) {
-	ep := &endpoint{d: d, conf: s, sources: newSources(), refused: make(map[string]uint64), lost: make(map[string]uint64)}
+	ep := &endpoint{d: d, conf: s, log: d.log.Service(s.Name), sources: newSources(), refused: make(map[string]uint64), lost: make(map[string]uint64)}
 	var err error
 	if ep.svc, err = service.New(s, d.serviceEnv(ep)); err != nil {
 		return nil, fmt.Errorf("service %s: %w", s.Name, err)
@@ -53,7 +55,9 @@ func (d *Daemon) newEndpoint(s *config.Service) (*endpoint, error) {
 }
 
 // lose counts messages that came to nothing.
-func (ep *endpoint) lose(reason string, messages int) { ep.lost[reason] += uint64(messages) }
+func (ep *endpoint) lose(reason report.Reason, messages int) {
+	ep.lost[reason.String()] += uint64(messages)
+}
 
 // farewellTimeout is how long a client that was cut for not reading has to
 // take the line that says so. Short: it is holding memory.
@@ -167,7 +171,7 @@ func (ep *endpoint) Drained(c *evloop.Conn) { ep.svc.Drained(c) }
 func (ep *endpoint) Dropped(c *evloop.Conn, messages, bytes int) {
 	ep.dropped += uint64(messages)
 	s := service.SessionOf(c)
-	ep.d.log.dropped(ep.conf.Name, s.ID, s.Peer, messages, bytes)
+	ep.log.Dropped(s.ID, s.Peer, messages, bytes)
 	if h, ok := ep.svc.(evloop.Dropper); ok {
 		h.Dropped(c, messages, bytes)
 	}
@@ -189,7 +193,7 @@ func (ep *endpoint) Closed(c *evloop.Conn, err error) {
 	if ep.d.life.phase == stopping && isCut(err) {
 		ep.d.cut++
 	}
-	ep.d.log.closed(ep.conf.Name, viewConn(c, s, ep.d.loop.Now()), err)
+	ep.log.Closed(viewConn(c, s, ep.d.loop.Now()), err)
 	ep.d.statusChanged()
 	if ep.conns == 0 {
 		ep.d.rested()

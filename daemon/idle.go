@@ -58,7 +58,7 @@ func (d *Daemon) exitIfIdle() {
 		d.rested()
 		return
 	}
-	d.log.idle(d.cfg.Limits.ExitIdle)
+	d.log.Idle(d.cfg.Limits.ExitIdle)
 	d.trigger(idled)
 }
 

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"penstock/daemon/internal/listen"
+	"penstock/daemon/internal/report"
 	"penstock/daemon/internal/service"
 	"penstock/daemon/internal/view"
 	"penstock/evloop"
@@ -27,23 +28,23 @@ type listener struct {
 	ln     *evloop.Listener // nil: not accepting yet, or the loop would not take it
 	tuning listen.Tuning    // of accepted sockets
 
-	waiting string    // why a client was put off; "": none is
-	who     view.Peer // the client that was put off
+	waiting report.Reason // why a client was put off; 0: none is
+	who     view.Peer     // the client that was put off
 }
 
 // Accept is the admission. The session it makes is the connection's State.
 func (l *listener) Accept(ln *evloop.Listener, fd int, from netip.AddrPort) (evloop.Handler, any) {
 	peer, err := l.peer(fd, from)
-	reason := refusedPeer
+	reason := report.RefusedPeer
 	if err == nil {
 		reason = l.admit(fd, peer)
 	}
-	l.waiting = ""
-	if (reason == refusedService || reason == refusedSource) && ln.PutOff() {
+	l.waiting = 0
+	if (reason == report.RefusedService || reason == report.RefusedSource) && ln.PutOff() {
 		l.waiting, l.who = reason, peer // clients that hold a place may be gone already
 		return nil, nil
 	}
-	if reason != "" {
+	if reason != 0 {
 		l.refuse(peer, reason, err)
 		return nil, nil
 	}
@@ -54,20 +55,20 @@ func (l *listener) Accept(ln *evloop.Listener, fd int, from netip.AddrPort) (evl
 
 // refuse counts and logs a client that is not let in. err is the failure to find
 // out the client's user, or nil.
-func (l *listener) refuse(p view.Peer, reason string, err error) {
-	l.ep.refused[reason]++
-	l.d.log.refused(l.ep.conf.Name, l.Text, p, reason, err)
+func (l *listener) refuse(p view.Peer, reason report.Reason, err error) {
+	l.ep.refused[reason.String()]++
+	l.ep.log.Refused(l.Text, p, reason, err)
 }
 
 // Failed hears that accept4(2) failed. The loop retries by itself unless the
 // listener is dead; then the service is degraded.
 func (l *listener) Failed(ln *evloop.Listener, err error) {
 	if ln.Dead() {
-		l.d.log.listenerFailed(l.ep.conf.Name, l.Text, err)
+		l.ep.log.ListenerFailed(l.Text, err)
 		l.d.statusChanged()
 		return
 	}
-	l.d.log.acceptFails(l.ep.conf.Name, l.Text, err)
+	l.ep.log.AcceptFailed(l.Text, err)
 }
 
 // peer finds out who connected. A dual-stack listener reports IPv4 clients as
@@ -110,9 +111,9 @@ func (l *listener) resume() {
 // close stops listening. An inherited socket belongs to the service manager, and
 // clients may be waiting in it.
 func (l *listener) close() {
-	if l.waiting != "" {
+	if l.waiting != 0 {
 		l.refuse(l.who, l.waiting, nil)
-		l.waiting = ""
+		l.waiting = 0
 	}
 	l.RemoveFile()
 	if l.ln != nil {

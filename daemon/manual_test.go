@@ -8,7 +8,6 @@ import (
 	"go/token"
 	"go/types"
 	"io/fs"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -16,22 +15,22 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"penstock/daemon/internal/report"
 )
 
 // TestManual keeps penstock(8) in step with the code: every reason a client can
 // be refused or cut for is in it.
 func TestManual(t *testing.T) {
 	page := string(mustRead(t, "man/penstock.8"))
-	reasons := append(refusalReasons(t), cutReasons(t)...)
-	for _, c := range closeReasons {
-		reasons = append(reasons, c.reason)
-	}
-	if len(reasons) < 15 {
-		t.Fatalf("only %d reasons found, the patterns of this test are out of date", len(reasons))
-	}
-	for _, r := range reasons {
-		if !regexp.MustCompile(`(?m)^\.It Cm .*\b` + r + `\b`).MatchString(page) {
+	for _, r := range append(report.Refusals(), report.Ends()...) {
+		if !regexp.MustCompile(`(?m)^\.It Cm .*\b` + r.String() + `\b`).MatchString(page) {
 			t.Errorf("reason %s is not in the manual", r)
+		}
+	}
+	for _, r := range report.Losses() {
+		if !regexp.MustCompile(`(?m)^\.Cm ` + r.String() + `\b`).MatchString(page) {
+			t.Errorf("the manual does not say that messages can be lost by %s", r)
 		}
 	}
 }
@@ -170,37 +169,6 @@ func bareKey(n ast.Node) ast.Expr {
 		}
 	}
 	return nil
-}
-
-// refusalReasons returns every REASON a client can be refused for.
-func refusalReasons(t *testing.T) (reasons []string) {
-	t.Helper()
-	for _, m := range regexp.MustCompile(`refused[A-Z]\w* += "(\w+)"`).FindAllStringSubmatch(string(mustRead(t, "reason.go")), -1) {
-		reasons = append(reasons, m[1])
-	}
-	return reasons
-}
-
-// cutReasons returns every REASON of a connection that was cut: an end that is
-// logged above debug, the services' own included.
-func cutReasons(t *testing.T) []string {
-	t.Helper()
-	reasons := []string{unnamedReason}
-	for _, c := range closeReasons {
-		if c.level > slog.LevelDebug {
-			reasons = append(reasons, c.reason)
-		}
-	}
-	sources, err := filepath.Glob("internal/service/*.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, path := range sources {
-		for _, m := range regexp.MustCompile(`&reason\{"[^"]*", "(\w+)"\}`).FindAllStringSubmatch(string(mustRead(t, path)), -1) {
-			reasons = append(reasons, m[1])
-		}
-	}
-	return reasons
 }
 
 func mustRead(t *testing.T, path string) []byte {

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"penstock/daemon/internal/config"
+	"penstock/daemon/internal/report"
 )
 
 // A reload is a transaction: read and validate off the loop, stage everything
@@ -74,7 +75,7 @@ func (d *Daemon) loaded(cfg *config.Config, err error) {
 	}
 	d.refusal = err
 	if err != nil {
-		d.log.notApplied(err)
+		d.log.NotApplied(err)
 	} else {
 		d.inForce()
 	}
@@ -105,21 +106,24 @@ func (d *Daemon) apply(cfg *config.Config) error {
 		return err
 	}
 	if connections < cfg.Limits.Connections {
-		d.log.fewerConnections(cfg.Limits.Connections, connections)
+		d.log.FewerConnections(cfg.Limits.Connections, connections)
 	}
 	d.places = connections
 	d.loop.SetLimits(connections+internalConns(cfg), cfg.Limits.Memory)
 	limitMemory(cfg)
 	if cfg.Loop != d.cfg.Loop {
-		d.log.loopUnchanged()
+		d.log.LoopUnchanged()
 	}
-	d.log.peers = cfg.Log.Peers
+	d.log.SetPeers(cfg.Log.Peers)
 	if d.env.Level != nil {
 		d.env.Level.Set(cfg.Log.Level)
 	}
-	d.log.warned(cfg.Warnings)
+	d.log.Warned(cfg.Warnings)
 	st.commit(p, cfg)
-	d.log.applied(p)
+	d.log.Applied(report.Changes{
+		Added: len(p.added), Removed: len(p.removed), Replaced: len(p.replaced),
+		Adjusted: len(p.adjusted), Unchanged: p.unchanged,
+	})
 	return nil
 }
 
@@ -201,7 +205,7 @@ func (st *stage) undo() {
 			old.ln, old.FD = nil, -1 // it is closed already
 		}
 		if err != nil {
-			st.d.log.listenerFailed(old.ep.conf.Name, old.Text, err)
+			old.ep.log.ListenerFailed(old.Text, err)
 		}
 	}
 }
@@ -268,14 +272,14 @@ func (d *Daemon) rehome(l *listener) {
 	switch {
 	case to != nil:
 		for _, key := range l.ChangedKeys(to.conf) {
-			d.log.needsRestart(to.conf.Name, l.Text, key)
+			to.log.NeedsRestart(l.Text, key)
 		}
 		l.ep = to
 		to.listeners = append(to.listeners, l)
 		l.resume()
 	case l.Inherited:
 		l.pause()
-		d.log.parkedSocket(name, l.Text)
+		l.ep.log.ParkedSocket(l.Text)
 		d.parked[name] = append(d.parked[name], l)
 	default:
 		l.close()

@@ -64,7 +64,7 @@ func (d *Daemon) signalled(s unix.Signal) {
 	case unix.SIGTERM, unix.SIGINT:
 		clients := d.clients()
 		d.trigger(terminate)
-		d.log.stopping(unix.SignalName(s), clients)
+		d.log.Stopping(unix.SignalName(s), clients)
 	case unix.SIGHUP:
 		d.trigger(hangup)
 	case unix.SIGUSR1:
@@ -72,7 +72,7 @@ func (d *Daemon) signalled(s unix.Signal) {
 	case unix.SIGCHLD:
 		d.reapOrphans()
 	default:
-		d.log.signalIgnored(unix.SignalName(s))
+		d.log.SignalIgnored(unix.SignalName(s))
 	}
 }
 

@@ -4,32 +4,11 @@ package daemon
 
 import (
 	"slices"
-	"strings"
 
 	"penstock/daemon/internal/config"
 	"penstock/daemon/internal/listen"
 	"penstock/systemd"
 )
-
-// What the administrator can do about a socket that is missing, or that is
-// there and not listed. The daemon cannot see why: the file may have been edited
-// without an apply, and then apply is the cure; it may as well be a port that
-// somebody else has, an interface that is missing or a drop-in, and then apply
-// says so.
-const (
-	hintMissing  = "run penstock apply, which opens it or says why not"
-	hintUnlisted = "if the file was edited: penstock apply"
-	hintParked   = "run penstock apply, which closes it; or take the service into the file again"
-)
-
-// hintExtra is for a socket of no service. A unit that somebody wrote without
-// FileDescriptorName= passes its own name.
-func hintExtra(name string) string {
-	if strings.HasSuffix(name, ".socket") && !strings.HasPrefix(name, "penstock-") {
-		return "set FileDescriptorName= in " + name + " to the name of a service"
-	}
-	return "if its service was removed from the file: penstock apply"
-}
 
 // relevant is the configuration as far as it can be served here.
 func (e Env) relevant(cfg *config.Config) *config.Config {
@@ -43,18 +22,18 @@ func (e Env) relevant(cfg *config.Config) *config.Config {
 // A socket that nobody wants is no reason to stop: it may come from a unit
 // whose service was removed from the file, and others depend on us.
 func (d *Daemon) inherit(in systemd.Inherited) {
-	d.log.rejected(in.Rejected)
+	d.log.Rejected(in.Rejected)
 	claims, extra := listen.Assign(d.cfg.Services, in.Sockets)
 	d.strays = len(extra)+len(in.Rejected) > 0
 	for _, c := range claims {
-		if !c.Listed {
-			d.log.unlistedSocket(c.Service.Name, c.Socket.Addr)
-		}
 		ep := d.endpoints[c.Service.Name]
+		if !c.Listed {
+			ep.log.UnlistedSocket(c.Socket.Addr)
+		}
 		ep.listeners = append(ep.listeners, &listener{d: d, ep: ep, Socket: listen.Inherit(ep.conf, c.Socket)})
 	}
 	for _, sock := range extra {
-		d.log.extraSocket(sock.Name, sock.Addr)
+		d.log.ExtraSocket(sock.Name, sock.Addr)
 		closeFD(sock.FD)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"penstock/daemon/internal/report"
 	"penstock/daemon/internal/view"
 )
 
@@ -48,7 +49,7 @@ func statusLine(s *view.Snapshot) string {
 	if names := s.Degraded(); len(names) > 0 {
 		remedy := "restart it"
 		if s.Managed {
-			remedy = hintMissing
+			remedy = report.HintMissing
 		}
 		parts = append(parts, fmt.Sprintf("degraded: %s (%s)", strings.Join(names, ", "), remedy))
 	}
@@ -62,4 +63,4 @@ func statusLine(s *view.Snapshot) string {
 const dumpConns = 20
 
 // dump writes the state to the log.
-func (d *Daemon) dump() { d.look(dumpConns, d.log.state) }
+func (d *Daemon) dump() { d.look(dumpConns, d.log.State) }

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"penstock/daemon/internal/report"
 	"penstock/daemon/internal/view"
 )
 
@@ -30,7 +31,7 @@ func TestStatusLine(t *testing.T) {
 		{
 			"by a unit",
 			view.Snapshot{Managed: true, Services: []view.Service{degraded}},
-			"degraded: echo (" + hintMissing + "); 1 services, 1 connections",
+			"degraded: echo (" + report.HintMissing + "); 1 services, 1 connections",
 		},
 		{
 			"refused by a reload",

@@ -28,16 +28,18 @@ type localSubnets struct {
 // address and fd its socket. An incomplete answer is not kept: through the next
 // client's socket more may be found out.
 func (d *Daemon) subnets(ep *endpoint, fd int, addr netip.Addr) config.Subnets {
-	switch now := d.loop.Now(); {
-	case !ep.conf.Allow.LocalSubnets && !ep.conf.Deny.LocalSubnets:
+	if !ep.conf.Allow.LocalSubnets && !ep.conf.Deny.LocalSubnets {
 		return config.Subnets{}
-	case !addr.Is4():
+	}
+	if !addr.Is4() {
 		return config.Subnets{Networks: listen.LocalIPv6}
-	case d.local.at == 0 || d.local.known.Incomplete || now.Sub(d.local.at) >= subnetsAge:
+	}
+	now := d.loop.Now()
+	if d.local.at == 0 || d.local.known.Incomplete || now.Sub(d.local.at) >= subnetsAge {
 		networks, err := d.ipv4Networks(fd)
 		d.local.known, d.local.at = config.Subnets{Networks: networks, Incomplete: err != nil}, now
 		if err != nil && !d.local.told {
-			d.log.subnetsUnknown(ep.conf.Name, err)
+			ep.log.SubnetsUnknown(err)
 		}
 		d.local.told = err != nil
 	}

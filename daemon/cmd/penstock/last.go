@@ -15,6 +15,7 @@ import (
 
 	"penstock/daemon"
 	"penstock/daemon/internal/config"
+	"penstock/daemon/internal/report"
 	"penstock/daemon/internal/snapshot"
 )
 
@@ -91,7 +92,7 @@ func (l *lastGood) keep() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.size > lastLimit {
-		daemon.LogNotKept(l.log, fmt.Errorf("%s and its drop-ins have more than %d bytes", l.source, lastLimit))
+		report.NotKept(l.log, fmt.Errorf("%s and its drop-ins have more than %d bytes", l.source, lastLimit))
 		l.read = nil // what is kept stays: it is older, and better than nothing
 		return
 	}
@@ -116,10 +117,10 @@ func (l *lastGood) write() {
 		}
 		l.mu.Unlock()
 		if err := snapshot.Write(l.path, files, 0o600); err != nil {
-			daemon.LogNotKept(l.log, err)
+			report.NotKept(l.log, err)
 			continue
 		}
-		daemon.LogKept(l.log)
+		report.Kept(l.log)
 	}
 }
 
@@ -157,7 +158,7 @@ func (l *lastGood) restore(refused error) (*config.Config, *daemon.Restored) {
 		cfg, err = config.Loader{}.Restore(files)
 	}
 	if err != nil {
-		daemon.LogNotRestored(l.log, err)
+		report.NotRestored(l.log, err)
 		return nil, nil
 	}
 	return cfg, &daemon.Restored{Applied: at, Refused: refused}

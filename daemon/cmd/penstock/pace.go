@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"penstock/daemon"
+	"penstock/daemon/internal/report"
 	"penstock/daemon/internal/unit"
 )
 
@@ -48,7 +48,7 @@ func begin(folder string, log *slog.Logger) (end func(status int)) {
 	// sockets in vain, which costs lines in the journal.
 	_ = os.WriteFile(running, nil, 0o600)
 	if n, wait := noteStart(folder, monotonic()); wait > 0 {
-		daemon.LogStartsTooOften(log, n, wait)
+		report.StartsTooOften(log, n, wait)
 		time.Sleep(wait) // SIGTERM ends it: that is not caught yet
 	}
 	return func(status int) {

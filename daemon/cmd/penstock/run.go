@@ -16,6 +16,7 @@ import (
 
 	"penstock/daemon"
 	"penstock/daemon/internal/config"
+	"penstock/daemon/internal/report"
 	"penstock/systemd"
 	"penstock/systemd/journal"
 )
@@ -65,7 +66,7 @@ func run(p process, c command, args []string) (status int) {
 		defer func() { end(status) }()
 		env.Reloaded = func(status string, err error) {
 			if err := (outcome{began, err, status}).write(dir); err != nil {
-				daemon.LogReportFailed(log, err)
+				report.ReportFailed(log, err)
 			}
 		}
 	}
@@ -115,7 +116,7 @@ func (p process) serve(env daemon.Env, file string, last *lastGood, running *ato
 
 // fail tells the log and the service manager why the process ends.
 func fail(env daemon.Env, err error, status int) int {
-	daemon.LogStartFailed(env.Log, err)
+	report.StartFailed(env.Log, err)
 	errno, ok := errors.AsType[unix.Errno](err)
 	if !ok {
 		errno = unix.EINVAL // what it names is the configuration, or the environment
@@ -132,10 +133,10 @@ func (p process) environment(log *slog.Logger) (env daemon.Env) {
 	var err error
 	env.Managed = p.inherited.Activated || os.Getenv("NOTIFY_SOCKET") != "" || startedByUnit()
 	if env.Notifier, err = systemd.NewNotifier(); err != nil {
-		daemon.LogNotifyFailed(log, err)
+		report.NotifyFailed(log, err)
 	}
 	if env.Watchdog, err = systemd.WatchdogInterval(); err != nil {
-		daemon.LogNotifyFailed(log, err)
+		report.NotifyFailed(log, err)
 	}
 	return env
 }

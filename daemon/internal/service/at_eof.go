@@ -4,9 +4,9 @@ package service
 
 import (
 	"bytes"
-	"log/slog"
 
 	"penstock/daemon/internal/config"
+	"penstock/daemon/internal/report"
 	"penstock/evloop"
 )
 
@@ -16,12 +16,12 @@ import (
 // then it is dropped and logged.
 type remainder struct {
 	take bool
-	log  throttle
-	lose func(reason string, messages int)
+	log  *report.Service
+	lose func(reason report.Reason, messages int)
 }
 
 func newRemainder(conf *config.Service, env Env) remainder {
-	return remainder{take: conf.AtEOF != config.Drop, log: newThrottle(env, 10), lose: env.Lose}
+	return remainder{take: conf.AtEOF != config.Drop, log: env.Log, lose: env.Lose}
 }
 
 // line returns the rest of c's input, if it is to be taken: as a line (cutLine),
@@ -37,9 +37,8 @@ func (r *remainder) line(c *evloop.Conn, f framing) (line []byte, found cut) {
 	case len(line) == 0:
 		return nil, cutNone
 	case !r.take:
-		r.lose(lostUnfinished, 1)
-		r.log.record(slog.LevelWarn, "input dropped", slog.Uint64("conn", SessionOf(c).ID),
-			slog.Int("bytes", bytesIn), slog.String("reason", lostUnfinished))
+		r.lose(report.LostUnfinished, 1)
+		r.log.InputDropped(SessionOf(c).ID, bytesIn, report.LostUnfinished)
 		return nil, cutNone
 	case len(line) > f.max:
 		return nil, cutLong

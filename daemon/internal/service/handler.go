@@ -5,12 +5,12 @@ package service
 import (
 	"bytes"
 	"errors"
-	"log/slog"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"penstock/daemon/internal/config"
+	"penstock/daemon/internal/report"
 	"penstock/evloop"
 )
 
@@ -35,14 +35,13 @@ import (
 type handler struct {
 	conf    *config.Service
 	keys    *config.Handler
-	log     *slog.Logger
+	log     *report.Service
 	loop    *evloop.Loop
 	frame   framing // of delimiter, unless that is empty
 	last    remainder
-	lose    func(reason string, messages int)
+	lose    func(reason report.Reason, messages int)
 	wire    *encoder
 	program *program
-	invalid throttle // records about the program's output
 
 	clients map[uint64]*evloop.Conn // by Session.ID
 	fan     *fanout                 // to all of them
@@ -82,7 +81,6 @@ func newHandler(conf *config.Service, env Env) *handler {
 		last:    newRemainder(conf, env),
 		lose:    env.Lose,
 		wire:    newEncoder(),
-		invalid: newThrottle(env, 10),
 		clients: make(map[uint64]*evloop.Conn),
 	}
 	h.fan = newFanout(env.Loop, conf.Queue)
@@ -266,7 +264,7 @@ func (h *handler) Drain(c *evloop.Conn, timeout time.Duration) {
 	cl.leaving, cl.timeout = true, timeout
 	h.loop.Cancel(cl.limit)
 	if _, _, found := h.next(c.Input()); cl.blocked && (found == cutLine || cl.rest != nil) {
-		h.lose(lostUnanswered, 1) // one at least; nobody has counted the others
+		h.lose(report.LostUnanswered, 1) // one at least; nobody has counted the others
 		cl.failed, cl.rest = true, nil
 	}
 	if cl.pending > 0 {
@@ -307,7 +305,7 @@ func (h *handler) Closed(c *evloop.Conn, err error) {
 	h.fan.remove(c)
 	if _, left := errors.AsType[unix.Errno](err); err != nil && !left {
 		h.missed += clientOf(c).pending
-		h.lose(lostUnanswered, clientOf(c).pending)
+		h.lose(report.LostUnanswered, clientOf(c).pending)
 	}
 	switch {
 	case !clientOf(c).told:
@@ -349,9 +347,8 @@ func (h *handler) gone() (unanswered int) {
 	h.untold = nil
 	missed := h.missed
 	h.missed = 0
-	h.invalid.flush(slog.LevelWarn, "program output dropped")
 	if h.late > 0 {
-		h.log.Debug("replies to clients that have left", slog.Int("replies", h.late))
+		h.log.LateReplies(h.late)
 		h.late = 0
 	}
 	for _, c := range h.clients {
@@ -361,7 +358,7 @@ func (h *handler) gone() (unanswered int) {
 		h.fail(c, cl)
 	}
 	if unanswered > 0 {
-		h.lose(lostUnanswered, unanswered)
+		h.lose(report.LostUnanswered, unanswered)
 	}
 	return missed + unanswered
 }

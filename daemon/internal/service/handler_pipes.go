@@ -5,11 +5,9 @@ package service
 import (
 	"bytes"
 	"errors"
-	"log/slog"
 
 	"golang.org/x/sys/unix"
 
-	"penstock/daemon/internal/text"
 	"penstock/evloop"
 )
 
@@ -107,9 +105,7 @@ func (s stderr) Data(c *evloop.Conn, b []byte) int {
 }
 
 // say passes a line of stderr on to the operator.
-func (p *program) say(line []byte) {
-	p.said.record(slog.LevelInfo, "program wrote", slog.String("text", string(text.AppendClean(nil, line))))
-}
+func (p *program) say(line []byte) { p.log.ProgramWrote(line) }
 
 // sayLong passes on the beginning of a line that is too long.
 func (p *program) sayLong(head []byte, _ int) { p.say(append(head, "..."...)) }
@@ -130,6 +126,6 @@ func (s stderr) Closed(c *evloop.Conn, err error) {
 // closes its end is no failure: its own end will be reported.
 func (p *program) failed(pipe string, err error) {
 	if _, system := errors.AsType[unix.Errno](err); system && !errors.Is(err, unix.EPIPE) {
-		p.said.record(slog.LevelWarn, "pipe to the program failed", slog.String("pipe", pipe), slog.Any("err", err))
+		p.log.PipeFailed(pipe, err)
 	}
 }

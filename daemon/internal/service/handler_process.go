@@ -3,14 +3,13 @@
 package service
 
 import (
-	"context"
-	"log/slog"
 	"os"
 	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"penstock/daemon/internal/report"
 	"penstock/evloop"
 )
 
@@ -37,7 +36,7 @@ import (
 type program struct {
 	argv []string
 	loop *evloop.Loop
-	log  *slog.Logger
+	log  *report.Service
 	user audience
 	pace pace
 
@@ -56,7 +55,6 @@ type program struct {
 	over          func() // called at the end of a stopped program
 
 	lines, spoken lineReader // of stdout and stderr
-	said          throttle
 }
 
 // An audience is what a program works for: a handler and its clients. Loop
@@ -95,7 +93,6 @@ func newProgram(argv []string, env Env, user audience) *program {
 		argv: argv, loop: env.Loop, log: env.Log, user: user, pace: usualPace,
 		lines:  lineReader{max: maxReply},
 		spoken: lineReader{max: maxSpoken},
-		said:   newThrottle(env, 200), // a traceback is to be read to its end
 	}
 }
 
@@ -133,7 +130,7 @@ func (p *program) launch(pipes pipes) {
 		return
 	}
 	if err := awaitEnd(pid); err != nil {
-		p.log.Error("end of the program not seen, it is killed", slog.Int("pid", pid), slog.Any("err", err))
+		p.log.ProgramUnseen(pid, err)
 	}
 	if !p.loop.Post(p.exited) {
 		reap(pid) // the daemon is on its way out
@@ -179,7 +176,7 @@ func (p *program) adopt() {
 		c, err := p.loop.Add(fd, handlers[i], nil)
 		if err != nil { // out of memory or of watches
 			closeAll(p.pipes.ours()[i:]...)
-			p.log.Error("program not started", slog.String("command", p.argv[0]), slog.Any("err", err))
+			p.log.ProgramNotStarted(p.argv[0], err)
 			p.hangUp()
 			return
 		}
@@ -189,14 +186,14 @@ func (p *program) adopt() {
 	if p.stopped {
 		return // killed before it could hear anything
 	}
-	p.log.Info("program started", slog.Int("pid", p.pid), slog.String("command", p.argv[0]))
+	p.log.ProgramStarted(p.pid, p.argv[0])
 	p.user.proceed()
 }
 
 // notStarted tries again later: the file may be on its way, or the system
 // short of processes for a moment.
 func (p *program) notStarted(err error) {
-	p.log.Error("program not started", slog.String("command", p.argv[0]), slog.Any("err", err))
+	p.log.ProgramNotStarted(p.argv[0], err)
 	p.again(0)
 }
 
@@ -290,8 +287,7 @@ func (p *program) signal(sig unix.Signal) {
 		return
 	}
 	if err := unix.Kill(-p.pid, sig); err != nil && err != unix.ESRCH { // gone already
-		p.said.record(slog.LevelWarn, "signal to the program failed",
-			slog.String("signal", unix.SignalName(sig)), slog.Any("err", os.NewSyscallError("kill", err)))
+		p.log.SignalFailed(unix.SignalName(sig), os.NewSyscallError("kill", err))
 	}
 }
 
@@ -336,14 +332,8 @@ func (p *program) ended() {
 	p.in, p.out, p.errs = nil, nil, nil
 	p.saidAll()
 	p.spoken.end(p.say, p.sayLong)
-	p.said.flush(slog.LevelInfo, "program wrote")
 	ran := p.loop.Now().Sub(p.began)
-	level := slog.LevelWarn
-	if p.stopped {
-		level = slog.LevelInfo
-	}
-	p.log.Log(context.Background(), level, "program ended", slog.String("status", p.status),
-		slog.Int("unanswered", p.user.gone()), slog.Int64("elapsed_us", ran.Microseconds()))
+	p.log.ProgramEnded(p.status, p.stopped, p.user.gone(), ran)
 	p.again(ran)
 }
 

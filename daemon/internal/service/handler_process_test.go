@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"penstock/daemon/internal/report"
 	"penstock/evloop"
 )
 
@@ -113,7 +114,7 @@ func TestHandlerCrash(t *testing.T) {
 	asking.want("sorry\n")
 	waiting.want("sorry\n")
 	r.log.wait(t, "program ended status=exit status 3 unanswered=3", 1)
-	r.wantLost(lostUnanswered, 3)
+	r.wantLost(report.LostUnanswered, 3)
 	for _, c := range []*testClient{idle, waiting, asking} {
 		c.send("again\n")
 		c.want("again") // and no second "sorry"

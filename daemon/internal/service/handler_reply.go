@@ -3,10 +3,9 @@
 package service
 
 import (
-	"log/slog"
+	"errors"
 
 	"penstock/daemon/internal/config"
-	"penstock/daemon/internal/text"
 	"penstock/evloop"
 )
 
@@ -35,8 +34,7 @@ func (h *handler) Dropped(c *evloop.Conn, _, _ int) {
 func (h *handler) deliver(line []byte) {
 	r, err := decodeReply(line)
 	if err != nil {
-		h.invalid.record(slog.LevelWarn, "program output dropped", slog.Any("err", err),
-			slog.Int("bytes", len(line)), slog.String("text", text.Excerpt(line, 80)))
+		h.log.OutputDropped(line, len(line), err)
 		return
 	}
 	if !r.addressed {
@@ -73,8 +71,9 @@ func (h *handler) reply(c *evloop.Conn, data []byte) {
 	h.settle(c)
 }
 
+var errOutputTooLong = errors.New("line too long")
+
 // overlong logs a line of the program that was too long and is dropped.
 func (h *handler) overlong(head []byte, n int) {
-	h.invalid.record(slog.LevelWarn, "program output dropped", slog.String("err", "line too long"),
-		slog.Int("bytes", n), slog.String("text", text.Excerpt(head, 80)))
+	h.log.OutputDropped(head, n, errOutputTooLong)
 }

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"penstock/daemon/internal/config"
+	"penstock/daemon/internal/report"
 	"penstock/evloop"
 )
 
@@ -52,7 +53,7 @@ func TestHandlerAnswersAfterEOF(t *testing.T) {
 				t.Errorf("got %q, want %q", got, tt.want)
 			}
 			r.wantEnd(tt.end)
-			r.wantLost(lostUnfinished, tt.lost)
+			r.wantLost(report.LostUnfinished, tt.lost)
 			if got := r.log.count("input dropped conn=1 bytes=4 reason=no_delimiter"); got != tt.lost {
 				t.Errorf("%d records of it, want %d", got, tt.lost)
 			}
@@ -163,7 +164,7 @@ func TestHandlerInvalidOutput(t *testing.T) {
 		t.Errorf("%d records, want 10", n)
 	}
 	c.send("crash\n") // nothing follows that could say how many were held back
-	r.log.wait(t, "messages suppressed event=program output dropped suppressed=92", 1)
+	r.log.wait(t, "messages suppressed service=x event=program output dropped suppressed=92", 1)
 }
 
 func TestHandlerOverlongOutput(t *testing.T) {
@@ -248,7 +249,7 @@ func TestHandlerDrain(t *testing.T) {
 		c.conn.Close()
 		r.wantEnd(nil)
 	}
-	r.wantLost(lostUnanswered, 1)
+	r.wantLost(report.LostUnanswered, 1)
 }
 
 // The built-in example and the programs in daemon/examples work.

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"penstock/daemon/internal/config"
+	"penstock/daemon/internal/report"
 	"penstock/daemon/internal/view"
 	"penstock/evloop"
 	"penstock/evloop/evlooptest"
@@ -41,8 +42,9 @@ type rig struct {
 	lastID  uint64
 	took    func([]byte) // hears on the loop what a call of Data has consumed; nil: not needed
 	dropped atomic.Int64
-	lost    map[string]int // by reason; on the loop
-	ended   chan error     // of each connection, as it closes
+	records *report.Log
+	lost    map[report.Reason]int // on the loop
+	ended   chan error            // of each connection, as it closes
 }
 
 // serve runs a service of the keys in text, which is the body of a
@@ -73,8 +75,9 @@ func serveLoop(t testing.TB, conf *config.Service, bounds evloop.Config, tune ..
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{t: t, loop: loop, conf: conf, log: newRecorder(), lost: map[string]int{}, ended: make(chan error, 1000)}
-	env := Env{Loop: loop, Log: slog.New(r.log), Now: func() time.Time { return testTime }, Lose: r.lose}
+	r := &rig{t: t, loop: loop, conf: conf, log: newRecorder(), lost: map[report.Reason]int{}, ended: make(chan error, 1000)}
+	r.records = report.New(slog.New(r.log), config.PeersFull, loop)
+	env := Env{Loop: loop, Log: r.records.Service("x"), Now: func() time.Time { return testTime }, Lose: r.lose}
 	if r.svc, err = New(conf, env); err != nil {
 		t.Fatal(err)
 	}
@@ -109,10 +112,10 @@ func (r *rig) do(f func()) {
 	evlooptest.Do(r.t, r.loop, f)
 }
 
-func (r *rig) lose(reason string, n int) { r.lost[reason] += n }
+func (r *rig) lose(reason report.Reason, n int) { r.lost[reason] += n }
 
 // wantLost compares what the service has counted as lost.
-func (r *rig) wantLost(reason string, want int) {
+func (r *rig) wantLost(reason report.Reason, want int) {
 	r.t.Helper()
 	var got int
 	r.do(func() { got = r.lost[reason] })

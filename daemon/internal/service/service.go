@@ -4,11 +4,11 @@ package service
 
 import (
 	"fmt"
-	"log/slog"
 	"math"
 	"time"
 
 	"penstock/daemon/internal/config"
+	"penstock/daemon/internal/report"
 	"penstock/evloop"
 )
 
@@ -47,12 +47,12 @@ type Fareweller interface{ Farewell() []byte }
 // Env is what a service may use of the daemon.
 type Env struct {
 	Loop *evloop.Loop
-	Log  *slog.Logger     // carries service=NAME
+	Log  *report.Service
 	Now  func() time.Time // wall clock; durations are measured by Loop.Now
 
 	// Lose counts messages of clients that were received and came to nothing,
 	// by the reason; the service also logs what it loses. Loop only.
-	Lose func(reason string, messages int)
+	Lose func(reason report.Reason, messages int)
 }
 
 // New makes the service that conf describes. conf must be complete, as
@@ -79,36 +79,22 @@ var makers = map[config.Kind]func(*config.Service, Env) Service{
 	config.KindQOTD:    func(conf *config.Service, _ Env) Service { return oneShot{quotes(conf.Of.(*config.QOTD).Quotes)} },
 }
 
-// Reasons for Env.Lose.
-const (
-	lostUnfinished = "no_delimiter" // the key at_eof
-	lostUnanswered = "unanswered"   // by a handler's program
-)
-
-// A reason is an error of a service that ends a connection, with the word by
-// which the log tells such ends apart.
-type reason struct{ text, word string }
-
-func (r *reason) Error() string  { return r.text }
-func (r *reason) Reason() string { return r.word }
-
-// Why a service ended a connection. Their Reason method returns the word for
-// the log.
+// Why a service ended a connection. report.EndOf returns the word for the log.
 var (
 	// ErrShutdown means that the service or the daemon ends.
-	ErrShutdown error = &reason{"service ends", "shutdown"}
+	ErrShutdown error = report.NewCause("service ends", report.EndShutdown)
 	// ErrLineTooLong means that the client sent more than max_line bytes
 	// without a delimiter.
-	ErrLineTooLong error = &reason{"line longer than max_line", "line_too_long"}
+	ErrLineTooLong error = report.NewCause("line longer than max_line", report.EndLineTooLong)
 	// ErrReplyLost means that a handler's client did not read and a reply to
 	// it did not fit its queue, where only broadcasts may be dropped.
-	ErrReplyLost error = &reason{"reply does not fit the queue", "reply_lost"}
+	ErrReplyLost error = report.NewCause("reply does not fit the queue", report.EndReplyLost)
 	// ErrNotTaken means that a handler's program has not taken what the client
 	// sent for idle_timeout, or takeTimeout without one.
-	ErrNotTaken error = &reason{"the program takes no message", "not_taken"}
+	ErrNotTaken error = report.NewCause("the program takes no message", report.EndNotTaken)
 	// ErrUnanswered means that a handler's client had sent messages to which
 	// there will be no reply: the program has died, or the service ends.
-	ErrUnanswered error = &reason{"messages without a reply", "unanswered"}
+	ErrUnanswered error = report.NewCause("messages without a reply", report.EndUnanswered)
 )
 
 // goodbyeTimeout is how long a client that broke the rules may take to read what

@@ -4,11 +4,10 @@ package service
 
 import (
 	"bytes"
-	"log/slog"
 	"time"
 
 	"penstock/daemon/internal/config"
-	"penstock/daemon/internal/text"
+	"penstock/daemon/internal/report"
 	"penstock/evloop"
 )
 
@@ -29,7 +28,7 @@ type ticker struct {
 	interval time.Duration
 	next     evloop.Time
 	timer    evloop.TimerID
-	input    *throttle // nil: what comes in is not logged
+	input    *report.Service // nil: what comes in is not logged
 	loop     *evloop.Loop
 }
 
@@ -42,8 +41,7 @@ func newTicker(conf *config.Service, env Env) *ticker {
 		fan:      newFanout(env.Loop, conf.Queue),
 	}
 	if keys.LogInput {
-		t := newThrottle(env, 50)
-		s.input = &t
+		s.input = env.Log
 	}
 	return s
 }
@@ -61,12 +59,8 @@ func (s *ticker) Open(c *evloop.Conn) {
 // Closed removes a client; the last one stops the clock.
 func (s *ticker) Closed(c *evloop.Conn, _ error) {
 	s.fan.remove(c)
-	if len(s.fan.members) > 0 {
-		return
-	}
-	s.loop.Cancel(s.timer)
-	if s.input != nil {
-		s.input.flush(slog.LevelInfo, "input received")
+	if len(s.fan.members) == 0 {
+		s.loop.Cancel(s.timer)
 	}
 }
 
@@ -130,8 +124,7 @@ func (s *ticker) Data(c *evloop.Conn, p []byte) (n int) {
 		n += i + 1
 	}
 	if s.input != nil {
-		s.input.record(slog.LevelInfo, "input received", slog.Uint64("conn", SessionOf(c).ID),
-			slog.Int("bytes", n), slog.String("text", text.Excerpt(p[:n], 64)))
+		s.input.InputReceived(SessionOf(c).ID, p[:n])
 	}
 	return n
 }

@@ -83,8 +83,6 @@ nightly: ## what is too long for every change: 100000 histories, every fault, lo
 
 .PHONY: lint
 lint: fmt vet staticcheck man ## every check that reads but does not run the code
-	@if command -v golangci-lint >/dev/null; then golangci-lint run; \
-	else echo "golangci-lint is not installed: .golangci.yml was not applied"; fi
 
 .PHONY: fmt
 fmt: ## fail and list the files that are not in gofumpt's form
@@ -146,7 +144,8 @@ cross-test: ## unit tests of evloop and systemd on emulated CPUs (needs qemu-use
 	cross/cross.sh test
 
 .PHONY: check
-check: lint test sim fault-test race cross ## what CI runs, without the emulated tests
+check: ## all that must pass before a change lands, as CI runs it (needs root and what .ci/run installs)
+	@.ci/run -n
 
 # Packages and tests on a booted system: packaging/ says what they need.
 
@@ -167,12 +166,15 @@ nspawn-test: ## the packages on systemd 252 and 257 in containers (needs root)
 	packaging/test/boot.sh nspawn amd64 bookworm
 	packaging/test/boot.sh nspawn amd64 trixie
 
-.PHONY: boot-test
-boot-test: nspawn-test ## also on an emulated arm64 board, the event loop on its kernel
+.PHONY: board-test
+board-test: ## the packages and the event loop on an emulated arm64 board (needs root)
 	packaging/test/boot.sh qemu arm64 bookworm
 
+.PHONY: boot-test
+boot-test: nspawn-test board-test ## both
+
 .PHONY: boot-test-all
-boot-test-all: boot-test ## also armhf, the Raspberry Pi 3B and both suites in machines of their own (long)
+boot-test-all: boot-test ## these, armhf, the Raspberry Pi 3B and both suites in machines of their own (long)
 	packaging/test/boot.sh pi3 arm64 bookworm
 	packaging/test/boot.sh qemu armhf bookworm
 	packaging/test/boot.sh qemu arm64 trixie

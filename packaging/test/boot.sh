@@ -61,7 +61,7 @@ tests() {
 	read -r goarch goarm < <(awk -v name="$row" '$1 == name { print $3, $4 }' "$root/cross/targets")
 	for package in evloop evloop/internal/uring; do
 		(cd "$root" && CGO_ENABLED=0 GOOS=linux GOARCH=$goarch GOARM=${goarm#-} \
-			go test -c -ldflags '-s -w' -o "$work/payload/$(basename $package).test" "./$package")
+			go test -c -trimpath -vet=off -ldflags '-s -w' -o "$work/payload/$(basename $package).test" "./$package")
 	done
 }
 

@@ -6,14 +6,14 @@ import (
 	"os"
 	"testing"
 
-	"penstock/daemon/internal/service"
+	"penstock/daemon/internal/process"
 	"penstock/evloop/evlooptest"
 )
 
 // The test binary is also the process in which a handler's program is started.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == service.LaunchCommand {
-		os.Exit(service.Launch(os.Args[2:]))
+	if len(os.Args) > 1 && os.Args[1] == process.LaunchCommand {
+		os.Exit(process.Launch(os.Args[2:]))
 	}
 	os.Exit(evlooptest.Main(m))
 }

@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"penstock/daemon/internal/service"
+	"penstock/daemon/internal/process"
 )
 
 // caught lists the signals that are handled, see penstock(8).
@@ -82,7 +82,7 @@ const orphansInterval = 100 * time.Millisecond
 
 // reapOrphans does the duty of PID 1 in a container without another one.
 func (d *Daemon) reapOrphans() {
-	if service.ReapOrphans() && !d.orphansDue {
+	if process.ReapOrphans() && !d.orphansDue {
 		d.orphansDue = true
 		d.schedule(timerOrphans, orphansInterval)
 	}

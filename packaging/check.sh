@@ -44,9 +44,9 @@ scripts() {
 
 # Every MESSAGE_ID of the daemon has an entry, and no entry is orphaned.
 catalog() {
-	grep -hoE '"[0-9a-f]{32}"' "$root"/daemon/log.go | tr -d '"' | sort >"$work/logged"
+	grep -hoE '"[0-9a-f]{32}"' "$root"/daemon/internal/report/keys.go | tr -d '"' | sort >"$work/logged"
 	sed -n 's/^-- //p' "$here/catalog/penstock.catalog" | sort >"$work/explained"
-	diff "$work/logged" "$work/explained" || fail "message ids in daemon/log.go (<) and catalog (>)"
+	diff "$work/logged" "$work/explained" || fail "message ids in daemon/internal/report (<) and catalog (>)"
 }
 
 # The units, in a root that holds nothing else. 252 lists each line it does not

@@ -10,7 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"penstock/daemon/internal/service"
+	programs "penstock/daemon/internal/process"
 )
 
 // A command is one word after penstock; its file has the same name. Usage and
@@ -49,7 +49,7 @@ var commands = []command{
 var hidden = []command{
 	{name: "keep-units", main: keepUnits},
 	{name: probeName, main: probe},
-	{name: service.LaunchCommand, main: launch},
+	{name: programs.LaunchCommand, main: launch},
 }
 
 // arguments returns what may follow the name: "[-c FILE]".

@@ -18,6 +18,6 @@
 // Embed plain for the callbacks that the kind does not care about.
 //
 // Everything here runs on the loop's goroutine, so no type has a lock. The one
-// exception is said where it is: a handler's program is started and waited for
+// exception is in package process: a handler's program is started and waited for
 // by a goroutine that talks to the loop through Post.
 package service

@@ -10,13 +10,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"penstock/daemon/internal/config"
+	"penstock/daemon/internal/process"
 	"penstock/daemon/internal/report"
 	"penstock/evloop"
 )
 
 // A handler passes each message to one program that all its clients share, and
 // what the program says back to them. The wire is in handler_wire.go, the
-// program's life in handler_process.go.
+// program's life in package process.
 //
 //	clients ──► Data ──► stdin ──► program ──► stdout ──► Write, Send ──► clients
 //	   ▲                   │ full, or no program
@@ -41,7 +42,7 @@ type handler struct {
 	last    remainder
 	lose    func(reason report.Reason, messages int)
 	wire    *encoder
-	program *program
+	program *process.Program
 
 	clients map[uint64]*evloop.Conn // by Session.ID
 	fan     *fanout                 // to all of them
@@ -67,8 +68,9 @@ type client struct {
 
 func clientOf(c *evloop.Conn) *client { return SessionOf(c).Data.(*client) }
 
-// size is part of audience.
-func (h *handler) size() int { return len(h.clients) }
+// Size is how many clients there are, for process.Audience, like the methods
+// Proceed, Deliver, Overlong and Gone.
+func (h *handler) Size() int { return len(h.clients) }
 
 func newHandler(conf *config.Service, env Env) *handler {
 	keys := conf.Of.(*config.Handler)
@@ -85,20 +87,18 @@ func newHandler(conf *config.Service, env Env) *handler {
 	}
 	h.fan = newFanout(env.Loop, conf.Queue)
 	h.fan.passed = func() {
-		if out := h.program.out; out != nil {
-			out.Resume()
-		}
+		h.program.ResumeOutput()
 	}
-	h.program = newProgram(keys.Command, env, h)
+	h.program = process.New(keys.Command, env.Loop, env.Log, h)
 	return h
 }
 
 // Start starts the program and does not wait for it: clients that come
 // earlier are paused until it runs.
-func (h *handler) Start() { h.program.start() }
+func (h *handler) Start() { h.program.Start() }
 
-// Stop ends the program: see program.stop.
-func (h *handler) Stop(ended func()) { h.program.stop(ended) }
+// Stop ends the program: see process.Program.
+func (h *handler) Stop(ended func()) { h.program.Stop(ended) }
 
 // Open makes a client known.
 func (h *handler) Open(c *evloop.Conn) {
@@ -111,7 +111,7 @@ func (h *handler) Open(c *evloop.Conn) {
 // introduce tells the program of a new client, if it wants to know and can be
 // told now.
 func (h *handler) introduce(c *evloop.Conn) {
-	if cl := clientOf(c); h.keys.Events && !cl.told && h.program.ready() {
+	if cl := clientOf(c); h.keys.Events && !cl.told && h.program.Ready() {
 		cl.told = true
 		h.tell(SessionOf(c), eventOpen, nil)
 	}
@@ -123,13 +123,13 @@ func (h *handler) tell(s *Session, what string, data []byte) {
 	if what == eventMessage {
 		ev.setData(data)
 	}
-	h.program.write(h.wire.line(&ev))
+	h.program.Write(h.wire.line(&ev))
 }
 
 // Data passes on the messages in p, as far as the program takes them.
 func (h *handler) Data(c *evloop.Conn, p []byte) (n int) {
 	for n < len(p) {
-		if !h.program.ready() {
+		if !h.program.Ready() {
 			h.block(c)
 			return n
 		}
@@ -142,7 +142,7 @@ func (h *handler) Data(c *evloop.Conn, p []byte) (n int) {
 			return len(p)
 		}
 		h.introduce(c)
-		if !h.program.ready() {
+		if !h.program.Ready() {
 			continue // the introduction took the last room
 		}
 		h.ask(c, msg)
@@ -225,7 +225,7 @@ func (h *handler) finishAsking(c *evloop.Conn) {
 	if cl.rest == nil {
 		return
 	}
-	if h.introduce(c); !h.program.ready() {
+	if h.introduce(c); !h.program.Ready() {
 		h.block(c)
 		return
 	}
@@ -309,9 +309,9 @@ func (h *handler) Closed(c *evloop.Conn, err error) {
 	}
 	switch {
 	case !clientOf(c).told:
-	case h.program.ready():
+	case h.program.Ready():
 		h.tell(s, eventClose, nil)
-	case h.program.running():
+	case h.program.Running():
 		// Every one in this list was connected when the pipe was full, and
 		// nobody is introduced before it has room again. So it is bounded by
 		// the number of connections.
@@ -319,12 +319,12 @@ func (h *handler) Closed(c *evloop.Conn, err error) {
 	}
 }
 
-// proceed is called when the program takes input: it has started, or its queue
+// Proceed is called when the program takes input: it has started, or its queue
 // has drained. First it is told which clients have come and gone, then the
 // clients that were paused go on, in the random order of a map: in a fixed order
 // the first few would fill the queue each time.
-func (h *handler) proceed() {
-	for len(h.untold) > 0 && h.program.ready() {
+func (h *handler) Proceed() {
+	for len(h.untold) > 0 && h.program.Ready() {
 		h.tell(h.untold[0], eventClose, nil)
 		h.untold = h.untold[1:]
 	}
@@ -339,11 +339,11 @@ func (h *handler) proceed() {
 	}
 }
 
-// gone is called when the program has ended and all it had said was read.
+// Gone is called when the program has ended and all it had said was read.
 // Clients stay; those that wait for a reply are told. It returns to how many of
 // the messages that the program has got there was no reply: those of clients
 // that still wait, and of clients that were cut since its start.
-func (h *handler) gone() (unanswered int) {
+func (h *handler) Gone() (unanswered int) {
 	h.untold = nil
 	missed := h.missed
 	h.missed = 0

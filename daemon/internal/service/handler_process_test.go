@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"penstock/daemon/internal/process"
 	"penstock/daemon/internal/report"
 	"penstock/evloop"
 )
@@ -97,9 +98,9 @@ func handlerKeys(exe string) string {
 
 // hurry shortens the waits of a program's life.
 func hurry(r *rig) {
-	r.svc.(*handler).program.pace = pace{
-		first: 10 * time.Millisecond, most: 40 * time.Millisecond, stable: time.Hour,
-		hangUp: 50 * time.Millisecond, rest: 50 * time.Millisecond,
+	r.svc.(*handler).program.Times = process.Times{
+		First: 10 * time.Millisecond, Most: 40 * time.Millisecond, Stable: time.Hour,
+		HangUp: 50 * time.Millisecond, Rest: 50 * time.Millisecond,
 	}
 }
 
@@ -133,34 +134,10 @@ func TestHandlerCrashAfterEOF(t *testing.T) {
 	r.wantEnd(ErrUnanswered)
 }
 
-// The wait doubles up to its bound, and a program that cannot be started is
-// tried again like one that ends at once.
+// A program that cannot be started is tried again like one that ends at once.
 func TestHandlerBackOff(t *testing.T) {
 	r := serve(t, "kind=\"handler\"\ncommand=[\"/nonexistent/program\"]", hurry)
 	r.log.wait(t, "program not started command=/nonexistent/program err=execve: no such file or directory", 4)
-	var delay time.Duration
-	r.do(func() { delay = r.svc.(*handler).program.delay })
-	if delay != 40*time.Millisecond {
-		t.Errorf("waits %v, want the bound", delay)
-	}
-	p := &program{loop: r.loop, pace: usualPace}
-	r.do(func() {
-		for i, tt := range []struct{ ran, want time.Duration }{
-			{0, time.Second},
-			{time.Second, 2 * time.Second},
-			{0, 4 * time.Second},
-			{0, 8 * time.Second},
-			{0, 16 * time.Second},
-			{0, 30 * time.Second},
-			{59 * time.Second, 30 * time.Second},
-			{time.Minute, time.Second}, // a stable minute
-		} {
-			if p.again(tt.ran); p.delay != tt.want {
-				t.Errorf("step %d: waits %v, want %v", i, p.delay, tt.want)
-			}
-		}
-		r.loop.Cancel(p.timer)
-	})
 }
 
 // A program that stops reading pauses the clients, not the loop; nothing is
@@ -233,7 +210,7 @@ func TestHandlerProgramOutlivesShortMemory(t *testing.T) {
 		}
 	}()
 	for full := false; !full; {
-		r.do(func() { p := r.svc.(*handler).program; full = p.running() && !p.ready() })
+		r.do(func() { p := r.svc.(*handler).program; full = p.Running() && !p.Ready() })
 	}
 	r.do(func() { r.loop.SetLimits(0, 32<<10) })
 	r.wantEnd(evloop.ErrMemory)
@@ -326,7 +303,7 @@ func TestHandlerHangsUp(t *testing.T) {
 			command, _ := json.Marshal(tt.command)
 			r := serve(t, "kind=\"handler\"\ncommand="+string(command), hurry, func(r *rig) {
 				if tt.want == "exit status 0" { // however slow the machine is, it is not told twice
-					r.svc.(*handler).program.pace.hangUp = patience
+					r.svc.(*handler).program.Times.HangUp = patience
 				}
 			})
 			r.log.wait(t, "program started", 1)
@@ -390,27 +367,4 @@ func TestHandlerChildrenDieWithTheProgram(t *testing.T) {
 func TestHandlerOutputHeldOpen(t *testing.T) {
 	r := serve(t, "kind=\"handler\"\ncommand=[\"/bin/sh\",\"-c\",\"setsid sleep 3 & exit 0\"]", hurry)
 	r.log.wait(t, "program ended status=exit status 0", 2)
-}
-
-// A program that floods its output is heard a portion a turn, smaller the more
-// clients a line may go to: 64 KiB of two-byte lines would otherwise be as many
-// messages to everybody before any client is served again.
-func TestProgramFloodIsPortioned(t *testing.T) {
-	r := serve(t, "kind=\"discard\"")
-	client := r.dial()
-	client.send("x")
-	r.do(func() {
-		for c := range r.loop.Conns() {
-			for _, tt := range []struct{ offered, most, want int }{
-				{1000, deliveries / 4, 1000},
-				{64 << 10, deliveries / 4, deliveries / 4},
-				{64 << 10, deliveries / 1000, 128},
-				{100, 0, 100},
-			} {
-				if got := len(portion(c, make([]byte, tt.offered), tt.most)); got != tt.want {
-					t.Errorf("portion of %d bytes, at most %d: %d, want %d", tt.offered, tt.most, got, tt.want)
-				}
-			}
-		}
-	})
 }

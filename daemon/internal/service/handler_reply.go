@@ -30,8 +30,8 @@ func (h *handler) Dropped(c *evloop.Conn, _, _ int) {
 	}
 }
 
-// deliver passes on a line of the program.
-func (h *handler) deliver(line []byte) {
+// Deliver passes on a line of the program.
+func (h *handler) Deliver(line []byte) {
 	r, err := decodeReply(line)
 	if err != nil {
 		h.log.OutputDropped(line, len(line), err)
@@ -39,8 +39,8 @@ func (h *handler) deliver(line []byte) {
 	}
 	if !r.addressed {
 		h.fan.send(evloop.NewMessage(r.data), nil)
-		if out := h.program.out; out != nil && h.fan.behind() {
-			out.Pause() // a program that floods waits
+		if h.fan.behind() {
+			h.program.PauseOutput() // a program that floods waits
 		}
 		return
 	}
@@ -73,7 +73,7 @@ func (h *handler) reply(c *evloop.Conn, data []byte) {
 
 var errOutputTooLong = errors.New("line too long")
 
-// overlong logs a line of the program that was too long and is dropped.
-func (h *handler) overlong(head []byte, n int) {
+// Overlong logs a line of the program that was too long and is dropped.
+func (h *handler) Overlong(head []byte, n int) {
 	h.log.OutputDropped(head, n, errOutputTooLong)
 }

@@ -80,7 +80,7 @@ func TestHandlerTakesTheRestWhenThereIsRoom(t *testing.T) {
 		}
 	}()
 	for full := false; !full; {
-		r.do(func() { full = !r.svc.(*handler).program.ready() })
+		r.do(func() { full = !r.svc.(*handler).program.Ready() })
 	}
 	last.shut()
 	for waits := false; !waits; {

@@ -6,13 +6,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"slices"
-	"strings"
 	"testing"
 	"unicode/utf8"
-
-	"penstock/daemon/internal/text"
 )
 
 func TestEventLine(t *testing.T) {
@@ -142,48 +137,6 @@ func FuzzEvent(f *testing.F) {
 			t.Errorf("sent %q, the program reads %q", data, text)
 		}
 	})
-}
-
-func TestLineReader(t *testing.T) {
-	read := func(chunks []string) (got []string) {
-		r := lineReader{max: 5}
-		line := func(l []byte) { got = append(got, string(l)) }
-		long := func(head []byte, n int) { got = append(got, fmt.Sprintf("long %s %d", head, n)) }
-		for _, c := range chunks {
-			r.feed([]byte(c), line, long)
-		}
-		r.end(line, long)
-		r.end(line, long) // with nothing left
-		return got
-	}
-	in := "abc\n\nabcde\nabcdef\nx\n" + strings.Repeat("y", 1000) + "\nz"
-	want := []string{"abc", "", "abcde", "long abcdef 6", "x", "long " + strings.Repeat("y", 256) + " 1000", "z"}
-	if got := read([]string{in}); !slices.Equal(got, want) {
-		t.Errorf("in one piece: got %.60q", got)
-	}
-	// Only the beginning of a line is kept, and how much of it depends on how
-	// it came; what counts is the lines around it.
-	got := read(strings.Split(in, ""))
-	got[3], got[5] = want[3], want[5]
-	if !slices.Equal(got, want) {
-		t.Errorf("byte by byte: got %.60q", got)
-	}
-	if got, want := read([]string{"abc\nabcdef", "gh"}), []string{"abc", "long abcdef 8"}; !slices.Equal(got, want) {
-		t.Errorf("a long line without an end: got %q, want %q", got, want)
-	}
-}
-
-func TestExcerpt(t *testing.T) {
-	tests := []struct{ in, want string }{
-		{"plain", "plain"},
-		{"a\r\n\\\x00\x7f\xff", `a\r\n\\\x00\x7f\xff`},
-		{"0123456789abc", "0123456789..."},
-	}
-	for _, tt := range tests {
-		if got := text.Excerpt([]byte(tt.in), 10); got != tt.want {
-			t.Errorf("got %q, want %q", got, tt.want)
-		}
-	}
 }
 
 func BenchmarkEvent(b *testing.B) {

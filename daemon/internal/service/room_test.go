@@ -344,7 +344,7 @@ func (m *turnMeter) tick(l *evloop.Loop) {
 // to say waits for the deliveries of one turn and not for all.
 func TestRoomFloodIsSpreadOverTurns(t *testing.T) {
 	const members, flood = 64, 16 << 10
-	const most = deliveries / members // lines of one byte
+	const most = 16 << 10 / members // lines of one byte: 16,384 deliveries
 	m := &turnMeter{taken: make([]int, 1), outstanding: true}
 	r := serve(t, "kind=\"room\"\nwelcome=\"\"\nmessage=\"{line}\"\noverflow=\"drop-newest\"", func(r *rig) {
 		m.Service, r.svc = r.svc, m

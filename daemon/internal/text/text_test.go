@@ -67,3 +67,16 @@ func TestTrimTelnet(t *testing.T) {
 		}
 	}
 }
+
+func TestExcerpt(t *testing.T) {
+	tests := []struct{ in, want string }{
+		{"plain", "plain"},
+		{"a\r\n\\\x00\x7f\xff", `a\r\n\\\x00\x7f\xff`},
+		{"0123456789abc", "0123456789..."},
+	}
+	for _, tt := range tests {
+		if got := Excerpt([]byte(tt.in), 10); got != tt.want {
+			t.Errorf("got %q, want %q", got, tt.want)
+		}
+	}
+}

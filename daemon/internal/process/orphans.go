@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package service
+package process
 
 import (
 	"sync"
@@ -31,7 +31,7 @@ func ReapOrphans() (again bool) {
 	}
 	defer programs.Unlock()
 	for {
-		pid := ended()
+		pid := zombie()
 		if pid == 0 || programs.pids[pid] {
 			return pid != 0
 		}
@@ -39,8 +39,8 @@ func ReapOrphans() (again bool) {
 	}
 }
 
-// ended returns a child that has ended, or 0. It leaves it as it is.
-func ended() (pid int) {
+// zombie returns a child that has ended, or 0. It leaves it as it is.
+func zombie() (pid int) {
 	var info unix.Siginfo
 	if err := unix.Waitid(unix.P_ALL, 0, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil); err != nil {
 		return 0 // ECHILD: there is no child at all

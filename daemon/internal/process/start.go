@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package service
+package process
 
 import (
 	"os"
@@ -50,11 +50,62 @@ func Launch(argv []string) (status int) {
 	return 127 // as a shell that cannot execute a command
 }
 
-// fork starts the stub.
-func (p *program) fork(pipes pipes) (pid int, err error) {
+// fork has a goroutine start the stub.
+func (p *Program) fork() {
+	pipes, err := openPipes()
+	if err != nil {
+		p.failure = err
+		p.trigger(notForked)
+		return
+	}
+	go p.attend(pipes)
+}
+
+// attend runs on its own goroutine from the start of the process to its end.
+func (p *Program) attend(pipes pipes) {
+	pid, err := forkStub(p.argv, pipes)
+	closeAll(pipes.theirs()...)
+	if !p.loop.Post(func() { p.started(pid, err, pipes) }) {
+		closeAll(append(pipes.ours(), pipes.status[0])...)
+	}
+	if err != nil {
+		return
+	}
+	if err := awaitEnd(pid); err != nil {
+		p.log.ProgramUnseen(pid, err)
+	}
+	if !p.loop.Post(func() { p.trigger(exited) }) {
+		reap(pid) // the daemon is on its way out
+	}
+}
+
+// awaitEnd waits for the end of a child, and leaves it a zombie.
+func awaitEnd(pid int) error {
+	for {
+		err := unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
+		if err != unix.EINTR {
+			return os.NewSyscallError("waitid", err)
+		}
+	}
+}
+
+// started hears what has become of fork.
+func (p *Program) started(pid int, err error, pipes pipes) {
+	if err != nil {
+		closeAll(append(pipes.ours(), pipes.status[0])...)
+		p.failure = err
+		p.trigger(notForked)
+		return
+	}
+	p.pid, p.pipes, p.failure = pid, pipes, nil
+	p.trigger(forked)
+}
+
+// forkStub starts the stub of argv.
+func forkStub(argv []string, pipes pipes) (pid int, err error) {
 	programs.Lock()
 	defer programs.Unlock()
-	pid, err = syscall.ForkExec("/proc/self/exe", slices.Concat([]string{os.Args[0], LaunchCommand}, p.argv), &syscall.ProcAttr{
+	pid, err = syscall.ForkExec("/proc/self/exe", slices.Concat([]string{os.Args[0], LaunchCommand}, argv), &syscall.ProcAttr{
 		Env: programEnv(os.Environ()),
 		Files: []uintptr{
 			uintptr(pipes.in[0]), uintptr(pipes.out[1]), uintptr(pipes.errs[1]),
@@ -77,10 +128,19 @@ func programEnv(env []string) []string {
 	})
 }
 
+// launch waits for what becomes of the stub.
+func (p *Program) launch() {
+	if _, err := p.loop.Add(p.pipes.status[0], execStatus{p: p}, nil); err != nil { // out of memory or of watches
+		closeAll(p.pipes.status[0])
+		p.failure = err
+		p.trigger(notRun)
+	}
+}
+
 // execStatus reads the status pipe.
 type execStatus struct {
-	plain
-	p *program
+	evloop.Base
+	p *Program
 }
 
 func (s execStatus) Data(_ *evloop.Conn, b []byte) int {
@@ -92,20 +152,14 @@ func (s execStatus) Data(_ *evloop.Conn, b []byte) int {
 
 // Closed comes when the stub has become the program, or has ended.
 func (s execStatus) Closed(_ *evloop.Conn, err error) {
-	p := s.p
-	p.launching = false
 	if err == evloop.ErrLoopClosed {
-		p.failure = err
+		s.p.failure = err
 	}
-	if p.failure == nil {
-		p.adopt()
-	} else {
-		closeAll(p.pipes.ours()...)
-		p.kill()
+	if s.p.failure != nil {
+		s.p.trigger(notRun)
+		return
 	}
-	if p.pid == 0 {
-		p.buried()
-	}
+	s.p.trigger(runs)
 }
 
 // pipes are those between us and a program: [0] is the end to read from.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package service
+package process
 
 import (
 	"bytes"
@@ -15,14 +15,40 @@ import (
 // of clients: what is written to the program is queued, and what it says is
 // read, by the same code and within the same bounds.
 
+// pipeOptions bound what waits for the program. Pause is the policy that never
+// drops; the handler looks at Ready before it writes. The pipes are exempt from
+// paying for the bound over all clients: a few hundred of them could fill it,
+// and their program would die for it.
+var pipeOptions = &evloop.Options{Queue: 64 << 10, LowWater: 32 << 10, Exempt: true}
+
+// adopt begins to talk with a program that runs. If that cannot be done the
+// program is of no use and is asked to end.
+func (p *Program) adopt() bool {
+	p.began = p.loop.Now()
+	handlers := []evloop.Handler{stdin{p: p}, stdout{p: p}, stderr{p: p}}
+	conns := []**evloop.Conn{&p.in, &p.out, &p.errs}
+	for i, fd := range p.pipes.ours() {
+		c, err := p.loop.Add(fd, handlers[i], nil)
+		if err != nil { // out of memory or of watches
+			closeAll(p.pipes.ours()[i:]...)
+			p.log.ProgramNotStarted(p.argv[0], err)
+			p.trigger(hangup)
+			return false
+		}
+		*conns[i] = c
+		c.SetOptions(pipeOptions)
+	}
+	return true
+}
+
 // stdin is the program's input, our end of it.
 type stdin struct {
-	plain
-	p *program
+	evloop.Base
+	p *Program
 }
 
 func (stdin) Data(_ *evloop.Conn, b []byte) int { return len(b) }
-func (s stdin) Drained(*evloop.Conn)            { s.p.user.proceed() }
+func (s stdin) Drained(*evloop.Conn)            { s.p.user.Proceed() }
 
 // Closed comes early when the program does not want to hear any more. Then it
 // is of no use. The loop is closed at exit, when there is no time left for
@@ -33,7 +59,7 @@ func (s stdin) Closed(c *evloop.Conn, err error) {
 	}
 	s.p.in = nil
 	s.p.failed("stdin", err)
-	s.p.hangUp()
+	s.p.trigger(hangup)
 	if err == evloop.ErrLoopClosed {
 		s.p.signal(unix.SIGTERM)
 	}
@@ -41,8 +67,8 @@ func (s stdin) Closed(c *evloop.Conn, err error) {
 
 // stdout is the program's output.
 type stdout struct {
-	plain
-	p *program
+	evloop.Base
+	p *Program
 }
 
 // deliveries bounds what the lines of a program cost its clients in a turn of
@@ -52,8 +78,8 @@ const deliveries = 16 << 10
 // Data takes less the more clients a line may go to: a program that floods its
 // output must not keep the loop for long.
 func (s stdout) Data(c *evloop.Conn, b []byte) int {
-	b = portion(c, b, deliveries/max(4, s.p.user.size()))
-	s.p.lines.feed(b, s.p.user.deliver, s.p.user.overlong)
+	b = portion(c, b, deliveries/max(4, s.p.user.Size()))
+	s.p.lines.feed(b, s.p.user.Deliver, s.p.user.Overlong)
 	return len(b)
 }
 
@@ -69,12 +95,12 @@ func portion(c *evloop.Conn, b []byte, most int) []byte {
 }
 
 // saidAll passes on a last line of stdout that lacks its end.
-func (p *program) saidAll() {
+func (p *Program) saidAll() {
 	p.lines.end(func(rest []byte) {
 		if len(bytes.TrimSpace(rest)) > 0 {
-			p.user.deliver(rest)
+			p.user.Deliver(rest)
 		}
-	}, p.user.overlong)
+	}, p.user.Overlong)
 }
 
 // Closed comes early when the program does not want to speak any more.
@@ -85,17 +111,14 @@ func (s stdout) Closed(c *evloop.Conn, err error) {
 	s.p.out = nil
 	s.p.failed("stdout", err)
 	s.p.saidAll()
-	if s.p.pid == 0 {
-		s.p.quiet()
-		return
-	}
-	s.p.hangUp()
+	s.p.trigger(hangup)
+	s.p.hear()
 }
 
 // stderr is what the program says to the operator.
 type stderr struct {
-	plain
-	p *program
+	evloop.Base
+	p *Program
 }
 
 func (s stderr) Data(c *evloop.Conn, b []byte) int {
@@ -105,10 +128,10 @@ func (s stderr) Data(c *evloop.Conn, b []byte) int {
 }
 
 // say passes a line of stderr on to the operator.
-func (p *program) say(line []byte) { p.log.ProgramWrote(line) }
+func (p *Program) say(line []byte) { p.log.ProgramWrote(line) }
 
 // sayLong passes on the beginning of a line that is too long.
-func (p *program) sayLong(head []byte, _ int) { p.say(append(head, "..."...)) }
+func (p *Program) sayLong(head []byte, _ int) { p.say(append(head, "..."...)) }
 
 // Closed leaves the program alone: it may work without.
 func (s stderr) Closed(c *evloop.Conn, err error) {
@@ -117,14 +140,12 @@ func (s stderr) Closed(c *evloop.Conn, err error) {
 	}
 	s.p.errs = nil
 	s.p.failed("stderr", err)
-	if s.p.pid == 0 {
-		s.p.quiet()
-	}
+	s.p.hear()
 }
 
 // failed says which pipe the system has taken from us, and why. A program that
 // closes its end is no failure: its own end will be reported.
-func (p *program) failed(pipe string, err error) {
+func (p *Program) failed(pipe string, err error) {
 	if _, system := errors.AsType[unix.Errno](err); system && !errors.Is(err, unix.EPIPE) {
 		p.log.PipeFailed(pipe, err)
 	}

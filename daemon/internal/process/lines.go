@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package process
+
+import "bytes"
+
+// A lineReader collects the lines of a program's output. Other than a client's
+// they may be longer than what the loop keeps of a connection: a reply that
+// fills a queue takes more than that as JSON.
+type lineReader struct {
+	max     int
+	part    []byte // the beginning of a line
+	skipped int    // bytes of a line that is too long, so far; 0: none is
+}
+
+// feed takes p and calls line for each whole line, without the LF, and long
+// with the beginning of each line of more than max bytes and its length. The
+// slices are valid during the call.
+func (r *lineReader) feed(p []byte, line func([]byte), long func(head []byte, n int)) {
+	for len(p) > 0 {
+		i := bytes.IndexByte(p, '\n')
+		if i < 0 {
+			r.add(p)
+			return
+		}
+		switch {
+		case r.skipped == 0 && len(r.part) == 0 && i <= r.max:
+			line(p[:i])
+		default:
+			if r.add(p[:i]); r.skipped > 0 {
+				long(r.part, r.skipped)
+			} else {
+				line(r.part)
+			}
+			r.skipped = 0
+			r.part = r.part[:0]
+		}
+		p = p[i+1:]
+	}
+}
+
+// add keeps the beginning of a line, or only its length once it is too long.
+func (r *lineReader) add(p []byte) {
+	if r.skipped > 0 {
+		r.skipped += len(p)
+		return
+	}
+	if len(r.part)+len(p) > r.max {
+		r.skipped = len(r.part) + len(p)
+		r.part = append(r.part, p...)
+		r.part = append([]byte(nil), r.part[:min(len(r.part), 256)]...) // for the record; the rest is garbage
+		return
+	}
+	r.part = append(r.part, p...)
+}
+
+// end passes on a last line that lacks its LF, as feed would with one.
+func (r *lineReader) end(line func([]byte), long func(head []byte, n int)) {
+	part, skipped := r.part, r.skipped
+	r.part, r.skipped = nil, 0
+	switch {
+	case skipped > 0:
+		long(part, skipped)
+	case len(part) > 0:
+		line(part)
+	}
+}

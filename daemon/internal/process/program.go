@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package process
+
+import (
+	"os"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"penstock/daemon/internal/report"
+	"penstock/evloop"
+)
+
+// A Program is a process that runs for as long as it is wanted, and is started
+// again when it ends. Loop goroutine only.
+type Program struct {
+	argv []string
+	loop *evloop.Loop
+	log  *report.Service
+	user Audience
+
+	// Times may be changed before Start.
+	Times Times
+
+	life    life
+	back    backOff
+	timer   evloop.TimerID // of the state
+	failure error          // why it was not started
+	over    func()         // called at the end, once it is not wanted
+
+	pid           int   // not reaped yet; 0: none
+	pipes         pipes // those of one that is launching
+	in, out, errs *evloop.Conn
+	began         evloop.Time   // of a program that runs
+	ran           time.Duration // the last life; 0: it was none
+	status        string        // how it ended
+
+	lines, spoken lineReader // of stdout and stderr
+}
+
+// An Audience is what a program works for: a handler and its clients. Loop
+// goroutine only.
+type Audience interface {
+	Size() int                       // how many clients there are
+	Proceed()                        // the program takes input
+	Deliver(line []byte)             // a line of its output, without the LF
+	Overlong(head []byte, bytes int) // the beginning of one that was too long
+	Gone() (unanswered int)          // it has ended, and all it said was delivered; how many messages it took with it
+}
+
+// Times are those of a program's life; tests are in a hurry.
+type Times struct {
+	First, Most time.Duration // wait before it is started again, doubled each time
+	Stable      time.Duration // after so long a run the wait begins at First again
+	HangUp      time.Duration // from closing stdin to SIGTERM, and from there to SIGKILL
+	Rest        time.Duration // for output that a dead program's children hold open
+}
+
+const (
+	maxReply  = 1 << 20 // bytes of a line of stdout
+	maxSpoken = 1 << 10 // bytes of a line of stderr
+)
+
+// New returns a program that is not running yet. argv[0] is the path of its file.
+func New(argv []string, loop *evloop.Loop, log *report.Service, user Audience) *Program {
+	return &Program{
+		argv: argv, loop: loop, log: log, user: user,
+		Times:  Times{time.Second, 30 * time.Second, time.Minute, 2 * time.Second, time.Second},
+		lines:  lineReader{max: maxReply},
+		spoken: lineReader{max: maxSpoken},
+	}
+}
+
+// Start has the program run, and does not wait for it.
+func (p *Program) Start() {
+	p.back = backOff{first: p.Times.First, most: p.Times.Most, stable: p.Times.Stable}
+	p.trigger(start)
+}
+
+// Stop ends the program and does not start it again. What is queued for it is
+// still written. over is called when it has ended, by the first call only.
+func (p *Program) Stop(over func()) {
+	if p.over == nil {
+		p.over = over
+	}
+	p.trigger(stop)
+}
+
+// Ready reports whether the program takes a line now.
+func (p *Program) Ready() bool { return p.Running() && !p.in.Full() }
+
+// Running reports whether there is a program that listens.
+func (p *Program) Running() bool { return p.in != nil && !p.in.Closing() }
+
+// Write sends a line, which must end in LF, to a program that is ready.
+func (p *Program) Write(line []byte) { p.in.Write(line) }
+
+// PauseOutput has the program wait with what it says until ResumeOutput.
+func (p *Program) PauseOutput() {
+	if p.out != nil {
+		p.out.Pause()
+	}
+}
+
+// ResumeOutput goes on to read what the program says.
+func (p *Program) ResumeOutput() {
+	if p.out != nil {
+		p.out.Resume()
+	}
+}
+
+// trigger moves the life on and does what that asks for.
+func (p *Program) trigger(t trigger) {
+	next, do := step(p.life, t)
+	p.life = next
+	if do&(doFork|doLaunch|doAbandon) != 0 {
+		p.begin(do)
+	}
+	if do&(doTerm|doKill|doReap) != 0 {
+		p.end(do)
+	}
+	if do&doAdopt != 0 && !p.adopt() {
+		do &^= doGreet
+	}
+	if do&doGreet != 0 {
+		p.log.ProgramStarted(p.pid, p.argv[0])
+		p.user.Proceed()
+	}
+	if do&doAsk != 0 {
+		p.ask()
+	}
+	if do&doRest != 0 {
+		p.schedule(p.Times.Rest)
+		p.hear()
+	}
+	if do&doBury != 0 {
+		p.bury()
+	}
+	if do&doComplain != 0 {
+		p.log.ProgramNotStarted(p.argv[0], p.failure)
+	}
+	if do&doWait != 0 {
+		p.schedule(p.back.next(p.ran))
+	}
+	if do&doEnd != 0 {
+		p.loop.Cancel(p.timer)
+		p.over()
+	}
+}
+
+// begin does what the beginning of a process needs.
+func (p *Program) begin(do effect) {
+	if do&doFork != 0 {
+		p.ran = 0
+		p.fork()
+	}
+	if do&doLaunch != 0 {
+		p.launch()
+	}
+	if do&doAbandon != 0 {
+		closeAll(p.pipes.ours()...)
+	}
+}
+
+// end does what the end of a process needs.
+func (p *Program) end(do effect) {
+	if do&doTerm != 0 {
+		p.signal(unix.SIGTERM)
+		p.schedule(p.Times.HangUp)
+	}
+	if do&doKill != 0 {
+		p.signal(unix.SIGKILL)
+		p.schedule(p.Times.HangUp)
+	}
+	if do&doReap != 0 {
+		p.status = reap(p.pid)
+		p.pid = 0
+	}
+}
+
+// ask closes the program's input.
+func (p *Program) ask() {
+	if p.in != nil {
+		p.in.CloseAfterFlush(p.Times.HangUp, nil)
+	}
+	p.schedule(p.Times.HangUp)
+}
+
+// hear looks whether anything can still come of what the program said. Its last
+// words are why it died, and they may take the loop more turns than the end
+// itself.
+func (p *Program) hear() {
+	if p.out == nil && p.errs == nil {
+		p.trigger(silent)
+	}
+}
+
+// bury is the end of a life.
+func (p *Program) bury() {
+	p.loop.Cancel(p.timer)
+	for _, c := range []*evloop.Conn{p.in, p.out, p.errs} {
+		if c != nil {
+			c.Abort(nil)
+		}
+	}
+	p.in, p.out, p.errs = nil, nil, nil
+	p.saidAll()
+	p.spoken.end(p.say, p.sayLong)
+	p.ran = p.loop.Now().Sub(p.began)
+	p.log.ProgramEnded(p.status, p.life.unwanted, p.user.Gone(), p.ran)
+}
+
+// schedule arms the one timer, that of the state.
+func (p *Program) schedule(after time.Duration) {
+	p.loop.Cancel(p.timer)
+	p.timer = p.loop.Schedule(evloop.Timer{Deadline: p.loop.Now().Add(after), Handler: p})
+}
+
+// Expired goes on with the program's life.
+func (p *Program) Expired(*evloop.Loop, evloop.Timer) { p.trigger(due) }
+
+// signal reaches the program and what it has started. It does so only while pid is
+// ours.
+func (p *Program) signal(sig unix.Signal) {
+	if p.pid == 0 {
+		return
+	}
+	if err := unix.Kill(-p.pid, sig); err != nil && err != unix.ESRCH { // gone already
+		p.log.SignalFailed(unix.SignalName(sig), os.NewSyscallError("kill", err))
+	}
+}
+
+// reap ends what is left of the program's group and takes its status. The
+// process is a zombie, so neither call can block or hit another.
+func reap(pid int) (status string) {
+	_ = unix.Kill(-pid, unix.SIGKILL)
+	defer func() {
+		programs.Lock()
+		delete(programs.pids, pid)
+		programs.Unlock()
+	}()
+	var ws unix.WaitStatus
+	_, err := unix.Wait4(pid, &ws, 0, nil)
+	for err == unix.EINTR {
+		_, err = unix.Wait4(pid, &ws, 0, nil)
+	}
+	if err != nil {
+		return os.NewSyscallError("wait4", err).Error()
+	}
+	if ws.Signaled() {
+		return "signal: " + ws.Signal().String()
+	}
+	return "exit status " + strconv.Itoa(ws.ExitStatus())
+}

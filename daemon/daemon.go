@@ -113,30 +113,59 @@ type Daemon struct {
 
 	local localSubnets
 
-	reading    *reading  // of the files, for a reload; nil: none
-	refusal    error     // why the last reload was refused, or the files at the start; nil: they were not
-	restored   *Restored // what is served since the start; nil: what was read from the files
-	statusDue  bool      // a STATUS= is scheduled
-	flushDue   bool      // a flush of the log is scheduled
-	orphansDue bool      // a look at children that are nobody's is scheduled
-	cut        int       // connections that at the stop did not get all they were due
+	reading  *reading  // of the files, for a reload; nil: none
+	refusal  error     // why the last reload was refused, or the files at the start; nil: they were not
+	restored *Restored // what is served since the start; nil: what was read from the files
+	cut      int       // connections that at the stop did not get all they were due
 
-	idleTimer evloop.TimerID // while there is no client and exit_idle is set
-	vanished  vanished
-	strays    bool // sockets came that no service here reads from
+	timers   [timerKinds]evloop.TimerID // zero: not armed
+	vanished vanished
+	strays   bool // sockets came that no service here reads from
 }
 
 // New prepares everything that can go wrong: limits, services, sockets. The
 // caller reports the error; ErrNoSockets is one of configuration.
 func New(cfg *config.Config, env Env) (_ *Daemon, err error) {
-	if env.Managed && len(env.Inherited.Sockets) == 0 {
-		if len(env.Inherited.Rejected) == 0 {
-			return nil, fmt.Errorf("%w: enable penstock.target and run penstock apply", ErrNoSockets)
-		}
-		report.New(env.Log, "", nil).Rejected(env.Inherited.Rejected) // why none of them will do
-		return nil, ErrNoSockets
+	if err := env.haveSockets(); err != nil {
+		return nil, err
 	}
-	cfg = env.relevant(cfg)
+	d, err := newDaemon(env.relevant(cfg), env)
+	if err != nil {
+		return nil, err
+	}
+	d.quiet = d.catchSignals()
+	defer func() {
+		if err != nil {
+			d.release()
+		}
+	}()
+	d.noteStart()
+	for _, s := range d.cfg.Services {
+		if d.endpoints[s.Name], err = d.newEndpoint(s); err != nil {
+			return nil, err
+		}
+	}
+	if env.Managed {
+		d.inherit(env.Inherited)
+		return d, nil
+	}
+	return d, d.bindAll()
+}
+
+// haveSockets says why a process that a unit started has nothing to serve.
+func (e Env) haveSockets() error {
+	switch {
+	case !e.Managed || len(e.Inherited.Sockets) > 0:
+		return nil
+	case len(e.Inherited.Rejected) == 0:
+		return fmt.Errorf("%w: enable penstock.target and run penstock apply", ErrNoSockets)
+	}
+	report.New(e.Log, "", nil).Rejected(e.Inherited.Rejected) // why none of them will do
+	return ErrNoSockets
+}
+
+// newDaemon makes a daemon without services, within the limits of the process.
+func newDaemon(cfg *config.Config, env Env) (*Daemon, error) {
 	connections, err := fitConnections(cfg)
 	if err != nil {
 		return nil, err
@@ -151,32 +180,14 @@ func New(cfg *config.Config, env Env) (_ *Daemon, err error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Daemon{
-		env: env, cfg: cfg, loop: loop,
-		endpoints: make(map[string]*endpoint), parked: make(map[string][]*listener),
-		places: connections, sources: newSources(),
-	}
-	d.log = report.New(env.Log, cfg.Log.Peers, loop)
 	if env.Level != nil {
 		env.Level.Set(cfg.Log.Level)
 	}
-	d.quiet = d.catchSignals()
-	defer func() {
-		if err != nil {
-			d.release()
-		}
-	}()
-	d.noteStart()
-	for _, s := range cfg.Services {
-		if d.endpoints[s.Name], err = d.newEndpoint(s); err != nil {
-			return nil, err
-		}
-	}
-	if env.Managed {
-		d.inherit(env.Inherited)
-		return d, nil
-	}
-	return d, d.bindAll()
+	return &Daemon{
+		env: env, cfg: cfg, loop: loop, log: report.New(env.Log, cfg.Log.Peers, loop),
+		endpoints: make(map[string]*endpoint), parked: make(map[string][]*listener),
+		places: connections, sources: newSources(),
+	}, nil
 }
 
 // noteStart logs what differs from what the files and the administrator asked
@@ -204,7 +215,7 @@ func (d *Daemon) Run() error {
 	for _, ep := range d.ordered() {
 		d.armAll(ep)
 	}
-	d.startWatchdog()
+	d.feedWatchdog()
 	d.flushLog()
 	d.trigger(started)
 	if err := d.loop.Run(); err != nil {
@@ -295,56 +306,6 @@ func (d *Daemon) ordered() []*endpoint {
 	return out
 }
 
-// Kinds of the daemon's own timers.
-const (
-	timerStatus = iota
-	timerWatchdog
-	timerGiveUp
-	timerFlush
-	timerIdle
-	timerReading
-	timerVanished
-	timerOrphans
-)
-
-func (d *Daemon) schedule(kind int, after time.Duration) {
-	d.loop.Schedule(evloop.Timer{Deadline: d.loop.Now().Add(after), Kind: kind, Handler: d})
-}
-
-// Expired serves the daemon's own timers.
-func (d *Daemon) Expired(_ *evloop.Loop, t evloop.Timer) {
-	switch t.Kind {
-	case timerStatus:
-		d.statusDue = false
-		d.sendStatus()
-	case timerWatchdog:
-		// From a timer of the loop, so that a loop that hangs is seen to hang.
-		d.tell(d.env.Notifier.Watchdog())
-		d.schedule(timerWatchdog, d.env.Watchdog)
-	case timerGiveUp:
-		d.trigger(terminate)
-	case timerFlush:
-		d.flushDue = false
-		d.flushLog()
-	case timerOrphans:
-		d.orphansDue = false
-		d.reapOrphans()
-	case timerIdle:
-		d.exitIfIdle()
-	case timerReading:
-		d.readTooLong()
-	case timerVanished:
-		d.findVanished()
-	}
-}
-
-func (d *Daemon) startWatchdog() {
-	if d.env.Watchdog > 0 {
-		d.tell(d.env.Notifier.Watchdog())
-		d.schedule(timerWatchdog, d.env.Watchdog)
-	}
-}
-
 // flushInterval is how soon records that found the journal busy are tried
 // again when no further record does it.
 const flushInterval = time.Second
@@ -355,9 +316,8 @@ func (d *Daemon) LogWaiting() { d.loop.Post(d.flushLog) }
 
 // flushLog tries to deliver what waits and comes back while something does.
 func (d *Daemon) flushLog() {
-	if d.env.Flush != nil && d.env.Flush() > 0 && !d.flushDue {
-		d.flushDue = true
-		d.schedule(timerFlush, flushInterval)
+	if d.env.Flush != nil && d.env.Flush() > 0 {
+		d.arm(timerFlush, flushInterval)
 	}
 }
 
@@ -372,9 +332,10 @@ func (d *Daemon) tell(err error) {
 // serviceEnv is what the service of ep may use of the daemon.
 func (d *Daemon) serviceEnv(ep *endpoint) service.Env {
 	return service.Env{
-		Loop: d.loop,
-		Log:  ep.log,
-		Now:  time.Now,
-		Lose: ep.lose,
+		Loop:    d.loop,
+		Log:     ep.log,
+		Now:     time.Now,
+		Lose:    ep.lose,
+		Sending: ep.d.outputMayWait,
 	}
 }

@@ -37,7 +37,7 @@ func (d *Daemon) beginDrain(status string) {
 	// Whether TimeoutStopSec= is shorter is not known here, and asking for less
 	// than it allows takes nothing away: systemd only ever moves the time on.
 	d.tell(d.env.Notifier.ExtendTimeout(patience + exitGrace))
-	d.schedule(timerGiveUp, patience)
+	d.arm(timerGiveUp, patience)
 	for _, l := range d.listeners() {
 		l.close()
 	}

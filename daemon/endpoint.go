@@ -5,7 +5,6 @@ package daemon
 import (
 	"errors"
 	"fmt"
-	"time"
 
 	"penstock/daemon/internal/config"
 	"penstock/daemon/internal/report"
@@ -50,46 +49,21 @@ func (d *Daemon) newEndpoint(s *config.Service) (*endpoint, error) {
 	if ep.svc, err = service.New(s, d.serviceEnv(ep)); err != nil {
 		return nil, fmt.Errorf("service %s: %w", s.Name, err)
 	}
-	ep.opts = connOptions(s, ep.svc)
+	ep.adjust(s)
 	return ep, nil
+}
+
+// adjust gives the endpoint new common keys. Connections that are open keep
+// the bounds they came in with.
+func (ep *endpoint) adjust(s *config.Service) {
+	ep.conf = s
+	ep.opts = service.Options(s, ep.svc)
 }
 
 // lose counts messages that came to nothing.
 func (ep *endpoint) lose(reason report.Reason, messages int) {
 	ep.lost[reason.String()] += uint64(messages)
 }
-
-// farewellTimeout is how long a client that was cut for not reading has to
-// take the line that says so. Short: it is holding memory.
-const farewellTimeout = 2 * time.Second
-
-var overflows = map[config.Overflow]evloop.Overflow{
-	config.Pause:      evloop.Pause,
-	config.DropOldest: evloop.DropOldest,
-	config.DropNewest: evloop.DropNewest,
-	config.Disconnect: evloop.Disconnect,
-}
-
-// connOptions translates the service's keys. One value serves all connections
-// of the service, each of which holds a pointer to it; a reload makes a new one
-// and leaves it to the connections that come after it.
-func connOptions(s *config.Service, svc service.Service) *evloop.Options {
-	o := &evloop.Options{
-		MaxInput:     s.MaxLine + maxDelimiter,
-		Queue:        s.Queue,
-		Overflow:     overflows[s.Overflow],
-		IdleTimeout:  s.IdleTimeout,
-		StallTimeout: s.StallTimeout,
-	}
-	if f, ok := svc.(service.Fareweller); ok {
-		o.Farewell, o.FarewellTimeout = f.Farewell(), farewellTimeout
-	}
-	return o
-}
-
-// maxDelimiter is room for a delimiter behind a line of max_line bytes, and
-// for the one byte more by which a service sees that the line is too long.
-const maxDelimiter = 64
 
 // start prepares the service for its first connection. If it has to wait for its
 // predecessor, the end of that one starts it.
@@ -150,11 +124,13 @@ func (ep *endpoint) Open(c *evloop.Conn) {
 	ep.d.watchPeer(c, s)
 	ep.d.statusChanged()
 	ep.svc.Open(c)
+	ep.d.outputMayWait()
 }
 
 // Data hands bytes to the service.
 func (ep *endpoint) Data(c *evloop.Conn, p []byte) int {
 	n := ep.svc.Data(c, p)
+	ep.d.outputMayWait()
 	if ep.leaving && n > 0 && n == len(p) { // a service may take its input in portions
 		ep.asked(c)
 	}
@@ -162,10 +138,16 @@ func (ep *endpoint) Data(c *evloop.Conn, p []byte) int {
 }
 
 // EOF tells the service that the client has no more to say.
-func (ep *endpoint) EOF(c *evloop.Conn) { ep.svc.EOF(c) }
+func (ep *endpoint) EOF(c *evloop.Conn) {
+	ep.svc.EOF(c)
+	ep.d.outputMayWait()
+}
 
 // Drained tells the service that there is room again.
-func (ep *endpoint) Drained(c *evloop.Conn) { ep.svc.Drained(c) }
+func (ep *endpoint) Drained(c *evloop.Conn) {
+	ep.svc.Drained(c)
+	ep.d.outputMayWait()
+}
 
 // Dropped counts and logs what the overflow policy threw away.
 func (ep *endpoint) Dropped(c *evloop.Conn, messages, bytes int) {
@@ -182,6 +164,9 @@ func (ep *endpoint) Closed(c *evloop.Conn, err error) {
 	s := service.SessionOf(c)
 	ep.svc.Closed(c, err)
 	ep.conns--
+	if isWatched(c) {
+		ep.d.vanished.patient--
+	}
 	ep.closed.In += c.BytesIn()
 	ep.closed.Out += c.BytesOut()
 	ep.sources.remove(s.Peer)

@@ -6,8 +6,6 @@ import (
 	"fmt"
 
 	"golang.org/x/sys/unix"
-
-	"penstock/evloop"
 )
 
 // Exit on idle: a process that the service manager can start again need not
@@ -35,7 +33,7 @@ import (
 
 // rested begins a time without clients, if there are none and it matters.
 func (d *Daemon) rested() {
-	d.loop.Cancel(d.idleTimer)
+	d.disarm(timerIdle)
 	after := d.cfg.Limits.ExitIdle
 	// A managed process never binds, so all of its sockets stay open without
 	// it. One that was started by hand would just be gone. A client that waits at
@@ -44,7 +42,7 @@ func (d *Daemon) rested() {
 	if after == 0 || !d.env.Managed || d.strays || d.clients() > 0 || d.life.phase == stopping {
 		return
 	}
-	d.idleTimer = d.loop.Schedule(evloop.Timer{Deadline: d.loop.Now().Add(after), Kind: timerIdle, Handler: d})
+	d.arm(timerIdle, after)
 }
 
 // exitIfIdle ends the process when nobody needs it.

@@ -27,7 +27,6 @@ import (
 type reading struct {
 	began  evloop.Time
 	cancel context.CancelCauseFunc
-	timer  evloop.TimerID
 	lost   bool // nobody waits for the result any more
 }
 
@@ -59,7 +58,7 @@ func (d *Daemon) beginReload() {
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	r := &reading{began: d.loop.Now(), cancel: cancel}
-	r.timer = d.loop.Schedule(evloop.Timer{Deadline: r.began.Add(readingPatience), Kind: timerReading, Handler: d})
+	d.arm(timerReading, readingPatience)
 	d.reading = r
 	go func() {
 		cfg, err := d.env.Load(ctx)
@@ -71,7 +70,7 @@ func (d *Daemon) beginReload() {
 func (d *Daemon) read(cfg *config.Config, err error) {
 	r := d.reading
 	d.reading = nil
-	d.loop.Cancel(r.timer)
+	d.disarm(timerReading)
 	r.cancel(nil)
 	if !r.lost {
 		d.loaded(cfg, err)

@@ -305,10 +305,3 @@ func (d *Daemon) listenerAt(a config.Address) *listener {
 	}
 	return nil
 }
-
-// adjust gives the endpoint new common keys. Connections that are open keep
-// the bounds they came in with.
-func (ep *endpoint) adjust(s *config.Service) {
-	ep.conf = s
-	ep.opts = connOptions(s, ep.svc)
-}

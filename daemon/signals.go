@@ -82,8 +82,7 @@ const orphansInterval = 100 * time.Millisecond
 
 // reapOrphans does the duty of PID 1 in a container without another one.
 func (d *Daemon) reapOrphans() {
-	if process.ReapOrphans() && !d.orphansDue {
-		d.orphansDue = true
-		d.schedule(timerOrphans, orphansInterval)
+	if process.ReapOrphans() {
+		d.arm(timerOrphans, orphansInterval)
 	}
 }

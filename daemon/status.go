@@ -18,11 +18,9 @@ const statusDelay = 2 * time.Second
 
 // statusChanged has a STATUS= sent soon.
 func (d *Daemon) statusChanged() {
-	if d.env.Notifier == nil || d.statusDue || d.life.phase != ready {
-		return
+	if d.env.Notifier != nil && d.life.phase == ready {
+		d.arm(timerStatus, statusDelay)
 	}
-	d.statusDue = true
-	d.schedule(timerStatus, statusDelay)
 }
 
 func (d *Daemon) sendStatus() {

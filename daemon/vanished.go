@@ -26,12 +26,17 @@ import (
 //
 // The kernel's own bound, tcp_retries2, is a quarter of an hour. Probes are up to
 // two minutes apart, so a peer that vanishes after a long stall is found after
-// four. The timer runs only while there is a connection of such a service.
+// four.
+//
+// A look happens only while output may wait: the first callback of such a service
+// arms it, and it is armed again as long as the kernel or a queue holds something
+// for one of them. So clients that are silent wake nobody.
 
 // A vanished is the state of a look at all connections, which goes in portions.
 type vanished struct {
-	armed bool
-	left  []evloop.ConnID // still to be looked at
+	patient int             // connections that are to be looked at
+	left    []evloop.ConnID // still to be looked at
+	waits   bool            // output waits for one that was looked at
 }
 
 const (
@@ -39,20 +44,31 @@ const (
 	vanishedPortion = 64 // connections looked at in a turn of the loop
 )
 
-// patient reports whether a peer that does not read may stay longer than
+// isPatient reports whether a peer that does not read may stay longer than
 // TCP_USER_TIMEOUT allows.
-func patient(stall time.Duration) bool { return stall == 0 || stall > listen.VanishedAfter }
+func isPatient(stall time.Duration) bool { return stall == 0 || stall > listen.VanishedAfter }
+
+// isWatched reports whether the daemon itself looks after the peer of c.
+func isWatched(c *evloop.Conn) bool {
+	s, client := c.State.(*service.Session)
+	return client && s.Peer.Addr.IsValid() && isPatient(c.Options().StallTimeout)
+}
 
 // watchPeer has the end of a TCP peer noticed even while output is on the way to
 // it.
 func (d *Daemon) watchPeer(c *evloop.Conn, s *service.Session) {
 	switch {
-	case !s.Peer.Addr.IsValid():
-	case !patient(c.Options().StallTimeout):
+	case isWatched(c):
+		d.vanished.patient++
+	case s.Peer.Addr.IsValid():
 		listen.CutVanished(c.FD())
-	case !d.vanished.armed:
-		d.vanished.armed = true
-		d.schedule(timerVanished, vanishedLook)
+	}
+}
+
+// outputMayWait hears that a service may have sent something.
+func (d *Daemon) outputMayWait() {
+	if d.vanished.patient > 0 {
+		d.arm(timerVanished, vanishedLook)
 	}
 }
 
@@ -60,36 +76,46 @@ func (d *Daemon) watchPeer(c *evloop.Conn, s *service.Session) {
 func (d *Daemon) findVanished() {
 	v := &d.vanished
 	if len(v.left) == 0 {
+		v.waits = false
 		for c := range d.loop.Conns() {
-			if s, ok := c.State.(*service.Session); ok && s.Peer.Addr.IsValid() && patient(c.Options().StallTimeout) {
+			if isWatched(c) {
 				v.left = append(v.left, c.ID())
 			}
-		}
-		if v.armed = len(v.left) > 0; !v.armed {
-			v.left = nil
-			return
 		}
 	}
 	n := min(len(v.left), vanishedPortion)
 	for _, id := range v.left[:n] {
-		if c := d.loop.Conn(id); c != nil && hasVanished(c.FD()) {
-			c.Abort(os.NewSyscallError("send", unix.ETIMEDOUT))
+		if c := d.loop.Conn(id); c != nil {
+			v.waits = d.lookAt(c) || v.waits
 		}
 	}
 	v.left = v.left[n:]
-	if len(v.left) > 0 {
-		d.schedule(timerVanished, 0)
+	switch {
+	case len(v.left) > 0:
+		d.arm(timerVanished, 0)
 		return
+	case v.waits:
+		d.arm(timerVanished, vanishedLook)
 	}
 	v.left = nil
-	d.schedule(timerVanished, vanishedLook)
 }
 
-// hasVanished asks the kernel about the peer of a TCP socket.
-func hasVanished(fd int) bool {
-	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
-	return err == nil && isSilent(info)
+// lookAt cuts a connection whose peer has vanished, and reports whether output
+// waits for it.
+func (d *Daemon) lookAt(c *evloop.Conn) (waits bool) {
+	info, err := unix.GetsockoptTCPInfo(c.FD(), unix.IPPROTO_TCP, unix.TCP_INFO)
+	if err != nil {
+		return false
+	}
+	if isSilent(info) {
+		c.Abort(os.NewSyscallError("send", unix.ETIMEDOUT))
+		return false
+	}
+	return c.Queued() > 0 || isOwed(info)
 }
+
+// isOwed reports whether the kernel holds output for a peer.
+func isOwed(info *unix.TCPInfo) bool { return info.Unacked > 0 || info.Notsent_bytes > 0 }
 
 // isSilent reports whether what is known of a peer says that it has vanished.
 func isSilent(info *unix.TCPInfo) bool {

@@ -4,6 +4,7 @@ package daemon
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"testing"
 	"time"
@@ -52,7 +53,7 @@ func TestStallTimeoutRules(t *testing.T) {
 				for c := range r.loop.Conns() {
 					got, _ = unix.GetsockoptInt(c.FD(), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT)
 				}
-				looks = r.vanished.armed
+				looks = !r.timers[timerVanished].IsZero()
 				r.findVanished()
 				for range r.loop.Conns() {
 					left++
@@ -85,5 +86,95 @@ func TestIsSilent(t *testing.T) {
 		if got := isSilent(&tt.info); got != tt.want {
 			t.Errorf("a peer that %s: vanished %t, want %t", tt.name, got, tt.want)
 		}
+	}
+}
+
+// TestIsOwed: output waits in the kernel for a peer that has not acknowledged it,
+// and for one whose window is closed.
+func TestIsOwed(t *testing.T) {
+	for _, tt := range []struct {
+		info unix.TCPInfo
+		want bool
+	}{
+		{unix.TCPInfo{}, false},
+		{unix.TCPInfo{Last_ack_recv: 1 << 30}, false},
+		{unix.TCPInfo{Unacked: 1}, true},
+		{unix.TCPInfo{Notsent_bytes: 1, Probes: 1}, true},
+	} {
+		if got := isOwed(&tt.info); got != tt.want {
+			t.Errorf("%+v: owed %t, want %t", tt.info, got, tt.want)
+		}
+	}
+}
+
+// TestVanishedSleeps: the daemon looks for clients that have vanished for as long
+// as output waits for one, and then not until somebody says something.
+func TestVanishedSleeps(t *testing.T) {
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := free.Addr().String()
+	free.Close()
+	r := runDaemon(t, parse(t, fmt.Sprintf("[service.echo]\nkind='echo'\nlisten=['%s']\nstall_timeout='0s'\nidle_timeout='0s'\n", at)))
+	defer r.stop(t)
+	client, err := net.Dial("tcp", at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	look := func() (again bool) { // one look, as if its time had come
+		r.do(func() {
+			r.disarm(timerVanished)
+			r.findVanished()
+			again = !r.timers[timerVanished].IsZero()
+		})
+		return again
+	}
+	say := func(n int) {
+		t.Helper()
+		if _, err := client.Write(make([]byte, n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	hear := func(n int) {
+		t.Helper()
+		if _, err := io.ReadFull(client, make([]byte, n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	say(1)
+	hear(1)
+	for look() { // until its kernel has acknowledged the byte
+	}
+	armed := false
+	say(1)
+	hear(1)
+	r.do(func() { armed = !r.timers[timerVanished].IsZero() })
+	if !armed {
+		t.Error("no look after a client has said something")
+	}
+	go func() {
+		for err := error(nil); err == nil; { // until the end of the test
+			_, err = client.Write(make([]byte, 64<<10))
+		}
+	}()
+	for waits := false; !waits; {
+		r.do(func() {
+			for c := range r.loop.Conns() {
+				waits = waits || c.Queued() > 0
+			}
+		})
+	}
+	for range 3 {
+		if !look() {
+			t.Error("no further look while a client does not read")
+		}
+	}
+	client.Close()
+	for r.seen(-1).Clients() > 0 {
+	}
+	if look() || r.vanished.patient != 0 {
+		t.Errorf("it looks on with %d clients", r.vanished.patient)
 	}
 }

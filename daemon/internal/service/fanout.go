@@ -31,13 +31,14 @@ type fanout struct {
 	members []*evloop.Conn // members[:served] have got what the pass gives
 	served  int
 
-	out    []parcel // not yet with everybody, the oldest first
-	first  uint64   // number of out[0]
-	pass   uint64   // the pass under way gives the numbers below; first: none is
-	bytes  int      // of out
-	timer  evloop.TimerID
-	each   func(*evloop.Conn) // called for each member that was served; nil: not needed
-	passed func()             // called when a pass is over; nil: not needed
+	out     []parcel // not yet with everybody, the oldest first
+	first   uint64   // number of out[0]
+	pass    uint64   // the pass under way gives the numbers below; first: none is
+	bytes   int      // of out
+	timer   evloop.TimerID
+	each    func(*evloop.Conn) // called for each member that was served; nil: not needed
+	passed  func()             // called when a pass is over; nil: not needed
+	sending func()             // Env.Sending
 }
 
 // A parcel is a message and the one member that does not get it, or nil.
@@ -57,8 +58,8 @@ const (
 // newFanout returns a fanout without members. queue is the bound of a member's
 // queue in bytes. What may wait here must be a small part of it, because a member
 // gets it in one piece.
-func newFanout(loop *evloop.Loop, queue int) *fanout {
-	return &fanout{loop: loop, bound: queue / 8}
+func newFanout(env Env, queue int) *fanout {
+	return &fanout{loop: env.Loop, sending: env.Sending, bound: queue / 8}
 }
 
 func (f *fanout) end() uint64 { return f.first + uint64(len(f.out)) }
@@ -96,6 +97,7 @@ func (f *fanout) move(from, to int) int {
 
 // send passes m to every member but one, which may be nil.
 func (f *fanout) send(m *evloop.Message, but *evloop.Conn) {
+	f.sending()
 	f.out = append(f.out, parcel{m, but})
 	f.bytes += m.Len()
 	if f.timer.IsZero() {

@@ -33,7 +33,7 @@ func newFraming(delim string, maxLine int) framing {
 
 // A line of the longest kind has to fit into what the loop keeps of a
 // connection, with room for its end; this does not compile otherwise.
-const _ = uint(evloop.DefaultMaxInput - 64 - config.LongestLine)
+const _ = uint(evloop.DefaultMaxInput - maxDelimiter - config.LongestLine)
 
 // A cut is what framing.next found.
 type cut uint8

@@ -41,6 +41,7 @@ type handler struct {
 	frame   framing // of delimiter, unless that is empty
 	last    remainder
 	lose    func(reason report.Reason, messages int)
+	sending func() // Env.Sending
 	wire    *encoder
 	program *process.Program
 
@@ -82,10 +83,11 @@ func newHandler(conf *config.Service, env Env) *handler {
 		frame:   newFraming(keys.Delimiter, conf.MaxLine),
 		last:    newRemainder(conf, env),
 		lose:    env.Lose,
+		sending: env.Sending,
 		wire:    newEncoder(),
 		clients: make(map[uint64]*evloop.Conn),
 	}
-	h.fan = newFanout(env.Loop, conf.Queue)
+	h.fan = newFanout(env, conf.Queue)
 	h.fan.passed = func() {
 		h.program.ResumeOutput()
 	}

@@ -62,6 +62,7 @@ func (h *handler) Deliver(line []byte) {
 func (h *handler) reply(c *evloop.Conn, data []byte) {
 	cl := clientOf(c)
 	h.awaits(c, max(0, cl.pending-1))
+	h.sending()
 	h.fan.catchUp(c) // what went to all came first
 	if !c.Write(data) && !c.Closing() {
 		c.Abort(ErrReplyLost)

@@ -77,19 +77,14 @@ func serveLoop(t testing.TB, conf *config.Service, bounds evloop.Config, tune ..
 	}
 	r := &rig{t: t, loop: loop, conf: conf, log: newRecorder(), lost: map[report.Reason]int{}, ended: make(chan error, 1000)}
 	r.records = report.New(slog.New(r.log), config.PeersFull, loop)
-	env := Env{Loop: loop, Log: r.records.Service("x"), Now: func() time.Time { return testTime }, Lose: r.lose}
+	env := Env{Loop: loop, Log: r.records.Service("x"), Now: func() time.Time { return testTime }, Lose: r.lose, Sending: func() {}}
 	if r.svc, err = New(conf, env); err != nil {
 		t.Fatal(err)
 	}
-	r.opts = &evloop.Options{
-		MaxInput: conf.MaxLine + 64, Queue: conf.Queue, LowWater: conf.Queue / 2,
-		Overflow: map[config.Overflow]evloop.Overflow{
-			config.Pause: evloop.Pause, config.DropOldest: evloop.DropOldest,
-			config.DropNewest: evloop.DropNewest, config.Disconnect: evloop.Disconnect,
-		}[conf.Overflow],
-	}
-	if f, ok := r.svc.(Fareweller); ok {
-		r.opts.Farewell, r.opts.FarewellTimeout = f.Farewell(), patience
+	r.opts = Options(conf, r.svc)
+	r.opts.IdleTimeout, r.opts.StallTimeout = 0, 0 // a test that is about them sets them
+	if r.opts.Farewell != nil {
+		r.opts.FarewellTimeout = patience
 	}
 	for _, f := range tune {
 		f(r)

@@ -71,7 +71,7 @@ func newRoom(conf *config.Service, env Env) *room {
 		loop:         env.Loop,
 		frame:        newFraming(delim, conf.MaxLine),
 		rest:         newRemainder(conf, env),
-		fan:          newFanout(env.Loop, conf.Queue),
+		fan:          newFanout(env, conf.Queue),
 		pace:         roomPace{half: conf.Queue / 2},
 		nicks:        make(map[string]*evloop.Conn),
 		welcome:      parseTemplate(keys.Welcome),

@@ -50,6 +50,11 @@ type Env struct {
 	Log  *report.Service
 	Now  func() time.Time // wall clock; durations are measured by Loop.Now
 
+	// Sending is to be called when the service sends without having been called for
+	// a connection: from a timer, or because a program has said something. Loop
+	// only.
+	Sending func()
+
 	// Lose counts messages of clients that were received and came to nothing,
 	// by the reason; the service also logs what it loses. Loop only.
 	Lose func(reason report.Reason, messages int)

@@ -38,7 +38,7 @@ func newTicker(conf *config.Service, env Env) *ticker {
 		payload:  evloop.NewMessage([]byte(keys.Payload)),
 		interval: keys.Interval,
 		loop:     env.Loop,
-		fan:      newFanout(env.Loop, conf.Queue),
+		fan:      newFanout(env, conf.Queue),
 	}
 	if keys.LogInput {
 		s.input = env.Log

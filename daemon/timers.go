@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package daemon
+
+import (
+	"time"
+
+	"penstock/evloop"
+)
+
+// A timerKind is one of the daemon's own timers. There is one of each, and whether
+// it is armed is not kept anywhere else.
+type timerKind int
+
+const (
+	timerStatus timerKind = iota
+	timerWatchdog
+	timerGiveUp
+	timerFlush
+	timerIdle // while there is no client and exit_idle is set
+	timerReading
+	timerVanished
+	timerOrphans
+
+	timerKinds = timerOrphans + 1
+)
+
+// arm has the timer of that kind expire after so long, unless it is armed already.
+func (d *Daemon) arm(kind timerKind, after time.Duration) {
+	if d.timers[kind].IsZero() {
+		d.timers[kind] = d.loop.Schedule(evloop.Timer{Deadline: d.loop.Now().Add(after), Kind: int(kind), Handler: d})
+	}
+}
+
+// disarm has the timer of that kind not expire.
+func (d *Daemon) disarm(kind timerKind) {
+	d.loop.Cancel(d.timers[kind])
+	d.timers[kind] = evloop.TimerID{}
+}
+
+// Expired serves the daemon's own timers.
+func (d *Daemon) Expired(_ *evloop.Loop, t evloop.Timer) {
+	kind := timerKind(t.Kind)
+	d.timers[kind] = evloop.TimerID{}
+	switch kind {
+	case timerStatus:
+		d.sendStatus()
+	case timerWatchdog:
+		d.feedWatchdog()
+	case timerGiveUp:
+		d.trigger(terminate)
+	case timerFlush:
+		d.flushLog()
+	case timerOrphans:
+		d.reapOrphans()
+	case timerIdle:
+		d.exitIfIdle()
+	case timerReading:
+		d.readTooLong()
+	case timerVanished:
+		d.findVanished()
+	}
+}
+
+// feedWatchdog tells the service manager that the loop turns. It does so from a
+// timer of the loop, so that one that hangs is seen to hang.
+func (d *Daemon) feedWatchdog() {
+	if d.env.Watchdog > 0 {
+		d.tell(d.env.Notifier.Watchdog())
+		d.arm(timerWatchdog, d.env.Watchdog)
+	}
+}

@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"penstock/daemon/internal/config"
 )
 
@@ -26,8 +28,9 @@ import (
 //	                  ...: 00000002 00000000 00010000 0001 01 907857 /run/x.sock
 //	/proc/1/fd/25 ->  socket:[907856]
 //
-// The netlink interface for it (sock_diag(7)) would tell the same and also
-// needs /proc to find out who holds a socket.
+// The netlink interface for it (sock_diag(7)) would tell the same, also needs
+// /proc to find out who holds a socket, and is not in every kernel. It is asked
+// for what /proc does not have: the file of a Unix socket.
 
 const (
 	tcpListen  = "0A"       // TCP_LISTEN of the kernel's tcp_states.h
@@ -42,6 +45,10 @@ type listeners map[string][]uint64
 // a kernel without IPv6, is empty.
 func readListeners(root string) (listeners, error) {
 	ls := listeners{}
+	var files map[uint64]uint32
+	if root == "/" {
+		files, _ = boundFiles() // without it, a file at the path is taken for the socket's
+	}
 	for name, parse := range map[string]func(field []string, line string) (string, uint64){
 		"tcp": parseTCP, "tcp6": parseTCP, "unix": parseUnix,
 	} {
@@ -54,7 +61,7 @@ func readListeners(root string) (listeners, error) {
 		}
 		s := bufio.NewScanner(f)
 		for s.Scan() {
-			if at, inode := parse(strings.Fields(s.Text()), s.Text()); at != "" && reachable(root, at) {
+			if at, inode := parse(strings.Fields(s.Text()), s.Text()); at != "" && reachable(root, at) && !replaced(files, at, inode) {
 				ls[at] = append(ls[at], inode)
 			}
 		}
@@ -75,6 +82,17 @@ func reachable(root, at string) bool {
 	}
 	fi, err := os.Lstat(filepath.Join(root, at))
 	return err == nil && fi.Mode().Type() == fs.ModeSocket
+}
+
+// replaced reports whether the file at the path of a Unix socket is another's:
+// clients come to that one, or to nobody.
+func replaced(files map[uint64]uint32, at string, socket uint64) bool {
+	bound, known := files[socket]
+	if !known || at[0] != '/' {
+		return false
+	}
+	var st unix.Stat_t
+	return unix.Lstat(at, &st) == nil && uint32(st.Ino) != bound
 }
 
 // parseTCP returns "" for what does not listen, the heading included.

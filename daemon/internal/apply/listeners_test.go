@@ -3,6 +3,7 @@
 package apply
 
 import (
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -63,6 +64,50 @@ func TestListenersOfTheKernel(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestListenersReplaced: clients of a path come to the socket whose file is there,
+// whatever else listens under that name.
+func TestListenersReplaced(t *testing.T) {
+	if _, err := boundFiles(); err != nil {
+		t.Skip(err)
+	}
+	path := filepath.Join(t.TempDir(), "s")
+	check := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	listen := func() (ln *net.UnixListener, inode uint64) {
+		t.Helper()
+		ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+		check(err)
+		t.Cleanup(func() { _ = ln.Close() })
+		ln.SetUnlinkOnClose(false)
+		f, err := ln.File()
+		check(err)
+		defer f.Close()
+		var st unix.Stat_t
+		check(unix.Fstat(int(f.Fd()), &st))
+		return ln, st.Ino
+	}
+	want := func(inodes ...uint64) {
+		t.Helper()
+		ls, err := readListeners("/")
+		if err != nil || !slices.Equal(ls[path], inodes) {
+			t.Errorf("listeners are %v, %v, want %v", ls[path], err, inodes)
+		}
+	}
+	_, ours := listen()
+	want(ours)
+	check(os.Rename(path, path+".old"))
+	successor, theirs := listen()
+	want(theirs)
+	check(successor.Close()) // as of a program that has ended, and left its file
+	want()
+	check(os.Rename(path+".old", path))
+	want(ours)
 }
 
 func open(t *testing.T, address unix.Sockaddr) (fd int, inode uint64) {

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package apply
+
+import (
+	"encoding/binary"
+	"fmt"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Which file a Unix socket is bound to is not in /proc/net/unix: that has the
+// path, at which another program, or one that has ended, may have put a file of
+// its own since. The kernel tells the file's inode by sock_diag(7). To connect
+// would tell as well, and would start the service.
+//
+//	request  nlmsghdr  unix_diag_req: family, protocol, 2 of padding, states, ino, show, cookie
+//	answer   nlmsghdr  unix_diag_msg: family, type, state, 1 of padding, ino, cookie
+//	                   nlattr UNIX_DIAG_VFS: inode, device
+
+// Of linux/sock_diag.h and linux/unix_diag.h.
+const (
+	sockDiagByFamily = 20
+	unixDiagReqSize  = 24
+	unixDiagMsgSize  = 16
+	unixDiagShowVFS  = 2
+	unixDiagVFS      = 1
+	stateListen      = 10
+)
+
+// diagPatience is for a kernel that does not answer.
+const diagPatience = 5 // seconds
+
+// boundFiles returns the inodes of the files to which listening Unix sockets are
+// bound, their low 32 bits, by the inodes of the sockets. The error may mean that
+// the kernel was built without it.
+func boundFiles() (map[uint64]uint32, error) {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_SOCK_DIAG)
+	if err != nil {
+		return nil, os.NewSyscallError("socket", err)
+	}
+	defer unix.Close(fd)
+	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: diagPatience}); err != nil {
+		return nil, os.NewSyscallError("setsockopt", err)
+	}
+	var req [unix.SizeofNlMsghdr + unixDiagReqSize]byte
+	order := binary.NativeEndian
+	order.PutUint32(req[0:], uint32(len(req)))
+	order.PutUint16(req[4:], sockDiagByFamily)
+	order.PutUint16(req[6:], unix.NLM_F_REQUEST|unix.NLM_F_DUMP)
+	req[16] = unix.AF_UNIX
+	order.PutUint32(req[20:], 1<<stateListen)
+	order.PutUint32(req[28:], unixDiagShowVFS)
+	if err := unix.Sendto(fd, req[:], 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+		return nil, os.NewSyscallError("sendto", err)
+	}
+	files := map[uint64]uint32{}
+	for buf := make([]byte, 64<<10); ; {
+		n, _, err := unix.Recvfrom(fd, buf, 0)
+		if err != nil {
+			return nil, os.NewSyscallError("recvfrom", err)
+		}
+		messages, err := syscall.ParseNetlinkMessage(buf[:n])
+		if err != nil {
+			return nil, fmt.Errorf("sock_diag: %w", err)
+		}
+		for _, m := range messages {
+			switch {
+			case m.Header.Type == unix.NLMSG_DONE:
+				return files, nil
+			case m.Header.Type == unix.NLMSG_ERROR && len(m.Data) >= 4:
+				return nil, os.NewSyscallError("sock_diag", unix.Errno(-int32(order.Uint32(m.Data))))
+			case m.Header.Type == sockDiagByFamily && len(m.Data) >= unixDiagMsgSize:
+				if file, ok := boundFile(m.Data[unixDiagMsgSize:]); ok {
+					files[uint64(order.Uint32(m.Data[4:]))] = file
+				}
+			}
+		}
+	}
+}
+
+// boundFile finds UNIX_DIAG_VFS among the attributes of an answer. An abstract
+// socket has none.
+func boundFile(attrs []byte) (inode uint32, ok bool) {
+	order := binary.NativeEndian
+	for len(attrs) >= unix.SizeofNlAttr {
+		n := int(order.Uint16(attrs))
+		if n < unix.SizeofNlAttr || n > len(attrs) {
+			return 0, false
+		}
+		if order.Uint16(attrs[2:]) == unixDiagVFS && n >= unix.SizeofNlAttr+4 {
+			return order.Uint32(attrs[unix.SizeofNlAttr:]), true
+		}
+		attrs = attrs[min((n+3)&^3, len(attrs)):]
+	}
+	return 0, false
+}

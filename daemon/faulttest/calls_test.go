@@ -14,13 +14,16 @@ type call struct {
 	name    string
 	says    string // regexp of how the log names it; "": name
 	also    string // regexp of what it may say instead; "": nothing
+	on      string // the only kind of descriptor on which it is to fail; "": any
+	under   string // another injection, by which the call is made in the first place
 	backend string // the only one that makes it; "": both
 	errnos  []unix.Errno
 	ends    []unix.Errno // may end the daemon, which says so
 	deafens []unix.Errno // may end listeners, which the log says
 	leaves  bool         // the call that was not made leaves something behind
-	reload  bool         // made by a reload, which is asked for
+	signal  unix.Signal  // by which the call is asked for; 0: none is needed
 	spares  string       // a service of which nothing is expected
+	rhythms []string     // nil: rhythms
 }
 
 // An error of the wait itself, other than EINTR, has no remedy: nothing is
@@ -37,11 +40,8 @@ var calls = []call{
 		errnos: []unix.Errno{unix.EBADF, unix.EFAULT, unix.EINTR, unix.EINVAL},
 	},
 	{
-		name: "epoll_ctl", // an ADD behind a DEL that was not made finds the old registration
-		also: "epoll_ctl: file exists",
-		errnos: []unix.Errno{
-			unix.EBADF, unix.EEXIST, unix.EINVAL, unix.ELOOP, unix.ENOENT, unix.ENOMEM, unix.ENOSPC, unix.EPERM,
-		},
+		name: "epoll_ctl", errnos: epollErrors,
+		also: "epoll_ctl: file exists", // an ADD behind a DEL that was not made finds the old registration
 	},
 	{
 		name: "accept4", deafens: listenerGone,
@@ -66,24 +66,46 @@ var calls = []call{
 		},
 	},
 	{
-		name: "sendto", says: "send", backend: "epoll",
-		errnos: []unix.Errno{
-			unix.EACCES, unix.EALREADY, unix.EBADF, unix.ECONNRESET, unix.EDESTADDRREQ, unix.EFAULT, unix.EINTR,
-			unix.EINVAL, unix.EISCONN, unix.EMSGSIZE, unix.ENOBUFS, unix.ENOMEM, unix.ENOTCONN, unix.ENOTSOCK,
-			unix.EOPNOTSUPP, unix.EPIPE, unix.ETIMEDOUT, unix.EHOSTUNREACH, unix.ENETUNREACH,
-		},
+		name: "sendto", says: "send", backend: "epoll", errnos: sendErrors,
 	},
 	{
-		name: "getsockopt", says: "getsockopt",
-		errnos: []unix.Errno{unix.EBADF, unix.EFAULT, unix.EINVAL, unix.ENOPROTOOPT, unix.ENOTSOCK},
+		name: "sendmsg", says: "send", backend: "epoll", errnos: sendErrors,
 	},
 	{
-		name:   "setsockopt",
-		errnos: []unix.Errno{unix.EBADF, unix.EFAULT, unix.EINVAL, unix.ENOPROTOOPT, unix.ENOTSOCK, unix.EDOM, unix.ENOMEM},
+		name:   "shutdown",
+		errnos: []unix.Errno{unix.EBADF, unix.EINVAL, unix.ENOTCONN, unix.ENOTSOCK},
 	},
 	{
-		name:   "fcntl",
-		errnos: []unix.Errno{unix.EACCES, unix.EAGAIN, unix.EBADF, unix.EINTR, unix.EINVAL, unix.EPERM},
+		name: "ppoll", errnos: pollErrors,
+	},
+	{
+		name: "ioctl", signal: unix.SIGUSR1, // SIOCOUTQ, and those of netdevice(7)
+		errnos: []unix.Errno{unix.EBADF, unix.EFAULT, unix.EINVAL, unix.ENOTTY, unix.EADDRNOTAVAIL, unix.ENODEV},
+	},
+	{
+		name: "preadv2", says: "recv", spares: "handler", errnos: readErrors,
+	},
+	{
+		name: "readv", says: "recv", spares: "handler", errnos: readErrors, under: "preadv2:error=EOPNOTSUPP:when=1+",
+	},
+	{
+		name: "pwritev2", says: "send|write", spares: "handler", errnos: writeErrors,
+	},
+	{
+		name: "writev", says: "send|write", spares: "handler", errnos: writeErrors, under: "pwritev2:error=EOPNOTSUPP:when=1+",
+	},
+	{
+		name: "write", on: "anon_inode:[eventfd]", signal: unix.SIGUSR1, // wakes the loop
+		errnos: writeErrors,
+	},
+	{
+		name: "getsockopt", errnos: getsockoptErrors,
+	},
+	{
+		name: "setsockopt", errnos: setsockoptErrors,
+	},
+	{
+		name: "fcntl", errnos: fcntlErrors,
 	},
 	{
 		name: "close", leaves: true,
@@ -100,11 +122,7 @@ var calls = []call{
 		errnos: []unix.Errno{unix.EBADF, unix.EFAULT, unix.EINVAL, unix.EIO, unix.EISDIR},
 	},
 	{
-		name: "openat", reload: true, spares: "handler", // the program opens files too
-		errnos: []unix.Errno{
-			unix.EACCES, unix.EINTR, unix.EIO, unix.ELOOP, unix.EMFILE, unix.ENFILE, unix.ENOENT, unix.ENOMEM,
-			unix.ENOTDIR, unix.EPERM,
-		},
+		name: "openat", signal: unix.SIGHUP, spares: "handler", errnos: openErrors, // the program opens files too
 	},
 	{
 		name: "io_uring_enter", backend: "io_uring",

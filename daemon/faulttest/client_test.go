@@ -27,6 +27,11 @@ type client struct {
 // until then.
 var errEnded = errors.New("ended by the server")
 
+// A wrongError says that what a client has read is not what it should be.
+type wrongError string
+
+func (e wrongError) Error() string { return string(e) }
+
 // dial connects and reads what a newcomer is told.
 func (h *host) dial(socket string) (*client, error) { return h.dialFor(socket, patience) }
 
@@ -90,7 +95,7 @@ func (c *client) expect(p []byte) error {
 	case c.socket == "handler" && n > 0 && bytes.HasPrefix([]byte("failed"), got[:min(n, 6)]):
 		return errEnded // the program has died, and the client was told
 	case !bytes.Equal(got[:n], p[:n]):
-		return fmt.Errorf("%s: read %.40q, not %.40q, in round %d", c.socket, got[:n], p, c.rounds)
+		return wrongError(fmt.Sprintf("%s: read %.40q, not %.40q, in round %d", c.socket, got[:n], p, c.rounds))
 	case err == nil:
 		return nil
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, unix.ECONNRESET), errors.Is(err, unix.EPIPE):

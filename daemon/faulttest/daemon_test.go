@@ -28,6 +28,9 @@ type host struct {
 	files   []*os.File
 	at      map[string]net.Addr // by socket name; echo has a second one, echo-unix
 	env     []string            // of the daemon, beside what every one gets
+	tracer  []string            // runs the daemon; nil: nothing does
+	manager *manager            // the service manager that is played; nil: none
+	change  [2]string           // of the file, for a reload: what is replaced, and by what
 }
 
 const configuration = `
@@ -65,13 +68,18 @@ func newHost(t *testing.T, backend, limits string) *host {
 	h.listen("lookup", "lookup", "tcp", "127.0.0.1:0")
 	h.listen("room", "room", "unix", filepath.Join(h.dir, "room"))
 	h.listen("handler", "handler", "unix", filepath.Join(h.dir, "handler"))
-	program := filepath.Join(h.dir, "program") // a file of its own, to be watched
+	h.program()
+	h.check(os.WriteFile(h.path("penstock.toml"), fmt.Appendf(nil, configuration, limits, backend,
+		h.at["echo"], h.at["echo-unix"], h.at["lookup"], h.at["room"], h.at["handler"], h.path("program")), 0o600))
+	return h
+}
+
+// program puts the handler's program where the file says: a file of its own,
+// to be watched.
+func (h *host) program() {
 	cat, err := os.ReadFile("/bin/cat")
 	h.check(err)
-	h.check(os.WriteFile(program, cat, 0o755))
-	h.check(os.WriteFile(h.path("penstock.toml"), fmt.Appendf(nil, configuration, limits, backend,
-		h.at["echo"], h.at["echo-unix"], h.at["lookup"], h.at["room"], h.at["handler"], program), 0o600))
-	return h
+	h.check(os.WriteFile(h.path("program"), cat, 0o755))
 }
 
 func (h *host) check(err error) {
@@ -132,16 +140,22 @@ func (h *host) spawn(wrap ...string) *daemon {
 	h.check(err)
 	path, err := filepath.Abs(*binary)
 	h.check(err)
-	argv := append(append(wrap, self), path, "run", "-c", h.path("penstock.toml"))
+	argv := append(append(append(wrap, self), h.tracer...), path, "run", "-c", h.path("penstock.toml"))
 	d.cmd = exec.Command(argv[0], argv[1:]...)
 	d.cmd.Env = append(os.Environ(), childEnv+"="+strings.Join(h.names, ":"), "NOTIFY_SOCKET=", "JOURNAL_STREAM=")
 	d.cmd.Env = append(d.cmd.Env, h.env...)
 	d.cmd.ExtraFiles = h.files
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWNS} // see place
+	if h.names == nil {
+		d.cmd.SysProcAttr.Unshareflags |= unix.CLONE_NEWNET // no port is another's
+	}
 	stderr, err := d.cmd.StderrPipe()
 	h.check(err)
 	h.check(d.cmd.Start())
 	go d.collect(bufio.NewScanner(stderr))
+	if h.manager != nil {
+		h.manager.follow(d)
+	}
 	h.t.Cleanup(func() {
 		_ = d.cmd.Process.Kill()
 		<-d.done
@@ -151,15 +165,20 @@ func (h *host) spawn(wrap ...string) *daemon {
 
 func (d *daemon) collect(s *bufio.Scanner) {
 	for s.Scan() {
-		d.mu.Lock()
-		d.lines = append(d.lines, s.Text())
-		close(d.more)
-		d.more = make(chan struct{})
-		d.mu.Unlock()
+		d.heard(s.Text())
 	}
 	close(d.ending)
 	_ = d.cmd.Wait()
 	close(d.done)
+}
+
+// heard adds a line of the log.
+func (d *daemon) heard(line string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.lines = append(d.lines, line)
+	close(d.more)
+	d.more = make(chan struct{})
 }
 
 func (d *daemon) pid() int { return d.cmd.Process.Pid }
@@ -283,7 +302,7 @@ func (d *daemon) state(service string) string {
 	d.h.check(d.cmd.Process.Signal(unix.SIGUSR1))
 	of := "service state.*service=" + service
 	d.await(of)
-	return strings.Join(append(d.log(" state phase="), d.log(of)...), "\n")
+	return strings.Join(append(d.log("(^| )state phase="), d.log(of)...), "\n")
 }
 
 // child is the process that the daemon has started.

@@ -28,7 +28,29 @@ type injection struct {
 }
 
 func (i injection) String() string {
-	return i.name + "/" + unix.ErrnoName(i.errno) + "/" + i.when
+	return i.key() + "/" + unix.ErrnoName(i.errno) + "/" + i.when
+}
+
+// key tells the rows of the table apart.
+func (c call) key() string {
+	if c.on != "" {
+		return c.name + " of " + strings.Trim(strings.TrimPrefix(c.on, "anon_inode:"), "[]")
+	}
+	return c.name
+}
+
+// options are those of strace.
+func (i injection) options(trace string) []string {
+	o := []string{"-f", "-o", trace, "-e", fmt.Sprintf("inject=%s:error=%d:when=%s", i.name, i.errno, i.when)}
+	traced := i.name
+	if i.under != "" {
+		name, _, _ := strings.Cut(i.under, ":")
+		o, traced = append(o, "-e", "inject="+i.under), traced+","+name
+	}
+	if i.on != "" {
+		o = append(o, "-P", i.on)
+	}
+	return append(o, "-e", "trace="+traced)
 }
 
 // strands reports whether a newcomer may be left waiting.
@@ -39,46 +61,80 @@ func (i injection) strands() bool { return i.leaves || slices.Contains(i.deafens
 // the log's limits never hide a line.
 func TestInject(t *testing.T) {
 	need(t, "strace")
-	seed := *order
-	if seed == 0 {
-		seed = uint64(time.Now().UnixNano())
-	}
-	t.Logf("-order %d", seed)
-	end := time.Now().Add(*duration)
+	play := newSchedule(t, *duration/2)
 	forBackends(t, func(t *testing.T, backend string) {
-		var all []injection
-		for _, c := range calls {
-			for _, errno := range c.errnos {
-				for _, when := range rhythms {
-					if c.backend == "" || c.backend == backend {
-						all = append(all, injection{c, errno, when})
-					}
+		h := newHost(t, backend, "")
+		h.addRest()
+		play.all(t, calls, backend, func(t *testing.T, i injection) int {
+			h.t = t
+			return h.inject(i)
+		})
+	})
+}
+
+// A schedule says which errors are injected. Within a limited time they are
+// a random choice, but for one of each call.
+type schedule struct {
+	seed uint64
+	end  time.Time // zero: no limit
+}
+
+// newSchedule takes what a test may take of the time; 0: no limit.
+func newSchedule(t *testing.T, limit time.Duration) schedule {
+	s := schedule{seed: *order}
+	if s.seed == 0 {
+		s.seed = uint64(time.Now().UnixNano())
+	}
+	if limit > 0 {
+		s.end = time.Now().Add(limit)
+	}
+	t.Logf("-order %d", s.seed)
+	return s
+}
+
+// all plays the errors of a table, and fails for each call that nothing made.
+// inject returns how many calls have failed.
+func (s schedule) all(t *testing.T, table []call, backend string, inject func(*testing.T, injection) int) {
+	rng := rand.New(rand.NewPCG(s.seed, 0))
+	var first, others []injection
+	for _, c := range table {
+		if c.backend != "" && c.backend != backend {
+			continue
+		}
+		when := c.rhythms
+		if when == nil {
+			when = rhythms
+		}
+		one := rng.IntN(len(c.errnos))
+		for n, errno := range c.errnos {
+			for _, w := range when {
+				if i := (injection{c, errno, w}); n == one && w == when[0] {
+					first = append(first, i)
+				} else {
+					others = append(others, i)
 				}
 			}
 		}
-		if *duration > 0 {
-			rng := rand.New(rand.NewPCG(seed, 0))
-			rng.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	}
+	if !s.end.IsZero() {
+		rng.Shuffle(len(others), func(i, j int) { others[i], others[j] = others[j], others[i] })
+	}
+	hits, played := map[string]int{}, map[string]int{}
+	for n, i := range slices.Concat(first, others) {
+		if n >= len(first) && !s.end.IsZero() && time.Now().After(s.end) {
+			break
 		}
-		h := newHost(t, backend, "")
-		hits, played := map[string]int{}, 0
-		for _, i := range all {
-			if *duration > 0 && time.Now().After(end) {
-				break
-			}
-			t.Run(i.String(), func(t *testing.T) {
-				h.t = t
-				hits[i.name] += h.inject(i)
-			})
-			played++
+		t.Run(i.String(), func(t *testing.T) {
+			played[i.key()]++
+			hits[i.key()] += inject(t, i)
+		})
+	}
+	for key := range played {
+		if hits[key] == 0 {
+			t.Errorf("%s was never called", key)
 		}
-		for _, c := range calls {
-			if n, tried := hits[c.name]; tried && n == 0 && played == len(all) {
-				t.Errorf("%s was never called", c.name)
-			}
-		}
-		t.Logf("%d of %d injections, calls that failed: %v", played, len(all), hits)
-	})
+	}
+	t.Logf("injections: %v, of %d\ncalls that failed: %v", played, len(first)+len(others), hits)
 }
 
 // inject plays one injection and returns how many calls failed.
@@ -93,8 +149,8 @@ func (h *host) inject(i injection) (hit int) {
 	s := h.attach(d, i)
 	lost := make(chan map[string]int, 1)
 	go func() { lost <- h.traffic(guests, i) }()
-	if i.reload {
-		h.check(d.cmd.Process.Signal(unix.SIGHUP))
+	if i.signal != 0 {
+		go d.nag(i.signal)
 	}
 	select {
 	case <-d.ending: // the next one takes whoever waits, as under systemd
@@ -117,6 +173,18 @@ func (h *host) inject(i injection) (hit int) {
 	}
 	d.stop()
 	return hit
+}
+
+// nag sends a signal some times.
+func (d *daemon) nag(signal unix.Signal) {
+	for range 10 {
+		_ = d.cmd.Process.Signal(signal)
+		select {
+		case <-d.done:
+			return
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
 }
 
 // afterwards looks at the daemon when the fault is over, and returns the one
@@ -185,6 +253,14 @@ func (h *host) traffic(guests []*client, i injection) map[string]int {
 	for _, s := range sockets {
 		all.Go(func() { note(strings.TrimSuffix(s, "-unix"), h.stay(s, i)) })
 	}
+	for service, visit := range rest {
+		for range 8 {
+			all.Go(func() { note(service, h.stayRest(service, visit)) })
+		}
+	}
+	for _, s := range []string{"echo", "echo-unix"} {
+		all.Go(func() { note("echo", h.stayRest(s, (*client).flooded)) })
+	}
 	all.Go(h.reset)
 	all.Wait()
 	return lost
@@ -203,13 +279,30 @@ func (h *host) stay(socket string, i injection) error {
 	return c.visit()
 }
 
+// stayRest is a visit of a service of addRest.
+func (h *host) stayRest(socket string, visit func(*client) error) error {
+	if h.at[socket] == nil {
+		return nil
+	}
+	c, err := h.dial(socket)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	return visit(c)
+}
+
 // reset is a client that goes away by RST.
 func (h *host) reset() {
-	if c, err := h.dial("echo"); err == nil {
-		_, _ = c.Write(make([]byte, 1000))
-		_ = c.Conn.(*net.TCPConn).SetLinger(0)
-		_ = c.Close()
+	c, err := h.dial("echo")
+	if err != nil {
+		return
 	}
+	_, _ = c.Write(make([]byte, 1000))
+	if tcp, ok := c.Conn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0)
+	}
+	_ = c.Close()
 }
 
 // explained fails unless there is a line for each client that was ended, with
@@ -220,7 +313,7 @@ func (h *host) explained(d *daemon, i injection, lost map[string]int) {
 		says = regexp.QuoteMeta(i.name)
 	}
 	for service, n := range lost {
-		re := fmt.Sprintf(`service=%s .*(%s): %s`, service, says, regexp.QuoteMeta(i.errno.Error()))
+		re := fmt.Sprintf(`service=%s .*(%s): %s`, service, says, i.text())
 		if i.also != "" {
 			re += "|" + i.also
 		}
@@ -233,7 +326,7 @@ func (h *host) explained(d *daemon, i injection, lost map[string]int) {
 // mayEnd fails unless the daemon was allowed to end, and has said why.
 func (h *host) mayEnd(d *daemon, i injection) {
 	status, _ := d.ended()
-	said := d.log(`daemon failed .*` + regexp.QuoteMeta(i.errno.Error()))
+	said := d.log(`daemon failed .*` + i.text())
 	// The runtime's own poller is hit too, and it knows no remedy either.
 	said = append(said, d.log(`runtime: .*failed with|fatal error: runtime: netpoll`)...)
 	if !slices.Contains(i.ends, i.errno) || len(said) == 0 || status == 0 {
@@ -243,7 +336,7 @@ func (h *host) mayEnd(d *daemon, i injection) {
 
 // deaf reports whether listeners are lost, as this error allows.
 func (h *host) deaf(d *daemon, i injection) bool {
-	lines := d.log("listener failed.*" + regexp.QuoteMeta(i.errno.Error()))
+	lines := d.log("listener failed.*" + i.text())
 	if len(lines) > 0 && !slices.Contains(i.deafens, i.errno) {
 		h.t.Errorf("%v: a listener was given up: %s", i, lines[0])
 	}
@@ -255,13 +348,13 @@ type tracer struct {
 	h     *host
 	cmd   *exec.Cmd
 	trace string
+	name  string // of the call
 }
 
 // attach returns when the calls of all threads are subject to the injection.
 func (h *host) attach(d *daemon, i injection) *tracer {
-	s := &tracer{h: h, trace: h.path("trace")}
-	s.cmd = exec.Command("strace", "-f", "-p", fmt.Sprint(d.pid()), "-o", s.trace,
-		"-e", "trace="+i.name, "-e", fmt.Sprintf("inject=%s:error=%d:when=%s", i.name, i.errno, i.when))
+	s := &tracer{h: h, trace: h.path("trace"), name: i.name}
+	s.cmd = exec.Command("strace", append(i.options(s.trace), "-p", fmt.Sprint(d.pid()))...)
 	stderr, err := s.cmd.StderrPipe()
 	h.check(err)
 	h.check(s.cmd.Start())
@@ -285,7 +378,13 @@ func (s *tracer) detach() int {
 	hung := time.AfterFunc(time.Second, func() { _ = s.cmd.Process.Kill() })
 	_ = s.cmd.Wait()
 	hung.Stop()
+	return s.hits()
+}
+
+// hits returns how many calls were hit.
+func (s *tracer) hits() int {
 	trace, err := os.ReadFile(s.trace)
 	s.h.check(err)
-	return strings.Count(string(trace), "(INJECTED)")
+	name := regexp.MustCompile(`(?m)^\d+ +(?:<\.\.\. )?` + s.name + `\b.*\(INJECTED\)`)
+	return len(name.FindAll(trace, -1))
 }

@@ -66,7 +66,11 @@ func (l *Loop) Listen(fd int, a Acceptor) (*Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("evloop: listen on fd %d: %w", fd, err)
 	}
-	if on, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err != nil || on == 0 {
+	on, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
+	if err != nil {
+		return nil, fmt.Errorf("evloop: listen on fd %d: %w", fd, os.NewSyscallError("getsockopt", err))
+	}
+	if on == 0 {
 		return nil, fmt.Errorf("evloop: listen on fd %d: %w", fd, ErrNotListening)
 	}
 	ln := &Listener{loop: l, a: a, fd: fd, kind: kind, lingers: l.sys.lingers(fd)} // what is accepted inherits it

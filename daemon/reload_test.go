@@ -14,6 +14,8 @@ import (
 	"slices"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"penstock/daemon/internal/listen"
 	"penstock/evloop/evlooptest"
 )
@@ -69,6 +71,35 @@ func TestReloadBindsAgain(t *testing.T) {
 	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("left behind: %v", err)
 	}
+	evlooptest.SameDescriptors(t, before)
+}
+
+// TestReloadReplacesADeadListener: a Unix socket that we have bound, and that the
+// loop would not take, answers to connect(2) and to nobody else. A reload opens it
+// anew, and does not take it for another process's.
+func TestReloadReplacesADeadListener(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	cfg := parse(t, fmt.Sprintf("[service.a]\nkind='echo'\nlisten=['%s']\n", path))
+	before := evlooptest.Descriptors()
+	r := runDaemon(t, cfg)
+	var err error
+	r.do(func() {
+		l := r.listeners()[0]
+		fd, dupErr := unix.FcntlInt(uintptr(l.FD), unix.F_DUPFD_CLOEXEC, 0)
+		if err = dupErr; err != nil {
+			return
+		}
+		l.ln.Close()
+		l.ln, l.FD = nil, fd
+		err = r.apply(cfg)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := ask(path, "x"); got != "x" {
+		t.Errorf("after a reload %q, %v", got, err)
+	}
+	r.stop(t)
 	evlooptest.SameDescriptors(t, before)
 }
 

@@ -19,8 +19,9 @@ import (
 // The file of a Unix socket: its folders, its owner, one that a process has left
 // behind, and our own at the end.
 
-// errInUse says that another process serves a Unix socket of that name.
-var errInUse = errors.New("another process is serving it")
+// errInUse says that somebody serves a Unix socket of that name. It is the error
+// of bind(2) in other words, for which whoever opens a socket may have a remedy.
+var errInUse = fmt.Errorf("another process is serving it: %w", unix.EADDRINUSE)
 
 // makeFolders makes the folders of path that are missing. Their mode is 0755
 // whatever the umask, the default of DirectoryMode= in systemd.socket(5): a

@@ -3,6 +3,7 @@
 package process
 
 import (
+	"fmt"
 	"os"
 	"slices"
 	"strconv"
@@ -29,7 +30,7 @@ import (
 // may last is done by the new process alone.
 //
 // The status pipe is close-on-exec in the stub: it ends without a word when the
-// program runs, and with the number of the error when it does not.
+// program runs, and with the call and the number of the error when it does not.
 
 // LaunchCommand is the word after the name of our own binary that makes it the
 // stub. The main of a binary that uses this package must call Launch for it.
@@ -41,13 +42,23 @@ const statusFD = 3
 // Launch is the stub: it turns this process into the program argv. It only
 // returns when that fails, with the exit status.
 func Launch(argv []string) (status int) {
-	unix.CloseOnExec(statusFD)
-	err := syscall.EINVAL
+	call, err := "execve", syscall.EINVAL
 	if len(argv) > 0 {
-		err, _ = syscall.Exec(argv[0], argv, os.Environ()).(syscall.Errno)
+		call, err = become(argv)
 	}
-	_, _ = unix.Write(statusFD, strconv.AppendInt(nil, int64(err), 10))
+	_, _ = unix.Write(statusFD, fmt.Appendf(nil, "%s %d", call, int(err)))
 	return 127 // as a shell that cannot execute a command
+}
+
+// become returns the call that has failed. Without the flag on the status pipe the
+// program would hold it open, and never count as started.
+func become(argv []string) (call string, err syscall.Errno) {
+	if _, err := unix.FcntlInt(statusFD, unix.F_SETFD, unix.FD_CLOEXEC); err != nil {
+		errno, _ := err.(syscall.Errno)
+		return "fcntl", errno
+	}
+	err, _ = syscall.Exec(argv[0], argv, os.Environ()).(syscall.Errno)
+	return "execve", err
 }
 
 // fork has a goroutine start the stub.
@@ -144,8 +155,9 @@ type execStatus struct {
 }
 
 func (s execStatus) Data(_ *evloop.Conn, b []byte) int {
-	if errno, err := strconv.Atoi(string(b)); err == nil {
-		s.p.failure = os.NewSyscallError("execve", syscall.Errno(errno))
+	call, number, _ := strings.Cut(string(b), " ")
+	if errno, err := strconv.Atoi(number); err == nil {
+		s.p.failure = os.NewSyscallError(call, syscall.Errno(errno))
 	}
 	return len(b)
 }

@@ -145,6 +145,9 @@ const byRuntime = `^(runtime: |fatal error: |panic: |strace: )`
 func (h *host) gaveUp(d *daemon, i injection) {
 	status, ok := d.ended()
 	said := d.log(`(daemon failed|configuration mistake) .*` + i.text())
+	if i.also != "" {
+		said = append(said, d.log(i.also)...)
+	}
 	if !ok || status == 0 || len(said)+len(d.log(byRuntime)) == 0 {
 		h.t.Errorf("ended %v with status %d and named nothing", ok, status)
 	}

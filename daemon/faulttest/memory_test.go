@@ -60,7 +60,7 @@ func TestNoMemory(t *testing.T) {
 		release()
 		if !d.alive() {
 			status, _ := d.ended()
-			if status == 0 || len(d.log("out of memory|cannot allocate memory|failed to create new OS thread")) == 0 {
+			if status == 0 || len(d.log("out of memory|cannot allocate memory|failed to create new OS thread")) == 0 && !d.collectorFell() {
 				t.Errorf("ended with status %d\n%s", status, d.all())
 			}
 			d = h.start()
@@ -68,6 +68,12 @@ func TestNoMemory(t *testing.T) {
 		h.serves()
 		d.stop()
 	})
+}
+
+// collectorFell reports whether the process has ended in Go's collector. That of Go
+// 1.26 does not look whether it was given the memory for its own lists.
+func (d *daemon) collectorFell() bool {
+	return len(d.log("^SIGSEGV: ")) > 0 && len(d.log(`^runtime\.\(\*spanQueue\)`)) > 0
 }
 
 // limitMemory leaves the daemon so much more address space than it has.

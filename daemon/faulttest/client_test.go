@@ -39,6 +39,9 @@ func (h *host) dial(socket string) (*client, error) { return h.dialFor(socket, p
 func (h *host) dialFor(socket string, patience time.Duration) (*client, error) {
 	a := h.at[socket]
 	conn, err := net.DialTimeout(a.Network(), a.String(), patience)
+	if errors.Is(err, unix.ECONNRESET) { // before Dial has looked at the connection
+		return nil, errEnded
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", socket, err)
 	}

@@ -98,6 +98,64 @@ func ExampleHandler_lines() {
 	// 5 bytes
 }
 
+// A meter is a serial line. What it says goes to everybody else on the loop.
+type meter struct{ evloop.Base }
+
+func (meter) Data(c *evloop.Conn, p []byte) int {
+	said := evloop.NewMessage(bytes.Clone(p)) // once, for all
+	for reader := range c.Loop().Conns() {
+		if reader != c {
+			reader.Send(said)
+		}
+	}
+	return len(p)
+}
+
+// Closed is where a program would arm a timer to open the device again.
+func (meter) Closed(*evloop.Conn, error) {}
+
+// A serial line and its readers. A device is adopted like a socket; before that,
+// its owner has set the speed and switched off what a terminal does to
+// bytes. A reader that stands still loses the oldest lines and delays nobody.
+func ExampleLoop_Add_serialLine() {
+	l, err := evloop.New(evloop.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	line, device := serialLine()
+	if _, err := l.Add(line, meter{}, nil); err != nil {
+		log.Fatal(err)
+	}
+	var readers []int
+	for range 2 {
+		ours, theirs := pair()
+		c, err := l.Add(ours, echo{}, nil)
+		if err != nil {
+			log.Fatal(err)
+		}
+		c.SetOptions(&evloop.Options{Queue: 4 << 10, Overflow: evloop.DropOldest})
+		readers = append(readers, theirs)
+	}
+
+	go func() {
+		defer l.Stop()
+		unix.Write(device, []byte("21.5 C\n"))
+		for _, fd := range readers {
+			fmt.Print(read(fd))
+			unix.Close(fd)
+		}
+	}()
+
+	if err := l.Run(); err != nil {
+		log.Fatal(err)
+	}
+	l.Close()
+	unix.Close(device)
+	// Output:
+	// 21.5 C
+	// 21.5 C
+}
+
 // An alarm stops the loop.
 type alarm struct{}
 
@@ -233,6 +291,38 @@ func pair() (ours, theirs int) {
 		log.Fatal(err)
 	}
 	return fds[0], fds[1]
+}
+
+// serialLine returns a pseudo-terminal, which passes bytes on as they are, and
+// its other end in the place of the device. Where there is none, such as in a
+// sandbox, sockets do.
+func serialLine() (line, device int) {
+	device, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return pair()
+	}
+	n, err := unix.IoctlGetInt(device, unix.TIOCGPTN)
+	if err == nil {
+		err = unix.IoctlSetPointerInt(device, unix.TIOCSPTLCK, 0)
+	}
+	if err == nil {
+		line, err = unix.Open(fmt.Sprint("/dev/pts/", n), unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	}
+	if err != nil {
+		unix.Close(device)
+		return pair()
+	}
+	t, err := unix.IoctlGetTermios(line, unix.TCGETS)
+	if err != nil {
+		log.Fatal(err)
+	}
+	t.Iflag &^= unix.ICRNL | unix.IXON // cfmakeraw(3), as far as it matters here
+	t.Oflag &^= unix.OPOST
+	t.Lflag &^= unix.ECHO | unix.ICANON | unix.ISIG
+	if err := unix.IoctlSetTermios(line, unix.TCSETS, t); err != nil {
+		log.Fatal(err)
+	}
+	return line, device
 }
 
 func read(fd int) string {

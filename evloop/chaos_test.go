@@ -65,36 +65,38 @@ func (r *rig) echoed(rng *rand.Rand) *echoed {
 	return e
 }
 
-// disturb does one thing to e.
-func (r *rig) disturb(e *echoed, rng *rand.Rand) {
-	if e.p.fd < 0 {
-		return
-	}
-	switch rng.IntN(40) {
-	case 0:
-		e.orderly = false
-		e.p.reset()
-	case 1:
-		e.orderly = false
-		r.do(func() { e.c.Abort(nil) })
-	case 2, 3, 4, 5, 6, 7, 8, 9:
-		got, _ := e.p.receive()
-		e.got = append(e.got, got...)
-	case 10, 11, 12, 13, 14:
+// chaosActs is what may happen to one connection.
+var chaosActs = []simChoice[func(*rig, *echoed, *rand.Rand)]{
+	{1, "reset", func(_ *rig, e *echoed, _ *rand.Rand) { e.orderly = false; e.p.reset() }},
+	{1, "abort", func(r *rig, e *echoed, _ *rand.Rand) { e.orderly = false; r.do(func() { e.c.Abort(nil) }) }},
+	{8, "receive", func(_ *rig, e *echoed, _ *rand.Rand) { got, _ := e.p.receive(); e.got = append(e.got, got...) }},
+	{5, "resume", func(r *rig, e *echoed, _ *rand.Rand) {
 		r.do(func() {
 			if !e.c.Closing() {
 				e.c.Resume()
 			}
 		})
-	default:
-		if e.orderly {
-			b := make([]byte, 1+rng.IntN(20_000))
-			for i := range b {
-				b[i] = byte(rng.Uint32())
-			}
-			e.sent = append(e.sent, b[:e.p.offer(b)]...)
-		}
+	}},
+	{25, "send", func(_ *rig, e *echoed, rng *rand.Rand) { e.send(rng) }},
+}
+
+// disturb does one thing to e.
+func (r *rig) disturb(e *echoed, rng *rand.Rand) {
+	if e.p.fd >= 0 {
+		pick(rng, chaosActs).what(r, e, rng)
 	}
+}
+
+// send has the peer say something, unless it has been cut short.
+func (e *echoed) send(rng *rand.Rand) {
+	if !e.orderly {
+		return
+	}
+	b := make([]byte, 1+rng.IntN(20_000))
+	for i := range b {
+		b[i] = byte(rng.Uint32())
+	}
+	e.sent = append(e.sent, b[:e.p.offer(b)]...)
 }
 
 // calmDown lets everybody finish and compares.

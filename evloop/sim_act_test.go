@@ -4,6 +4,7 @@ package evloop
 
 import (
 	"errors"
+	"math/rand/v2"
 	"slices"
 	"time"
 )
@@ -17,12 +18,12 @@ type simChoice[F any] struct {
 }
 
 // pick draws one of the choices.
-func pick[F any](w *simWorld, choices []simChoice[F]) simChoice[F] {
+func pick[F any](rng *rand.Rand, choices []simChoice[F]) simChoice[F] {
 	sum := 0
 	for _, c := range choices {
 		sum += c.weight
 	}
-	n := w.rng.IntN(sum)
+	n := rng.IntN(sum)
 	for _, c := range choices {
 		if n -= c.weight; n < 0 {
 			return c
@@ -60,7 +61,7 @@ func (w *simWorld) act(self *simConn) {
 	if w.quiet || m == nil || w.defers() {
 		return
 	}
-	c := pick(w, simActs)
+	c := pick(w.rng, simActs)
 	w.k.trace("%s on %d", c.name, m.s.id)
 	c.what(w, m)
 }
@@ -153,7 +154,7 @@ var simLoopActs = []simChoice[func(*simWorld, *Listener)]{
 
 func (w *simWorld) actOnLoop() {
 	ln := w.lns[w.rng.IntN(len(w.lns))]
-	c := pick(w, simLoopActs)
+	c := pick(w.rng, simLoopActs)
 	w.k.trace("%s", c.name)
 	c.what(w, ln)
 }

@@ -53,7 +53,7 @@ func (w *simWorld) chance(n int) bool { return w.rng.IntN(n) == 0 }
 // times larger than any buffer.
 var simSizes = []simChoice[int]{{1, "huge", 200 << 10}, {3, "large", 20 << 10}, {6, "middle", 2000}, {10, "small", 20}}
 
-func (w *simWorld) size() int { return 1 + w.rng.IntN(pick(w, simSizes).what) }
+func (w *simWorld) size() int { return 1 + w.rng.IntN(pick(w.rng, simSizes).what) }
 
 // memory is a bound for Config.Memory; every other time none.
 func (w *simWorld) memory() int64 {
@@ -173,7 +173,7 @@ func (w *simWorld) peers() {
 		w.socks = w.socks[:len(w.socks)-1]
 		return
 	}
-	c := pick(w, simPeerActs)
+	c := pick(w.rng, simPeerActs)
 	if c.name != "" {
 		w.k.trace("peer %d: %s", s.id, c.name)
 	}

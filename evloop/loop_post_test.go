@@ -5,6 +5,7 @@ package evloop
 import (
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -64,7 +65,11 @@ func postMany(r *rig) {
 		})
 	}
 	wg.Wait()
-	<-all
+	select {
+	case <-all:
+	case <-time.After(patience):
+		r.Error("functions are left that never ran")
+	}
 	stop()
 }
 

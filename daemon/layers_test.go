@@ -187,12 +187,15 @@ func TestPackagesAreDocumented(t *testing.T) {
 	}
 }
 
-// TestLayoutTable: README says once what each folder is, and of none that is
-// not there. Every package is in one of them.
+// TestLayoutTable: README is short. It says once what each folder is, and of none
+// that is not there. Every package is in one of them.
 func TestLayoutTable(t *testing.T) {
 	readme, err := os.ReadFile("../README.md")
 	if err != nil {
 		t.Fatal(err)
+	}
+	if n := strings.Count(string(readme), "\n"); n > maxReadme {
+		t.Errorf("README has %d lines, and nobody reads more than %d", n, maxReadme)
 	}
 	_, table, _ := strings.Cut(string(readme), "\n## Where things are\n")
 	table, _, _ = strings.Cut(table, "\n## ")
@@ -219,6 +222,7 @@ func TestLayoutTable(t *testing.T) {
 // methods is a type in disguise.
 const (
 	maxFileLines = 420
+	maxReadme    = 150
 	maxFuncLines = 60
 	maxMethods   = 5
 	maxBackEnd   = 8 // of an interface of evloop/io_backend.go: what two kernel mechanisms have in common

@@ -154,7 +154,9 @@ func (l *Loop) flush(c *Conn) {
 
 // afterSend follows a send: what is queued has changed.
 func (l *Loop) afterSend(c *Conn) {
-	l.weigh(c)
+	if c.out.bucket != 0 { // else c owed nothing before, and a send adds no debt
+		l.weigh(c)
+	}
 	left := c.Queued()
 	if c.flags&flagFull != 0 && left <= c.opts.lowWater() {
 		c.flags &^= flagFull

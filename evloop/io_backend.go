@@ -16,9 +16,9 @@ import (
 // making, ring (io_uring) is told to do it and reports the result. The verbs
 // therefore say what is wanted, and what came of it arrives at the Loop by
 // received, ended and broken for input, and by sent and sendFailed, followed
-// by afterSend, for output. All calls come from the loop's goroutine. A Loop knows
-// nothing else of its back end, and a back end's knowledge of the kernel is its
-// own, see edge.
+// by afterSend, for output. All calls come from the loop's goroutine. A Loop
+// knows nothing else of its back end, and what a back end knows of the kernel is
+// its own, see edge.
 //
 // Listeners, watches and the waker are epoll's under either back end, and the
 // ring watches that epoll as one more descriptor. A multishot accept would

@@ -129,17 +129,18 @@ func (e *epoll) modify(c *Conn) {
 // sleep may have been long (SIGSTOP), so what has come is served before anything
 // expires.
 func (e *epoll) wait(timeout Time) error {
-	n, errno := e.l.sys.epollWait(e.events[:e.l.work.events], 0)
-	slept := Time(0)
+	l, slept := e.l, Time(0)
+	events := e.events[:l.work.events]
+	n, errno := l.sys.epollWait(events, 0)
 	if n == 0 && errno == 0 && timeout != 0 {
 		runtime.Gosched()
 		slept = timeout
-		n, errno = e.l.sys.epollWait(e.events[:e.l.work.events], timeout)
+		n, errno = l.sys.epollWait(events, timeout)
 	}
 	for errno == unix.EINTR {
-		n, errno = e.l.sys.epollWait(e.events[:e.l.work.events], 0)
+		n, errno = l.sys.epollWait(events, 0)
 	}
-	e.l.awake(slept)
+	l.awake(slept)
 	if errno != 0 {
 		return os.NewSyscallError("epoll_pwait", errno)
 	}

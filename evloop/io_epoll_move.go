@@ -13,8 +13,8 @@ import (
 // beside the loop that makes it. Calls on a socket with MSG_DONTWAIT cannot block
 // and use RawSyscall, which skips the scheduler's bookkeeping: a quarter of the
 // CPU of an echo. What could block if another process cleared O_NONBLOCK on the
-// shared description (ttys, pipes, accept) goes through the scheduler, so that the other
-// goroutines live on.
+// shared description (ttys, pipes, accept) goes through the scheduler, so that
+// the other goroutines live on.
 
 // receive reads from c until there is nothing more, its budget for this turn
 // is used up or the handler wants no more.

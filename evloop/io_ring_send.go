@@ -12,10 +12,10 @@ import (
 	"penstock/evloop/internal/uring"
 )
 
-// A batch is the sends of one io_uring_enter. Short output is copied into memory that
-// is not Go's, next to that of others, and a line that goes to many is copied
-// once; long output is sent from where it lies, pinned for the call. Pinning
-// everything would be a search in the heap's tables for each line.
+// A batch is the sends of one io_uring_enter. Short output is copied into memory
+// that is not Go's, next to that of others, and a line that goes to many is
+// copied once; long output is sent from where it lies, pinned for the call.
+// Pinning everything would be a search in the heap's tables for each line.
 type batch struct {
 	sends  []send
 	arena  []byte // mapped

@@ -60,7 +60,7 @@ type Loop struct {
 	memory     int64 // bound of queued; 0: none
 	queued     int64 // bytes queued and kept
 	stats      Stats
-	fallback   error // why it is not what was asked for
+	fallback   error // why be is no ring, though Config asks for one
 	waiting    bool  // a listener waits for a descriptor or a place
 	opened     bool  // a connection was opened since the turn's events were gathered
 	stopped    atomic.Bool

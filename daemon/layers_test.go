@@ -84,16 +84,16 @@ func TestLayers(t *testing.T) {
 // "cmd" is the command, "config" is daemon/internal/config. evloop and systemd
 // are in TestLayers.
 var arrows = map[string]string{
-	"cmd":       "daemon apply config process report snapshot systemctl unit evloop systemd systemd/journal",
+	"cmd":       "daemon apply config kept process report systemctl unit evloop systemd systemd/journal",
 	"daemon":    "config listen process report service view evloop systemd",
 	"service":   "config process report text view evloop",
 	"process":   "report evloop",
 	"report":    "config text view evloop systemd",
 	"listen":    "config systemd",
 	"apply":     "config systemctl unit",
-	"unit":      "config snapshot",
-	"config":    "snapshot toml",
-	"snapshot":  "",
+	"unit":      "config kept",
+	"config":    "kept toml",
+	"kept":      "",
 	"systemctl": "",
 	"text":      "",
 	"toml":      "",

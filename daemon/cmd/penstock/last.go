@@ -15,8 +15,8 @@ import (
 
 	"penstock/daemon"
 	"penstock/daemon/internal/config"
+	"penstock/daemon/internal/kept"
 	"penstock/daemon/internal/report"
-	"penstock/daemon/internal/snapshot"
 )
 
 // A reload that finds a mistake changes nothing. A start has nothing that it
@@ -42,15 +42,15 @@ const (
 
 // A lastGood keeps what is in force. A nil one keeps nothing.
 type lastGood struct {
-	path   string // of the snapshot
+	path   string // of the file that holds them
 	source string // the main file; that of another is not ours
 	log    *slog.Logger
 
-	mu   sync.Mutex      // guards the following
-	read []snapshot.File // by the latest reading
-	size int             // of their texts; above lastLimit: without a part there is no whole
-	due  []snapshot.File // to be written; nil: nothing
-	done chan struct{}   // closed when all is written; nil: nobody writes
+	mu   sync.Mutex    // guards the following
+	read []kept.File   // by the latest reading
+	size int           // of their texts; above lastLimit: without a part there is no whole
+	due  []kept.File   // to be written; nil: nothing
+	done chan struct{} // closed when all is written; nil: nobody writes
 }
 
 // newLastGood returns nil where there is nobody to start the process again, or
@@ -78,7 +78,7 @@ func (l *lastGood) reading() func(name, text string, named bool) {
 			return
 		}
 		if l.size += len(text); l.size <= lastLimit {
-			l.read = append(l.read, snapshot.File{Name: name, Text: text})
+			l.read = append(l.read, kept.File{Name: name, Text: text})
 		}
 	}
 }
@@ -116,7 +116,7 @@ func (l *lastGood) write() {
 			return
 		}
 		l.mu.Unlock()
-		if err := snapshot.Write(l.path, files, 0o600); err != nil {
+		if err := kept.Write(l.path, files, 0o600); err != nil {
 			report.NotKept(l.log, err)
 			continue
 		}
@@ -146,7 +146,7 @@ func (l *lastGood) restore(refused error) (*config.Config, *daemon.Restored) {
 	if l == nil {
 		return nil, nil
 	}
-	files, at, err := snapshot.Read(l.path, lastLimit+lastOverhead)
+	files, at, err := kept.Read(l.path, lastLimit+lastOverhead)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

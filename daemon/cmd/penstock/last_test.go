@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"penstock/daemon"
-	"penstock/daemon/internal/snapshot"
+	"penstock/daemon/internal/kept"
 )
 
 func newTestLast(t *testing.T) *lastGood {
@@ -40,7 +40,7 @@ func TestLastGood(t *testing.T) {
 	l.reading()("main.toml", "# refused", false)
 	l.wait(time.Minute)
 	l.wait(time.Minute) // there is nothing to wait for
-	files, _, err := snapshot.Read(l.path, lastLimit)
+	files, _, err := kept.Read(l.path, lastLimit)
 	if err != nil || len(files) != 1 || files[0].Text != "# 49" {
 		t.Errorf("kept: %q, %v, want the last", files, err)
 	}
@@ -64,7 +64,7 @@ func TestLastGoodIsBounded(t *testing.T) {
 	read("conf.d/20.toml", "# small", false)
 	l.keep()
 	l.wait(time.Minute)
-	files, _, err := snapshot.Read(l.path, lastLimit)
+	files, _, err := kept.Read(l.path, lastLimit)
 	if err != nil || len(files) != 2 || files[1].Name != "fits" {
 		t.Errorf("kept %d files, %v, want the first and the one that fits", len(files), err)
 	}

@@ -7,7 +7,7 @@ import (
 	"io/fs"
 	"path/filepath"
 
-	"penstock/daemon/internal/snapshot"
+	"penstock/daemon/internal/kept"
 )
 
 // What is in force can be kept as the texts that it was read from. The Config
@@ -18,7 +18,7 @@ import (
 // Restore is Load on what Read was given in an earlier Load, in that order,
 // instead of on what the files hold now. A file that a service names and that is
 // not among them is read.
-func (l Loader) Restore(files []snapshot.File) (*Config, error) {
+func (l Loader) Restore(files []kept.File) (*Config, error) {
 	if len(files) == 0 {
 		return nil, fmt.Errorf("restore configuration: %w", fs.ErrNotExist)
 	}

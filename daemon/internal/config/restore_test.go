@@ -13,13 +13,13 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"penstock/daemon/internal/snapshot"
+	"penstock/daemon/internal/kept"
 )
 
 // loadKeeping is Load, and what Read was told.
-func loadKeeping(t *testing.T, path string) (cfg *Config, files []snapshot.File) {
+func loadKeeping(t *testing.T, path string) (cfg *Config, files []kept.File) {
 	t.Helper()
-	cfg, err := Loader{Read: func(name, text string, _ bool) { files = append(files, snapshot.File{Name: name, Text: text}) }}.Load(path)
+	cfg, err := Loader{Read: func(name, text string, _ bool) { files = append(files, kept.File{Name: name, Text: text}) }}.Load(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +67,7 @@ func TestRestore(t *testing.T) {
 
 	// A table that was too large to be kept is read where it is.
 	write(t, dir, map[string]string{"table": "'a?' = '3'\n"})
-	without := append([]snapshot.File{}, files[:3]...)
+	without := append([]kept.File{}, files[:3]...)
 	for _, f := range files[3:] {
 		if f.Name != filepath.Join(dir, "table") {
 			without = append(without, f)
@@ -84,7 +84,7 @@ func TestRestore(t *testing.T) {
 
 // What was kept may have been written by somebody else.
 func TestRestoreRefuses(t *testing.T) {
-	for _, files := range [][]snapshot.File{
+	for _, files := range [][]kept.File{
 		nil,
 		{{}},
 		{{Name: "main.toml", Text: "["}},

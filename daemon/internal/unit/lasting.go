@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 
-	"penstock/daemon/internal/snapshot"
+	"penstock/daemon/internal/kept"
 )
 
 // What was applied has to outlive a boot: a power cut may well have emptied the
@@ -51,12 +51,12 @@ func Applied(root string) ([]File, error) {
 
 // lasting returns the units that are kept for the next boot.
 func lasting(root string) ([]File, error) {
-	kept, _, err := snapshot.Read(filepath.Join(root, LastingFile), lastingLimit)
+	texts, _, err := kept.Read(filepath.Join(root, LastingFile), lastingLimit)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	var files []File
-	for _, f := range kept {
+	for _, f := range texts {
 		if ours(f.Name) { // a name decides where a text is written to
 			files = append(files, File(f))
 		}
@@ -84,11 +84,11 @@ func MakeLast(root string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
-	var texts []snapshot.File
+	var texts []kept.File
 	for _, f := range files {
-		texts = append(texts, snapshot.File(f))
+		texts = append(texts, kept.File(f))
 	}
-	return snapshot.Write(path, texts, 0o644)
+	return kept.Write(path, texts, 0o644)
 }
 
 // owed returns the units that are applied now, and whether those that are kept
@@ -99,8 +99,8 @@ func owed(root string) (files []File, due bool, err error) {
 		return nil, false, err
 	}
 	files = withoutReport(applied)
-	kept, err := lasting(root)
-	return files, len(files) > 0 && (err != nil || !slices.Equal(files, kept)), nil
+	last, err := lasting(root)
+	return files, len(files) > 0 && (err != nil || !slices.Equal(files, last)), nil
 }
 
 // Names of the unit that has MakeLast done at boot, and of the drop-in with

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"penstock/daemon/internal/snapshot"
+	"penstock/daemon/internal/kept"
 )
 
 // applyUnits has root be a machine on which the units of text were applied.
@@ -98,7 +98,7 @@ func TestMistakesDoNotLast(t *testing.T) {
 func TestKeptNames(t *testing.T) {
 	root := t.TempDir()
 	path := filepath.Join(root, LastingFile)
-	files := []snapshot.File{
+	files := []kept.File{
 		{Name: "penstock-a.socket", Text: "a"},
 		{Name: "../../etc/systemd/system/penstock-b.socket", Text: "b"},
 		{Name: "penstock-../x.socket", Text: "c"},
@@ -108,7 +108,7 @@ func TestKeptNames(t *testing.T) {
 		{Name: ServiceDropIn, Text: "g"},
 		{Name: "", Text: "h"},
 	}
-	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), snapshot.Write(path, files, 0o644)); err != nil {
+	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), kept.Write(path, files, 0o644)); err != nil {
 		t.Fatal(err)
 	}
 	got, err := Applied(root)

@@ -1,22 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package snapshot keeps a few texts in one file that is either whole or not
-// there, whenever the power goes: what was applied, for a boot or a start that
-// finds something else in its place.
+// Package kept writes a few texts into one file and reads them back. They are what
+// was applied last, for a start or a boot that finds the files damaged. After a
+// power cut the file is whole or not there.
 //
 //	penstock snapshot 1
 //	43 "/etc/penstock/penstock.toml"
 //	...43 bytes...
 //	crc32 89abcdef
 //
-// The sum covers all that is above it. It is against a card that has lost a
-// page, not against somebody who can write the file: a caller must trust the
-// folder that the file is in, or do nothing with it that the owner of the folder
-// could not do by himself.
+// The sum covers all that is above it. It detects a page that the card has lost. It
+// does not detect a change by somebody who may write the file: a caller must either
+// trust the owner of the folder, or do with the texts only what that owner may do
+// anyway.
 //
-// A folder with a file for each text would be easier to look at, but cannot be
-// replaced in one step: a power cut would leave parts of two states.
-package snapshot
+// The alternative was a folder with a file for each text. It would be easier to
+// look at, but it cannot be replaced in one step: a power cut would leave parts of
+// two states.
+package kept
 
 import (
 	"bufio"

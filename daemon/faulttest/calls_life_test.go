@@ -42,9 +42,9 @@ var handCalls = []call{
 	{name: "fchmod", errnos: append([]unix.Errno{unix.EBADF}, fileErrors...)},
 	{name: "fchmodat", errnos: append([]unix.Errno{unix.EBADF, unix.EOPNOTSUPP}, fileErrors...)},
 	{name: "lchown", errnos: fileErrors},
-	{name: "mkdirat", errnos: append([]unix.Errno{unix.EBADF, unix.EDQUOT, unix.EEXIST, unix.EMLINK, unix.ENOSPC}, fileErrors...)},
-	// Told that there is no left-over, the daemon binds, and finds one.
-	{name: "newfstatat", also: "bind: address already in use", spares: "handler", errnos: append([]unix.Errno{unix.EBADF, unix.EOVERFLOW}, fileErrors...)},
+	{name: "mkdirat", also: "bind: no such file", errnos: append([]unix.Errno{unix.EBADF, unix.EDQUOT, unix.EEXIST, unix.EMLINK, unix.ENOSPC}, fileErrors...)},
+	// Told that there is no file, the daemon binds, and finds one.
+	{name: "newfstatat", also: "address already in use", spares: "handler", errnos: append([]unix.Errno{unix.EBADF, unix.EOVERFLOW}, fileErrors...)},
 	{name: "unlinkat", errnos: unlinkErrors},
 	{name: "openat", spares: "handler", errnos: openErrors},
 	{name: "fstat", spares: "handler", errnos: []unix.Errno{unix.EBADF, unix.EFAULT, unix.ENOMEM, unix.EOVERFLOW}},
@@ -75,7 +75,7 @@ var unitCalls = []call{
 		unix.EACCES, unix.EAGAIN, unix.EBADF, unix.EEXIST, unix.EINVAL, unix.ENFILE, unix.ENODEV, unix.ENOMEM, unix.EOVERFLOW, unix.EPERM,
 	}},
 	{name: "getsockname", errnos: []unix.Errno{unix.EBADF, unix.EFAULT, unix.EINVAL, unix.ENOBUFS, unix.ENOTSOCK}},
-	{name: "getsockopt", errnos: getsockoptErrors},
+	{name: "getsockopt", also: "descriptor closed .*no socket", errnos: getsockoptErrors}, // ENOTSOCK
 	{name: "fcntl", errnos: fcntlErrors},
 	{name: "openat", spares: "handler", errnos: openErrors},
 	{name: "renameat", errnos: append([]unix.Errno{
@@ -109,7 +109,7 @@ var journalCalls = []call{
 		unix.EACCES, unix.EFAULT, unix.EINVAL, unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.EPERM,
 	}},
 	{name: "write", under: tooLong, errnos: writeErrors},
-	{name: "fcntl", under: tooLong, errnos: append([]unix.Errno{unix.EBUSY}, fcntlErrors...)},
+	{name: "fcntl", under: tooLong, spares: "handler", errnos: append([]unix.Errno{unix.EBUSY}, fcntlErrors...)},
 }
 
 // stderrCalls write lines to a pipe.

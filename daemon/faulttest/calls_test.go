@@ -13,7 +13,7 @@ import "golang.org/x/sys/unix"
 type call struct {
 	name    string
 	says    string // regexp of how the log names it; "": name
-	also    string // regexp of what it may say instead; "": nothing
+	also    string // regexp of what it may say instead, since an error is an answer too; "": nothing
 	on      string // the only kind of descriptor on which it is to fail; "": any
 	under   string // another injection, by which the call is made in the first place
 	backend string // the only one that makes it; "": both

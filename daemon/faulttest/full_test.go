@@ -62,7 +62,7 @@ func (c *client) tire() error {
 
 // dawdle begins to read late, and reads more than all buffers hold.
 func (c *client) dawdle() error {
-	const line, much = 74, 1 << 20    // RFC 864
+	const line, much = 74, 512 << 10  // RFC 864
 	time.Sleep(20 * time.Millisecond) // what is tested is that the buffers get full
 	_ = c.SetReadDeadline(time.Now().Add(c.patience))
 	b := make([]byte, much)

@@ -313,7 +313,7 @@ func (h *host) explained(d *daemon, i injection, lost map[string]int) {
 		says = regexp.QuoteMeta(i.name)
 	}
 	for service, n := range lost {
-		re := fmt.Sprintf(`service=%s .*(%s): %s`, service, says, i.text())
+		re := fmt.Sprintf(`service=%s .*(%s): %s`, service, says, regexp.QuoteMeta(i.errno.Error()))
 		if i.also != "" {
 			re += "|" + i.also
 		}
@@ -326,7 +326,7 @@ func (h *host) explained(d *daemon, i injection, lost map[string]int) {
 // mayEnd fails unless the daemon was allowed to end, and has said why.
 func (h *host) mayEnd(d *daemon, i injection) {
 	status, _ := d.ended()
-	said := d.log(`daemon failed .*` + i.text())
+	said := d.log(`daemon failed .*` + regexp.QuoteMeta(i.errno.Error()))
 	// The runtime's own poller is hit too, and it knows no remedy either.
 	said = append(said, d.log(`runtime: .*failed with|fatal error: runtime: netpoll`)...)
 	if !slices.Contains(i.ends, i.errno) || len(said) == 0 || status == 0 {
@@ -336,7 +336,7 @@ func (h *host) mayEnd(d *daemon, i injection) {
 
 // deaf reports whether listeners are lost, as this error allows.
 func (h *host) deaf(d *daemon, i injection) bool {
-	lines := d.log("listener failed.*" + i.text())
+	lines := d.log("listener failed.*" + regexp.QuoteMeta(i.errno.Error()))
 	if len(lines) > 0 && !slices.Contains(i.deafens, i.errno) {
 		h.t.Errorf("%v: a listener was given up: %s", i, lines[0])
 	}

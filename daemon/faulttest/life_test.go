@@ -145,9 +145,6 @@ const byRuntime = `^(runtime: |fatal error: |panic: |strace: )`
 func (h *host) gaveUp(d *daemon, i injection) {
 	status, ok := d.ended()
 	said := d.log(`(daemon failed|configuration mistake) .*` + i.text())
-	if i.also != "" {
-		said = append(said, d.log(i.also)...)
-	}
 	if !ok || status == 0 || len(said)+len(d.log(byRuntime)) == 0 {
 		h.t.Errorf("ended %v with status %d and named nothing", ok, status)
 	}
@@ -156,8 +153,14 @@ func (h *host) gaveUp(d *daemon, i injection) {
 // named reports whether the log has the error.
 func (d *daemon) named(i injection) bool { return len(d.log(i.text())) > 0 }
 
-// text is the error as the log has it.
-func (i injection) text() string { return regexp.QuoteMeta(i.errno.Error()) }
+// text is the error as the log has it, or what it leads to.
+func (i injection) text() string {
+	text := regexp.QuoteMeta(i.errno.Error())
+	if i.also != "" {
+		return "(" + text + "|" + i.also + ")"
+	}
+	return text
+}
 
 // endure visits the services. A client may be ended or left waiting, if the log
 // names the error.

@@ -83,23 +83,28 @@ func TestInjectLog(t *testing.T) {
 
 func (h *host) injectLog(i injection) int {
 	d := h.start()
+	defer func() {
+		if h.t.Failed() {
+			h.t.Logf("log of the daemon:\n%s", d.all())
+		}
+	}()
 	if i.on == "stderr" {
 		pipe, err := os.Readlink("/proc/" + itoa(d.pid()) + "/fd/2")
 		h.check(err)
 		i.on = pipe
 	}
 	s := h.attach(d, i)
-	h.serves()
+	h.serves(i.spares)
 	d.nag(unix.SIGHUP)
-	h.serves()
+	h.serves(i.spares)
 	hit := s.detach()
 	before := len(d.log("(^| )state phase="))
 	h.check(d.cmd.Process.Signal(unix.SIGUSR1))
 	if !d.says(before+1, "(^| )state phase=") {
-		h.t.Errorf("nothing is logged any more\n%s", d.all())
+		h.t.Error("nothing is logged any more")
 	}
 	d.calm()
-	h.serves()
+	h.serves(i.spares)
 	d.stop()
 	return hit
 }

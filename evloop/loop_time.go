@@ -28,12 +28,25 @@ func (t Time) Add(d time.Duration) Time {
 func (t Time) Sub(u Time) time.Duration { return time.Duration(t - u) }
 
 // The runtime's own monotonic clock is CLOCK_MONOTONIC read through the vDSO;
-// x/sys would enter the kernel for it. So the loop asks the kernel once for
-// the distance between the two and reads the cheap one from then on.
+// x/sys would enter the kernel for it. So the loop asks the kernel at the start
+// for the distance between the two and reads the cheap one from then on.
 var (
 	clockBase   = time.Now()
-	clockOffset = kernelTime() - Time(time.Since(clockBase))
+	clockOffset = clockDistance(func() Time { return Time(time.Since(clockBase)) }, kernelTime)
 )
+
+// clockDistance returns how far kernel is ahead of cheap. The process may lose the
+// processor between two readings, so the try counts that took the least time.
+func clockDistance(cheap, kernel func() Time) (distance Time) {
+	for try, least := 0, Time(math.MaxInt64); try < 10; try++ {
+		before := cheap()
+		t := kernel()
+		if took := cheap() - before; took < least {
+			least, distance = took, t-before-took/2
+		}
+	}
+	return distance
+}
 
 // kernelTime reads CLOCK_MONOTONIC by a system call.
 func kernelTime() Time {

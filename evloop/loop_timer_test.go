@@ -362,6 +362,26 @@ func TestTimeIsMonotonicClock(t *testing.T) {
 	}
 }
 
+// A process that loses the processor while it compares the clocks, at its start on
+// a busy board, does not have them wrong for the rest of its life.
+func TestClockDistanceSurvivesAPause(t *testing.T) {
+	const ahead = 1000
+	for paused := range 30 { // the reading that the pause comes before
+		now, readings := Time(0), 0
+		read := func() Time {
+			if now++; readings == paused {
+				now += Time(time.Second)
+			}
+			readings++
+			return now
+		}
+		got := clockDistance(read, func() Time { return read() + ahead })
+		if got < ahead-1 || got > ahead+1 {
+			t.Errorf("paused before reading %d: %d, want %d", paused, got, ahead)
+		}
+	}
+}
+
 func TestTimeAddSaturates(t *testing.T) {
 	now := monotonic()
 	tests := []struct {

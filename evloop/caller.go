@@ -4,10 +4,11 @@
 
 package evloop
 
-// checkCaller costs nothing in a program that is not built with -race.
+// checkCaller does nothing in a program that is not built with -race; see
+// caller_race.go for one that is.
 func (*Loop) checkCaller() {}
 
-// caller is empty there, too.
+// caller names no goroutine without -race.
 type caller struct{}
 
 func (*caller) enterRun() {}

@@ -47,7 +47,7 @@ type Conn struct {
 	unreportedBytes   uint64 // bytes that were dropped and not yet reported
 	unreported        uint32 // messages that were dropped and not yet reported
 	held              uint32 // bytes of buffers in which the ring holds input
-	acked             uint32 // low bits of how much output was through when the kernel was last asked
+	acked             uint32 // low bits of how much output had left the kernel when it was last asked
 	until             Time   // on Loop.clock: deadline of flushing and lingering
 }
 
@@ -76,12 +76,12 @@ const (
 	flagReset                          // close by RST
 	flagDetached                       // the descriptor belongs to the caller of Detach
 	flagInData                         // inside Data
-	flagBounded                        // the kernel's share of the queue is bounded
+	flagBounded                        // the kernel was given a bound for unsent output
 	flagRoom                           // on the ready list because the kernel has room again
 	flagOwed                           // the handler owes a reply: HoldIdle
 	flagOnWay                          // the kernel had output when it was last asked
 	flagLate                           // lingering was prolonged
-	flagCut                            // input has failed for reason, behind what was kept
+	flagCut                            // input has failed, for reason; what was kept came before that
 )
 
 // ID returns the connection's name.
@@ -138,10 +138,10 @@ func (c *Conn) SetOptions(o *Options) {
 	c.loop.weigh(c)
 	c.checkFull()
 	if c.flags&flagFull != 0 {
-		c.makeDirty() // by the new low-water mark it may have drained already
+		c.makeDirty() // it may already be below the new low-water mark
 	}
 	if held {
-		c.reading() // another policy may read on where this one did not
+		c.reading() // the new policy may read on where the old one did not
 	}
 	c.watchDeadline()
 	if exempt {

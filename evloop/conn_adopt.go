@@ -9,15 +9,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Add adopts a connected socket, a tty, a FIFO or a pipe end that somebody
-// else opened, calls h.Open and owns fd from success on. The direction of a
-// pipe end is its open mode. O_NONBLOCK is set, on the open file description,
-// SO_LINGER is cleared, so that close never waits, and the send buffer is bounded
-// as Options.Queue says. A Unix stream refuses descriptors that the peer would
-// pass (unix(7), SCM_RIGHTS; Linux 6.16), which nobody could get here.
-// Errors: unix.EPERM for regular files and other descriptors that cannot be
-// polled, ErrSocketType for datagram sockets, those of fstat(2),
-// fcntl(2) and epoll_ctl(2).
+// Add adopts a connected socket, a tty, a FIFO or a pipe end that somebody else
+// opened, calls h.Open and owns fd from success on. The direction of a pipe end
+// is its open mode. O_NONBLOCK is set, on the open file description, SO_LINGER
+// is cleared, so that close never waits, and the send buffer is bounded as
+// Options.Queue says. On a Unix stream the kernel is told to refuse descriptors
+// that the peer passes (SO_PASSRIGHTS, Linux 6.16), since no handler could
+// receive them. Errors: unix.EPERM for regular files and other descriptors that
+// cannot be polled, ErrSocketType for datagram sockets, ErrLoopClosed, and
+// those of fstat(2), getsockopt(2), fcntl(2) and epoll_ctl(2).
 func (l *Loop) Add(fd int, h Handler, state any) (*Conn, error) {
 	l.checkCaller()
 	c, err := l.adopt(fd, h, state)

@@ -86,9 +86,9 @@ func (c *Conn) save(state []byte) record {
 	return r
 }
 
-// savedFlags are the flags of a connection that are carried as they are. flagFull
-// is one of them because the queue may have shrunk since and does not tell any
-// more; a handler that waits for Drained would wait for ever.
+// savedFlags are the flags of a connection that are carried as they are.
+// flagFull is one of them because it stays set while a full queue shrinks:
+// without it, a handler that waits for Drained would wait for ever.
 var savedFlags = [...]struct {
 	flag connFlags
 	bit  uint64
@@ -100,11 +100,11 @@ var savedFlags = [...]struct {
 	{flagDrained, savedDrained},
 }
 
-// Restore rebuilds a connection around fd from what Detach returned, in this
-// or another process of the same boot, and owns fd from success on. state
-// becomes c.State, and o its bounds, as by SetOptions: deadlines go on from
-// where they were. A Restorer gets Restored in the place of Open, any other
-// handler gets Open. Errors: ErrState, those of Add, and that of Restored.
+// Restore rebuilds a connection around fd from what Detach returned, in this or
+// another process of the same boot, and owns fd from success on. state becomes
+// c.State, and o its bounds, as by SetOptions: deadlines go on from where they
+// were. A Restorer gets Restored in place of Open; any other handler gets Open.
+// Errors: ErrState, those of Add, and that of Restored.
 func (l *Loop) Restore(fd int, h Handler, state any, o *Options, saved []byte) (*Conn, error) {
 	l.checkCaller()
 	var r record
@@ -135,7 +135,7 @@ func (l *Loop) Restore(fd int, h Handler, state any, o *Options, saved []byte) (
 	}
 	l.owe(c)
 	c.watchDeadline()
-	c.makeDirty() // what was saved may have been flushed already, or too much
+	c.makeDirty() // its flush finds out that nothing is left to send, or less than o.LowWater
 	return c, nil
 }
 
@@ -179,11 +179,11 @@ func (r *record) apply(c *Conn) {
 			l.rbuf = make([]byte, n)
 		}
 		l.store(c, r.in)
-		c.flags |= flagReplay // it may be complete: a pause can have held it back
+		c.flags |= flagReplay // it may hold a whole message: a pause can have held it back
 		c.makeReady()
 	}
 	for _, m := range r.messages {
-		l.enqueueCopy(c, m) // side by side again: each for itself would owe more than before
+		l.enqueueCopy(c, m) // short ones share buffers again, or they would owe more than before
 	}
 	c.out.rest = r.flags&savedRest != 0 && c.out.head != 0
 	c.out.off, c.out.bytes = uint32(r.off), c.out.bytes-uint32(r.off)
@@ -199,7 +199,7 @@ func (r *record) apply(c *Conn) {
 	}
 }
 
-// reasonOf returns the package's error of that text, or one that says it.
+// reasonOf returns the known error with that text, or else a new one.
 func reasonOf(text string) error {
 	if text == "" {
 		return nil

@@ -7,26 +7,28 @@ import (
 	"time"
 )
 
-// What ends a connection for having done nothing: silence (IdleTimeout),
-// output that nobody takes (StallTimeout), and the bounds of flushing and
-// lingering.
+// Three things end a connection that does nothing: silence (IdleTimeout),
+// output that the peer does not take (StallTimeout), and a flushing or
+// lingering that takes too long.
 //
-// A connection has one moment in the loop's heap, and only ever brings it
-// forward. Activity leaves a mark (lastIn, lastOut), and overdue looks at the
-// marks when the moment comes. So a busy connection does not touch the heap.
+// A connection has one moment in the loop's heap. Activity only notes its time
+// (lastIn, lastOut), and overdue looks at these times when the moment comes. So
+// a busy connection does not touch the heap: its moment is moved only to come
+// earlier.
 //
 // The peer must not pay for a loop that is late. Two rules see to that:
 //
 //   - Deadlines run on a clock of their own, which stands still while the loop
-//     serves a long turn or oversleeps. A mark is as old as the turn that made
-//     it, and the turn may have waited ten seconds for a card.
-//   - Before a connection ends, the kernel is asked. After a stop, or with more
-//     events than one wait reports, the bytes or the room that were missed lie
-//     there already, and their event is on its way.
+//     serves a long turn or oversleeps. A turn may have to wait ten seconds for
+//     an SD card, and the times that are noted in it are those of its
+//     beginning.
+//   - Before a connection is ended, the kernel is asked. After a SIGSTOP, or
+//     with more events than one wait reports, the bytes or the room may be
+//     there already, while their event is still to come.
 //
-// The alternative, to serve every event before any deadline, would need no
-// question. But eight thousand clients that write at once take 32 waits, and in
-// some histories new events never cease.
+// The alternative was to serve every event before any deadline. But eight
+// thousand clients that write at once take 32 waits, and new events may come
+// without end.
 const (
 	// lateAfter is how long a turn may take before the clock stands still. A
 	// loop that is only busy must still end idle connections.
@@ -52,8 +54,8 @@ func (c *Conn) HoldIdle(on bool) {
 	}
 }
 
-// watchDeadline brings the moment at which overdue looks at c forward to the
-// earliest that applies.
+// watchDeadline makes the moment at which overdue looks at c earlier, if c has
+// an earlier one now.
 func (c *Conn) watchDeadline() {
 	at, ok := c.moment()
 	if !ok {
@@ -65,7 +67,7 @@ func (c *Conn) watchDeadline() {
 }
 
 // moment returns when to look at the connection next: at its deadline, or
-// before that to see what becomes of its output.
+// earlier to see whether its output moves.
 func (c *Conn) moment() (at Time, ok bool) {
 	if at, ok = c.deadline(); !ok {
 		return 0, false
@@ -98,8 +100,8 @@ func (c *Conn) deadline() (at Time, ok bool) {
 	return at, ok
 }
 
-// overdue is called when the moment to look at the connection has come: it
-// ends it if the deadline has, and the kernel knows of no excuse.
+// overdue is called when the moment to look at the connection has come. It ends
+// the connection if its deadline has come too and there is no excuse.
 func (c *Conn) overdue() {
 	c.lookAtOutput()
 	at, ok := c.deadline()
@@ -131,7 +133,7 @@ func (c *Conn) lookFirst() {
 // not idle.
 func (c *Conn) lookAtOutput() {
 	if c.state == stateLingering || c.acked == uint32(c.bytesOut) && c.flags&flagOnWay == 0 {
-		return // all that was sent is through
+		return // all that was sent has left the kernel
 	}
 	c.loop.work.left -= callWork
 	left := c.loop.sys.unsent(int(c.fd))
@@ -146,8 +148,9 @@ func (c *Conn) lookAtOutput() {
 	}
 }
 
-// excused asks the kernel whether the peer was in time and the loop is late, or
-// the peer is not the one to move. If so, it gives the connection more time.
+// excused reports whether the peer is not to blame, and then gives the
+// connection more time. Either the kernel has news of the peer that the late
+// loop has not seen, or the peer waits for us.
 func (c *Conn) excused() bool {
 	l := c.loop
 	switch {
@@ -160,8 +163,9 @@ func (c *Conn) excused() bool {
 		c.flags |= flagLate
 		c.until = l.clock.Add(lingerTime)
 	case c.state == stateFlushing && c.until <= l.clock:
-		// Progress alone is none: the time is over for who takes a little at a
-		// time, too. But a loop that was late had not seen the room for so long.
+		// Progress alone is no excuse: a peer that takes a little at a time
+		// must end, too. After a delay of the loop it is one, for as long as
+		// the delay was: the loop did not see the room in that time.
 		if (l.gap == 0 || c.lastOut < l.clock) && !l.be.pending(c, newsRoom) {
 			return false
 		}
@@ -172,7 +176,7 @@ func (c *Conn) excused() bool {
 		}
 		c.lastOut = l.clock
 	default:
-		// After its FIN the kernel reports input for ever.
+		// After the peer's FIN the kernel reports input for ever.
 		input := newsInput
 		if c.flags&flagEOF != 0 || !c.kind.reads() {
 			input = newsNone

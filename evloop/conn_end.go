@@ -17,11 +17,11 @@ import "time"
 const lingerTime = time.Second
 
 // CloseAfterFlush ends the connection in order: no further Data and EOF, what
-// is queued goes out, then FIN. Closed gets reason; if that is nil and the peer
-// has not taken everything after timeout, ErrFlushTimeout, or ErrStalled if it
-// has taken nothing for Options.StallTimeout before that. With the longest
-// Duration only StallTimeout applies, and a later call may set a timeout. Any
-// other call does nothing once the end has begun.
+// is queued goes out, then FIN. Closed gets reason. If reason is nil, Closed
+// gets ErrFlushTimeout when the peer has not taken everything after timeout, or
+// ErrStalled when it has taken nothing for Options.StallTimeout before that.
+// With the longest Duration only StallTimeout applies, and a later call may set
+// a timeout. Any other call does nothing once the end has begun.
 func (c *Conn) CloseAfterFlush(timeout time.Duration, reason error) {
 	c.loop.checkCaller()
 	until := c.loop.clock.Add(max(0, timeout))
@@ -65,9 +65,9 @@ func (c *Conn) flushError() error {
 	return ErrFlushTimeout
 }
 
-// fail ends the connection with err, whatever its state. Bytes that are
-// thrown away by it make the close a reset. They are released here and not in
-// bury, because the loop may be looking for memory right now.
+// fail ends the connection with err, whatever its state. If that throws away
+// queued bytes, the close becomes a reset. They are released here and not in
+// bury, because collectDebt may need the memory now.
 func (c *Conn) fail(err error) {
 	if c.state >= stateDead {
 		return
@@ -92,7 +92,8 @@ func (c *Conn) fail(err error) {
 	}
 }
 
-// flushed goes on with the end when the last queued byte was taken.
+// flushed is called when the kernel has taken the last byte of a connection
+// that flushes. It sends FIN and begins to linger.
 func (c *Conn) flushed() {
 	l := c.loop
 	if c.flags&flagEOF != 0 || !c.kind.halfCloses() || c.flags&flagBroken != 0 {

@@ -2,16 +2,16 @@
 
 package evloop
 
-// Gathered output lies in one buffer of the loop. A buffer for each connection
-// would spare output its second way, the queue, at the price of 4 KiB for every
-// idle connection; a write for each Write call costs twelve times the CPU when a
-// client pipelines sixteen questions.
+// Gathered output lies in one buffer of the loop. With a buffer for each
+// connection, output would not need the queue as a second way, but every idle
+// connection would hold 4 KiB. A system call for each Write costs twelve times
+// the CPU when a client pipelines sixteen questions.
 
 const (
 	// maxVectors bounds a gathered write. IOV_MAX is 1024; beyond some tens
 	// of pieces the copy inside the kernel outweighs the saved calls.
 	maxVectors  = 64
-	maxNodes    = 1024 // looked at for one write: many may lie side by side in one buffer
+	maxNodes    = 1024 // most nodes that one write takes: many may lie side by side in one buffer
 	scratchSize = 64 << 10
 )
 
@@ -31,9 +31,9 @@ func (g *gather) reset() {
 	g.copied, g.begun = false, false
 }
 
-// borrowMin is the size from which bytes that stay unchanged are sent from
-// where they lie. Copying a short answer next to the one before costs less
-// than another vector.
+// borrowMin is the least size of bytes that are sent from where they lie and
+// not copied. Copying a short answer next to the one before costs less than
+// another vector.
 const borrowMin = 512
 
 // borrow takes p itself and reports whether it had room.

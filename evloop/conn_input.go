@@ -9,12 +9,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Input is read into the loop's one buffer, behind a copy of what the
-// handler left the last time, so that it always sees one contiguous run and
-// an idle connection holds no buffer. The price is a copy of the kept part
-// for each read; it is bounded by the longest line a service admits.
+// Input is read into the loop's one buffer, behind a copy of what the handler
+// left the last time, so that it always sees one contiguous run and an idle
+// connection holds no buffer. The price is a copy of the kept part for each
+// read; Options.MaxInput bounds it.
 
-// received passes n bytes that were read behind the kept input.
+// received passes n bytes to the handler, which were read into rbuf behind the
+// kept input.
 func (l *Loop) received(c *Conn, n int) {
 	c.bytesIn += uint64(n)
 	c.lastIn = l.clock
@@ -41,7 +42,7 @@ func (l *Loop) deliver(c *Conn, p []byte) {
 	l.leave()
 }
 
-// keep stores the rest of the input, in front of which the next read goes.
+// keep stores the rest of the input; the next read goes behind it.
 func (l *Loop) keep(c *Conn, rest []byte) {
 	if len(rest) == 0 || c.state != stateOpen {
 		l.releaseInput(c)
@@ -77,11 +78,11 @@ func (l *Loop) releaseInput(c *Conn) {
 	l.weigh(c)
 }
 
-// ended passes the peer's FIN, after all its bytes. hungUp says that the
-// kernel reported both directions closed: then nothing can be sent either,
-// and a handler that does not end the connection has it ended.
+// ended passes the peer's FIN, after all its bytes. hungUp says that the kernel
+// reported both directions closed: then nothing can be sent either, and ended
+// ends the connection if the handler does not.
 func (l *Loop) ended(c *Conn, hungUp bool) {
-	if c.flags&flagCut != 0 { // no FIN, but what a reset leaves behind
+	if c.flags&flagCut != 0 { // no FIN: after a reset the kernel reports an end as well
 		l.broken(c, c.reason)
 		return
 	}

@@ -12,13 +12,13 @@ import (
 type fdKind uint8
 
 const (
-	kindReads    fdKind = 1 << iota
-	kindWrites          //
-	kindSocket          // send(2) with flags, shutdown(2), SO_ERROR
-	kindPacket          // keeps message boundaries: one send for each message
-	kindTCP             // RST is possible
-	kindUnix            // descriptors may be passed along
-	kindTerminal        // reports a hang-up as EIO
+	kindReads    fdKind = 1 << iota // has input
+	kindWrites                      // takes output
+	kindSocket                      // send(2) with flags, shutdown(2), SO_ERROR
+	kindPacket                      // keeps message boundaries: one send for each message
+	kindTCP                         // RST is possible
+	kindUnix                        // descriptors may be passed along
+	kindTerminal                    // reports a hang-up as EIO
 )
 
 func (k fdKind) reads() bool    { return k&kindReads != 0 }

@@ -2,11 +2,11 @@
 
 package evloop
 
-// Output takes one of two ways. While nothing is queued, what a callback
-// writes to the first connection it writes to is gathered in the loop's own
-// scratch buffer, sent from there when the callback returns, and forgotten:
-// an echo never touches the queue. Everything else, and what the kernel did
-// not take, waits in the connection's queue of messages.
+// Output takes one of two ways. The first connection that a callback writes to,
+// if it has nothing queued, has its output gathered in the loop's own scratch
+// buffer. It is sent from there when the callback returns, and forgotten: an
+// echo never touches the queue. Everything else, and what the kernel did not
+// take, waits in the connection's queue of messages.
 
 // Write queues a copy of p as one message: the overflow policy keeps or drops
 // it whole. It is sent, together with what else the callback writes, when the
@@ -45,18 +45,19 @@ func (c *Conn) WriteStatic(p []byte) bool {
 	return c.enqueueOne(p)
 }
 
-// accepts reports whether a message of n bytes may be taken now. To ask costs as
-// much as to deliver: a room may have thousands of members who are full, or who
-// are being ended, and would go over all of them for each line of a turn.
+// accepts reports whether a message of n bytes may be taken now. A message that
+// is refused costs as much work as one that is taken: a room may have thousands
+// of members whose queues are full, and goes over all of them for each line.
 func (c *Conn) accepts(n int) bool {
 	c.loop.work.left--
 	return n > 0 && c.mayWrite() && (c.fits(c.Queued(), n) || c.room(n))
 }
 
 // fits reports whether a queue of have bytes takes n more. An empty queue takes
-// any message, so that none is too large to be sent ever. Under Pause so does
-// every queue below twice its bound: a handler that stops at a full one loses
-// nothing, and one that never asks is bounded all the same.
+// any message, so that no message is too large to be ever sent. Under Pause
+// every queue below twice its bound takes any message, too: a handler that
+// stops when the queue is full loses nothing, and a handler that never asks is
+// bounded all the same.
 func (c *Conn) fits(have, n int) bool {
 	q := c.opts.queue()
 	if c.opts.Overflow == Pause {
@@ -85,7 +86,7 @@ func (c *Conn) makeRoom() bool {
 	return c.mayWrite() && c.out.bytes == 0
 }
 
-// gathered does what a message that was gathered calls for.
+// gathered is called after a message was gathered.
 func (c *Conn) gathered() bool {
 	c.loop.gather.c = c
 	c.makeDirty()
@@ -119,7 +120,7 @@ func (c *Conn) Send(m *Message) bool {
 	return c.queuedSome()
 }
 
-// queuedSome does what every new message in a queue calls for.
+// queuedSome is called after a message was put into the queue.
 func (c *Conn) queuedSome() bool {
 	c.checkFull()
 	c.makeDirty()
@@ -133,9 +134,9 @@ func (c *Conn) checkFull() {
 	}
 }
 
-// flush sends what it can of c's output, charges c for the rest and does what
-// follows. The back end tells by sent and sendFailed what the kernel has taken.
-// It makes no callbacks.
+// flush sends what it can of c's output, charges c for the rest and calls
+// afterSend. The back end tells by sent and sendFailed what the kernel has
+// taken. It makes no callbacks.
 func (l *Loop) flush(c *Conn) {
 	if c.state >= stateDead {
 		return

@@ -5,8 +5,8 @@ package evloop
 // room makes room in c's queue for a message of n bytes that does not fit, by
 // c's policy, and reports whether the message may be queued.
 func (c *Conn) room(n int) bool {
-	// What a callback has gathered may be more than the queue takes and yet
-	// go out at once: ask the kernel before anyone pays.
+	// What a callback has gathered may be more than the queue takes and yet go
+	// out at once: ask the kernel before anything is dropped.
 	l := c.loop
 	if !c.stuck() {
 		l.flush(c)

@@ -10,7 +10,7 @@ package evloop
 //	head ─► [m0 ▓▓▓▓░░░] ◄─► [m1 ░░░░] ◄─► [m2 ░░] ◄─ tail
 //	             ▲ off: m0 has begun and will never be dropped or cut
 //
-// Small messages of the loop's own share a buffer:
+// Small messages that Write has copied share a buffer:
 //
 //	Pause, Disconnect        one node for all of them, since none is ever
 //	                         dropped without the others; Message.count says
@@ -85,7 +85,7 @@ func (l *Loop) enqueue(c *Conn, m *Message) {
 	l.link(c, m, 0)
 }
 
-// link appends the bytes of m from from on as one node.
+// link appends m.buf[from:] as one node.
 func (l *Loop) link(c *Conn, m *Message, from int) {
 	q := &c.out
 	i, n := l.nodes.get()
@@ -104,8 +104,9 @@ func (l *Loop) link(c *Conn, m *Message, from int) {
 	m.queued++
 }
 
-// chunkMost is the largest buffer for small messages. It grows with the queue:
-// a short queue holds little, and a long one few buffers.
+// chunkMost is the largest buffer for small messages. A new buffer is as large
+// as the queue already is, up to this: a short queue wastes little, and a long
+// one has few buffers.
 const chunkMost = 16 << 10
 
 // enqueueCopy appends a copy of p, to the newest buffer if that has room.
@@ -119,8 +120,8 @@ func (l *Loop) enqueueCopy(c *Conn, p []byte) {
 }
 
 // extend puts p behind the message at the tail, in the same buffer, and reports
-// whether it did. A buffer is either one node or one message a node, so that
-// what is dropped can be counted.
+// whether it did. The messages of a buffer are either all one node or a node
+// each. With a mixture, dropped messages could not be counted.
 func (l *Loop) extend(c *Conn, p []byte) bool {
 	q := &c.out
 	if q.tail == 0 {
@@ -132,7 +133,7 @@ func (l *Loop) extend(c *Conn, p []byte) bool {
 	case m.shared() || int(n.to) < len(m.buf) || cap(m.buf)-len(m.buf) < len(p):
 		return false
 	case merges && m.queued > 1 || !merges && m.count > 1:
-		return false // the buffer is of the time before SetOptions
+		return false // the buffer was filled before SetOptions changed the policy
 	}
 	from, before := len(m.buf), m.cost()
 	m.buf = append(m.buf, p...)

@@ -20,8 +20,9 @@ import (
 //	         off bytes of the first have gone out already
 //	crc32    4 bytes, IEEE, over all that precedes
 //
-// Each record has one form only, and a bit that this binary does not know makes
-// it foreign: what a newer one meant by it would be lost in silence.
+// A record can be written in one way only. A bit that this binary does not know
+// makes the record foreign: what a newer binary meant by it would be lost in
+// silence.
 type record struct {
 	flags, bytesIn, bytesOut, dropped, lastIn, lastOut, until, off uint64
 
@@ -37,15 +38,15 @@ const (
 	savedMark     // a short read does not mean drained
 	savedFlushing // CloseAfterFlush was called
 	savedRest     // the first message is the rest of one that has begun to go out
-	savedBroken   // input has failed, for the reason given, behind what was kept
+	savedBroken   // input has failed, for reason; what was kept came before that
 	savedFull     // the queue was full and has not fallen to its low-water mark
-	savedDrained  // it has, and Drained is due
-	savedUnknown  // this and all beyond
+	savedDrained  // the queue has fallen to its low-water mark, and Drained is due
+	savedUnknown  // this bit and all above it
 )
 
-// savedInput is the most input that is carried along: what a handler has left,
-// and what a ring has received ahead of it, in all its buffers and again before
-// the receive has stopped.
+// savedInput is the most input that is carried along: what a handler has left
+// unconsumed, and what a ring has received before it could stop, which may fill
+// all its buffers twice.
 const savedInput = DefaultMaxInput + readSize + 2*maxRingMemory
 
 func (r *record) numbers() [8]*uint64 {

@@ -19,17 +19,18 @@
 //   - A queue is bounded by [Options]. What happens at the bound is the
 //     connection's [Overflow] policy; it acts on whole messages, and one that
 //     has begun to go out is never cut. At the bound over all connections
-//     ([Config].Memory) the connection pays that is charged the most.
+//     ([Config].Memory), the connection that is charged the most pays.
 //   - An idle connection holds no buffer, and the path of a message does not
 //     allocate.
 //
 // # Ownership and goroutines
 //
 // One loop is one goroutine: the one that calls [Loop.Run]. Every function and
-// method of the package is called there, that is inside a callback, or while Run
-// does not run; an exception says "any goroutine". A program built with -race
-// panics at a call from elsewhere. The exceptions are [Loop.Post] and [Loop.Stop],
-// and the only handle to keep elsewhere is a [ConnID]:
+// method of the package must be called there, inside a callback, or while Run
+// does not run. A function that may be called from any goroutine says so: the
+// important ones are [Loop.Post] and [Loop.Stop]. A program built with -race
+// panics at a wrong call. The only handle to keep on another goroutine is a
+// [ConnID]:
 //
 //	id := c.ID()
 //	go func() {
@@ -48,14 +49,17 @@
 // # Order of callbacks
 //
 // Open comes first and Closed last, exactly once each. In between come Data,
-// Drained and at most one EOF, never while the handler has the connection
-// paused (Drained excepted), never after CloseAfterFlush or Abort. Callbacks
-// are not nested: what one of them does to any connection takes effect on the
-// wire, and leads to further callbacks, after the outermost has returned. The
-// bytes that came before a reset are delivered before its error.
+// Drained and at most one EOF. Only Drained comes while the handler has the
+// connection paused, and none of them after CloseAfterFlush or Abort. A
+// callback runs inside another one only if that calls [Loop.Add] or
+// [Loop.Restore], which call Open or Restored before they return. All other
+// effects of a callback, on the wire and on other handlers, come after the
+// outermost callback has returned. The bytes that came before a reset are
+// delivered before its error.
 //
-// A panic of a handler is not recovered: state that it left half-changed
-// would be served on. Under a service manager the sockets outlive the process.
+// A panic of a handler is not recovered: the loop would go on with state that
+// is only half changed. Under a service manager the sockets outlive the
+// process.
 //
 // With io_uring the outermost callback's output goes out when the turn ends,
 // together with that of all others, in one system call. The ring belongs to
@@ -69,8 +73,8 @@
 // used up their read budget, listeners that used up their batch. An
 // edge-triggered kernel does not report those again, so the loop remembers
 // them. It sleeps only when the list is empty, until the earliest deadline.
-// There is no tick; time is CLOCK_MONOTONIC. [Config].Work bounds what a turn
-// serves; the next turn goes on with the rest.
+// Nothing wakes it periodically. Time is CLOCK_MONOTONIC. [Config].Work bounds
+// what a turn serves; the next turn goes on with the rest.
 //
 // # Names and shortage
 //
@@ -83,11 +87,11 @@
 //
 // Input comes by multishot receives into shared buffers, and the output of a
 // whole turn goes out in one io_uring_enter. Listeners stay with epoll: a
-// multishot accept would take the whole backlog, limits and pauses
-// notwithstanding, and a restart would refuse the clients that it took. io_uring
-// is not the default. It needs Linux 6.1, is refused on 32-bit ARM and in most
-// sandboxes, binds the loop to a thread, costs a megabyte, and gains little: see
-// bench/README.md.
+// multishot accept would take the whole backlog in spite of limits and pauses,
+// and a restart would then refuse the clients that were taken. io_uring is not
+// the default. It needs Linux 6.1, is refused on 32-bit ARM and in most
+// sandboxes, binds the loop to a thread, costs a megabyte, and gains little:
+// see bench/README.md.
 //
 // # What it is not
 //

@@ -7,8 +7,8 @@ import "errors"
 // What a call of the package's functions reports. The text around it names the
 // call and the descriptor.
 var (
-	// ErrBusy means that Detach found the connection inside its own Data, or
-	// its end begun.
+	// ErrBusy means that Detach was called inside the connection's own Data, or
+	// when its end had begun.
 	ErrBusy = errors.New("evloop: connection in use or ending")
 	// ErrNotListening means that a socket given to Listen does not listen.
 	ErrNotListening = errors.New("evloop: socket does not listen")

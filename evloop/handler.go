@@ -28,10 +28,10 @@ type Handler interface {
 	Data(c *Conn, p []byte) (n int)
 
 	// EOF says that the peer has shut its side (FIN, HUP of a pipe). Output
-	// still flows; the handler ends the connection with CloseAfterFlush when
-	// it has no more to say. Input that will now never be complete is
-	// c.Input(); Data may still be shown it once more, after Resume or when a
-	// full queue has drained. EOF is not called while paused.
+	// still flows; the handler ends the connection with CloseAfterFlush when it
+	// has no more to say. Input that will now never be complete is c.Input();
+	// Data may still get it once more, after Resume or when a full queue has
+	// drained. EOF is not called while paused.
 	EOF(c *Conn)
 
 	// Drained says that the queue had reached Options.Queue and has fallen to
@@ -45,11 +45,11 @@ type Handler interface {
 	Closed(c *Conn, err error)
 }
 
-// Base has the methods of a [Handler] that most services write alike; embed it and
-// write Data and Closed. It opens in silence and answers the end of a peer's
-// input with its own: what is queued goes out first, for as long as the peer
-// reads (Options.StallTimeout). A handler that writes more than a queue takes
-// needs a Drained of its own.
+// Base has the methods of a [Handler] that most services write alike; embed it
+// and write Data and Closed. It sends nothing at the start, and ends the
+// connection when the peer has ended its input: what is queued goes out first,
+// for as long as the peer reads (Options.StallTimeout). A handler that writes
+// more than a queue takes needs a Drained of its own.
 type Base struct{}
 
 // Open does nothing.
@@ -83,20 +83,20 @@ type Restorer interface {
 // An Acceptor decides about each new connection of a Listener.
 type Acceptor interface {
 	// Accept returns the handler that serves the connection and its first
-	// State, or a nil handler to refuse: the loop then closes fd. peer is
-	// zero for Unix sockets; SO_PEERCRED on fd tells who that is
-	// (unix(7)). fd stays the loop's. It may be called again for the same
-	// client, see Listener.PutOff.
+	// State, or a nil handler to refuse: the loop then closes fd. peer is zero
+	// for Unix sockets; SO_PEERCRED on fd tells who the peer is (unix(7)). fd
+	// stays the loop's. It may be called again for the same client, see
+	// Listener.PutOff.
 	Accept(ln *Listener, fd int, peer netip.AddrPort) (h Handler, state any)
 
-	// Failed reports an error of accept4(2) that is not about one client.
-	// Short of descriptors or memory the loop waits and tries again by itself,
-	// and Failed is called once for such a spell. Otherwise ln.Dead() is true
-	// and the listener will not be read again.
+	// Failed reports an error of accept4(2) that is not about one client. If
+	// ln.Dead() is true, the listener will not be read again. Otherwise
+	// something is short, such as descriptors or memory: the loop waits and
+	// tries again by itself, and calls Failed once for the whole shortage.
 	Failed(ln *Listener, err error)
 }
 
-// A WatchHandler is told when a watched descriptor becomes ready.
+// A WatchHandler is told about events of a watched descriptor.
 type WatchHandler interface {
 	// Ready passes the EPOLL* bits that were reported (epoll_ctl(2)). Events
 	// are edge-triggered: consume until EAGAIN.

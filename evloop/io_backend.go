@@ -14,35 +14,35 @@ import (
 // A backend moves the bytes of streams between a Loop and the kernel. There is
 // one for each kernel mechanism: epoll tells when a system call is worth
 // making, ring (io_uring) is told to do it and reports the result. The verbs
-// therefore say what is wanted, and what came of it arrives at the Loop by
-// received, ended and broken for input, and by sent and sendFailed, followed
-// by afterSend, for output. All calls come from the loop's goroutine. A Loop
-// knows nothing else of its back end, and what a back end knows of the kernel is
-// its own, see edge.
+// therefore say what is wanted. The results arrive at the Loop through
+// received, ended and broken for input, and through sent and sendFailed,
+// followed by afterSend, for output. All calls come from the loop's goroutine.
+// A Loop knows nothing else of its back end, and what a back end knows of the
+// kernel is its own, see edge.
 //
 // Listeners, watches and the waker are epoll's under either back end, and the
 // ring watches that epoll as one more descriptor. A multishot accept would
-// empty a backlog at one stroke, past Config.Connections, Pause and Close, by
-// which clients are to wait there.
+// empty the backlog at once, although Config.Connections, Pause and Close are
+// to leave clients waiting there.
 type backend interface {
 	mover
 
-	// wait reports what is there, and sleeps before that, for timeout at most
-	// (negative: for ever), if nothing is.
+	// wait serves the events that are there. If there are none, it first
+	// sleeps, for at most timeout; negative means for ever.
 	wait(timeout Time) error
 
 	// offer hands the kernel now what send has put off.
 	offer()
 
-	// close gives back what the back end has of the kernel. No connection is
-	// left.
+	// close closes the back end's descriptors and gives back its memory. No
+	// connection is left.
 	close()
 }
 
 // A mover is what a back end does for one connection.
 type mover interface {
 	// open begins to receive from c, and to send what c has queued already.
-	// What has come before is reported too, but never inside the call.
+	// Input that came before is reported too, but never inside the call.
 	open(c *Conn) error
 
 	// receive goes on with input that was held back, if c may be read or
@@ -72,7 +72,7 @@ type mover interface {
 	end(c *Conn)
 }
 
-// news are what pending looks for, as poll(2) has them.
+// news is what pending looks for, in events of poll(2).
 type news int16
 
 const (
@@ -82,13 +82,13 @@ const (
 )
 
 // IOUring asks for io_uring(7) in place of epoll(7). The zero value is usable.
-// Where the kernel will not have a ring the loop uses epoll, and Fallback says why.
+// Where the kernel refuses a ring the loop uses epoll, and Fallback says why.
 type IOUring struct {
 	// Probe says whether a ring may be made here: nil, or why not. It is asked
 	// once, by New, and not at all on 32-bit ARM, where there is no ring. It
-	// should run ProbeIOUring in a child process with a deadline: where a
-	// seccomp filter kills for the attempt, it then kills the child. Without a
-	// Probe New asks the kernel itself, and would be killed itself.
+	// should run ProbeIOUring in a child process with a deadline: a seccomp
+	// filter that kills for the attempt then kills the child. Without a Probe,
+	// New makes the attempt itself, and such a filter kills the program.
 	Probe func() error
 	// Memory is the bytes that the receive buffers take, at most 1 MiB, rounded
 	// down to a power of two. Zero means 512 KiB. While all are full, receiving
@@ -103,7 +103,7 @@ type IOUring struct {
 func (l *Loop) Fallback() error { return l.fallback }
 
 // choose makes the back end: the ring where that is wanted and possible, and
-// else epoll, on which the ring stands too. The error is that of epoll.
+// otherwise epoll. The ring needs an epoll, too. The error is that of epoll.
 func (l *Loop) choose(cfg Config) error {
 	ep, err := newEpoll(l)
 	if err != nil {
@@ -130,16 +130,16 @@ func (u *IOUring) ask() error {
 	switch {
 	case u.Probe == nil:
 		return nil
-	case runtime.GOARCH == "arm": // no child need be asked
+	case runtime.GOARCH == "arm": // the answer is known without a child process
 		return fmt.Errorf("%w: 32-bit ARM", uring.ErrUnsupported)
 	}
 	return u.Probe()
 }
 
-// ProbeIOUring makes a ring as New would, uses it, and returns what went
-// wrong. Where a seccomp filter punishes the attempt it does not return at
-// all: call it in a process that exists for nothing else, and take the death
-// of that for a no. It locks the calling goroutine to its thread meanwhile.
+// ProbeIOUring makes a ring as New would, uses it, and returns what went wrong.
+// Where a seccomp filter kills for the attempt, it does not return. So call it
+// in a child process that does nothing else, and treat the death of that
+// process as a refusal. It locks the calling goroutine to its thread meanwhile.
 func ProbeIOUring() error {
 	l, err := New(Config{IOUring: &IOUring{}, Connections: 1})
 	if err != nil {

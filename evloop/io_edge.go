@@ -3,12 +3,12 @@
 package evloop
 
 // An edge is what a back end remembers of a connection because the kernel says
-// it once. Only the io_* files look at it (TestEdgesStayWithTheBackEnd). The
-// rest of the package speaks of bytes that came and bytes that must go, and asks
-// the few questions below.
+// it only once. Only the io_* files look at it (TestEdgesStayWithTheBackEnd).
+// The rest of the package speaks of bytes that came and bytes that must go, and
+// asks the few questions below.
 //
-// Flags of the Conn's own would do the same, and did: then the rest began to
-// read and to change them, and a mistake about readiness could be anywhere.
+// Flags of Conn were the alternative. Other files would then read and change
+// them, and a mistake about readiness could be anywhere.
 type edge uint16
 
 const (
@@ -17,9 +17,9 @@ const (
 	edgeMark                      // a short read does not mean drained
 	edgeStuck                     // the kernel took less than it was offered, and has not reported room since
 	edgeArmed                     // EPOLLOUT is registered; not used for connections of the ring
-	edgeNoRights                  // the peer can pass no descriptors,
-	edgePlain                     // and none that it passed before is on the way
-	edgeBlocks                    // no socket, and the kernel cannot read it without waiting
+	edgeNoRights                  // the peer can pass no descriptors any more
+	edgePlain                     // edgeNoRights, and nothing that was passed before is still to be read
+	edgeBlocks                    // no socket, and the kernel does not know RWF_NOWAIT for it
 	edgeOffered                   // on the ring's list of output to offer
 	edgeBulk                      // left to epoll by the ring
 )
@@ -38,7 +38,7 @@ func (c *Conn) readOn() {
 }
 
 // marked reports whether something stands behind the bytes that are to be read.
-// A new registration may not tell, so it is carried along with a connection.
+// A new registration may not report it again, so Detach saves it.
 func (c *Conn) marked() bool { return c.edge&edgeMark != 0 }
 
 // mark is for a connection that is restored and was marked.

@@ -13,13 +13,13 @@ import (
 // The epoll back end. It serves every descriptor, or, if there is a ring, all
 // that the ring does not.
 //
-// A connection is registered once, for IN, RDHUP and ET. The edge is
-// remembered as edgeReadable until a read finds nothing more, so stopping
-// early (budget, pause) loses no event. OUT is added only when the kernel
-// took less than it was offered and removed when the queue is empty; a MOD
-// reports a condition that already holds, so room that appeared in between is
-// not missed. Level-triggered, a paused connection would need two MODs and a
-// hung-up one would spin; OUT registered for good would come with every IN.
+// A connection is registered once, for IN, RDHUP and ET. The edge is remembered
+// as edgeReadable until a read finds nothing more, so stopping early (budget,
+// pause) loses no event. OUT is added only when the kernel took less than it
+// was offered and removed when the queue is empty; a MOD reports a condition
+// that already holds, so room that appeared in between is not missed. With
+// level-triggered events a paused connection would need two MODs, and a hung-up
+// one would spin. An OUT that stays registered would come with every IN.
 //
 //	           short send: MOD +OUT
 //	disarmed ───────────────────────► armed
@@ -28,7 +28,7 @@ import (
 //	           queue empty: MOD −OUT
 type epoll struct {
 	l      *Loop
-	ring   *ring // which serves stream sockets in place of this; nil: none does
+	ring   *ring // serves stream sockets in place of epoll; nil: there is none
 	events [mostEvents]unix.EpollEvent
 	pieces [maxVectors][]byte
 }
@@ -72,8 +72,8 @@ func interest(c *Conn) uint32 {
 	return mask
 }
 
-// open registers c. ADD reports at once what is there already, and so it reports
-// room for the output of one that was restored.
+// open registers c. ADD reports at once what is there already, also the room
+// for output of a connection that was restored.
 func (e *epoll) open(c *Conn) error {
 	if c.out.bytes > 0 {
 		c.edge |= edgeArmed | edgeStuck
@@ -88,9 +88,9 @@ func (e *epoll) register(c *Conn) error {
 	return e.l.sys.epollAdd(int(c.fd), interest(c), newToken(sourceConn, c.slot, c.gen))
 }
 
-// end closes c's descriptor, which is taken out of epoll first: epoll follows
-// the open file description, and one that another process holds too would go
-// on reporting a number that is ours no longer.
+// end closes c's descriptor, which is taken out of epoll first: epoll watches
+// the open file description. If another process holds that too, events would go
+// on for a number that is no longer ours.
 func (e *epoll) end(c *Conn) {
 	if c.flags&flagDetached != 0 {
 		e.l.sys.epollDel(int(c.fd))
@@ -125,9 +125,9 @@ func (e *epoll) modify(c *Conn) {
 // them. It asks without sleeping first, by a raw call: a busy loop never pays
 // for the scheduler. Only then it lets other goroutines run, and sleeps in a
 // call that the scheduler knows of. Sleeping in a raw call would be cheaper
-// still and would stop the world at the first garbage collection. An interrupted
-// sleep may have been long (SIGSTOP), so what has come is served before anything
-// expires.
+// still, but would stop all goroutines at the first garbage collection. An
+// interrupted sleep may have been long (SIGSTOP), so what has come is served
+// before anything expires.
 func (e *epoll) wait(timeout Time) error {
 	l, slept := e.l, Time(0)
 	events := e.events[:l.work.events]
@@ -200,7 +200,7 @@ func (e *epoll) dispatch(t token, events uint32) {
 			return
 		}
 	case sourceWaker:
-		return // the list is looked at in every turn
+		return // runPosted looks at the list in every turn
 	}
 	l.stats.StaleEvents++
 }
@@ -235,7 +235,7 @@ func (e *epoll) react(c *Conn, events uint32) {
 		if events&hangup != 0 {
 			e.hungUp(c) // nobody is left to flush to
 		}
-	case c.flags&flagReady != 0: // it is served from that list, within one budget
+	case c.flags&flagReady != 0: // the ready list serves it, so that it has one budget
 	case events&hangup != 0 && e.l.Spent():
 		c.makeReady() // connections that live come first
 	default:

@@ -10,11 +10,11 @@ import (
 )
 
 // How the bytes of a connection move under epoll: each system call stands here
-// beside the loop that makes it. Calls on a socket with MSG_DONTWAIT cannot block
-// and use RawSyscall, which skips the scheduler's bookkeeping: a quarter of the
-// CPU of an echo. What could block if another process cleared O_NONBLOCK on the
-// shared description (ttys, pipes, accept) goes through the scheduler, so that
-// the other goroutines live on.
+// beside the loop that makes it. Calls on a socket with MSG_DONTWAIT cannot
+// block and use RawSyscall, which skips the scheduler's bookkeeping: a quarter
+// of the CPU of an echo. Calls that could block if another process cleared
+// O_NONBLOCK on the shared description (ttys, pipes, accept) go through the
+// scheduler, so that other goroutines go on.
 
 // receive reads from c until there is nothing more, its budget for this turn
 // is used up or the handler wants no more.
@@ -59,8 +59,8 @@ func (e *epoll) receive(c *Conn) {
 // them. recvmsg without room for control data reports that as MSG_CTRUNC. It
 // costs a tenth of an echo more than recvfrom, to which a stream changes when
 // it is empty and the peer can pass nothing any more. A packet that did not fit
-// returns its true length (MSG_TRUNC, recv(2)); some streams take that flag for
-// leave to throw bytes away (tcp(7)).
+// returns its true length (MSG_TRUNC, recv(2)); on TCP that flag makes the
+// kernel throw the bytes away (tcp(7)).
 func (k *kernel) recv(c *Conn, p []byte) (n int, mark bool, errno unix.Errno) {
 	if k.sim != nil {
 		return k.sim.recv(int(c.fd), p)
@@ -93,8 +93,8 @@ func (k *kernel) recv(c *Conn, p []byte) (n int, mark bool, errno unix.Errno) {
 	return int(r), mark, errno
 }
 
-// read follows one system call that asked for size bytes and reports whether
-// there may be more.
+// read handles the result of one system call that asked for size bytes, and
+// reports whether there may be more.
 func (e *epoll) read(c *Conn, n int, errno unix.Errno, size int) bool {
 	l := e.l
 	switch {
@@ -128,15 +128,15 @@ func (e *epoll) read(c *Conn, n int, errno unix.Errno, size int) bool {
 	if n < size && c.kind.shortMeansDrained() && c.edge&edgeMark == 0 {
 		c.edge &^= edgeReadable // before the handler runs: its reply may bring the next edge
 	}
-	if c.state != stateLingering { // then bytes are discarded
+	if c.state != stateLingering { // a lingering connection discards its input
 		l.received(c, n)
 	}
 	return true
 }
 
-// finished tells the end of a packet stream from an empty packet: recv
-// returns 0 for both. At the end the peer's side is shut, which poll(2) knows
-// at once and the last event may not, and no byte is left.
+// finished tells the end of a packet stream from an empty packet: recv returns
+// 0 for both. At the end no byte is left and the peer's side is shut, which
+// poll(2) knows at once, while the last event may be older.
 func (k *kernel) finished(c *Conn) bool {
 	if k.sim != nil {
 		return k.sim.finished(int(c.fd))
@@ -270,10 +270,11 @@ func (k *kernel) send(c *Conn, pieces [][]byte) (int, unix.Errno) {
 }
 
 // file reads or writes the first n of k.iov on a descriptor that is no socket.
-// Any process that shares the open file description can clear O_NONBLOCK, a
-// shell on its terminal for one, and the loop must not hang on it. RWF_NOWAIT
-// does not look at that flag. What does not know it (terminals, pipes before
-// Linux 6.4) is asked by poll(2) first, with the flag back in place.
+// Any process that shares the open file description can clear O_NONBLOCK, such
+// as a shell on its terminal, and the loop must not hang on it. RWF_NOWAIT
+// never waits, whatever that flag says. Where the kernel does not know it
+// (terminals, pipes before Linux 6.4), O_NONBLOCK is set again and poll(2) is
+// asked first.
 func (k *kernel) file(c *Conn, call uintptr, n int) (uintptr, unix.Errno) {
 	const here = ^uintptr(0) // the position of a stream: both halves of -1
 	if c.edge&edgeBlocks == 0 {

@@ -26,14 +26,15 @@ import (
 // A send carries MSG_DONTWAIT, so its result is there when the call returns:
 // between two calls the kernel holds no address of ours but the buffers, which
 // are not on the Go heap. The alternative, a send that waits in the kernel for
-// room, would have to keep a message whole and in place for as long as the
-// peer likes, while overflow, closing and handing over want it back; and two
-// of them for one connection could overtake each other. Room is awaited by
-// epoll: a poll of the ring reports the peer's FIN unasked (IO_POLL_UNMASK in
-// io_uring/poll.c), and one for room would return at once for ever.
+// room, would have to keep a message whole and in place for as long as the peer
+// likes, while overflow, closing and handing over want it back; and two of them
+// for one connection could overtake each other. Room is awaited by epoll: a
+// poll of the ring reports the peer's FIN unasked (IO_POLL_UNMASK in
+// io_uring/poll.c), so after a FIN one for room would return at once, again and
+// again.
 //
-// Requests are named by a tag of operation, slot and generation, so that what
-// comes late for a connection that is gone is known as such.
+// Requests are named by a tag of operation, slot and generation, so that a late
+// result is not taken for one of the next connection.
 type ring struct {
 	l       *Loop
 	ep      *epoll // for all that the ring does not serve
@@ -100,8 +101,8 @@ func newRing(ep *epoll, memory int) (*ring, error) {
 	return u, nil
 }
 
-// close gives everything back. Where io_uring_enter has failed for good,
-// receives could not be cancelled and may still write to the buffers.
+// close gives everything back. If the ring has failed, receives could not be
+// cancelled and may still write to the buffers.
 func (u *ring) close() {
 	if u.failed == nil {
 		u.r.Close()
@@ -110,20 +111,21 @@ func (u *ring) close() {
 	}
 	u.batch.close()
 	if u.enabled && unix.Gettid() == u.tid {
-		runtime.UnlockOSThread() // a locked thread runs no other goroutine, so this is the one
+		runtime.UnlockOSThread() // a locked thread runs no other goroutine: this is the one that enable locked
 	}
 	u.ep.close()
 }
 
-// serves reports whether c is the ring's and not left to epoll: a packet needs
-// a buffer of its own size, what is no socket has no send without signals, and
-// much input is better read in large pieces, as many as may be delivered.
+// serves reports whether the ring serves c, and not epoll. It serves stream
+// sockets only: a packet needs a buffer of its own size, and other descriptors
+// have no MSG_NOSIGNAL. Bulk input is left to epoll, whose large reads are
+// cheaper.
 func (u *ring) serves(c *Conn) bool {
 	return c.kind.isSocket() && c.kind.isStream() && c.edge&edgeBulk == 0
 }
 
-// enable begins to use the ring. The kernel ties it to this thread, and so
-// this does the goroutine.
+// enable begins to use the ring. The kernel ties the ring to this thread, so
+// the goroutine is locked to the thread as well.
 func (u *ring) enable() error {
 	runtime.LockOSThread()
 	if err := u.r.Enable(); err != nil {
@@ -134,7 +136,7 @@ func (u *ring) enable() error {
 	return nil
 }
 
-// open has the receive staged with the next io_uring_enter.
+// open asks for a receive, which the next io_uring_enter starts.
 func (u *ring) open(c *Conn) error {
 	if !u.serves(c) {
 		return u.ep.open(c)
@@ -143,8 +145,8 @@ func (u *ring) open(c *Conn) error {
 		u.intakes = append(u.intakes, intake{})
 	}
 	u.intakes[c.slot] = intake{}
-	// What is restored may be at the end of its input already, and may have
-	// output, which must not go before Restored has agreed.
+	// A restored connection may be at the end of its input already. It may also
+	// have output, which must not be sent before Restored has returned.
 	what := watchNone
 	if c.flags&flagEOF != 0 {
 		what = watchGone
@@ -187,9 +189,9 @@ func (u *ring) end(c *Conn) {
 	*s = intake{}
 }
 
-// cancel ends every request for c's descriptor. When the loop is closed from
-// another thread the kernel refuses, which is a failure for good; then they end
-// some time after the ring.
+// cancel ends every request for c's descriptor. When another thread closes the
+// loop, the kernel refuses. That marks the ring as failed, and the requests end
+// some time after it is closed.
 func (u *ring) cancel(c *Conn) {
 	e := u.next()
 	if e == nil {
@@ -294,8 +296,9 @@ func (u *ring) wait(timeout Time) error {
 // long it meant to wait. After an interruption, which may have been long
 // (SIGSTOP), it takes what has come.
 func (u *ring) sleep() Time {
-	// Results of sends may have brought deadlines, and requests: so many that
-	// some are handed over in between, and have results already.
+	// Results of sends may have brought deadlines and new requests. If these
+	// are more than the queue holds, some are submitted here and may have
+	// results already.
 	u.stage()
 	if u.at < len(u.events) || u.failed != nil {
 		return 0
@@ -311,7 +314,7 @@ func (u *ring) sleep() Time {
 	return d
 }
 
-// stage makes requests of what is to be done.
+// stage makes a request of each tag in todo.
 func (u *ring) stage() {
 	for _, t := range u.todo {
 		u.request(t)
@@ -330,7 +333,7 @@ func (u *ring) request(t tag) {
 	}
 	e := u.next()
 	if e == nil {
-		return // submit has failed for good, and wait says so
+		return // submit has failed, and wait returns the error
 	}
 	e.FD, e.UserData = fd, uint64(t)
 	switch t.op() {
@@ -348,9 +351,9 @@ func (u *ring) request(t tag) {
 	}
 }
 
-// serve reports everything that had come when the turn's io_uring_enter returned,
-// gives the buffers back, and asks epoll where that has something new. Once in a
-// turn is enough, however often it was said, and lets nobody have two budgets.
+// serve reports everything that had come when the turn's io_uring_enter
+// returned, gives the buffers back, and asks epoll if that has something new.
+// It asks once in a turn, so that no connection of epoll's gets two budgets.
 func (u *ring) serve() {
 	for n := len(u.events); u.at < n; {
 		ev := u.events[u.at]

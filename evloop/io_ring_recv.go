@@ -20,16 +20,17 @@ import (
 //
 // A multishot receive goes on when the handler has had enough. What it brings
 // then is held, outside the shared buffers, and the receive is cancelled. To
-// keep that little, the first receive is a single one: only a peer that sends
-// less than a buffer is light and gets a multishot. A peer that then sends
-// bulkMin in one turn, or more than may be delivered, is bulk. When what was held
-// has been delivered, its connection is left to epoll for good, which reads more
-// at once and leaves the rest in the socket.
+// keep that little, the first receive is a single one. Only a connection whose
+// first receive brings less than a buffer is light: it gets a multishot
+// receive. If it then brings bulkMin in one turn, or more than may be
+// delivered, it is bulk. When what was held has been delivered, a bulk
+// connection is given to epoll and stays there: epoll reads more at once and
+// leaves the rest in the socket.
 type intake struct {
 	held     []byte // from the pool; nil when there is none
 	off      int    // of it delivered
-	turn     uint64 // the last in which something was delivered,
-	taken    int    // and how much
+	turn     uint64 // the last turn in which something was delivered
+	taken    int    // bytes delivered in that turn
 	end      int32  // what ended the input: 0 nothing yet, 1 FIN, an errno negated
 	receives recvState
 	light    bool // its receives are multishot
@@ -52,7 +53,7 @@ type watchFor uint8
 const (
 	watchNone watchFor = iota
 	watchGone          // the end of both directions, after the peer's FIN
-	watchRoom          // that and room to send
+	watchRoom          // room to send, and the end of both directions
 )
 
 const (
@@ -61,7 +62,7 @@ const (
 	bulkMin = 8 * ringBuffer
 )
 
-// stageReceive has a receive staged with the next io_uring_enter.
+// stageReceive asks for a receive, which the next io_uring_enter starts.
 func (u *ring) stageReceive(c *Conn) {
 	u.intakes[c.slot].receives = recvStaged
 	u.todo = append(u.todo, newTag(opRecv, c.slot, c.gen))
@@ -115,7 +116,9 @@ func (u *ring) take(c *Conn, ev uring.CQE, n int) (got int, holding bool) {
 	for t := ev.UserData; ; {
 		if ev.Flags&uring.FlagMore == 0 {
 			s.receives = recvIdle
-			c.edge |= edgeReadable // until the next receive: a lingering connection must come by it
+			// It stays set until the next receive is staged: a connection that
+			// begins to linger is served only if it is set.
+			c.edge |= edgeReadable
 		}
 		switch {
 		case ev.Res <= 0:
@@ -139,8 +142,9 @@ func (u *ring) take(c *Conn, ev uring.CQE, n int) (got int, holding bool) {
 	}
 }
 
-// deaf serves the end of the input of a connection that only flushes: a FIN
-// is looked at when that is done, unless nobody is left to flush to.
+// deaf serves the end of the input of a connection that is flushing. A FIN
+// waits until the flushing is done, unless the peer does not read any more
+// either.
 func (u *ring) deaf(c *Conn) {
 	switch end := u.intakes[c.slot].end; {
 	case end != endFIN:
@@ -164,20 +168,21 @@ func (u *ring) deliver(c *Conn, n int) {
 		return
 	}
 	u.intakes[c.slot].taken += n
-	if c.state != stateLingering { // then bytes are discarded
+	if c.state != stateLingering { // a lingering connection discards its input
 		u.l.received(c, n)
 	}
 }
 
-// discard gives the buffer of a completion back that nobody wants.
+// discard gives back the buffer of a completion that nobody wants.
 func (u *ring) discard(ev uring.CQE) {
 	if id, ok := ev.Buffer(); ok {
 		u.r.Return(id)
 	}
 }
 
-// ended notes why a receive has brought nothing. A cancelled one, or one that
-// found no buffer, is no end: older kernels report the latter for the former.
+// ended notes why a receive has brought nothing. A receive that was cancelled,
+// or found no buffer, has not ended the input. Older kernels report a missing
+// buffer for a cancelled receive.
 func (u *ring) ended(c *Conn, s *intake, ev uring.CQE) {
 	u.discard(ev)
 	switch unix.Errno(-ev.Res) {
@@ -209,7 +214,7 @@ func (u *ring) hold(c *Conn, s *intake, ev uring.CQE) {
 	u.stop(c, s)
 }
 
-// stop ends the receive, because the connection is bulk.
+// stop marks the connection as bulk and cancels its receive.
 func (u *ring) stop(c *Conn, s *intake) {
 	s.bulk = true
 	if s.receives == recvArmed {
@@ -218,7 +223,8 @@ func (u *ring) stop(c *Conn, s *intake) {
 	}
 }
 
-// classify notes what c is by n bytes that have come directly after another.
+// classify decides whether c is light or bulk, by n bytes that came in one
+// piece.
 func (u *ring) classify(c *Conn, n int) {
 	s := &u.intakes[c.slot]
 	switch {
@@ -230,8 +236,9 @@ func (u *ring) classify(c *Conn, n int) {
 	}
 }
 
-// handOver gives a connection, of which nothing is under way, to epoll for good.
-// Whether it waits for room stays as it is: ADD reports all that holds.
+// handOver moves c to epoll, where it stays. No receive of c may be under way.
+// If c waits for room it goes on waiting: ADD reports room that is already
+// there.
 func (u *ring) handOver(c *Conn, s *intake) {
 	if s.watch != watchNone {
 		u.l.sys.epollDel(int(c.fd))
@@ -272,7 +279,8 @@ func (u *ring) release(c *Conn) {
 	s.off = 0
 }
 
-// receive delivers what was held, within the budget, and then receives on.
+// receive delivers what was held, within the budget, and then goes on
+// receiving.
 func (u *ring) receive(c *Conn) {
 	if !u.serves(c) {
 		u.ep.receive(c)
@@ -298,7 +306,8 @@ func (u *ring) receive(c *Conn) {
 	}
 }
 
-// goOn follows the last byte that has come: the end, or another receive.
+// goOn is called when every byte that has come is delivered. It serves the end
+// of the input, or asks for another receive.
 func (u *ring) goOn(c *Conn, s *intake) {
 	switch {
 	case s.end != 0:
@@ -336,11 +345,12 @@ func (u *ring) finish(c *Conn, end int32) {
 	}
 }
 
-// more reports whether the receive has brought, or will bring, anything yet.
+// more reports whether there is input that the receive has brought, or is about
+// to bring.
 func (u *ring) more(c *Conn) bool { return u.polls(c) != 0 || u.came(c) }
 
-// pending reports what has left the kernel, too. What is held of a connection
-// that was paused waits for the ready list.
+// pending also looks at input that has left the kernel. What is held of a
+// connection that was paused waits for the ready list.
 func (u *ring) pending(c *Conn, what news) bool {
 	if what == newsInput && u.serves(c) && (c.held > 0 || u.r.Overflowed() || u.came(c)) {
 		return true

@@ -20,11 +20,11 @@ type batch struct {
 	sends  []send
 	arena  []byte // mapped
 	used   int
-	most   int // of the arena: all of it, unless a test leaves less
+	most   int // bytes of the arena to use: all, unless a test leaves less
 	pinner runtime.Pinner
 
-	shared *Message // the last one that was copied whole,
-	at     int      // and where
+	shared *Message // the last message that was copied whole
+	at     int      // where the copy of shared begins
 }
 
 // A send is one request of the batch.
@@ -48,8 +48,8 @@ func (b *batch) open() (err error) {
 	return os.NewSyscallError("mmap", err)
 }
 
-// close follows that of the ring. Where io_uring_enter has failed for good there are
-// sends whose results nobody has seen.
+// close is called after the ring is closed. If the ring has failed, some sends
+// have no result yet, and their memory is still pinned.
 func (b *batch) close() {
 	b.pinner.Unpin()
 	_ = unix.Munmap(b.arena)
@@ -121,7 +121,7 @@ func (b *batch) reset() {
 }
 
 // send puts c on the list of output to offer. A full queue is offered at once,
-// because it stops the handler, or has it lose messages.
+// because a full queue stops the handler or makes it lose messages.
 func (u *ring) send(c *Conn) {
 	if !u.serves(c) {
 		u.ep.send(c)
@@ -143,10 +143,10 @@ func (u *ring) send(c *Conn) {
 	}
 }
 
-// offer offers all output of the list and follows the results.
+// offer offers all output of the list and handles the results.
 func (u *ring) offer() {
 	if !u.enabled || len(u.batch.sends) > 0 {
-		return // before Run the first wait does it; in an offer its own loop does
+		return // before Run, the first wait offers it; inside offer, the loop below goes on
 	}
 	for len(u.out) > 0 && u.failed == nil {
 		u.offerSome()
@@ -186,7 +186,7 @@ func (u *ring) offerSome() {
 	u.l.leave()
 }
 
-// whole returns the shared message of which pieces are all, or nil.
+// whole returns the shared message if pieces are all of it, or else nil.
 func (u *ring) whole(c *Conn, pieces [][]byte) *Message {
 	if c.out.head == 0 || c.out.off > 0 || len(pieces) > 1 {
 		return nil
@@ -197,7 +197,7 @@ func (u *ring) whole(c *Conn, pieces [][]byte) *Message {
 	return nil
 }
 
-// results does what follows from each send. No callback runs meanwhile.
+// results handles the result of each send. No callback runs meanwhile.
 func (u *ring) results() {
 	l, b := u.l, &u.batch
 	for i := range b.sends {
@@ -233,9 +233,9 @@ func (u *ring) results() {
 	b.reset()
 }
 
-// awaitRoom has epoll report when the kernel takes more. Edge-triggered, it
-// says so at once if that is now. The registration stays until the queue is
-// empty: a send that comes up short means another edge.
+// awaitRoom has epoll report when the kernel takes more. If there is room
+// already, epoll says so at once. The registration stays until the queue is
+// empty: after a short send another edge comes.
 func (u *ring) awaitRoom(c *Conn) {
 	s := &u.intakes[c.slot]
 	c.edge |= edgeStuck

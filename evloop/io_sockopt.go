@@ -7,8 +7,8 @@ import "golang.org/x/sys/unix"
 // The loop sets these options for its own sake, on every socket. If the kernel
 // refuses one, a service still keeps what it promises, so errors are ignored.
 
-// refuseRights has the kernel refuse what the peer tries to pass from now on
-// (SO_PASSRIGHTS, Linux 6.16), and reports whether it will.
+// refuseRights has the kernel refuse descriptors that the peer passes from now
+// on (SO_PASSRIGHTS, Linux 6.16), and reports whether it will.
 func (k *kernel) refuseRights(fd int) bool {
 	return k.sim == nil && unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PASSRIGHTS, 0) == nil
 }
@@ -17,12 +17,13 @@ func (k *kernel) refuseRights(fd int) bool {
 // the bound that it was given last; zero means that it had its own.
 //
 // On TCP the bound is for bytes that have not gone out yet (TCP_NOTSENT_LOWAT,
-// tcp(7)). What is on the wire is left to the window: a long way needs it. The
-// send that reaches the bound may fill one segment more. A Unix stream has one
-// buffer, which SO_SNDBUF bounds by the memory that it takes. The kernel doubles
-// the value for that; half of it costs bulk a third of its speed. A buffer that
-// somebody has made smaller stays so. A packet must fit into the buffer as a
-// whole, so a socket of packets keeps its own.
+// tcp(7)). The TCP window bounds what is on the wire: a long path needs that
+// much. The send that reaches the bound may fill one segment more. A Unix
+// stream has one buffer, which SO_SNDBUF bounds by the memory that it takes.
+// The kernel doubles the value for that; with half of it bulk output loses a
+// third of its speed. A buffer that somebody has made smaller stays so. A
+// packet must fit into the buffer as a whole, so a socket of packets keeps its
+// own.
 func (k *kernel) boundOutput(c *Conn, n, before int) {
 	fd := int(c.fd)
 	switch {

@@ -83,9 +83,9 @@ func (k *kernel) accept(fd int) (int, netip.AddrPort, unix.Errno) {
 	return int(r), k.peer(int(r)), 0
 }
 
-// peer returns the address of fd's peer, which accept4 has filled in. That of
-// an IPv6 link has a zone, the name of the interface: without it nobody could
-// answer there.
+// peer returns the address of fd's peer, which accept4 has filled in. A
+// link-local IPv6 address has a zone, the name of the interface: without it the
+// address leads nowhere.
 func (k *kernel) peer(fd int) netip.AddrPort {
 	peer := peerOf(&k.addr)
 	in := (*unix.RawSockaddrInet6)(unsafe.Pointer(&k.addr))
@@ -108,10 +108,10 @@ func zone(fd int, index uint32) string {
 	return strconv.FormatUint(uint64(index), 10)
 }
 
-// peerOf converts what accept4 filled in. Unix peers have no address worth
-// the name. IPv4 peers of a dual-stack socket are shown as IPv4. The zone of a
-// link-local address is the number of the interface; kernel.peer asks for its
-// name.
+// peerOf converts what accept4 filled in. The result is zero for Unix peers,
+// which seldom have a name. IPv4 peers of a dual-stack socket are shown as
+// IPv4. The zone of a link-local address is the number of the interface;
+// kernel.peer asks for its name.
 func peerOf(sa *unix.RawSockaddrAny) netip.AddrPort {
 	port := func(p *uint16) uint16 {
 		return binary.BigEndian.Uint16((*[2]byte)(unsafe.Pointer(p))[:])

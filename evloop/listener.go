@@ -107,8 +107,9 @@ func (ln *Listener) token() token { return newToken(sourceListener, ln.slot, ln.
 // FD returns the descriptor, which stays the loop's.
 func (ln *Listener) FD() int { return ln.fd }
 
-// Dead reports whether accept failed for good, for example because another
-// holder has called shutdown(2). The listener is still to be closed.
+// Dead reports whether accept has failed and will not be tried again, for
+// example because another holder has called shutdown(2). The listener must
+// still be closed.
 func (ln *Listener) Dead() bool { return ln.dead }
 
 // Pause stops accepting; clients wait in the backlog.
@@ -139,7 +140,7 @@ func (ln *Listener) Close() {
 	ln.loop.sys.close(ln.fd, false)
 }
 
-// makeReady puts ln on the ready list if there may be somebody to accept.
+// makeReady puts ln on the ready list if there may be a client to accept.
 func (ln *Listener) makeReady() {
 	if ln.backlog && !ln.ready && !ln.closed && !ln.dead {
 		ln.ready = true
@@ -199,7 +200,8 @@ func (ln *Listener) accept() {
 	ln.makeReady()
 }
 
-// accepted follows one accept and reports whether to go on with the batch.
+// accepted handles the result of one accept and reports whether to go on with
+// the batch.
 func (l *Loop) accepted(ln *Listener, fd int, peer netip.AddrPort, errno unix.Errno) bool {
 	switch errno {
 	case 0:
@@ -282,10 +284,10 @@ func (l *Loop) admit(ln *Listener, fd int, peer netip.AddrPort) {
 		l.conns.remove(c.slot)
 		l.sys.close(fd, true)
 		l.stats.AcceptErrors++
-		ln.backOff(err) // of memory or of watches (ENOSPC): the system is short of something
+		ln.backOff(err) // the system is short of memory, or of epoll watches (ENOSPC)
 		return
 	}
-	ln.delay = 0 // the spell is over, of descriptors and of watches
+	ln.delay = 0 // the shortage of descriptors or of watches is over
 	h.Open(c)
 	c.bound(c.opts.queue()) // nothing to do if Open has called SetOptions
 }

@@ -16,8 +16,8 @@ import "net/netip"
 //
 // The listener accepts nobody meanwhile; the others wait behind, as they came.
 // Asking the kernel about every connection that holds a place (poll(2)) was the
-// alternative. It takes a walk over all of them for each client that is refused,
-// which a flood of clients would make the whole work of the loop.
+// alternative. It takes a walk over all of them for each client that is
+// refused, and in a flood of clients the loop would do nothing else.
 type putOff struct {
 	fd    int // of the client that is kept, if waits
 	peer  netip.AddrPort
@@ -29,9 +29,9 @@ type putOff struct {
 
 // PutOff, called in Accept, has the loop keep the client and call Accept for it
 // again in the next turn, after the events of other connections. What Accept
-// returns is then not looked at. It is for a client that finds all places taken:
-// clients that are gone may hold some of them. After a few turns another one
-// would tell nothing new. PutOff then returns false, and Accept has to decide.
+// returns is then ignored. It is for a client that finds all places taken:
+// clients that are gone may hold some of them. After a few turns another turn
+// would tell nothing new: PutOff then returns false, and Accept has to decide.
 func (ln *Listener) PutOff() bool {
 	ln.loop.checkCaller()
 	l, p := ln.loop, &ln.putOff
@@ -66,7 +66,8 @@ func (ln *Listener) keep(fd int, peer netip.AddrPort) {
 }
 
 // askAgain asks about the client that was put off, from the ready list: the
-// turn's events have been served. At the loop's limit, or paused, it waits on.
+// turn's events have been served. While the loop is at its limit, or the
+// listener is paused, the client goes on waiting.
 func (ln *Listener) askAgain() {
 	l, p := ln.loop, &ln.putOff
 	if ln.paused || ln.dead {

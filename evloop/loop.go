@@ -17,13 +17,13 @@ import (
 // One turn:
 //
 //	wait ─► events ─► expired timers ─► posted functions ─► ready list ─┐
-//	 ▲    (no timeout while anything is left over)                       │
+//	 ▲    (no sleep while anything is left over)                         │
 //	 └──────────────────────────────────────────────────────────────────┘
 //
-// The ready list holds what the kernel will not report again, because its
-// edge was spent: connections that used up their read budget or were resumed,
-// listeners that used up their batch. How much of all this one turn may do is in
-// loop_turn.go.
+// The ready list holds what the kernel will not report again, because its edge
+// was spent: connections that used up their read budget or were resumed,
+// listeners that used up their batch. loop_turn.go bounds how much of all this
+// one turn does.
 type Loop struct {
 	be        backend
 	wake      waker
@@ -34,14 +34,14 @@ type Loop struct {
 	deadlines minHeap // of connections, by slot
 
 	now    Time
-	clock  Time // that of the connections' deadlines; see tick
+	clock  Time // on which connections' deadlines run; see conn_deadline.go
 	looked Time // when the last wait ended
-	gap    Time // from the end of the wait before that one, if the loop was late
-	late   bool // since looked, beyond lateAfter
+	gap    Time // between the ends of the last two waits if the loop was late, else 0
+	late   bool // by more than lateAfter since looked
 	depth  int  // callbacks in progress
 
-	ready, serving []token  // next turn's and this turn's list
-	dirty          []*Conn  // with output or a close to settle after the callback
+	ready, serving []token  // the ready list of the next turn and of this one
+	dirty          []*Conn  // with output to send or a flush to end after the callback
 	dead           []*Conn  // waiting for their Closed
 	detached       int      // how many of dead were detached
 	dropped        []*Conn  // with drops to report
@@ -62,7 +62,7 @@ type Loop struct {
 	stats      Stats
 	fallback   error // why be is no ring, though Config asks for one
 	waiting    bool  // a listener waits for a descriptor or a place
-	opened     bool  // a connection was opened since the turn's events were gathered
+	opened     bool  // a connection was opened in this turn
 	stopped    atomic.Bool
 	closed     bool
 
@@ -76,19 +76,19 @@ type Config struct {
 	// 32 descriptors for everything else.
 	Connections int
 	// Memory bounds the bytes queued for and kept from all connections
-	// together. At the bound the connection that is charged the most pays, by
-	// its own policy; it may be another one that is charged at most an eighth
-	// less. A connection is charged for its bytes and for what the loop needs
-	// to keep them. Buffers are rounded up to powers of two, so up to twice as
-	// much may be in use. Zero means no bound.
+	// together. At the bound a connection that is charged about the most pays,
+	// by its own policy: no other is charged an eighth more. A connection is
+	// charged for its bytes and for what the loop needs to keep them. Buffers
+	// are rounded up to powers of two, so up to twice as much may be in use.
+	// Zero means no bound.
 	Memory int64
 	// ReadBudget is the most bytes read from a connection in a turn. Zero
 	// means 64 KiB, the size of the read buffer: on a small board copying a
 	// megabyte would keep the others waiting for some ten milliseconds.
 	ReadBudget int
-	// Work is what a turn may cost all connections together, in deliveries: a
-	// message put into a queue is one, a system call or a new client counts as
-	// many. See Spent. Zero means 4096.
+	// Work bounds what a turn does for all connections together. Its unit is a
+	// delivery: a message put into a queue is one, and a system call or a new
+	// client counts as many. See Spent. Zero means 4096.
 	Work int
 	// IOUring asks for io_uring(7). Nil means epoll(7), which works everywhere.
 	IOUring *IOUring
@@ -149,16 +149,16 @@ func newLoop(cfg Config, sim *simulation) (*Loop, error) {
 	return l, nil
 }
 
-// Run serves until Stop. The calling goroutine becomes the loop's. The error
-// is that of the wait itself (an *os.SyscallError), which no caller can mend.
-// After Run has returned, Close releases what is left.
+// Run serves until Stop. The calling goroutine becomes the loop's. The error is
+// ErrLoopClosed, or that of the wait itself (an *os.SyscallError), which no
+// caller can mend. After Run has returned, Close releases what is left.
 func (l *Loop) Run() error {
 	if l.closed {
 		return ErrLoopClosed
 	}
 	l.caller.enterRun()
 	defer l.caller.leaveRun()
-	l.refresh() // since New the program may have taken its time
+	l.refresh() // the clock was read in New, perhaps long ago
 	l.enter()   // what was written before Run goes out now
 	l.leave()
 	for !l.stopped.Load() {
@@ -166,7 +166,7 @@ func (l *Loop) Run() error {
 			return fmt.Errorf("evloop: %w", err)
 		}
 	}
-	l.be.offer() // what was written in the last turn
+	l.be.offer() // sends what was written in the last turn
 	return nil
 }
 
@@ -226,8 +226,8 @@ func (l *Loop) Close() {
 	l.be.close()
 }
 
-// Now returns the moment at which the present turn began to be served. It is
-// read once a turn, so it may lag by what the turn has taken so far.
+// Now returns the time of the present turn. The clock is read before the turn's
+// events are served, so Now lags by what the turn has taken so far.
 func (l *Loop) Now() Time { return l.now }
 
 // Conn returns the connection with that id, or nil when it is gone.
@@ -251,9 +251,10 @@ func (l *Loop) Conns() iter.Seq[*Conn] {
 	}
 }
 
-// SetLimits replaces Config.Connections, unless connections is zero, and
-// Config.Memory, of which zero means no bound. Connections over a lowered limit
-// stay; connections that owe too much for a lowered bound pay now.
+// SetLimits replaces Config.Connections and Config.Memory. Zero connections
+// leaves that limit as it is; zero memory means no bound. Connections over a
+// lowered limit stay. If more is queued than a lowered bound allows,
+// connections pay now.
 func (l *Loop) SetLimits(connections int, memory int64) {
 	l.checkCaller()
 	if connections > 0 {
@@ -288,10 +289,10 @@ func (l *Loop) leave() {
 }
 
 // settle sends what was written, reports what was dropped and frees what was
-// closed, until the callbacks made on the way leave nothing more to do, or the
-// turn has buried enough. What those callbacks drop is reported in the next turn.
-// So is every drop if told is set. A Dropped that writes would otherwise never
-// come to an end.
+// closed. It repeats this until the callbacks that it makes leave nothing more
+// to do, or the turn has buried enough. What those callbacks drop is reported
+// in the next turn, and with told set so is every drop. Otherwise a Dropped
+// that writes could keep settle busy for ever.
 func (l *Loop) settle(told bool) {
 	for ; len(l.dirty)+len(l.dropped) > 0 || len(l.dead) > 0 && (l.detached > 0 || l.mayBury()); told = true {
 		for i := 0; i < len(l.dirty); i++ {

@@ -2,10 +2,10 @@
 
 package evloop
 
-// A minHeap orders small integers (slots) by deadline and finds each again,
-// so that a deadline can be moved or removed. Four children a node: half the
-// depth of a binary heap and one cache line to compare. container/heap would
-// cost an interface call for each comparison and move.
+// A minHeap orders small integers (slots) by deadline and finds each again, so
+// that a deadline can be moved or removed. A node has four children: that is
+// half the depth of a binary heap, and one cache line to compare.
+// container/heap would cost an interface call for each comparison and move.
 type minHeap struct {
 	items []heapItem
 	pos   []uint32 // by slot: index in items plus one; 0: absent

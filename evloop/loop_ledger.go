@@ -8,10 +8,10 @@ import (
 )
 
 // owing finds a connection that owes about the most when the loop's memory
-// bound is reached: none owes an eighth more. Debtors are chained in buckets,
-// eight for each doubling of the debt, and a bit says which are not empty, so
-// the cost does not depend on how many they are. A heap would have to be
-// repaired at every queued message.
+// bound is reached: no other owes an eighth more. Debtors are chained in
+// buckets, eight for each doubling of the debt, and a bit says which are not
+// empty, so the cost does not depend on how many they are. A heap would have to
+// be repaired at every queued message.
 //
 //	debt    0  1 … 15  16,17  18,19 … 30,31  32…35  36…39 …
 //	bucket  0  1 … 15     16     17 …    23     24     25 …
@@ -31,8 +31,8 @@ func bucketOf(debt int64) uint8 {
 }
 
 // debt is what c holds of the loop's memory bound. A shared message counts in
-// full for each that queues it, although it is charged once: each would keep
-// it, were it the last.
+// full for each connection that queues it, although the loop is charged once:
+// each of them alone would keep it in memory.
 func (c *Conn) debt() int64 { return c.out.charge + int64(cap(c.in)) + int64(c.held) }
 
 // weigh puts c into the bucket that its debt belongs to.
@@ -87,17 +87,18 @@ func (o *owing) greatest(l *Loop) *Conn {
 	return nil
 }
 
-// owe notes in the ledger what c holds, which has grown.
+// owe is called when c holds more than before: it updates the ledger and
+// enforces the memory bound.
 func (l *Loop) owe(c *Conn) {
 	l.weigh(c)
 	l.collectDebt()
 }
 
 // collectDebt brings what is queued under the loop's memory bound. Each round
-// takes something from somebody, so it ends.
+// takes something from one connection, so it ends.
 func (l *Loop) collectDebt() {
 	if l.memory > 0 && l.queued > l.memory {
-		l.be.offer() // what the kernel takes nobody owes
+		l.be.offer() // nobody owes what the kernel takes
 	}
 	for l.memory > 0 && l.queued > l.memory {
 		c := l.owing.greatest(l)

@@ -42,7 +42,8 @@ func (p *pool) get(n int) []byte {
 	return make([]byte, 0, poolMin<<k)
 }
 
-// put takes a buffer of get back. What does not fit the cache is garbage.
+// put takes a buffer of get back. A buffer that does not fit the cache is left
+// to the garbage collector.
 func (p *pool) put(b []byte) {
 	k := class(cap(b))
 	if k >= poolClasses || cap(b) != poolMin<<k || p.cached+cap(b) > poolCache {

@@ -21,7 +21,7 @@ type waker struct {
 	fd      int
 	write   func(fd int) unix.Errno // addOne; a test has its own, which fails
 	pending atomic.Bool
-	failed  atomic.Bool // the last write: what was posted waits for the next turn, whatever wakes the loop
+	failed  atomic.Bool // the last write failed: the next turn looks at posted all the same
 
 	mu     sync.Mutex // guards the following
 	posted []func()
@@ -75,8 +75,8 @@ func (w *waker) now() {
 	w.pending.Store(false) // so that the next call tries again
 }
 
-// wakeTries is how often a wake-up is tried. The system has no reason to refuse
-// it but an interruption; a filter of system calls or a tracer may.
+// wakeTries is how often a wake-up is tried. The kernel itself refuses it only
+// when it is interrupted; a seccomp filter or a tracer may refuse it too.
 const wakeTries = 8
 
 // Post runs f on the loop's goroutine in one of its next turns, in the order
@@ -117,7 +117,8 @@ func (w *waker) take() []func() {
 	return fs
 }
 
-// runPosted runs the functions that other goroutines posted before now.
+// runPosted runs the functions that were posted, as far as the turn's work
+// goes.
 func (l *Loop) runPosted() {
 	if len(l.posted) == 0 {
 		l.posted = l.wake.take()
@@ -130,6 +131,6 @@ func (l *Loop) runPosted() {
 	}
 	clear(l.posted[:n]) // the garbage collector may have what they hold
 	if l.posted = l.posted[n:]; len(l.posted) == 0 {
-		l.posted = nil // it may be the list of a storm
+		l.posted = nil // it may be large, see postedKept
 	}
 }

@@ -5,16 +5,17 @@ package evloop
 import "slices"
 
 // The ready list holds what can go on without news from the kernel: connections
-// that used up their read budget, were resumed or have something to be told, and
-// listeners that used up their batch. A list of tokens rather than of pointers:
-// what has been closed meanwhile is found to be gone, and need not be taken out.
+// that used up their read budget, that were resumed or whose handler is to be
+// told something, and listeners that used up their batch. It holds tokens and
+// not pointers: the token of a connection that has been closed finds nothing,
+// so closing need not search the list.
 
 // makeReady puts a token on the next turn's list.
 func (l *Loop) makeReady(t token) { l.ready = append(l.ready, t) }
 
-// serveReady serves what was ready when the turn began; what became ready
-// since waits until the kernel was asked again for events of others, behind
-// what this turn has no time for.
+// serveReady serves what was ready when the turn began. What this turn has no
+// work left for comes first in the next turn. What became ready since then
+// comes behind it, after the kernel has been asked for new events.
 func (l *Loop) serveReady() {
 	for n, t := range l.serving {
 		if !l.goesOn(n) {

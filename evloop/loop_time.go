@@ -9,10 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Time is a moment on CLOCK_MONOTONIC, in nanoseconds (clock_gettime(2)).
-// It stands still while the machine is suspended and never jumps when NTP
-// sets a board without a real-time clock. Zero means "no moment". A Time may
-// be handed to another process of the same boot: the clock is one for all.
+// A Time is a moment on CLOCK_MONOTONIC, in nanoseconds (clock_gettime(2)). It
+// stands still while the machine is suspended and never jumps when NTP sets a
+// board without a real-time clock. Zero means "no moment". A Time may be handed
+// to another process of the same boot: all processes share the clock.
 type Time int64
 
 // Add returns the moment d after t, or the last one there is: a timeout of the
@@ -75,7 +75,7 @@ func millis(d time.Duration) int {
 
 // patience returns how long the loop may sleep: until its next deadline.
 func (l *Loop) patience() Time {
-	l.tick(0)
+	l.readClock(0)
 	at, ok := l.nextDeadline()
 	if !ok {
 		return -1
@@ -83,9 +83,10 @@ func (l *Loop) patience() Time {
 	return max(0, at-l.now)
 }
 
-// tick reads the time. slept is how long the loop meant to sleep (negative: for
-// ever). The rest of the time since the last tick was the loop's own delay.
-func (l *Loop) tick(slept Time) {
+// readClock reads the time. slept is how long the loop meant to sleep; negative
+// means for ever. Any other time since the last reading was the loop's own
+// delay, of which at most lateAfter counts on the clock of the connections.
+func (l *Loop) readClock(slept Time) {
 	t := l.sys.now()
 	passed := t - l.now
 	l.now = t
@@ -96,24 +97,24 @@ func (l *Loop) tick(slept Time) {
 	l.clock += passed
 }
 
-// awake is tick for the end of a wait.
+// awake reads the clock at the end of a wait.
 func (l *Loop) awake(slept Time) {
-	l.tick(slept)
+	l.readClock(slept)
 	if l.gap = 0; l.late {
 		l.gap = l.now - l.looked
 	}
 	l.looked, l.late = l.now, false
 }
 
-// refresh is tick for calls from outside of Run, where no turn does it.
+// refresh reads the clock for calls from outside of Run, where no turn does it.
 func (l *Loop) refresh() {
 	if l.depth == 0 {
-		l.tick(0)
+		l.readClock(0)
 	}
 }
 
-// lag returns how far the connections' clock is behind the time. The next loop,
-// to which a connection is carried, has a lag of its own.
+// lag returns how far the connections' clock is behind the time. The loop to
+// which a connection is carried has another lag.
 func (l *Loop) lag() Time { return l.sys.now() - l.clock }
 
 // expire calls what is due, as far as the turn's work goes.

@@ -2,11 +2,12 @@
 
 package evloop
 
-// Timers are data, not closures, and sleep in two four-ary heaps: one for the
+// Timers are data, not closures, and wait in two four-ary heaps: one for the
 // timers of users, one for the single deadline (idle, stall, flush) of each
-// connection. The wait ends at the earlier of the two tops; there is no tick,
-// so a loop without timers never wakes. A wheel would be cheaper for a
-// million timers and would wake for empty slots.
+// connection. The loop sleeps until the earlier of the two tops. Nothing wakes
+// it periodically, so a loop without timers and deadlines sleeps until there is
+// an event. A wheel would be cheaper for a million timers, but would wake for
+// empty slots.
 
 // A Timer is what Schedule takes and Expired gets back.
 type Timer struct {
@@ -31,7 +32,7 @@ type TimerID struct {
 // IsZero reports whether id is the zero value, which names no timer.
 func (id TimerID) IsZero() bool { return id == TimerID{} }
 
-// timerSlot is a timer at rest; free slots are chained through next.
+// timerSlot holds a timer, or is free; free slots are chained through next.
 type timerSlot struct {
 	Timer
 	gen  uint32
@@ -68,14 +69,14 @@ func (l *Loop) Schedule(t Timer) TimerID {
 	if owner != nil {
 		s.next, owner.timers = owner.timers, i+1
 	}
-	// One that is due already waits for the next turn: two handlers that arm
-	// such timers could otherwise hold the loop for ever.
+	// A timer that is due already waits for the next turn: two handlers that
+	// arm such timers could otherwise hold the loop for ever.
 	ts.heap.set(i, max(t.Deadline, l.now+1))
 	return TimerID{l, i, s.gen}
 }
 
-// Cancel disarms a timer and reports whether it was still armed. The zero TimerID
-// and that of another loop are not.
+// Cancel disarms a timer and reports whether it was still armed. The zero
+// TimerID, and one of another loop, are never armed.
 func (l *Loop) Cancel(id TimerID) bool {
 	l.checkCaller()
 	if id.loop != l || l.timers.slots[id.slot].gen != id.gen || !l.timers.heap.has(id.slot) {

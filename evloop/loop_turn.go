@@ -3,14 +3,15 @@
 package evloop
 
 // The work of a turn has a bound, because every other client waits for the turn
-// to end. It is counted and not measured: a clock would make every history
-// different, and would blame a turn for the processor time of other programs.
+// to end. It is counted and not measured: a clock would make every run of the
+// simulation different, and would count the processor time of other programs
+// too.
 //
 // The unit is a delivery, a message put into a queue. One that is refused, or
 // dropped from the queue later, costs the same. Whatever needs system calls
 // counts as many of them. The work of a turn is an allowance that all services
-// share. The loop charges it, and a handler that can go on later asks Spent. The
-// loop serves of each list, at most:
+// share. The loop charges it, and a handler that can go on later asks Spent. Of
+// each list the loop serves at most:
 //
 //	                            while work is left   once it is spent
 //	events of the kernel        256                  the same: their edge is spent
@@ -30,7 +31,8 @@ package evloop
 //
 // The next turn goes on with what is left over. It does not sleep, and asks the
 // kernel for new events first. A few of each list are always served, and in
-// order, so a flood stops nobody: each entry comes to be the first.
+// order, so a flood stops nobody: every entry becomes the first of its list at
+// some time.
 //
 // A callback is not interrupted. One that writes to many and does not look at
 // Spent makes a longer turn, so the bound is that of the longest callback.
@@ -59,9 +61,9 @@ const (
 	// mostBuried bounds the connections that are closed in a turn: a thousand
 	// can be ended by one callback.
 	mostBuried = 256
-	// readCost is what a read counts at least of a connection's budget, in
-	// bytes: a peer that sends packets of one byte would have 64 Ki of them
-	// read in a turn.
+	// readCost is the least that a read takes of a connection's budget, in
+	// bytes. Without it, a peer that sends packets of one byte would have 64 Ki
+	// of them read in a turn.
 	readCost = 1 << 10
 )
 

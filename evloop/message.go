@@ -24,7 +24,7 @@ func (m *Message) shared() bool { return m.count == 0 }
 const messageSize = 32
 
 // cost is what m takes of the loop's memory bound: its bytes, and for a small
-// one of the loop's own the smallest buffer there is. Charged by their length
+// message made by Write the smallest buffer there is. Charged by their length
 // alone, ten-byte replies to clients that do not read would hold twelve times
 // what the bound says. For the rest the bound is off by less than a factor of
 // two, since the pool rounds up.

@@ -11,12 +11,12 @@ import (
 type Overflow uint8
 
 const (
-	// Pause stops reading from the connection until its queue has fallen to
-	// the low-water mark. A peer that does not read stops only itself. For
+	// Pause stops reading from the connection until its queue has fallen to the
+	// low-water mark. A peer that does not read stops only itself. It is for
 	// services that answer their own peer: a handler that writes only while
-	// Conn.Full is false loses nothing. A message for a queue that has grown
-	// to twice Options.Queue is dropped, so that one that writes by a timer is
-	// bounded too.
+	// Conn.Full is false loses nothing. A message for a queue that has grown to
+	// twice Options.Queue is dropped, so that a handler that writes from a
+	// timer is bounded too.
 	Pause Overflow = iota
 	// DropOldest drops the oldest whole messages that have not begun to go out.
 	DropOldest
@@ -54,12 +54,13 @@ type Options struct {
 	MaxInput int
 
 	// Queue is the high-water mark of the output queue in bytes, LowWater the
-	// mark at which a full queue counts as drained. Zero means DefaultQueue
-	// and half of Queue. The kernel is asked to hold about as much again, 4 KiB
-	// at least: on TCP bytes that have not gone out (TCP_NOTSENT_LOWAT), and
-	// one segment more; on a Unix stream memory, twice as much (SO_SNDBUF).
-	// What the peer's own kernel has taken is beyond all this. More than 1 GiB
-	// counts as 1 GiB, and so long is the longest message.
+	// mark at which a full queue counts as drained. Zero means DefaultQueue and
+	// half of Queue. The kernel is asked to hold about as much again, at least
+	// 4 KiB. On TCP that counts bytes that have not gone out
+	// (TCP_NOTSENT_LOWAT), and one segment more; on a Unix stream it counts
+	// memory, twice as much (SO_SNDBUF). What the peer's own kernel has taken
+	// counts nowhere. More than 1 GiB counts as 1 GiB, which is also the
+	// longest message.
 	Queue, LowWater int
 
 	// Overflow is what happens at Queue; the zero value is Pause. A single
@@ -67,17 +68,17 @@ type Options struct {
 	// by any queue that is below twice Queue.
 	Overflow Overflow
 
-	// IdleTimeout ends a connection with ErrIdle on which no byte has moved
+	// IdleTimeout ends a connection, with ErrIdle, when no byte has moved
 	// either way for that long. Output counts when the kernel takes it, and
-	// again when some of it has left the kernel, at which the loop looks four
+	// again when some of it has left the kernel. The loop looks at that four
 	// times in a timeout. Time during which reading is paused, output waits or
 	// HoldIdle holds does not count. Zero means never.
 	IdleTimeout time.Duration
 
 	// StallTimeout ends a connection with ErrStalled whose queued output made
 	// no progress for that long, in the queue or in the kernel, also while it
-	// is being flushed. The end comes at most a quarter later. Zero means
-	// never.
+	// is being flushed. The end comes at most a quarter of that time later.
+	// Zero means never.
 	//
 	// Neither timeout counts time in which the loop was late. A connection is
 	// not ended while the kernel has an event of it that the loop has not
@@ -85,9 +86,9 @@ type Options struct {
 	StallTimeout time.Duration
 
 	// Exempt keeps the connection from paying for Config.Memory: what it holds
-	// counts, and is taken from others. It is for the few connections on which
-	// all others depend, such as the pipe to a program that serves them; their
-	// own bounds have to do.
+	// counts, but others pay for it. It is for the few connections on which all
+	// others depend, such as the pipe to a program that serves them; only their
+	// own bounds limit them.
 	Exempt bool
 
 	// Farewell is a last message for a client that is closed with ErrOverflow
@@ -105,8 +106,9 @@ const longest = 1 << 30
 // defaultOptions serve connections on which SetOptions was not called.
 var defaultOptions = &Options{}
 
-// The marks as they count. Filling the defaults in once would need a copy for
-// each connection, or a shared value that changes under its owner.
+// These methods return the bounds with their defaults. Filling them in once
+// would need a copy for each connection, or a shared value that changes under
+// its owner.
 
 func (o *Options) maxInput() int {
 	if o.MaxInput <= 0 || o.MaxInput > DefaultMaxInput {

@@ -4,8 +4,8 @@ package evloop
 
 import "fmt"
 
-// A Watch reports the readiness of a descriptor that is no stream: a pidfd, a
-// timerfd, an inotify queue, a pressure file.
+// A Watch reports events of a descriptor that is no stream: a pidfd, a timerfd,
+// an inotify queue, a pressure file.
 type Watch struct {
 	loop      *Loop
 	h         WatchHandler

@@ -26,7 +26,8 @@ func Descriptors() []string {
 	}
 	var open []string
 	for _, e := range entries {
-		// The one that fails is the descriptor of the listing itself.
+		// Readlink fails for the descriptor of the listing itself, which is
+		// closed.
 		if to, err := os.Readlink("/proc/self/fd/" + e.Name()); err == nil {
 			open = append(open, e.Name()+" "+to)
 		}
@@ -46,8 +47,9 @@ var wakeRuntime = sync.OnceFunc(func() {
 	signal.Stop(c)
 })
 
-// SameDescriptors fails the test unless what is open is what was before. What a
-// goroutine is about to close, it may close: the test waits up to Patience.
+// SameDescriptors fails the test unless what is open is what was before. A
+// goroutine may be about to close one of them: the test waits for that, up to
+// Patience.
 func SameDescriptors(t testing.TB, before []string) {
 	t.Helper()
 	var now []string

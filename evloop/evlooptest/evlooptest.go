@@ -16,7 +16,7 @@
 //		io.WriteString(peer, "hello\n")
 //	}
 //
-// shout_test.go is the whole of it.
+// shout_test.go has the whole test.
 //
 // A loop is known by its methods and not by its type, so that the tests inside
 // package evloop can use this package too. No program may: it is for tests only.
@@ -31,7 +31,7 @@ import (
 // machines may be slow or busy, and it is only spent by a test that fails.
 const Patience = 20 * time.Second
 
-// patience is less in tests of what runs out of it.
+// patience is Patience, unless a test of this package lets it run out.
 var patience = Patience
 
 // A Loop is an *evloop.Loop.
@@ -43,12 +43,13 @@ type Loop interface {
 }
 
 // Run runs l on a goroutine of its own. When the test ends, l is stopped and
-// closed, and an error of Run fails the test. Functions that t.Cleanup was
-// given before are called after that, and later ones while l still runs.
+// closed, and an error of Run fails the test. Functions that were given to
+// t.Cleanup before Run are called after that; those that were given later are
+// called while l still runs.
 func Run(t testing.TB, l Loop) {
 	t.Helper()
 	ended := make(chan error, 1)
-	// A loop on io_uring is its thread's, so that it is closed there as well.
+	// A loop on io_uring belongs to its thread, so it is closed there as well.
 	go func() {
 		err := l.Run()
 		l.Close()

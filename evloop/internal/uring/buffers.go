@@ -12,9 +12,9 @@ import (
 
 // Received bytes go to buffers outside the Go heap: the kernel writes to them
 // whenever bytes come, long after the call that provided them, and a request
-// that is being cancelled may still do so. They are unmapped with the ring, and not
-// even then if a receive may be left, see Close and Abandon. The kernel takes
-// them from a queue in shared memory,
+// that is being cancelled may still do so. Close unmaps them; Abandon leaves
+// them, for a ring whose receives may go on. The kernel takes them from a queue
+// in shared memory,
 //
 //	bufs ─► │ id 7 │ id 3 │  …  │      │        tail: one past the last provided
 //	           ▲ taken by the kernel     ▲ Return

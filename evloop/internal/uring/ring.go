@@ -7,9 +7,10 @@
 //
 // The ring is set up disabled (IORING_SETUP_R_DISABLED) and enabled on the
 // thread that will use it, because IORING_SETUP_SINGLE_ISSUER ties it to that
-// one. With IORING_SETUP_DEFER_TASKRUN completions appear only in an enter
-// that asks for events, so every Enter does. There is no kernel thread
-// (IORING_SETUP_SQPOLL): it would burn a core of a small board.
+// one. With IORING_SETUP_DEFER_TASKRUN completions appear only in an
+// io_uring_enter that asks for events, so Submit and Wait always ask. There is
+// no kernel thread (IORING_SETUP_SQPOLL): it would burn a core of a small
+// board.
 package uring
 
 import (
@@ -34,8 +35,8 @@ const (
 	cqEntries = 4096
 )
 
-// A Ring is a pair of queues. Next, Enter, Drain and the buffers are for one
-// thread, that which called Enable.
+// A Ring is a pair of queues. Next, Submit, Wait, Drain and the buffers are for
+// one thread: the one that called Enable.
 type Ring struct {
 	sim *Kernel // nil in production
 	fd  int
@@ -123,8 +124,8 @@ func (r *Ring) mapQueues(p *params) (err error) {
 	return nil
 }
 
-// restrict lets the ring do what evloop asks of it and nothing else, whoever
-// gets hold of the descriptor. It comes into force with Enable.
+// restrict lets the ring do what evloop asks of it and nothing else, even if
+// other code gets hold of the descriptor. It takes effect with Enable.
 func (r *Ring) restrict() error {
 	rs := [...]restriction{
 		{opcode: restrictSQEOp, value: OpSend},
@@ -153,8 +154,8 @@ func (r *Ring) register(op uintptr, arg unsafe.Pointer, n uint32) error {
 	return nil
 }
 
-// Next returns an empty entry to fill in, or nil when the queue is full and an
-// Enter is due.
+// Next returns an empty entry to fill in, or nil when the queue is full and a
+// Submit is due.
 func (r *Ring) Next() *SQE {
 	if r.Staged() == len(r.sqes) {
 		return nil
@@ -215,8 +216,8 @@ func (r *Ring) Drain(dst []CQE) []CQE {
 // had no place (IORING_FEAT_NODROP); the next Submit brings them.
 func (r *Ring) Overflowed() bool { return atomic.LoadUint32(r.sqFlags)&sqCQOverflow != 0 }
 
-// Close releases the ring, of which every receive must have ended: the kernel
-// ends what is left in the background, and until then it may write to the
+// Close releases the ring and its buffers. Every receive must have ended: the
+// kernel would end the rest in the background, and until then write to the
 // buffers, or to whatever is mapped in their place by that time.
 func (r *Ring) Close() {
 	r.Abandon()
@@ -225,7 +226,8 @@ func (r *Ring) Close() {
 	}
 }
 
-// Abandon is Close where receives may be under way. It leaves the buffers.
+// Abandon is Close where receives may be under way. It leaves the buffers
+// mapped.
 func (r *Ring) Abandon() {
 	if r.sim != nil {
 		return

@@ -10,19 +10,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Kernel is the other end of a ring, for tests that play the kernel. The
-// seam is io_uring_enter(2) and the memory that both ends share: Enter takes
-// the place of the call, and the methods do to that memory what a kernel does.
-// The ring's own end is the code of production, which is why this is not a
-// Ring of another kind behind an interface. Nothing in production refers to
-// it but a pointer that is nil.
+// A Kernel is the other end of a ring, for tests that play the kernel. The seam
+// is io_uring_enter(2) and the memory that both ends share: Enter takes the
+// place of the call, and the methods do to that memory what a kernel does. The
+// ring's own end is the code of production; a second kind of Ring behind an
+// interface would not test that code. In production only a nil pointer refers
+// to a Kernel.
 type Kernel struct {
-	// Enter is given the number of staged entries and, for Wait, that it is
-	// to wait, for timeout at most (negative: for ever).
+	// Enter is called with the number of staged entries. wait is set for
+	// Ring.Wait, which waits for at most timeout; negative means for ever.
 	Enter func(staged int, wait bool, timeout time.Duration) unix.Errno
 
 	r          *Ring
-	head, seen uint16 // of the provided buffers: the next to fill, and to show by Provided
+	head, seen uint16 // indexes of provided buffers: the next to fill, the next for Provided to show
 }
 
 // Simulate makes a ring that k plays, for up to entries requests in an Enter

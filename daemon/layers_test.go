@@ -92,7 +92,7 @@ var arrows = map[string]string{
 	"listen":    "config systemd",
 	"apply":     "config systemctl unit",
 	"unit":      "config kept",
-	"config":    "kept toml",
+	"config":    "kept text toml",
 	"kept":      "",
 	"systemctl": "",
 	"text":      "",

@@ -31,9 +31,9 @@ const firstFD = 3
 // looking at numbers where there is nothing.
 const mostFDs = 4096
 
-// unknownName is what sd_listen_fds_with_names(3) calls every descriptor when
+// UnknownName is what sd_listen_fds_with_names(3) calls every descriptor when
 // LISTEN_FDNAMES is not set.
-const unknownName = "unknown"
+const UnknownName = "unknown"
 
 var (
 	// ErrNotForUs says that LISTEN_FDS is set, but for another process. That
@@ -171,7 +171,7 @@ func checkPID(env map[string]string, pid int) error {
 func splitNames(env map[string]string, n int) (func(i int) string, error) {
 	list, ok := env["LISTEN_FDNAMES"]
 	if !ok {
-		return func(int) string { return unknownName }, nil
+		return func(int) string { return UnknownName }, nil
 	}
 	names := strings.Split(list, ":")
 	if n == 0 && list == "" {

@@ -5,6 +5,8 @@ package main
 import (
 	"fmt"
 	"path/filepath"
+
+	"penstock/daemon/internal/unit"
 )
 
 const aboutUnits = `Prints the units that penstock-generator would write for FILE (default
@@ -12,9 +14,6 @@ const aboutUnits = `Prints the units that penstock-generator would write for FIL
 name. Nothing is written. Exit status 78 when there is a mistake; the units that
 are printed then are those that were applied last, or of the services without one.
 `
-
-// generatorFolder is where systemd reads what generators write.
-const generatorFolder = "/run/systemd/generator"
 
 func units(p process, c command, args []string) int {
 	flags := c.flags()
@@ -32,7 +31,7 @@ func units(p process, c command, args []string) int {
 		if i > 0 {
 			fmt.Fprintln(p.stdout)
 		}
-		fmt.Fprintf(p.stdout, "# %s\n%s", filepath.Join(generatorFolder, f.Name), f.Text)
+		fmt.Fprintf(p.stdout, "# %s\n%s", filepath.Join(unit.GeneratorFolder, f.Name), f.Text)
 	}
 	if mistakes != nil {
 		fmt.Fprintln(p.stderr, mistakes)

@@ -32,9 +32,6 @@ type Applier struct {
 	Left io.Writer // also what went wrong without harm to a port
 }
 
-// generatorFolder is systemd.generator(7)'s first folder.
-const generatorFolder = "run/systemd/generator"
-
 // attempts is how often a restart is tried. For a moment a port may be taken
 // by nobody but a process that the manager has forked for another unit, which
 // still holds the old socket (254 and later, PrivateTmp= of a unit that stops);
@@ -89,7 +86,7 @@ func (a *Applier) Run(cfg *config.Config) error {
 func (a *Applier) say(format string, args ...any) { fmt.Fprintf(a.Out, format+"\n", args...) }
 
 func (a *Applier) generated() ([]unit.File, error) {
-	return unit.Read(filepath.Join(a.Root, generatorFolder))
+	return unit.Read(filepath.Join(a.Root, unit.GeneratorFolder))
 }
 
 // applied returns the units with which the sockets were opened, or, where
@@ -134,7 +131,7 @@ func (a *Applier) want(cfg *config.Config, now []unit.File) (want wanted, masked
 	for _, f := range files {
 		if written[f.Name] != f.Text {
 			return nil, nil, fmt.Errorf("%s: not what this version of penstock makes of %s; is penstock-generator installed, and not masked?",
-				filepath.Join("/", generatorFolder, f.Name), a.Source)
+				filepath.Join(unit.GeneratorFolder, f.Name), a.Source)
 		}
 	}
 	want = wanted{}

@@ -10,9 +10,12 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
+
+	"penstock/daemon/internal/text"
 )
 
 // An Address is one value of "listen", in the syntax of ListenStream= in
@@ -115,7 +118,7 @@ func parseUnix(s string) (Address, error) {
 		return Address{}, fmt.Errorf("%q: has no name", s)
 	case len(s) > maxUnixPath:
 		return Address{}, fmt.Errorf("%q: is longer than %d bytes, the most a Unix socket can have", s, maxUnixPath)
-	case strings.ContainsFunc(s, isControl):
+	case strings.ContainsFunc(s, text.IsControl):
 		return Address{}, fmt.Errorf("%q: holds a control character", s)
 	case strings.TrimSpace(s) != s || strings.HasSuffix(s, `\`):
 		return Address{}, fmt.Errorf("%q: ends in a blank or a backslash, which no unit file can say", s)
@@ -148,9 +151,6 @@ func resolve(folder string) string {
 	}
 	return folder
 }
-
-// isControl reports what must not come near a unit file or a terminal.
-func isControl(r rune) bool { return r < ' ' || r == 0x7f }
 
 func parseTCP(s string) (netip.AddrPort, error) {
 	if strings.Trim(s, "0123456789") == "" {
@@ -239,10 +239,41 @@ func (a Address) Overlaps(b Address) bool {
 	if a.AddrPort.Port() != b.AddrPort.Port() {
 		return false
 	}
-	x, y := a.AddrPort.Addr(), b.AddrPort.Addr()
-	return x.Unmap() == y.Unmap() || covers(x, y) || covers(y, x)
+	return collide(a.AddrPort.Addr(), b.AddrPort.Addr())
 }
 
-func covers(wild, addr netip.Addr) bool {
-	return wild == netip.IPv6Unspecified() || wild == netip.IPv4Unspecified() && addr.Unmap().Is4()
+// collide reports whether two addresses of one port cannot be open side by side.
+func collide(a, b netip.Addr) bool {
+	taken := takes(b)
+	return slices.ContainsFunc(meets(a), func(where string) bool { return slices.Contains(taken, where) })
+}
+
+const (
+	anywhere  = "any"
+	anywhere4 = "any4"
+)
+
+// takes names where an address is: what it is called, and what covers it.
+func takes(addr netip.Addr) []string {
+	addr = addr.Unmap()
+	if addr.Is4() || addr == netip.IPv6Unspecified() {
+		return []string{addr.String(), anywhere, anywhere4}
+	}
+	return []string{addr.String(), anywhere}
+}
+
+// meets names where another address may be that cannot be open beside this one: a
+// wildcard meets all that it covers.
+func meets(addr netip.Addr) []string {
+	addr = addr.Unmap()
+	switch {
+	case addr == netip.IPv6Unspecified():
+		return []string{anywhere}
+	case addr == netip.IPv4Unspecified():
+		return []string{anywhere4}
+	case addr.Is4():
+		return []string{addr.String(), netip.IPv4Unspecified().String(), netip.IPv6Unspecified().String()}
+	default:
+		return []string{addr.String(), netip.IPv6Unspecified().String()}
+	}
 }

@@ -13,6 +13,8 @@ import (
 	"github.com/BurntSushi/toml"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"penstock/daemon/internal/text"
 )
 
 // What is accepted prints as something that is accepted with the same
@@ -48,18 +50,18 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(BuiltinText))
 	f.Add([]byte(head + "queue = 4096\nqueue = 1\n[service.x]\n[[service]]\n"))
 	f.Add([]byte("service.x.kind = \"room\"\nservice.x.listen = [\"@\\u0001\"]\n"))
-	f.Fuzz(func(t *testing.T, text []byte) {
-		if namesFile(text) {
+	f.Fuzz(func(t *testing.T, src []byte) {
+		if namesFile(src) {
 			return // of this machine: what is in it is not the fuzzer's input
 		}
-		c, err := Parse("x.toml", text)
-		_, errAgain := Parse("x.toml", text)
+		c, err := Parse("x.toml", src)
+		_, errAgain := Parse("x.toml", src)
 		if fmt.Sprint(err) != fmt.Sprint(errAgain) {
 			t.Errorf("first %v, then %v", err, errAgain)
 		}
 		if err != nil {
 			for _, m := range err.(Errors) {
-				if m.Problem == "" || strings.ContainsFunc(m.String(), isControl) {
+				if m.Problem == "" || strings.ContainsFunc(m.String(), text.IsControl) {
 					t.Errorf("mistake %+v is not one line of text", m)
 				}
 			}

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"strings"
 	"time"
+
+	"penstock/daemon/internal/text"
 )
 
 // The tables of keys: here those that every file or service may have, in
@@ -103,8 +105,8 @@ const longestDelimiter = 16
 // fileName takes a name as written; files.go resolves it against the folder of
 // the configuration file, which a setter does not know.
 func fileName(v any) (string, error) {
-	name, err := text(4096)(v)
-	if err == nil && strings.ContainsFunc(name, isControl) {
+	name, err := textUpTo(4096)(v)
+	if err == nil && strings.ContainsFunc(name, text.IsControl) {
 		err = fmt.Errorf("%q holds a control character", name)
 	}
 	return name, err

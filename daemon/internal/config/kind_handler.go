@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"penstock/daemon/internal/text"
 )
 
 // KindHandler passes messages to one program that all clients share.
@@ -24,10 +26,10 @@ var handlerKind = kind{
 	name: KindHandler,
 	keys: []key[Service]{
 		// A program may be written for whatever one recv(2) returned: "".
-		{"delimiter", own(func(k *Handler) *string { return &k.Delimiter }, text(longestDelimiter))},
+		{"delimiter", own(func(k *Handler) *string { return &k.Delimiter }, textUpTo(longestDelimiter))},
 		{"command", own(func(k *Handler) *[]string { return &k.Command }, command)},
 		{"events", own(func(k *Handler) *bool { return &k.Events }, flag)},
-		{"error", own(func(k *Handler) *string { return &k.Error }, text(maxText))},
+		{"error", own(func(k *Handler) *string { return &k.Error }, textUpTo(maxText))},
 		atEOF,
 	},
 	defaults: func(s *Service) {
@@ -55,7 +57,7 @@ func command(v any) ([]string, error) {
 		return nil, errors.New("is empty, want the path of a program and its arguments")
 	case !strings.HasPrefix(argv[0], "/"):
 		return nil, fmt.Errorf("%q is not an absolute path", argv[0])
-	case strings.ContainsFunc(argv[0], isControl):
+	case strings.ContainsFunc(argv[0], text.IsControl):
 		return nil, fmt.Errorf("%q holds a control character", argv[0])
 	case slices.ContainsFunc(argv, func(a string) bool { return strings.Contains(a, "\x00") }):
 		return nil, errors.New("holds a zero byte, which no program can be given")

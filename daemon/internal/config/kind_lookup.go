@@ -70,7 +70,7 @@ var lookupKind = kind{
 		{"delimiter", own(func(k *Lookup) *string { return &k.Delimiter }, filled(longestDelimiter))},
 		{"answers", own(func(k *Lookup) *map[string][]byte { return &k.Answers }, table)},
 		{"file", own(func(k *Lookup) *string { return &k.File }, fileName)},
-		{"default", own(func(k *Lookup) *string { return &k.Default }, text(maxText))},
+		{"default", own(func(k *Lookup) *string { return &k.Default }, textUpTo(maxText))},
 		{"fold_case", own(func(k *Lookup) *bool { return &k.FoldCase }, flag)},
 		atEOF,
 	},

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"penstock/daemon/internal/text"
 )
 
 // KindRoom passes each line to everybody in it.
@@ -118,18 +120,26 @@ var presets = map[Preset]Room{
 	},
 }
 
-// placeholders of the room's templates.
-var placeholders = []string{"{name}", "{peer}", "{line}", "{count}"}
+// Placeholders of the room's templates.
+const (
+	PlaceName  = "{name}"
+	PlacePeer  = "{peer}"
+	PlaceLine  = "{line}"
+	PlaceCount = "{count}"
+)
+
+// Placeholders are all of them.
+var Placeholders = []string{PlaceName, PlacePeer, PlaceLine, PlaceCount}
 
 // template refuses words in braces that are not placeholders, for they would
 // go out as they stand; other braces are text. A newline would let one
 // template speak as two clients.
 func template(v any) (string, error) {
-	s, err := text(1024)(v)
+	s, err := textUpTo(1024)(v)
 	if err != nil {
 		return "", err
 	}
-	if strings.ContainsFunc(s, func(r rune) bool { return isControl(r) && r != '\t' }) {
+	if strings.ContainsFunc(s, func(r rune) bool { return text.IsControl(r) && r != '\t' }) {
 		return "", errors.New("holds a control character; a template is one line and its newline is added")
 	}
 	for rest := s; ; {
@@ -139,8 +149,8 @@ func template(v any) (string, error) {
 		}
 		rest = rest[i:]
 		n := 1 + len(rest[1:]) - len(strings.TrimLeft(rest[1:], "abcdefghijklmnopqrstuvwxyz_"))
-		if n > 1 && n < len(rest) && rest[n] == '}' && !slices.Contains(placeholders, rest[:n+1]) {
-			return "", fmt.Errorf("%s is not one of %s", rest[:n+1], strings.Join(placeholders, " "))
+		if n > 1 && n < len(rest) && rest[n] == '}' && !slices.Contains(Placeholders, rest[:n+1]) {
+			return "", fmt.Errorf("%s is not one of %s", rest[:n+1], strings.Join(Placeholders, " "))
 		}
 		rest = rest[1:]
 	}

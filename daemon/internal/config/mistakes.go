@@ -8,7 +8,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"unicode"
+
+	"penstock/daemon/internal/text"
 )
 
 // A Mistake is one thing that is wrong with the configuration.
@@ -68,7 +69,7 @@ func (m Mistake) String() string {
 		}
 		b.WriteString(part)
 	}
-	return escape(b.String())
+	return text.Escape(b.String())
 }
 
 // Errors is every mistake found, in the order of files and lines; after the
@@ -185,27 +186,3 @@ func (p *problems) err() error {
 
 func (p *problems) Error() string   { return errors.Join(p.errs...).Error() }
 func (p *problems) Unwrap() []error { return p.errs }
-
-// escape writes what is not printable as an escape: control characters of all
-// kinds and those that change the direction of writing.
-func escape(s string) string {
-	if !strings.ContainsFunc(s, unprintable) {
-		return s
-	}
-	var b strings.Builder
-	for _, r := range s {
-		switch {
-		case !unprintable(r):
-			b.WriteRune(r)
-		case r < 0x80:
-			fmt.Fprintf(&b, `\x%02x`, r)
-		case r > 0xffff:
-			fmt.Fprintf(&b, `\U%08x`, r)
-		default:
-			fmt.Fprintf(&b, `\u%04x`, r)
-		}
-	}
-	return b.String()
-}
-
-func unprintable(r rune) bool { return !unicode.IsPrint(r) }

@@ -2,8 +2,6 @@
 
 package config
 
-import "net/netip"
-
 // An occupancy tells in constant time which address that was opened before
 // keeps another from being opened. For each place that an address takes it
 // holds the first one there, once for each device and once for all:
@@ -35,11 +33,7 @@ type place struct {
 	device string // anyDevice: seen from all devices
 }
 
-const (
-	anywhere  = "any"
-	anywhere4 = "any4"
-	anyDevice = "*" // no device has this name
-)
+const anyDevice = "*" // no device has this name
 
 // add notes o in all its places.
 func (y occupancy) add(o opened) {
@@ -74,25 +68,12 @@ func (o opened) takes() []string {
 	if o.Network == "unix" {
 		return []string{o.path}
 	}
-	addr := o.AddrPort.Addr().Unmap()
-	if addr.Is4() || addr == netip.IPv6Unspecified() {
-		return []string{addr.String(), anywhere, anywhere4}
-	}
-	return []string{addr.String(), anywhere}
+	return takes(o.AddrPort.Addr())
 }
 
 func (o opened) meets() []string {
 	if o.Network == "unix" {
 		return []string{o.path}
 	}
-	switch addr := o.AddrPort.Addr().Unmap(); {
-	case addr == netip.IPv6Unspecified():
-		return []string{anywhere}
-	case addr == netip.IPv4Unspecified():
-		return []string{anywhere4}
-	case addr.Is4():
-		return []string{addr.String(), netip.IPv4Unspecified().String(), netip.IPv6Unspecified().String()}
-	default:
-		return []string{addr.String(), netip.IPv6Unspecified().String()}
-	}
+	return meets(o.AddrPort.Addr())
 }

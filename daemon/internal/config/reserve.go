@@ -3,7 +3,9 @@
 package config
 
 // headroom is kept free of clients: standard streams, epoll, the wake
-// descriptor, the notify and journal sockets, and files read in a reload.
+// descriptor, the notify and journal sockets, and files read in a reload. The
+// event loop has one of its own for programs that set no limit, which this one
+// does.
 const headroom = 32
 
 // ReservedFiles returns how many open files the daemon needs beside those of

@@ -50,6 +50,5 @@ func (s spelling) clashes(o spelling) bool {
 	if s.path != "" || o.path != "" {
 		return s.path == o.path
 	}
-	x, y := s.addr.Addr(), o.addr.Addr()
-	return s.addr.Port() == o.addr.Port() && (x.Unmap() == y.Unmap() || covers(x, y) || covers(y, x))
+	return s.addr.Port() == o.addr.Port() && collide(s.addr.Addr(), o.addr.Addr())
 }

@@ -79,8 +79,8 @@ func flag(v any) (bool, error) {
 	return b, nil
 }
 
-// text takes a string of at most limit bytes.
-func text(limit int) func(any) (string, error) {
+// textUpTo takes a string of at most limit bytes.
+func textUpTo(limit int) func(any) (string, error) {
 	return func(v any) (string, error) {
 		s, ok := v.(string)
 		if !ok {
@@ -95,7 +95,7 @@ func text(limit int) func(any) (string, error) {
 
 // filled is text that may not be empty.
 func filled(limit int) func(any) (string, error) {
-	parse := text(limit)
+	parse := textUpTo(limit)
 	return func(v any) (string, error) {
 		s, err := parse(v)
 		if err == nil && s == "" {

@@ -26,15 +26,11 @@ type Claim struct {
 	Listed  bool // its address is one of Service.Listen
 }
 
-// unknownName stands for the names when LISTEN_FDNAMES is not set; it is what
-// sd_listen_fds_with_names(3) returns then.
-const unknownName = "unknown"
-
 // Assign matches sockets to services. extra are those that nobody wants.
 func Assign(services []*config.Service, sockets []systemd.Socket) (claims []Claim, extra []systemd.Socket) {
 	for _, sock := range sockets {
 		s := byName(services, sock.Name)
-		if s == nil && sock.Name == unknownName {
+		if s == nil && sock.Name == systemd.UnknownName {
 			s = byAddress(services, sock)
 		}
 		if s == nil {

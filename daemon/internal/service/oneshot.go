@@ -53,15 +53,12 @@ func rfc868(now func() time.Time) func() []byte {
 	}
 }
 
-// maxQuote is the limit of RFC 865.
-const maxQuote = 512
-
-// quotes says one of all, drawn anew for each client (RFC 865).
+// quotes says one of all, drawn anew for each client (RFC 865). The configuration
+// holds them below the limit of the RFC.
 func quotes(all []string) func() []byte {
 	lines := make([][]byte, len(all))
 	for i, q := range all {
-		q = strings.TrimRight(q, "\n") + "\n"
-		lines[i] = []byte(q[:min(len(q), maxQuote)])
+		lines[i] = []byte(q + "\n")
 	}
 	return func() []byte { return lines[rand.IntN(len(lines))] }
 }

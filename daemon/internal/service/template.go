@@ -33,7 +33,9 @@ const (
 	slotCount
 )
 
-var slots = map[string]slot{"{name}": slotName, "{peer}": slotPeer, "{line}": slotLine, "{count}": slotCount}
+var slots = map[string]slot{
+	config.PlaceName: slotName, config.PlacePeer: slotPeer, config.PlaceLine: slotLine, config.PlaceCount: slotCount,
+}
 
 // parseTemplate never fails: braces that are no placeholder are text, and
 // package config has refused words in braces that look like one. The empty

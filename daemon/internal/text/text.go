@@ -16,6 +16,8 @@
 package text
 
 import (
+	"fmt"
+	"strings"
 	"unicode"
 	"unicode/utf8"
 )
@@ -30,6 +32,10 @@ func Unsafe(r rune) bool {
 	}
 	return r >= 0x61c && unicode.Is(unicode.Bidi_Control, r) // U+061C is the first
 }
+
+// IsControl reports whether r is a control character of ASCII, tab included: what
+// must not come near a unit file, which cannot say it.
+func IsControl(r rune) bool { return r < ' ' || r == 0x7f }
 
 // AppendClean appends p to dst, with '?' for each character that is unsafe and
 // each byte that is not UTF-8. p may be the end of dst.
@@ -85,3 +91,28 @@ func Excerpt(p []byte, most int) string {
 	}
 	return string(out)
 }
+
+// Escape returns s with an escape for what is not printable: control characters of
+// all kinds and those that change the direction of writing. It is for texts of our
+// own that quote a file.
+func Escape(s string) string {
+	if !strings.ContainsFunc(s, unprintable) {
+		return s
+	}
+	var b strings.Builder
+	for _, r := range s {
+		switch {
+		case !unprintable(r):
+			b.WriteRune(r)
+		case r < 0x80:
+			fmt.Fprintf(&b, `\x%02x`, r)
+		case r > 0xffff:
+			fmt.Fprintf(&b, `\U%08x`, r)
+		default:
+			fmt.Fprintf(&b, `\u%04x`, r)
+		}
+	}
+	return b.String()
+}
+
+func unprintable(r rune) bool { return !unicode.IsPrint(r) }

@@ -10,6 +10,10 @@ import (
 	"strings"
 )
 
+// GeneratorFolder is where systemd reads what generators write: the first of
+// systemd.generator(7).
+const GeneratorFolder = "/run/systemd/generator"
+
 // Write puts files into a generator's folder. What can be written is written:
 // the error joins what could not. Nothing is replaced atomically, for the
 // manager empties the folder before it runs the generators, and reads it when

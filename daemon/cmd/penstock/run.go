@@ -59,18 +59,23 @@ func run(p process, c command, args []string) (status int) {
 	env.Load = func(ctx context.Context) (*config.Config, error) {
 		return readConfig(ctx, *file, false, last.reading())
 	}
-	var began time.Duration // of the latest reload
-	env.Reloading = func() { began = monotonic() }
 	if dir := runtimeFolder(); dir != "" {
 		end := begin(dir, log)
 		defer func() { end(status) }()
-		env.Reloaded = func(status string, err error) {
-			if err := (outcome{began, err, status}).write(dir); err != nil {
-				report.ReportFailed(log, err)
-			}
-		}
+		reportReloads(&env, dir)
 	}
 	return p.serve(env, *file, last, &running)
+}
+
+// reportReloads has the result of each reload left in the folder.
+func reportReloads(env *daemon.Env, folder string) {
+	var began time.Duration // of the latest
+	env.Reloading = func() { began = monotonic() }
+	env.Reloaded = func(status string, err error) {
+		if err := (outcome{began, err, status}).write(folder); err != nil {
+			report.ReportFailed(env.Log, err)
+		}
+	}
 }
 
 // readConfig reads the file, or the built-in example if there is none. Clients

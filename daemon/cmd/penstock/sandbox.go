@@ -63,13 +63,18 @@ func (p process) inSandbox(args ...string) (said string, err error) {
 	if err != nil {
 		return "", err
 	}
+	return p.runUnit(name, text, output)
+}
+
+// runUnit runs a service once that writes to output, and returns what that holds
+// then. Both files are gone afterwards.
+func (p process) runUnit(name, text, output string) (said string, err error) {
 	path := p.path(filepath.Join(runtimeUnits, name))
 	defer func() { err = errors.Join(err, remove(path), remove(output)) }()
-	if err := os.MkdirAll(filepath.Dir(output), 0o755); err != nil {
-		return "", err
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return "", err
+	for _, file := range []string{output, path} {
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			return "", err
+		}
 	}
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 		return "", err

@@ -226,31 +226,16 @@ func (b *builder) rest() error {
 // finish applies the entries to the defaults, then checks the whole.
 func (b *builder) finish() (*Config, error) {
 	c := defaults()
-	seen := map[string][]entry{}
-	for i, e := range b.entries {
-		if i%64 == 0 && b.rest() != nil {
-			break
-		}
-		switch e.section {
-		case "limits":
-			apply(b, limitKeys, &c.Limits, e)
-		case "log":
-			apply(b, logKeys, &c.Log, e)
-		case "loop":
-			apply(b, loopKeys, &c.Loop, e)
-		case "service":
-			seen[e.service] = append(seen[e.service], e)
-		}
-	}
-	if len(seen) == 0 && b.mistakes.count() == 0 {
+	tables := b.sort(c)
+	if len(tables) == 0 && b.mistakes.count() == 0 {
 		b.mistake(Mistake{File: b.files[0], Problem: ErrNothing.Error(), nothing: true})
 	}
 	var all []described
-	for _, name := range slices.Sorted(maps.Keys(seen)) {
+	for _, name := range slices.Sorted(maps.Keys(tables)) {
 		if b.rest() != nil {
 			break
 		}
-		all = append(all, b.service(name, seen[name], c.Limits))
+		all = append(all, b.service(name, tables[name], c.Limits))
 	}
 	if b.gaveUp != nil {
 		return nil, fmt.Errorf("load configuration: %w", b.gaveUp)
@@ -267,6 +252,28 @@ func (b *builder) finish() (*Config, error) {
 		return c, Errors(b.mistakes.sorted(b.files))
 	}
 	return c, nil
+}
+
+// sort gives the entries of the other tables to c, and returns those of services
+// by name: their defaults depend on the limits.
+func (b *builder) sort(c *Config) map[string][]entry {
+	services := map[string][]entry{}
+	for i, e := range b.entries {
+		if i%64 == 0 && b.rest() != nil {
+			break
+		}
+		switch e.section {
+		case "limits":
+			apply(b, limitKeys, &c.Limits, e)
+		case "log":
+			apply(b, logKeys, &c.Log, e)
+		case "loop":
+			apply(b, loopKeys, &c.Loop, e)
+		case "service":
+			services[e.service] = append(services[e.service], e)
+		}
+	}
+	return services
 }
 
 // A described is a service and where the files speak of it.

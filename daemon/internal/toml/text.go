@@ -114,15 +114,7 @@ func (p *parser) multiline(quote byte) (string, bool) {
 		start := p.pos
 		switch c := p.text[p.pos]; {
 		case c == quote && strings.HasPrefix(p.text[p.pos:], triple):
-			for p.peek() == quote {
-				p.pos++
-			}
-			n := p.pos - start - 3 // quotes of the text itself
-			if n > 2 {
-				return "", p.fail("%d quotes in a row", n+3)
-			}
-			b.WriteString(triple[:n])
-			return b.String(), true
+			return p.closing(&b, quote)
 		case p.newline():
 			b.WriteString(p.text[start:p.pos])
 			continue
@@ -145,6 +137,21 @@ func (p *parser) multiline(quote byte) (string, bool) {
 	}
 	p.line = first // the end of the file is nobody's line
 	return "", p.fail("a text without %s at its end", triple)
+}
+
+// closing reads the quotes at the end of a text in triple quotes: up to two more
+// than three are of the text itself.
+func (p *parser) closing(b *strings.Builder, quote byte) (string, bool) {
+	start := p.pos
+	for p.peek() == quote {
+		p.pos++
+	}
+	n := p.pos - start - 3
+	if n > 2 {
+		return "", p.fail("%d quotes in a row", n+3)
+	}
+	b.WriteString(p.text[start : start+n])
+	return b.String(), true
 }
 
 // continued skips a backslash at the end of a line and all white space up to

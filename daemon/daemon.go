@@ -104,7 +104,7 @@ type Daemon struct {
 	quiet func() // ends the catching of signals
 
 	endpoints map[string]*endpoint   // by name, of the present configuration
-	leaving   []*endpoint            // of former ones, until their last client is gone
+	retired   []*endpoint            // of former ones, until their last client is gone
 	ending    int                    // services without clients whose program has yet to end
 	parked    map[string][]*listener // inherited, of services that were removed
 	places    int                    // how many there may be; see fitConnections

@@ -10,8 +10,8 @@ import (
 // The end. Nothing of it blocks the loop, since clients are being served until
 // the last one is done:
 //
-//	terminate ─► listeners closed ─► endpoints leave ─► programs end ─► loop stops
-//	                                 drain_timeout      drainGrace
+//	terminate ─► listeners closed ─► endpoints retire ─► programs end ─► loop stops
+//	                                 drain_timeout       drainGrace
 //	           a second signal, or the time is over ───────────────────► at once
 
 const (
@@ -42,18 +42,16 @@ func (d *Daemon) beginDrain(status string) {
 		l.close()
 	}
 	for _, ep := range d.ordered() {
-		ep.listeners = nil
-		d.leaving = append(d.leaving, ep)
 		delete(d.endpoints, ep.conf.Name)
-		ep.leave()
+		ep.retire()
 	}
 	d.stopIfDrained()
 }
 
-// left hears that the last client of a leaving endpoint is gone.
-func (d *Daemon) left(ep *endpoint) {
+// emptied hears that the last client of a retired endpoint is gone.
+func (d *Daemon) emptied(ep *endpoint) {
 	ep.stop()
-	d.leaving = slices.DeleteFunc(d.leaving, func(e *endpoint) bool { return e == ep })
+	d.retired = slices.DeleteFunc(d.retired, func(e *endpoint) bool { return e == ep })
 	d.stopIfDrained()
 }
 
@@ -62,7 +60,7 @@ func (d *Daemon) left(ep *endpoint) {
 // That its pipes have closed is not its end: it may live on without them, and
 // what it leaves unanswered is known when it is dead.
 func (d *Daemon) stopIfDrained() {
-	if d.life.phase == stopping && len(d.endpoints)+len(d.leaving)+d.ending == 0 {
+	if d.life.phase == stopping && len(d.endpoints)+len(d.retired)+d.ending == 0 {
 		d.trigger(drained)
 	}
 }
@@ -74,7 +72,7 @@ func (d *Daemon) release() {
 		l.close()
 	}
 	d.loop.Close() // ends the connections that are left; each is logged
-	for _, ep := range append(d.ordered(), d.leaving...) {
+	for _, ep := range append(d.ordered(), d.retired...) {
 		ep.stop()
 	}
 	d.log.Flush()

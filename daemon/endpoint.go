@@ -30,11 +30,11 @@ type endpoint struct {
 
 	listeners []*listener
 	conns     int
-	leaving   bool                             // replaced, removed or stopping: no new connections
+	retired   bool                             // replaced, removed or stopping: no new connections
 	stopped   bool                             // its last connection is gone
 	before    *endpoint                        // has to end before this one starts; nil: none
 	next      *endpoint                        // the one that waits for this one; nil: none
-	asking    map[evloop.ConnID]evloop.TimerID // while leaving: clients that may still ask
+	asking    map[evloop.ConnID]evloop.TimerID // once retired: clients that may still ask
 
 	accepted, dropped uint64
 	closed            view.Traffic      // of connections that are over
@@ -131,7 +131,7 @@ func (ep *endpoint) Open(c *evloop.Conn) {
 func (ep *endpoint) Data(c *evloop.Conn, p []byte) int {
 	n := ep.svc.Data(c, p)
 	ep.d.outputMayWait()
-	if ep.leaving && n > 0 && n == len(p) { // a service may take its input in portions
+	if ep.retired && n > 0 && n == len(p) { // a service may take its input in portions
 		ep.asked(c)
 	}
 	return n
@@ -172,7 +172,7 @@ func (ep *endpoint) Closed(c *evloop.Conn, err error) {
 	ep.sources.remove(s.Peer)
 	ep.d.sources.remove(s.Peer)
 	delete(ep.asking, c.ID())
-	if err == nil && ep.leaving {
+	if err == nil && ep.retired {
 		err = service.ErrShutdown
 	}
 	if ep.d.life.phase == stopping && isCut(err) {
@@ -183,8 +183,8 @@ func (ep *endpoint) Closed(c *evloop.Conn, err error) {
 	if ep.conns == 0 {
 		ep.d.rested()
 	}
-	if ep.leaving && ep.conns == 0 {
-		ep.d.left(ep)
+	if ep.retired && ep.conns == 0 {
+		ep.d.emptied(ep)
 	}
 }
 

@@ -30,7 +30,7 @@ type trigger uint8
 const (
 	started   trigger = iota // every listener is armed
 	hangup                   // SIGHUP: read the configuration again
-	settled                  // the new configuration is in force, or refused
+	reloaded                 // the new configuration is in force, or refused
 	terminate                // SIGTERM or SIGINT
 	drained                  // the last connection has closed
 	idled                    // nobody has come for exit_idle, and nobody waits
@@ -76,7 +76,7 @@ func step(l life, t trigger) (life, effect) {
 		return life{phase: reloading, owed: true}, again
 	case t == hangup:
 		return life{phase: l.phase, owed: true}, noEffects
-	case t == started && l.phase == starting, t == settled && l.phase == reloading:
+	case t == started && l.phase == starting, t == reloaded && l.phase == reloading:
 		if l.owed {
 			// READY=1 in between: each RELOADING=1 of Type=notify-reload has to
 			// be answered, and the owed one needs a time stamp after its signal.

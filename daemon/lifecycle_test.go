@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-var triggers = []trigger{started, hangup, settled, terminate, drained, idled}
+var triggers = []trigger{started, hangup, reloaded, terminate, drained, idled}
 
 // TestStep walks every pair of state and trigger: a cell that is missing from
 // the table fails, so no order of signals is left to chance.
@@ -25,26 +25,26 @@ func TestStep(t *testing.T) {
 	table := map[life]map[trigger]row{
 		at(starting): {
 			started: {at(ready), sayReady}, hangup: {owing(starting), noEffects},
-			settled: stays(at(starting)), terminate: stop, drained: stays(at(starting)), idled: stays(at(starting)),
+			reloaded: stays(at(starting)), terminate: stop, drained: stays(at(starting)), idled: stays(at(starting)),
 		},
 		owing(starting): { // SIGHUP before READY waits until READY was said
 			started: {at(reloading), sayReady | reload}, hangup: stays(owing(starting)),
-			settled: stays(owing(starting)), terminate: stop, drained: stays(owing(starting)), idled: stays(owing(starting)),
+			reloaded: stays(owing(starting)), terminate: stop, drained: stays(owing(starting)), idled: stays(owing(starting)),
 		},
 		at(ready): {
 			started: stays(at(ready)), hangup: {at(reloading), reload},
-			settled: stays(at(ready)), terminate: stop, drained: stays(at(ready)), idled: stop,
+			reloaded: stays(at(ready)), terminate: stop, drained: stays(at(ready)), idled: stop,
 		},
 		at(reloading): {
 			started: stays(at(reloading)), hangup: {owing(reloading), again},
-			settled: {at(ready), sayReady}, terminate: stop, drained: stays(at(reloading)), idled: stays(at(reloading)),
+			reloaded: {at(ready), sayReady}, terminate: stop, drained: stays(at(reloading)), idled: stays(at(reloading)),
 		},
 		owing(reloading): { // many SIGHUPs during a reload make one more
 			started: stays(owing(reloading)), hangup: {owing(reloading), again},
-			settled: {at(reloading), sayReady | reload}, terminate: stop, drained: stays(owing(reloading)), idled: stays(owing(reloading)),
+			reloaded: {at(reloading), sayReady | reload}, terminate: stop, drained: stays(owing(reloading)), idled: stays(owing(reloading)),
 		},
 		at(stopping): {
-			started: stays(at(stopping)), hangup: stays(at(stopping)), settled: stays(at(stopping)),
+			started: stays(at(stopping)), hangup: stays(at(stopping)), reloaded: stays(at(stopping)),
 			terminate: {at(stopping), finish}, drained: {at(stopping), finish}, idled: stays(at(stopping)),
 		},
 	}

@@ -25,8 +25,8 @@ import (
 // Restarting on each change was the alternative; it would end connections of
 // services that nobody touched.
 
-// A plan is the difference between two configurations.
-type plan struct {
+// changes are the difference between two configurations.
+type changes struct {
 	added     []*config.Service
 	removed   []*config.Service // as they were
 	replaced  []*config.Service // another kind, or another key of the kind
@@ -34,7 +34,7 @@ type plan struct {
 	unchanged int
 }
 
-func diff(old, next *config.Config) (p plan) {
+func diff(old, next *config.Config) (p changes) {
 	before := make(map[string]*config.Service)
 	for _, s := range old.Services {
 		before[s.Name] = s
@@ -67,11 +67,11 @@ func (d *Daemon) loaded(cfg *config.Config, err error) {
 		return // told to stop meanwhile
 	}
 	if errors.Is(err, errReadAgain) {
-		d.trigger(settled) // another reload is owed, and its result will be told
+		d.trigger(reloaded) // another reload is owed, and its result will be told
 		return
 	}
 	if err == nil {
-		err = d.apply(d.env.relevant(cfg))
+		err = d.putInForce(d.env.relevant(cfg))
 	}
 	d.refusal = err
 	if err != nil {
@@ -82,7 +82,7 @@ func (d *Daemon) loaded(cfg *config.Config, err error) {
 	if d.env.Reloaded != nil {
 		d.env.Reloaded(d.status(), err)
 	}
-	d.trigger(settled)
+	d.trigger(reloaded)
 }
 
 // inForce hears that what was read is served now.
@@ -93,8 +93,8 @@ func (d *Daemon) inForce() {
 	}
 }
 
-// apply puts cfg in force, or changes nothing and says why.
-func (d *Daemon) apply(cfg *config.Config) error {
+// putInForce serves cfg from now on, or changes nothing and says why.
+func (d *Daemon) putInForce(cfg *config.Config) error {
 	p := diff(d.cfg, cfg)
 	connections, err := fitConnections(cfg)
 	if err != nil {
@@ -137,7 +137,7 @@ type stage struct {
 
 // prepare makes the new services and, unless the service manager does that,
 // opens the addresses that nobody listens on yet.
-func (st *stage) prepare(p plan, cfg *config.Config) error {
+func (st *stage) prepare(p changes, cfg *config.Config) error {
 	for _, s := range slices.Concat(p.added, p.replaced) {
 		ep, err := st.d.newEndpoint(s)
 		if err != nil {
@@ -212,7 +212,7 @@ func (st *stage) undo() {
 
 // commit swaps. Listeners that stay open are pointed to the endpoints that serve
 // their clients now, so no client finds a port closed.
-func (st *stage) commit(p plan, cfg *config.Config) {
+func (st *stage) commit(p changes, cfg *config.Config) {
 	d := st.d
 	open := slices.Concat(d.listeners(), st.opened)
 	open = slices.DeleteFunc(open, func(l *listener) bool { return slices.Contains(st.vacated, l) })
@@ -245,10 +245,7 @@ func (st *stage) commit(p plan, cfg *config.Config) {
 		d.armAll(ep)
 	}
 	for _, s := range slices.Concat(p.removed, p.replaced) {
-		ep := old[s.Name]
-		ep.listeners = nil
-		d.leaving = append(d.leaving, ep)
-		ep.leave()
+		old[s.Name].retire()
 	}
 }
 

@@ -54,7 +54,7 @@ func TestReloadBindsAgain(t *testing.T) {
 			t.Fatalf("%s: still answers %q", tt.name, got)
 		}
 		var err error
-		r.do(func() { err = r.apply(cfg) })
+		r.do(func() { err = r.putInForce(cfg) })
 		if err != nil {
 			t.Fatal(tt.name, err)
 		}
@@ -91,7 +91,7 @@ func TestReloadReplacesADeadListener(t *testing.T) {
 		}
 		l.ln.Close()
 		l.ln, l.FD = nil, fd
-		err = r.apply(cfg)
+		err = r.putInForce(cfg)
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -127,7 +127,7 @@ func TestReloadOfSocketKeys(t *testing.T) {
 			t.Fatal(err)
 		}
 		d.armAll(d.endpoints["a"])
-		if err := d.apply(parse(t, tt.next)); err != nil {
+		if err := d.putInForce(parse(t, tt.next)); err != nil {
 			t.Fatal(err)
 		}
 		d.release()

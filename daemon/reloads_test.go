@@ -242,7 +242,7 @@ func TestReloads(t *testing.T) {
 		was, now := r.inPlace(), draw(rng, inForce)
 		cfg := now.parse(t)
 		var err error
-		r.do(func() { err = r.apply(cfg) })
+		r.do(func() { err = r.putInForce(cfg) })
 		if (err != nil) != now.impossible {
 			t.Fatalf("step %d: apply = %v for\n%s", step, err, now.text())
 		}

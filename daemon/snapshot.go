@@ -124,7 +124,7 @@ func viewConn(c *evloop.Conn, s *service.Session, now evloop.Time) view.Conn {
 // view is the endpoint without its clients.
 func (ep *endpoint) view() view.Service {
 	v := view.Service{
-		Name: ep.conf.Name, Kind: string(ep.conf.Kind), Leaving: ep.leaving,
+		Name: ep.conf.Name, Kind: string(ep.conf.Kind), Leaving: ep.retired,
 		Clients: ep.conns, Accepted: ep.accepted, Dropped: ep.dropped,
 		Refused: maps.Clone(ep.refused), Lost: maps.Clone(ep.lost), Closed: ep.closed,
 	}
@@ -137,15 +137,15 @@ func (ep *endpoint) view() view.Service {
 	return v
 }
 
-// all returns every endpoint: those in force by name, then those that leave.
-func (d *Daemon) all() []*endpoint { return slices.Concat(d.ordered(), d.leaving) }
+// all returns every endpoint: those in force by name, then the retired ones.
+func (d *Daemon) all() []*endpoint { return slices.Concat(d.ordered(), d.retired) }
 
 // clients returns how many there are.
 func (d *Daemon) clients() (n int) {
 	for _, ep := range d.endpoints {
 		n += ep.conns
 	}
-	for _, ep := range d.leaving {
+	for _, ep := range d.retired {
 		n += ep.conns
 	}
 	return n

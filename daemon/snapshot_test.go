@@ -60,7 +60,7 @@ func TestSnapshot(t *testing.T) {
 	}
 	cfg := parse(t, one("b"))
 	r.do(func() {
-		if err := r.apply(cfg); err != nil {
+		if err := r.putInForce(cfg); err != nil {
 			t.Error(err)
 		}
 	})

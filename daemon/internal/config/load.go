@@ -264,11 +264,11 @@ func (b *builder) sort(c *Config) map[string][]entry {
 		}
 		switch e.section {
 		case "limits":
-			apply(b, limitKeys, &c.Limits, e)
+			setKey(b, limitKeys, &c.Limits, e)
 		case "log":
-			apply(b, logKeys, &c.Log, e)
+			setKey(b, logKeys, &c.Log, e)
 		case "loop":
-			apply(b, loopKeys, &c.Loop, e)
+			setKey(b, loopKeys, &c.Loop, e)
 		case "service":
 			services[e.service] = append(services[e.service], e)
 		}
@@ -318,9 +318,9 @@ func (b *builder) service(name string, entries []entry, limits Limits) described
 	return d
 }
 
-// apply gives one entry's value to the key's setter. Every entry is applied,
+// setKey gives one entry's value to the key's setter. Every entry is applied,
 // also one that a later file overrides, so that no mistake hides.
-func apply[T any](b *builder, keys []key[T], t *T, e entry) {
+func setKey[T any](b *builder, keys []key[T], t *T, e entry) {
 	i := slices.IndexFunc(keys, func(k key[T]) bool { return k.name == e.key })
 	if i < 0 {
 		return // reported when it was read

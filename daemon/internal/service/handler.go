@@ -217,7 +217,7 @@ func (h *handler) EOF(c *evloop.Conn) {
 	case cutLong:
 		cl.long = true
 	}
-	h.settle(c)
+	h.endIfServed(c)
 }
 
 // finishAsking passes on a last message without delimiter, when the program
@@ -235,8 +235,8 @@ func (h *handler) finishAsking(c *evloop.Conn) {
 	cl.rest = nil
 }
 
-// settle ends a connection that only waits for replies when it has them.
-func (h *handler) settle(c *evloop.Conn) {
+// endIfServed ends a connection that only waits for replies when it has them.
+func (h *handler) endIfServed(c *evloop.Conn) {
 	cl := clientOf(c)
 	if cl.pending > 0 || cl.rest != nil {
 		return
@@ -273,7 +273,7 @@ func (h *handler) Drain(c *evloop.Conn, timeout time.Duration) {
 		c.Pause()
 		h.schedule(c, timerDrain, timeout)
 	}
-	h.settle(c)
+	h.endIfServed(c)
 }
 
 // Expired ends a connection that has waited in vain. If the loop is late the

@@ -69,7 +69,7 @@ func (h *handler) reply(c *evloop.Conn, data []byte) {
 		return
 	}
 	cl.replyEnd = c.BytesOut() + uint64(c.Queued())
-	h.settle(c)
+	h.endIfServed(c)
 }
 
 var errOutputTooLong = errors.New("line too long")

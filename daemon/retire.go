@@ -9,12 +9,12 @@ import (
 	"penstock/evloop"
 )
 
-// An endpoint leaves when its service was removed or replaced, and at the end
+// An endpoint retires when its service was removed or replaced, and at the end
 // of the process. A client that has been served is finished at once:
 //
-//	leave ──┬─ has been served ──────────────────────► finish ─► CloseAfterFlush
-//	        └─ came just now, has said nothing yet ─┬─ first message: answered ─┘
-//	                                                └─ askGrace ────────────────┘
+//	retire ──┬─ has been served ──────────────────────► finish ─► CloseAfterFlush
+//	         └─ came just now, has said nothing yet ─┬─ first message: answered ─┘
+//	                                                 └─ askGrace ────────────────┘
 //
 // The second branch is what makes a restart under load go unnoticed. A client
 // in the backlog waits for the next process and loses nothing, but one that
@@ -27,25 +27,32 @@ import (
 // allows a stop.
 const askGrace = time.Second
 
-// leave lets no one in any more and asks every client to finish. left is
-// called when the last has.
-func (ep *endpoint) leave() {
-	ep.leaving = true
+// retire lets no one in any more and asks every client to finish. emptied is
+// called when the last has. The listeners are somebody else's by now, or closed.
+func (ep *endpoint) retire() {
+	ep.retired, ep.listeners = true, nil
+	ep.d.retired = append(ep.d.retired, ep)
 	if ep.conns == 0 {
-		ep.d.left(ep)
+		ep.d.emptied(ep)
 		return
 	}
 	for c := range ep.connections {
-		until := service.SessionOf(c).Since.Add(askGrace)
-		if unasked := c.BytesIn() == 0 || len(c.Input()) > 0; !unasked || until <= ep.d.loop.Now() {
+		since := service.SessionOf(c).Since
+		if !mayStillAsk(c.BytesIn(), len(c.Input()), ep.d.loop.Now().Sub(since)) {
 			ep.finish(c)
 			continue
 		}
 		if ep.asking == nil {
 			ep.asking = make(map[evloop.ConnID]evloop.TimerID)
 		}
-		ep.asking[c.ID()] = ep.d.loop.Schedule(evloop.Timer{Deadline: until, Conn: c.ID(), Handler: ep})
+		ep.asking[c.ID()] = ep.d.loop.Schedule(evloop.Timer{Deadline: since.Add(askGrace), Conn: c.ID(), Handler: ep})
 	}
+}
+
+// mayStillAsk reports whether the question of a client of that age is still on the
+// way: it has sent nothing, or the beginning of a message.
+func mayStillAsk(bytesIn uint64, kept int, age time.Duration) bool {
+	return (bytesIn == 0 || kept > 0) && age < askGrace
 }
 
 // finish lets a client have what it is due, and no more.
@@ -57,7 +64,7 @@ func (ep *endpoint) finish(c *evloop.Conn) {
 	c.CloseAfterFlush(ep.conf.DrainTimeout, nil) // nil: tell us if it could not
 }
 
-// asked hears that the service has taken all that has come of c after leave. A
+// asked hears that the service has taken all that has come of c after retire. A
 // client in the middle of a message has until askGrace to end it.
 func (ep *endpoint) asked(c *evloop.Conn) {
 	if id, ok := ep.asking[c.ID()]; ok {

@@ -232,6 +232,11 @@ func (c drawn) check() error {
 // that must be in force, and a service is another one just when a key of its
 // kind is. In the end nothing may be left open.
 func TestReloads(t *testing.T) {
+	for _, kind := range config.Kinds() {
+		if len(samples[kind]) == 0 {
+			t.Fatalf("samples has none of kind %s", kind)
+		}
+	}
 	dir := sampleFiles(t)
 	before := evlooptest.Descriptors()
 	rng := rand.New(rand.NewPCG(1, 2))

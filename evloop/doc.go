@@ -27,10 +27,10 @@
 //
 // One loop is one goroutine: the one that calls [Loop.Run]. Every function and
 // method of the package must be called there, inside a callback, or while Run
-// does not run. A function that may be called from any goroutine says so: the
-// important ones are [Loop.Post] and [Loop.Stop]. A program built with -race
-// panics at a wrong call. The only handle to keep on another goroutine is a
-// [ConnID]:
+// does not run. The exceptions are [Loop.Post], [Loop.Stop], [Loop.Fallback],
+// [NewMessage] and [ProbeIOUring], which any goroutine may call. A program built
+// with -race panics at a wrong call that could change something. The only handle to
+// keep on another goroutine is a [ConnID]:
 //
 //	id := c.ID()
 //	go func() {

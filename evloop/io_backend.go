@@ -99,7 +99,7 @@ type IOUring struct {
 // Fallback says why the loop uses epoll although Config.IOUring asks for a ring.
 // It is nil if the loop has what Config asks for, and else an *os.SyscallError of
 // io_uring_setup(2) or io_uring_register(2), the error of IOUring.Probe, or one
-// that says in words what the kernel lacks. Any goroutine.
+// that says in words what the kernel lacks. Any goroutine may call it.
 func (l *Loop) Fallback() error { return l.fallback }
 
 // choose makes the back end: the ring where that is wanted and possible, and

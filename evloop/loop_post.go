@@ -80,7 +80,7 @@ func (w *waker) now() {
 const wakeTries = 8
 
 // Post runs f on the loop's goroutine in one of its next turns, in the order
-// of the calls. It may be called from any goroutine, also before Run and on
+// of the calls. Any goroutine may call it, also before Run and on
 // the loop itself. It returns false, and f will not run, after Close. A
 // function that is posted and not yet run when the loop stops is not run.
 func (l *Loop) Post(f func()) bool {

@@ -12,7 +12,7 @@ type Message struct {
 }
 
 // NewMessage returns a message that owns p: nobody may change p afterwards.
-// It may be made anywhere; queueing it belongs to the loop's goroutine. A message
+// Any goroutine may make one; queueing it belongs to the loop's goroutine. A message
 // that no queue holds any more is the garbage collector's.
 func NewMessage(p []byte) *Message { return &Message{buf: p} }
 

@@ -102,7 +102,11 @@ func TestManualPage(t *testing.T) {
 	}
 	value := map[string]any{}
 	for _, kind := range Kinds() {
-		maps.Copy(value, ref["service"][string(kind)].(map[string]any))
+		keys, ok := ref["service"][string(kind)].(map[string]any)
+		if !ok {
+			t.Fatalf("%s has no [service.%s]", referenceFile, kind)
+		}
+		maps.Copy(value, keys)
 	}
 	maps.Copy(value, ref["service"][string(kinds[0].name)].(map[string]any)) // its common keys are the plain ones
 	maps.Copy(value, ref["limits"])

@@ -15,6 +15,20 @@
 //	          SIGTERM, or nobody came for exit_idle:
 //	          STOPPING=1, close listeners, drain, exit 0
 //
+// # What is where
+//
+// Here is what ties the parts together and what changes while the process runs;
+// the parts themselves know nothing of it:
+//
+//	internal/config   what the files say
+//	internal/listen   listening sockets: who opens them, whose they are
+//	internal/service  the protocols; internal/process: a handler's program
+//	internal/report   every record of the log, every reason, the one limiter
+//	internal/view     what can be seen of the daemon, as plain data
+//
+// The life of the process (lifecycle.go) and that of a program are pure steps from
+// a state and a trigger to the next state and what is to be done.
+//
 // # Who opens the sockets
 //
 // Package internal/listen opens and matches sockets. A process that was activated

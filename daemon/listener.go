@@ -15,10 +15,10 @@ import (
 	"penstock/evloop"
 )
 
-// A listener is one listening socket and the way in. Whoever is refused is
-// accepted and closed at once: left in the backlog he would hold up the others
-// there, and the counters and the journal would not know of him. Only when the
-// process as a whole is full do clients wait in the backlog; the loop sees to
+// A listener is one listening socket and the way in. A client that is
+// refused is accepted and closed at once: left in the backlog it would hold up the
+// others there, and the counters and the journal would not know of it. Only when
+// the process as a whole is full do clients wait in the backlog; the loop sees to
 // that.
 type listener struct {
 	d  *Daemon

@@ -6,7 +6,6 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -19,39 +18,6 @@ import (
 
 	"golang.org/x/sys/unix"
 )
-
-// An injection is one error, at some of the calls.
-type injection struct {
-	call
-	errno unix.Errno
-	when  string
-}
-
-func (i injection) String() string {
-	return i.key() + "/" + unix.ErrnoName(i.errno) + "/" + i.when
-}
-
-// key tells the rows of the table apart.
-func (c call) key() string {
-	if c.on != "" {
-		return c.name + " of " + strings.Trim(strings.TrimPrefix(c.on, "anon_inode:"), "[]")
-	}
-	return c.name
-}
-
-// options are those of strace.
-func (i injection) options(trace string) []string {
-	o := []string{"-f", "-o", trace, "-e", fmt.Sprintf("inject=%s:error=%d:when=%s", i.name, i.errno, i.when)}
-	traced := i.name
-	if i.under != "" {
-		name, _, _ := strings.Cut(i.under, ":")
-		o, traced = append(o, "-e", "inject="+i.under), traced+","+name
-	}
-	if i.on != "" {
-		o = append(o, "-P", i.on)
-	}
-	return append(o, "-e", "trace="+traced)
-}
 
 // strands reports whether a newcomer may be left waiting.
 func (i injection) strands() bool { return i.leaves || slices.Contains(i.deafens, i.errno) }
@@ -72,71 +38,6 @@ func TestInject(t *testing.T) {
 	})
 }
 
-// A schedule says which errors are injected. Within a limited time they are
-// a random choice, but for one of each call.
-type schedule struct {
-	seed uint64
-	end  time.Time // zero: no limit
-}
-
-// newSchedule takes what a test may take of the time; 0: no limit.
-func newSchedule(t *testing.T, limit time.Duration) schedule {
-	s := schedule{seed: *order}
-	if s.seed == 0 {
-		s.seed = uint64(time.Now().UnixNano())
-	}
-	if limit > 0 {
-		s.end = time.Now().Add(limit)
-	}
-	t.Logf("-order %d", s.seed)
-	return s
-}
-
-// all plays the errors of a table, and fails for each call that nothing made.
-// inject returns how many calls have failed.
-func (s schedule) all(t *testing.T, table []call, backend string, inject func(*testing.T, injection) int) {
-	rng := rand.New(rand.NewPCG(s.seed, 0))
-	var first, others []injection
-	for _, c := range table {
-		if c.backend != "" && c.backend != backend {
-			continue
-		}
-		when := c.rhythms
-		if when == nil {
-			when = rhythms
-		}
-		one := rng.IntN(len(c.errnos))
-		for n, errno := range c.errnos {
-			for _, w := range when {
-				if i := (injection{c, errno, w}); n == one && w == when[0] {
-					first = append(first, i)
-				} else {
-					others = append(others, i)
-				}
-			}
-		}
-	}
-	if !s.end.IsZero() {
-		rng.Shuffle(len(others), func(i, j int) { others[i], others[j] = others[j], others[i] })
-	}
-	hits, played := map[string]int{}, map[string]int{}
-	for n, i := range slices.Concat(first, others) {
-		if n >= len(first) && !s.end.IsZero() && time.Now().After(s.end) {
-			break
-		}
-		t.Run(i.String(), func(t *testing.T) {
-			played[i.key()]++
-			hits[i.key()] += inject(t, i)
-		})
-	}
-	for key := range played {
-		if hits[key] == 0 {
-			t.Errorf("%s was never called", key)
-		}
-	}
-	t.Logf("injections: %v, of %d\ncalls that failed: %v", played, len(first)+len(others), hits)
-}
-
 // inject plays one injection and returns how many calls failed.
 func (h *host) inject(i injection) (hit int) {
 	d := h.start()
@@ -145,6 +46,8 @@ func (h *host) inject(i injection) (hit int) {
 			h.t.Logf("log of the daemon:\n%s", d.all())
 		}
 	}()
+	d.await("program started") // it has its pipes
+	first, before := d, d.files()
 	guests := h.guests()
 	s := h.attach(d, i)
 	lost := make(chan map[string]int, 1)
@@ -171,8 +74,30 @@ func (h *host) inject(i injection) (hit int) {
 		_, _ = d.ended()
 		return hit
 	}
+	if d == first {
+		d.keepsNoMore(before)
+	}
 	d.stop()
 	return hit
+}
+
+// files is how many descriptors the daemon has.
+func (d *daemon) files() int {
+	entries, err := os.ReadDir("/proc/" + itoa(d.pid()) + "/fd")
+	d.h.check(err)
+	return len(entries)
+}
+
+// keepsNoMore fails if the daemon, whose clients are gone, keeps more descriptors
+// than before they came.
+func (d *daemon) keepsNoMore(before int) {
+	d.h.t.Helper()
+	for end := time.Now().Add(patience); d.files() > before; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			d.h.t.Errorf("%d descriptors are open, %d were before\n%s", d.files(), before, d.all())
+			return
+		}
+	}
 }
 
 // nag sends a signal some times.

@@ -119,6 +119,8 @@ type daemon struct {
 	ending chan struct{} // closed when nobody has its standard error any more
 	done   chan struct{} // closed when it has ended
 
+	followers sync.WaitGroup // of its manager
+
 	mu    sync.Mutex // guards the following
 	lines []string
 	more  chan struct{} // closed and replaced with each line
@@ -159,6 +161,7 @@ func (h *host) spawn(wrap ...string) *daemon {
 	h.t.Cleanup(func() {
 		_ = d.cmd.Process.Kill()
 		<-d.done
+		d.followers.Wait()
 	})
 	return d
 }
@@ -233,6 +236,7 @@ func (d *daemon) await(re string) {
 func (d *daemon) ended() (status int, ok bool) {
 	select {
 	case <-d.done:
+		d.followers.Wait()
 		return d.cmd.ProcessState.ExitCode(), true
 	case <-time.After(patience):
 		return 0, false

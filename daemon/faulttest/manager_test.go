@@ -35,28 +35,37 @@ func managedHost(t *testing.T, backend string) *host {
 	return h
 }
 
-// follow reads what a daemon sends, until it has ended.
+// follow reads what a daemon sends, until it has ended and all is read: the
+// sockets are those of the next one too.
 func (m *manager) follow(d *daemon) {
 	const look = 100 * time.Millisecond
 	read := func(recv func() error) {
-		for d.alive() {
-			if err := recv(); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		for {
+			switch err := recv(); {
+			case err == nil:
+			case !d.alive():
+				return
+			case !errors.Is(err, os.ErrDeadlineExceeded):
 				d.heard("manager: " + err.Error()) // what journald would refuse
 			}
 		}
 	}
 	journal := m.journal
-	go read(func() error {
-		e, err := journal.Recv(look)
-		if text, ok := e.Get("MESSAGE"); ok {
-			d.heard(text)
-		}
-		return err
+	d.followers.Go(func() {
+		read(func() error {
+			e, err := journal.Recv(look)
+			if text, ok := e.Get("MESSAGE"); ok {
+				d.heard(text)
+			}
+			return err
+		})
 	})
-	go read(func() error {
-		msg, err := m.notify.Recv(look)
-		msg.Close()
-		return err
+	d.followers.Go(func() {
+		read(func() error {
+			msg, err := m.notify.Recv(look)
+			msg.Close()
+			return err
+		})
 	})
 }
 

@@ -282,6 +282,34 @@ func turnRefusals(r *rig) {
 	}
 }
 
+// Hang-ups that come together are served over some turns.
+func TestLoopTurnHangUps(t *testing.T) { eachBackend(t, turnHangUps) }
+
+// Work that is spent leaves all but a few of them for later turns, so that
+// clients that live come first.
+func turnHangUps(r *rig) {
+	const gone = 4*fewest + 3
+	r.use(Config{Work: 1})
+	var peers []*peer
+	for range gone {
+		_, p := r.tcp()
+		peers = append(peers, p)
+	}
+	r.turn()
+	r.onData = func(*Conn, []byte) int { r.Error("Data"); return 0 }
+	for _, p := range peers {
+		p.reset()
+	}
+	most := 0
+	for left := gone; left > 0; left = r.l.Stats().Conns {
+		r.turn()
+		most = max(most, left-r.l.Stats().Conns)
+	}
+	if _, ringed := r.l.be.(*ring); !ringed && most > fewest+1 { // a ring tells of each by itself
+		r.Errorf("%d hang-ups served in one turn, want %d at most", most, fewest+1)
+	}
+}
+
 // What is done is charged.
 func TestLoopTurnCharges(t *testing.T) { eachBackend(t, turnCharges) }
 

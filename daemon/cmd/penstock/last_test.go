@@ -70,6 +70,22 @@ func TestLastGoodIsBounded(t *testing.T) {
 	}
 }
 
+// TestLastGoodOfAnother: what was kept for another main file is not served.
+func TestLastGoodOfAnother(t *testing.T) {
+	l := newTestLast(t)
+	l.reading()("main.toml", "[service.a]\nkind = 'echo'\nlisten = ['/run/a.sock']\n", false)
+	l.keep()
+	l.wait(time.Minute)
+	refused := errors.New("refused")
+	if cfg, r := l.restore(refused); cfg == nil || len(cfg.Services) != 1 || r.Refused != refused {
+		t.Errorf("restore() = %+v, %+v, want the service", cfg, r)
+	}
+	l.source = "other.toml"
+	if cfg, r := l.restore(refused); cfg != nil {
+		t.Errorf("restore() = %+v, %+v, want nothing", cfg, r)
+	}
+}
+
 // TestLastGoodNobody: without a unit, without its folder and for the built-in
 // example nothing is kept and nothing restored.
 func TestLastGoodNobody(t *testing.T) {

@@ -4,6 +4,7 @@ package toml
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -101,7 +102,14 @@ var hostile = map[string]func(n int) string{
 	"continued lines":   func(n int) string { return `a = """` + strings.Repeat("\\\n", n/2) + `"""` },
 	"blanks and ends":   func(n int) string { return "a = \"\"\"\\" + strings.Repeat(" \n", n/2) + `"""` },
 	"comments":          func(n int) string { return "a = [" + strings.Repeat("#\n", n/2) + "]" },
-	"a long name":       func(n int) string { return strings.Repeat("a", n) + " = 1\n" },
+	"many names": func(n int) string {
+		var b strings.Builder
+		for i := 0; b.Len() < n; i++ {
+			fmt.Fprintf(&b, "a%d = 1\n", i)
+		}
+		return b.String()
+	},
+	"a long name": func(n int) string { return strings.Repeat("a", n) + " = 1\n" },
 }
 
 // The work is linear in the text: a megabyte takes some hundredths of a second.

@@ -171,6 +171,22 @@ func checkDebtors(t *testing.T, l *Loop, conns []*Conn) {
 	}
 }
 
+// A small message costs what it takes to keep it: its buffer, however little of
+// that is used.
+func TestMessageCost(t *testing.T) {
+	var p pool
+	for _, size := range []int{1, 10, poolMin - 1, poolMin, poolMin + 1, 1000, 5000} {
+		m := p.message(size)
+		m.buf = append(m.buf, make([]byte, size)...)
+		if cost, takes := m.cost(), int64(messageSize+cap(m.buf)); cost < takes/2 || size <= poolMin && cost != takes {
+			t.Errorf("%d bytes: the cost is %d, and %d are taken", size, cost, takes)
+		}
+	}
+	if shared := NewMessage(make([]byte, 10)); shared.cost() != messageSize+10 {
+		t.Errorf("a shared message of 10 bytes costs %d, want %d", shared.cost(), messageSize+10)
+	}
+}
+
 func TestPool(t *testing.T) {
 	var p pool
 	for _, tt := range []struct{ size, capacity int }{

@@ -246,6 +246,28 @@ func TestRingHeldPays(t *testing.T) {
 	}
 }
 
+// Output is offered at the end of a turn. If that reaches the bound over all
+// before, what the kernel takes is nobody's debt.
+func TestRingOffersBeforeAnybodyPays(t *testing.T) {
+	r := newRingRig(t)
+	r.use(Config{Memory: 100_000})
+	const conns, size = 50, 4000
+	for range conns {
+		r.unix()
+	}
+	r.turn()
+	for c := range r.l.Conns() {
+		r.do(func() { c.Write(make([]byte, 100)) }) // light
+	}
+	for c := range r.l.Conns() {
+		r.l.Post(func() { c.Write(make([]byte, size)) })
+	}
+	r.turn()
+	if n := r.l.Stats().Conns; n != conns {
+		t.Errorf("%d of %d connections left, although the kernel takes all output", n, conns)
+	}
+}
+
 // Bytes that have left the kernel and were not delivered go with the
 // connection.
 func TestRingDetachCarriesHeld(t *testing.T) {

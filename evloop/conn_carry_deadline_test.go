@@ -28,18 +28,18 @@ func TestRestoreKeepsDeadlines(t *testing.T) {
 					skipWithoutRing(t)
 				}
 				tt.options.Queue = 1 << 21
-				h := restartThrice(t, b.open, &tt.options, tt.begin)
-				if !h.closed || h.err != tt.want {
-					t.Errorf("1.2 s at a timeout of 1 s: closed %t (%v), want %v", h.closed, h.err, tt.want)
+				h, passed := restart(t, b.open, &tt.options, tt.begin)
+				if !h.closed || h.err != tt.want || passed != 1200*time.Millisecond {
+					t.Errorf("closed %t (%v) after %v at a timeout of 1 s, want %v", h.closed, h.err, passed, tt.want)
 				}
 			})
 		}
 	}
 }
 
-// restartThrice lets 0.4 s pass three times, with a restart after each, and
-// returns what has become of the connection.
-func restartThrice(t *testing.T, open func(Config) (*Loop, error), o *Options, begin func(*Conn)) *history {
+// restart lets 0.4 s pass again and again, with a restart after each, and returns
+// what has become of the connection, and when.
+func restart(t *testing.T, open func(Config) (*Loop, error), o *Options, begin func(*Conn)) (_ *history, passed time.Duration) {
 	t.Helper()
 	l, err := open(Config{})
 	if err != nil {
@@ -60,8 +60,10 @@ func restartThrice(t *testing.T, open func(Config) (*Loop, error), o *Options, b
 	turn(t, l)
 	l.be.offer()
 	c.lookAtOutput() // the first look cannot tell whether output is on its way
-	for range 3 {
-		l.clock += Time(400 * time.Millisecond)
+	for passed < 2*time.Second {
+		const step = 400 * time.Millisecond
+		passed += step
+		l.clock += Time(step)
 		turn(t, l)
 		if h.of(c).closed {
 			break
@@ -79,5 +81,5 @@ func restartThrice(t *testing.T, open func(Config) (*Loop, error), o *Options, b
 			t.Fatal(err)
 		}
 	}
-	return h.of(c)
+	return h.of(c), passed
 }

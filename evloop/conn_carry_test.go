@@ -256,6 +256,32 @@ func (h *refusesRestore) Restored(c *Conn, _ []byte) error {
 
 func (h *refusesRestore) Dropped(*Conn, int, int) { h.told++ }
 
+// A record that says more than this binary knows, or says it in another way, is
+// foreign, although its sum is right.
+func TestRecordHasOneForm(t *testing.T) {
+	good := record{lastIn: 300, in: []byte("kept"), messages: [][]byte{[]byte("queued")}, off: 2}
+	sum := func(b []byte) []byte { return binary.LittleEndian.AppendUint32(b, crc32.ChecksumIEEE(b)) }
+	body := func(r record) []byte { b := r.encode(); return b[:len(b)-4] }
+	longer := bytes.Replace(body(good), []byte{0xac, 0x02}, []byte{0xac, 0x82, 0x00}, 1) // 300 in three bytes
+	for _, tt := range []struct {
+		name string
+		b    []byte
+		want error
+	}{
+		{"as it is written", sum(body(good)), nil},
+		{"a flag that is not known", sum(body(record{flags: savedUnknown})), ErrState},
+		{"a flag beyond that", sum(body(record{flags: savedUnknown << 10})), ErrState},
+		{"a number that is longer than it must be", sum(longer), ErrState},
+		{"bytes that belong to nothing", sum(append(body(good), 0)), ErrState},
+		{"more of a message sent than it has", sum(body(record{off: 1})), ErrState},
+	} {
+		var r record
+		if err := r.decode(tt.b); err != tt.want {
+			t.Errorf("%s: %v, want %v", tt.name, err, tt.want)
+		}
+	}
+}
+
 // FuzzRestoreState checks that no record makes decode panic or accept bytes
 // that it does not write back.
 func FuzzRestoreState(f *testing.F) {

@@ -90,25 +90,6 @@ func lateFIN(r *rig) {
 	}
 }
 
-// A FIN is a sign of life.
-func TestLoopFINIsLife(t *testing.T) { eachBackend(t, finIsLife) }
-
-func finIsLife(r *rig) {
-	c, p := r.tcp()
-	c.SetOptions(&Options{IdleTimeout: time.Second})
-	r.later(900 * time.Millisecond)
-	p.shut()
-	arrives(r.T, c.FD(), unix.POLLRDHUP)
-	r.spin("EOF", func() bool { return r.of(c).eof })
-	r.later(900 * time.Millisecond)
-	r.turn()
-	if h := r.of(c); h.closed {
-		r.Fatalf("Closed(%v) 900 ms after the FIN", h.err)
-	}
-	r.later(100 * time.Millisecond)
-	r.ends(c, ErrIdle)
-}
-
 // stuckUnix returns a stuck connection and what its peer has to read.
 func stuckUnix(r *rig, o *Options) (*Conn, *peer, int) {
 	c, p := r.unix()
@@ -123,7 +104,16 @@ func TestLoopLateRoom(t *testing.T) { eachBackend(t, lateRoom) }
 func lateRoom(r *rig) {
 	c, p, n := stuckUnix(r, &Options{StallTimeout: time.Second})
 	r.l.work.events = 2
+	var others []*peer
+	for range 3 * r.l.work.events {
+		_, other := r.unix()
+		others = append(others, other)
+	}
+	r.turn()
 	for n > 0 {
+		for _, other := range others {
+			other.write("x") // whose events are in front
+		}
 		got := len(p.read())
 		if n -= got; got > 0 {
 			r.later(time.Minute)
@@ -202,19 +192,27 @@ func lateLinger(r *rig) {
 	c, p := r.tcp()
 	r.do(func() { c.Write([]byte("reply")); c.CloseAfterFlush(time.Hour, nil) })
 	r.until("FIN", func() bool { return c.state == stateLingering })
-	p.write("one more question")
-	arrives(r.T, c.FD(), unix.POLLIN)
-	if ringOf(r.l) == nil {
-		r.l.sys.epollDel(int(c.fd)) // this event is behind 256 others
+	unseen := func(text string) { // until the deadline has been looked at
+		p.write(text)
+		arrives(r.T, c.FD(), unix.POLLIN)
+		if ringOf(r.l) == nil {
+			r.l.sys.epollDel(int(c.fd)) // this event is behind 256 others
+		}
+		r.later(lingerTime)
+		r.l.expire()
+		if ringOf(r.l) == nil && !r.of(c).closed {
+			r.l.sys.epollAdd(int(c.fd), interest(c), newToken(sourceConn, c.slot, c.gen))
+		}
 	}
-	r.later(lingerTime)
-	r.l.expire()
-	if ringOf(r.l) == nil {
-		r.l.sys.epollAdd(int(c.fd), interest(c), newToken(sourceConn, c.slot, c.gen))
+	unseen("one more question")
+	if h := r.of(c); h.closed {
+		r.Errorf("Closed(%v) with input that nobody has read", h.err)
 	}
 	r.turn()
-	r.later(lingerTime)
-	r.ends(c, nil)
+	unseen("and so on, for ever")
+	if h := r.of(c); !h.closed || h.err != nil {
+		r.Errorf("closed %t (%v) with a peer that goes on sending, want an orderly end", h.closed, h.err)
+	}
 	if got, err := p.receive(); string(got) != "reply" {
 		r.Errorf("the peer got %q, %v", got, err)
 	}
@@ -256,60 +254,6 @@ func slowReader(r *rig) {
 	r.turn()
 	r.later(o.StallTimeout)
 	r.ends(c, ErrStalled)
-}
-
-// A client that takes output, or is sent some, is not idle.
-func TestLoopOutputIsNoIdleness(t *testing.T) { eachBackend(t, outputIsNoIdleness) }
-
-func outputIsNoIdleness(r *rig) {
-	c, p := r.unix()
-	c.SetOptions(&Options{IdleTimeout: time.Second})
-	for range 5 { // a listener
-		r.later(600 * time.Millisecond)
-		r.do(func() { c.Write([]byte("tick")) })
-		r.gets(p, []byte("tick"))
-	}
-	for range 6 {
-		r.do(func() { c.Write(make([]byte, 500)) })
-	}
-	for range 6 { // a slow reader of what the kernel has taken
-		r.later(600 * time.Millisecond)
-		r.turn()
-		if n, err := unix.Read(p.fd, make([]byte, 500)); n == 0 || err != nil {
-			r.Fatal(n, err)
-		}
-	}
-	if h := r.of(c); h.closed {
-		r.Errorf("Closed(%v)", h.err)
-	}
-	r.later(time.Second)
-	r.turn()
-	r.later(time.Second)
-	r.ends(c, ErrIdle)
-}
-
-// A client that waits for a reply is not idle.
-func TestLoopOwedIsNoIdleness(t *testing.T) { eachBackend(t, owedIsNoIdleness) }
-
-func owedIsNoIdleness(r *rig) {
-	c, _ := r.tcp()
-	c.SetOptions(&Options{IdleTimeout: time.Second})
-	r.do(func() { c.HoldIdle(true) })
-	for range 3 {
-		r.later(time.Hour)
-		r.turn()
-	}
-	if h := r.of(c); h.closed {
-		r.Fatalf("Closed(%v) while a reply was owed", h.err)
-	}
-	r.do(func() { c.HoldIdle(false) })
-	r.later(900 * time.Millisecond)
-	r.turn()
-	if h := r.of(c); h.closed {
-		r.Fatalf("Closed(%v) as soon as the reply was not owed any more", h.err)
-	}
-	r.later(time.Second)
-	r.ends(c, ErrIdle)
 }
 
 // A long turn ages nobody.

@@ -362,6 +362,11 @@ func TestGatherAdvance(t *testing.T) {
 			if got := string(bytes.Join(g.pieces, []byte("|"))); got != tt.left || g.begun != tt.begun || g.bytes != 11-tt.n {
 				t.Errorf("advance(%d): %q, begun %t, %d bytes; want %q, %t", tt.n, got, g.begun, g.bytes, tt.left, tt.begun)
 			}
+			for _, p := range g.pieces[len(g.pieces):cap(g.pieces)] {
+				if p != nil {
+					t.Errorf("advance(%d) keeps %q, which was sent", tt.n, p)
+				}
+			}
 		})
 	}
 }

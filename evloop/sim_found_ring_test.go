@@ -318,3 +318,22 @@ func TestRingKnowsWhatHasCome(t *testing.T) {
 		t.Errorf("Data(%q), closed: %t (%v)", h.got, h.closed, h.err)
 	}
 }
+
+// What the ring holds of a connection that was paused waits for the ready list,
+// and its sender was in time.
+func TestRingHeldIsNoIdleness(t *testing.T) {
+	r := newRingRig(t)
+	c, p := r.tcp()
+	c.SetOptions(&Options{IdleTimeout: time.Second})
+	r.turn()
+	c.Pause()
+	p.write("in time")
+	r.spin("held input", func() bool { return c.held > 0 })
+	c.Resume()
+	r.later(time.Minute)
+	r.l.expire()
+	r.turn()
+	if h := r.of(c); h.closed || string(h.got) != "in time" {
+		t.Errorf("Data(%q), closed: %t (%v)", h.got, h.closed, h.err)
+	}
+}

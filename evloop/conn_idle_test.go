@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package evloop
+
+import (
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// What is no idleness: bytes that move either way, output that waits, and a reply
+// that is owed.
+
+// A FIN is a sign of life.
+func TestLoopFINIsLife(t *testing.T) { eachBackend(t, finIsLife) }
+
+func finIsLife(r *rig) {
+	c, p := r.tcp()
+	c.SetOptions(&Options{IdleTimeout: time.Second})
+	r.later(900 * time.Millisecond)
+	p.shut()
+	arrives(r.T, c.FD(), unix.POLLRDHUP)
+	r.spin("EOF", func() bool { return r.of(c).eof })
+	r.later(900 * time.Millisecond)
+	r.turn()
+	if h := r.of(c); h.closed {
+		r.Fatalf("Closed(%v) 900 ms after the FIN", h.err)
+	}
+	r.later(100 * time.Millisecond)
+	r.ends(c, ErrIdle)
+}
+
+// A client that takes output, or is sent some, is not idle.
+func TestLoopOutputIsNoIdleness(t *testing.T) { eachBackend(t, outputIsNoIdleness) }
+
+func outputIsNoIdleness(r *rig) {
+	c, p := r.unix()
+	c.SetOptions(&Options{IdleTimeout: time.Second})
+	for range 5 { // a listener
+		r.later(600 * time.Millisecond)
+		r.do(func() { c.Write([]byte("tick")) })
+		r.gets(p, []byte("tick"))
+	}
+	for range 6 {
+		r.do(func() { c.Write(make([]byte, 500)) })
+	}
+	for range 6 { // a slow reader of what the kernel has taken
+		r.later(600 * time.Millisecond)
+		r.turn()
+		if n, err := unix.Read(p.fd, make([]byte, 500)); n == 0 || err != nil {
+			r.Fatal(n, err)
+		}
+	}
+	if h := r.of(c); h.closed {
+		r.Errorf("Closed(%v)", h.err)
+	}
+	r.later(time.Second)
+	r.turn()
+	r.later(time.Second)
+	r.ends(c, ErrIdle)
+}
+
+// The first look at output that is on its way cannot tell whether any has left
+// since it was sent, and ends nobody.
+func TestLoopFirstLook(t *testing.T) { eachBackend(t, firstLook) }
+
+func firstLook(r *rig) {
+	c, p := r.unix()
+	c.SetOptions(&Options{IdleTimeout: time.Second})
+	r.later(100 * time.Millisecond)
+	for range 6 {
+		r.do(func() { c.Write(make([]byte, 500)) })
+	}
+	r.later(500 * time.Millisecond)
+	r.turn()
+	if n, err := unix.Read(p.fd, make([]byte, 500)); n == 0 || err != nil {
+		r.Fatal(n, err)
+	}
+	for _, d := range []time.Duration{400, 100, 400} { // the moment that was set first, and the deadline
+		r.later(d * time.Millisecond)
+		r.turn()
+	}
+	if h := r.of(c); h.closed {
+		r.Errorf("Closed(%v) 900 ms after the peer has read", h.err)
+	}
+}
+
+// A client that does not read is not idle: how long it may do so is the matter of
+// StallTimeout.
+func TestLoopStuckIsNotIdle(t *testing.T) { eachBackend(t, stuckIsNotIdle) }
+
+func stuckIsNotIdle(r *rig) {
+	for _, stall := range []time.Duration{0, time.Minute} {
+		c, _, _ := stuckUnix(r, &Options{IdleTimeout: time.Second, StallTimeout: stall})
+		for range 20 {
+			r.later(2 * time.Second)
+			r.turn()
+		}
+		if h := r.of(c); h.closed {
+			r.Fatalf("StallTimeout %v: Closed(%v) after 40 s", stall, h.err)
+		}
+		if stall > 0 {
+			r.later(stall)
+			r.turn()
+			r.later(stall)
+			r.ends(c, ErrStalled)
+		}
+	}
+}
+
+// A client that waits for a reply is not idle.
+func TestLoopOwedIsNoIdleness(t *testing.T) { eachBackend(t, owedIsNoIdleness) }
+
+func owedIsNoIdleness(r *rig) {
+	c, _ := r.tcp()
+	c.SetOptions(&Options{IdleTimeout: time.Second})
+	r.do(func() { c.HoldIdle(true) })
+	for range 3 {
+		r.later(time.Hour)
+		r.turn()
+	}
+	if h := r.of(c); h.closed {
+		r.Fatalf("Closed(%v) while a reply was owed", h.err)
+	}
+	r.do(func() { c.HoldIdle(false) })
+	r.later(900 * time.Millisecond)
+	r.turn()
+	if h := r.of(c); h.closed {
+		r.Fatalf("Closed(%v) as soon as the reply was not owed any more", h.err)
+	}
+	r.later(time.Second)
+	r.ends(c, ErrIdle)
+}
+
+// The time of a reply is no silence when it is there.
+func TestLoopOwedTimeDoesNotCount(t *testing.T) { eachBackend(t, owedTimeDoesNotCount) }
+
+func owedTimeDoesNotCount(r *rig) {
+	c, _ := r.tcp()
+	c.SetOptions(&Options{IdleTimeout: time.Second})
+	r.do(func() { c.HoldIdle(true) })
+	r.later(900 * time.Millisecond)
+	r.do(func() { c.HoldIdle(false) })
+	r.later(900 * time.Millisecond)
+	r.turn()
+	if h := r.of(c); h.closed {
+		r.Fatalf("Closed(%v) 900 ms after the reply", h.err)
+	}
+	r.later(100 * time.Millisecond)
+	r.ends(c, ErrIdle)
+}

@@ -17,17 +17,17 @@ func TestLoopFINIsLife(t *testing.T) { eachBackend(t, finIsLife) }
 
 func finIsLife(r *rig) {
 	c, p := r.tcp()
-	c.SetOptions(&Options{IdleTimeout: time.Second})
-	r.later(900 * time.Millisecond)
+	c.SetOptions(&Options{IdleTimeout: time.Hour})
+	r.later(54 * time.Minute)
 	p.shut()
 	arrives(r.T, c.FD(), unix.POLLRDHUP)
 	r.spin("EOF", func() bool { return r.of(c).eof })
-	r.later(900 * time.Millisecond)
+	r.later(54 * time.Minute)
 	r.turn()
 	if h := r.of(c); h.closed {
-		r.Fatalf("Closed(%v) 900 ms after the FIN", h.err)
+		r.Fatalf("Closed(%v) 54 min after the FIN", h.err)
 	}
-	r.later(100 * time.Millisecond)
+	r.later(6 * time.Minute)
 	r.ends(c, ErrIdle)
 }
 
@@ -67,22 +67,22 @@ func TestLoopFirstLook(t *testing.T) { eachBackend(t, firstLook) }
 
 func firstLook(r *rig) {
 	c, p := r.unix()
-	c.SetOptions(&Options{IdleTimeout: time.Second})
-	r.later(100 * time.Millisecond)
+	c.SetOptions(&Options{IdleTimeout: time.Hour})
+	r.later(6 * time.Minute)
 	for range 6 {
 		r.do(func() { c.Write(make([]byte, 500)) })
 	}
-	r.later(500 * time.Millisecond)
+	r.later(30 * time.Minute)
 	r.turn()
 	if n, err := unix.Read(p.fd, make([]byte, 500)); n == 0 || err != nil {
 		r.Fatal(n, err)
 	}
-	for _, d := range []time.Duration{400, 100, 400} { // the moment that was set first, and the deadline
-		r.later(d * time.Millisecond)
+	for _, d := range []time.Duration{24, 6, 24} { // the moment that was set first, and the deadline
+		r.later(d * time.Minute)
 		r.turn()
 	}
 	if h := r.of(c); h.closed {
-		r.Errorf("Closed(%v) 900 ms after the peer has read", h.err)
+		r.Errorf("Closed(%v) 54 min after the peer has read", h.err)
 	}
 }
 
@@ -138,15 +138,15 @@ func TestLoopOwedTimeDoesNotCount(t *testing.T) { eachBackend(t, owedTimeDoesNot
 
 func owedTimeDoesNotCount(r *rig) {
 	c, _ := r.tcp()
-	c.SetOptions(&Options{IdleTimeout: time.Second})
+	c.SetOptions(&Options{IdleTimeout: time.Hour})
 	r.do(func() { c.HoldIdle(true) })
-	r.later(900 * time.Millisecond)
+	r.later(54 * time.Minute)
 	r.do(func() { c.HoldIdle(false) })
-	r.later(900 * time.Millisecond)
+	r.later(54 * time.Minute)
 	r.turn()
 	if h := r.of(c); h.closed {
-		r.Fatalf("Closed(%v) 900 ms after the reply", h.err)
+		r.Fatalf("Closed(%v) 54 min after the reply", h.err)
 	}
-	r.later(100 * time.Millisecond)
+	r.later(6 * time.Minute)
 	r.ends(c, ErrIdle)
 }

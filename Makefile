@@ -75,6 +75,10 @@ fair-test: build ## the delay that a load on one service adds to another, FAIR_T
 lan-test: build ## the binary on a LAN of two network namespaces (needs root, iproute2)
 	$(GO) test ./daemon/lantest -count=1 -v -penstock $(CURDIR)/bin/penstock
 
+.PHONY: mutate
+mutate: ## bring each mended fault back: the tests have to notice (half an hour; needs root)
+	nice $(GO) test ./daemon/mutationtest -count=1 -v -timeout 180m -mutate
+
 .PHONY: nightly
 nightly: ## what is too long for every change: 100000 histories, every fault, loads of 20 s (needs root, strace)
 	$(MAKE) sim SIM_SEEDS=100000

@@ -17,8 +17,8 @@ import (
 // When time is up the error matches os.ErrDeadlineExceeded.
 //
 // The protocol is a pipe: its write end travels alone with BARRIER=1, and the
-// service manager closes it when it gets there, which we see as a hang-up. In
-// one datagram with anything else it would be ignored.
+// service manager closes that end when it reads the message, which we see as a
+// hang-up. PID 1 would ignore BARRIER=1 in one datagram with anything else.
 //
 // Source: sd_notify_barrier(3), v246.
 func (n *Notifier) Barrier(timeout time.Duration) error {

@@ -2,8 +2,8 @@
 
 // Package systemd speaks the protocols between a service and systemd that need
 // nothing but environment variables, descriptors and datagrams. It works the
-// same for any program on the other side that speaks them, and is silent where
-// none does.
+// same for any program on the other side that speaks them, and does nothing
+// where there is no such program.
 //
 //	listen.go   inherited sockets     LISTEN_FDS     sd_listen_fds(3), systemd.socket(5)
 //	pidfd.go    whose sockets         LISTEN_PIDFDID systemd.exec(5)
@@ -26,8 +26,9 @@
 //
 // Nothing here waits for systemd: descriptors are non-blocking, queues are
 // bounded, and what is dropped is counted. The exceptions are few and bounded
-// by a second or by an argument: [Notifier.Ready] and its kin while PID 1 does
-// not read, and [Notifier.Barrier]. The package never logs.
+// by a second or by an argument: [Notifier.Ready] and the other methods whose
+// message must arrive, while PID 1 does not read, and [Notifier.Barrier]. The
+// package never logs.
 //
 // # What is used of go-systemd
 //
@@ -36,7 +37,7 @@
 // adds 100 KB and no resident memory to speak of. The rest is not used:
 //
 //   - activation adds 1.15 MB (crypto/tls), wraps descriptors in files whose
-//     finalizers close them, drops what it cannot wrap without a word, takes
+//     finalizers close them, drops what it cannot wrap without an error, takes
 //     any list of names, and does not know LISTEN_PIDFDID.
 //   - daemon.SdNotify dials a blocking socket for each message, and cannot pass
 //     descriptors, so that there is no barrier.

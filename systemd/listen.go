@@ -38,8 +38,9 @@ const UnknownName = "unknown"
 var (
 	// ErrNotForUs says that LISTEN_FDS is set, but for another process. That
 	// happens when a shell, strace(1) or another wrapper stands between the
-	// service manager and this program. Opening sockets of one's own then
-	// would fail with EADDRINUSE or, worse, succeed beside the real ones.
+	// service manager and this program. A process that opens its own sockets
+	// then would fail with EADDRINUSE or, worse, would succeed beside the real
+	// ones.
 	ErrNotForUs = errors.New("the inherited sockets are meant for another process")
 
 	// ErrNameCount says that LISTEN_FDNAMES does not hold one name for each
@@ -48,10 +49,10 @@ var (
 )
 
 // A Socket is an inherited listener: bound, listening, non-blocking and
-// close-on-exec. Whoever holds it may close it, but must never shutdown(2) it
-// or unlink its path: both reach the service manager's copy, and every later
-// process of the unit. For the same reason socket options belong into the
-// socket unit.
+// close-on-exec. The holder may close it, but must never shutdown(2) it or
+// unlink its path: both would affect the service manager's copy and every later
+// process of the unit. For the same reason socket options belong in the socket
+// unit.
 type Socket struct {
 	FD     int
 	Name   string // FileDescriptorName=; several sockets may share one
@@ -64,8 +65,8 @@ type Socket struct {
 	Addr string
 }
 
-// A Rejected descriptor was listed and is no stream or seqpacket listener. It
-// has been closed, unless it had not been passed at all.
+// A Rejected descriptor was listed, but is no stream or seqpacket listener. It
+// has been closed, unless it was not passed at all.
 type Rejected struct {
 	FD     int // the number it had
 	Name   string
@@ -75,7 +76,8 @@ type Rejected struct {
 // Inherited is what the service manager passed to this process.
 type Inherited struct {
 	// Activated tells that the variables were present and meant for this
-	// process, whatever they listed. Someone else opens the sockets then.
+	// process, whatever they listed. The service manager opens the sockets
+	// then.
 	Activated bool
 	Sockets   []Socket
 	Rejected  []Rejected
@@ -83,8 +85,8 @@ type Inherited struct {
 
 // Inherit takes over the sockets that systemd, or another program that speaks
 // its protocol, passed to this process. It must be called once, as the first
-// thing in main: it reads and unsets LISTEN_PID, LISTEN_PIDFDID, LISTEN_FDS
-// and LISTEN_FDNAMES, which no child may see, and touches descriptors by
+// thing in main: it reads and unsets LISTEN_PID, LISTEN_PIDFDID, LISTEN_FDS and
+// LISTEN_FDNAMES, which no child may see, and works on descriptors by their
 // number. The caller owns the sockets of the result.
 //
 // Without LISTEN_FDS the result is empty and the error nil. With an error,
@@ -101,7 +103,8 @@ func Inherit() (Inherited, error) {
 	return in, nil
 }
 
-// takeEnv reads variables and removes them. An absent key stays absent.
+// takeEnv reads variables and removes them from the environment. A variable
+// that is not set is not in the result.
 func takeEnv(keys ...string) map[string]string {
 	env := make(map[string]string, len(keys))
 	for _, k := range keys {
@@ -183,10 +186,10 @@ func splitNames(env map[string]string, n int) (func(i int) string, error) {
 	return func(i int) string { return names[i] }, nil
 }
 
-// adopt makes fd ours, or returns the reason and closes it, if it was passed. A
-// descriptor that is close-on-exec was not: it would not be here. The Go runtime
-// opens some of its own before main, and a LISTEN_FDS that is too large reaches
-// them.
+// adopt takes fd over. If it cannot, it returns the reason, and closes fd if
+// that was passed. A descriptor with close-on-exec was not passed, because exec
+// would have closed it: it is one that the Go runtime opened before main, and
+// LISTEN_FDS is too large.
 func adopt(fd int, name string) (Socket, string) {
 	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
 	switch {

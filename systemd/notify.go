@@ -23,7 +23,7 @@ import (
 // the two kinds of message are told apart:
 //
 //	READY RELOADING STOPPING ERRNO EXTEND_TIMEOUT   wait, but not long
-//	STATUS WATCHDOG                                 dropped: the next one says more
+//	STATUS WATCHDOG                                 dropped: the next one is newer
 //
 // Each method sends one datagram. PID 1 throws away a datagram of more than
 // 4096 bytes as a whole, READY=1 included, hence the cap on the status text.
@@ -44,8 +44,8 @@ const (
 // under systemd?".
 //
 // It belongs to one goroutine at a time. No method blocks for more than a
-// second, except Barrier, which is given its time. An error means that the
-// service manager may not know; the process can do little but log it.
+// second, except Barrier, which has a timeout. An error means that the service
+// manager may not have got the message; the process can do little but log it.
 //
 // Source: sd_notify(3).
 type Notifier struct {
@@ -57,9 +57,9 @@ type Notifier struct {
 // NewNotifier connects to the socket that NOTIFY_SOCKET names, and unsets the
 // variable, so that no child of ours speaks for the service.
 //
-// It returns nil, nil when the variable is unset: nobody wants to know. A
-// socket that is named but missing satisfies errors.Is(err, fs.ErrNotExist),
-// one that is no Unix socket (vsock) errors.Is(err, errors.ErrUnsupported).
+// It returns nil, nil when the variable is unset: then nobody listens. A socket
+// that is named but missing satisfies errors.Is(err, fs.ErrNotExist), one that
+// is no Unix socket (vsock) errors.Is(err, errors.ErrUnsupported).
 func NewNotifier() (*Notifier, error) {
 	name := takeEnv("NOTIFY_SOCKET")["NOTIFY_SOCKET"]
 	if name == "" {
@@ -163,7 +163,7 @@ func (n *Notifier) state(assignment, status string) error {
 	return n.must(assignment)
 }
 
-// appendStatus makes the assignment that PID 1 accepts: it ignores a status
+// appendStatus makes an assignment that PID 1 accepts. PID 1 ignores a status
 // that is not UTF-8, reads a newline as the next assignment, and drops the
 // whole message for a zero byte.
 func appendStatus(dst []byte, s string) []byte {

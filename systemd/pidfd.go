@@ -12,8 +12,8 @@ import (
 // boot, and false where the kernel has none (pidfs came with 6.9).
 //
 // On 64-bit kernels it is the inode number of the pidfd. On 32-bit ones the
-// inode number holds only half of it, so the file handle is asked first, where
-// it stands in full (kernel 6.14, fs/pidfs.c).
+// inode number is only half of it, so the file handle is read first, which
+// holds all of it (kernel 6.14, fs/pidfs.c).
 func pidfdID(pid int) (uint64, bool) {
 	fd, err := unix.PidfdOpen(pid, 0)
 	if err != nil {

@@ -46,7 +46,6 @@ func watchdogInterval(usec, pid string, self int) (time.Duration, error) {
 	if err != nil || n == 0 || n > math.MaxInt64/1000 {
 		return 0, fmt.Errorf("WATCHDOG_USEC is %q, not a time", usec)
 	}
-	// Not below a millisecond: that would be a busy loop, and systemd counts
-	// no finer in practice.
+	// A millisecond is the least: less would be a busy loop.
 	return max(time.Duration(n)*time.Microsecond/3, time.Millisecond), nil
 }

@@ -35,9 +35,9 @@ import (
 // yardstick is the server that the others are compared with, if it is there.
 const yardstick = "c-epoll"
 
-// quickLimit is what three minutes leave when the servers have been built. It
-// is enough for all rounds on a quiet machine; on any other, repeating what was
-// disturbed would take three times as long.
+// quickLimit is what is left of three minutes when the servers have been built.
+// It is enough for all rounds on a quiet machine; on any other, repeating
+// disturbed rounds would take three times as long.
 const quickLimit = 160 * time.Second
 
 // settings are the command line.
@@ -149,7 +149,7 @@ func (b *bench) runCells(ctx context.Context, cells []Cell, base string, out io.
 	var verdicts []verdict
 	for i, c := range cells {
 		var until time.Time
-		if b.plan.Limit > 0 { // what one cell saves is for those that follow
+		if b.plan.Limit > 0 { // the time that one cell saves is for the cells that follow
 			until = time.Now().Add(time.Until(end) / time.Duration(len(cells)-i))
 		}
 		records, err := b.runCell(ctx, c, until)

@@ -38,15 +38,15 @@ type source struct {
 	libs  []string // for the C compiler
 	needs string   // the header without which it is skipped, and its package
 	modes []string
-	// fragile: see Peer. The plain io_uring server has one pool of buffers
-	// for all, which those who do not read end up holding.
+	// fragile: see Peer. The plain io_uring server has one pool of buffers for
+	// all; in the end the clients that do not read hold all of them.
 	fragile bool
 	adopts  bool
 	spreads bool // uses two CPUs, so that it has no place where the server is pinned to one
 }
 
-// sources are in the order of the table; the first that can be built is what
-// the others are compared with.
+// sources are in the order of the table. The others are compared with the first
+// that can be built.
 var sources = []source{
 	{name: "c-epoll", path: "servers/c/epoll.c", modes: []string{load.Echo, load.Ask, load.Room}, adopts: true},
 	{name: "c-libuv", path: "servers/c/uv.c", libs: []string{"-luv"}, needs: "libuv1-dev", modes: []string{load.Echo, load.Ask}, adopts: true},

@@ -18,8 +18,8 @@ import (
 )
 
 // A Record is one line of the results: a run of one server in one round. Lines
-// are written as the runs end, the disturbed ones too, so that nothing has to
-// be believed that cannot be computed again.
+// are written as the runs end, also those of disturbed runs, so that every
+// figure can be computed again.
 type Record struct {
 	Cell    Cell        `json:"cell"`
 	Peer    string      `json:"peer"`

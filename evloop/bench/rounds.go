@@ -25,12 +25,12 @@ type Plan struct {
 
 const (
 	attempts = 3 // for a disturbed run, before its round is given up
-	extra    = 2 // factor: at most so many rounds in all
+	extra    = 2 // at most this many times Plan.Rounds in all
 )
 
-// runCell measures the cell for all peers and returns the records. Once, it
-// does so whatever the time; then only rounds that should end by until, unless
-// that is zero.
+// runCell measures the cell for all peers and returns the records. The first
+// round runs whatever the time is. Further rounds run only if they should end
+// by until; zero means no such limit.
 func (b *bench) runCell(ctx context.Context, c Cell, until time.Time) ([]Record, error) {
 	peers := slices.DeleteFunc(slices.Clone(b.peers), func(p Peer) bool { return !p.can(c) })
 	var all []Record

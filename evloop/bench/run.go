@@ -31,8 +31,8 @@ type Rig struct {
 	Window    time.Duration
 }
 
-// grace is how long a server may take to listen, and a load beyond its window:
-// 8,000 connections are opened one after the other.
+// grace is how long a server may take to listen, and how much longer than its
+// window a load may take: 8,000 connections are opened one after the other.
 const grace = 30 * time.Second
 
 // measure starts the peer, puts the cell's load on it, and stops it again. A

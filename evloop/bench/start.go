@@ -17,7 +17,7 @@ import (
 )
 
 // startsInARun is how many starts one run consists of: a single one takes two
-// milliseconds, of which the scheduler's mood is a good part.
+// milliseconds, much of which depends on the scheduler.
 const startsInARun = 15
 
 // activator is systemd's tool that listens and, at the first connection, turns

@@ -26,7 +26,7 @@ func spread(values []float64) Spread {
 // A Line is what the table says of one peer in one cell.
 type Line struct {
 	Peer     string
-	Rounds   int    // quiet ones, in which the base was quiet, too
+	Rounds   int    // rounds in which this server and the base were quiet
 	Ops      Spread // a second
 	OpsRatio Spread // to the base in the same round
 	CPU      Spread // nanoseconds an operation
@@ -81,11 +81,11 @@ func summarize(records []Record, order []string) []Line {
 	return lines
 }
 
-// calmest returns, where a server that runs has no quiet round in common with
-// the base of lines, the least disturbed run of each server in each round, as
-// if it were quiet: without them a machine that is never quiet would get a table
-// with holes, or one whose ratios are to another server than elsewhere.
-// Otherwise it returns nil.
+// calmest returns the least disturbed run of each server in each round, as if
+// it were quiet. It does so only if a server that runs has no quiet round in
+// common with the base of lines, and otherwise returns nil. Without it, a
+// machine that is never quiet would get a table with holes, or with ratios to a
+// server that is not the base elsewhere.
 func calmest(records []Record, lines []Line) []Record {
 	missing := func(r Record) bool {
 		i := slices.IndexFunc(lines, func(l Line) bool { return l.Peer == r.Peer })

@@ -11,7 +11,7 @@ import (
 	"penstock/evloop/bench/load"
 )
 
-// printMachine writes what the figures below are figures of.
+// printMachine writes on which machine the figures below were measured.
 func printMachine(w io.Writer, m Machine) {
 	fmt.Fprintf(w, "%s, %d CPUs, Linux %s %s, %s", m.CPU, m.CPUs, m.Kernel, m.Arch, m.Go)
 	if m.Compiler != "" {
@@ -54,7 +54,8 @@ func printCell(w io.Writer, c Cell, title string, lines []Line) error {
 	return nil
 }
 
-// rounds says how many runs the block stands on, and how many it does not.
+// rounds says how many runs the block was computed from, and how many were left
+// out.
 func rounds(records []Record) string {
 	var quiet, disturbed int
 	for _, r := range records {

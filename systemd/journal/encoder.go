@@ -64,8 +64,8 @@ func newEncoder(h *handler) *encoder {
 	return e
 }
 
-// free returns e to the pool, unless a rare large record blew it up: the
-// daemon's resident size would stay up with it.
+// free returns e to the pool, unless a rare large record has made it large: the
+// pool would keep that memory.
 func (e *encoder) free() {
 	if cap(e.out)+cap(e.val)+cap(e.fields)+cap(e.text) <= 32<<10 {
 		encoders.Put(e)
@@ -73,7 +73,7 @@ func (e *encoder) free() {
 }
 
 // keyMessageID names a kind of message for the catalog (journalctl -x). It
-// becomes the field that journald knows and is no text for people.
+// becomes the field MESSAGE_ID, and is left out of the text.
 const keyMessageID = "message_id"
 
 // attr adds one attribute, or each of a group, by the rules of slog.Handler.

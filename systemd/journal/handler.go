@@ -150,9 +150,9 @@ func (h *handler) notice(lost uint64) []byte {
 	return slices.Clone(e.out)
 }
 
-// late adds to a record that has to wait when it was made, since journald
-// stamps it with the time when it arrives. The unit is microseconds since
-// 1970, as in the journal's own time fields.
+// late adds the time when it was made to a record that has to wait, since
+// journald stamps a record with the time when it arrives. The unit is
+// microseconds since 1970, as in the journal's own time fields.
 func (h *handler) late(p []byte, made time.Time) []byte {
 	if h.format != formatJournal || made.IsZero() {
 		return p

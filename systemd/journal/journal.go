@@ -33,9 +33,10 @@ type Options struct {
 	AddSource bool
 
 	// Waiting is called when records have begun to wait, from the goroutine
-	// that logged and without a lock held. It must not log. Whoever gets it
-	// should call [Sink.Flush] until that returns 0, every 100 ms or so: each
-	// call can fill journald's queue once, a few hundred records. May be nil.
+	// that logged and without a lock held. It must not log. After it the
+	// program should call [Sink.Flush] every 100 ms or so, until that returns
+	// 0: each call can fill journald's queue once, with a few hundred records.
+	// It may be nil.
 	Waiting func()
 
 	// SocketPath is the journal's native socket, if it is not the usual one.
@@ -81,7 +82,8 @@ func NewHandler(o Options) (slog.Handler, *Sink) {
 	if o.Identifier == "" {
 		o.Identifier = filepath.Base(os.Args[0])
 	}
-	// A malformed JOURNAL_STREAM is no reason to lose the log: no journal.
+	// A malformed JOURNAL_STREAM is no reason to lose the log: it counts as no
+	// journal.
 	isJournal, _ := sd.StderrIsJournalStream()
 	h := &handler{level: o.Level, source: o.AddSource, identifier: identifierField(o.Identifier)}
 	h.sink = &Sink{form: h, waiting: o.Waiting}
@@ -118,8 +120,7 @@ func identifierField(name string) string {
 	return fmt.Sprintf("SYSLOG_IDENTIFIER=%.64s\n", name)
 }
 
-// nobodyStamps reports whether what is written to fd will be read without a
-// time unless we add it.
+// nobodyStamps reports whether lines on fd have no time unless we add it.
 func nobodyStamps(fd int) bool {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {

@@ -23,8 +23,8 @@ import (
 //
 // Source: https://systemd.io/JOURNAL_NATIVE_PROTOCOL/.
 
-// maxName is the most that journald accepts for the name of a field; one that
-// is longer costs the field.
+// maxName is the longest name of a field that journald accepts. It drops a
+// field with a longer name.
 const maxName = 64
 
 // reserved are the fields that the handler writes itself. An attribute of that

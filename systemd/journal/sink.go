@@ -12,11 +12,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Sink delivers records without ever waiting for the reader. What does not
-// go out at once waits in a bounded queue, and is tried again with the next
-// record and by Flush. When the queue is full the newest record is dropped,
-// since the first ones of an incident hold its cause, and a record with the
-// count takes the place of those that are missing:
+// A Sink delivers records without ever waiting for the reader. A record that
+// does not go out at once waits in a bounded queue, and is tried again with the
+// next record and by Flush. When the queue is full the newest record is
+// dropped, since the first ones of an incident hold its cause. A notice with
+// their number takes the place of dropped records:
 //
 //	    write                        send ok
 //	------------> queue empty? --yes--------> out
@@ -26,8 +26,8 @@ import (
 //
 // Waiting for POLLOUT was rejected: on an unconnected datagram socket each
 // failed send raises it again, which costs a whole CPU while journald stands
-// still; and a thread for the log would put its records out of order with the
-// end of the process.
+// still. A thread for the log was rejected, too: at the end of the process its
+// last records could be lost.
 type Sink struct {
 	form    form
 	waiting func()
@@ -38,7 +38,7 @@ type Sink struct {
 	out    transport
 	queue  queue
 	lost   uint64 // since the last notice
-	mute   bool   // the last send failed for good: the notice waits for another record
+	mute   bool   // the last send can never succeed: the notice waits for another record
 	closed bool
 }
 
@@ -51,9 +51,9 @@ type form interface {
 // A transport carries encoded records. The Sink calls it from one goroutine
 // at a time.
 type transport interface {
-	// send takes a record without blocking. It returns how many bytes it
-	// took; less than all only from a stream. errors.Is(err, errLater) means
-	// that the same record may go later; any other error that it never will.
+	// send takes a record without blocking. It returns how many bytes it took;
+	// less than all only from a stream. errors.Is(err, errLater) means that the
+	// same record may go later. Any other error means that it never will.
 	send(p []byte) (int, error)
 
 	// wait returns true when send is worth another try, false at the deadline
@@ -63,7 +63,7 @@ type transport interface {
 	close() error
 }
 
-// errLater marks failures that pass.
+// errLater marks failures that are temporary.
 var errLater = errors.New("no room now")
 
 // Bounds of the queue. A record of the daemon has about 300 bytes.
@@ -104,9 +104,9 @@ func (s *Sink) deliver(p []byte, made time.Time) (began bool) {
 	return before == 0 && s.pending() > 0
 }
 
-// enqueue lets a copy of p wait, or counts it. After a loss records are taken
-// again when half of the queue is free: otherwise a reader that takes one
-// record at a time would leave an alternation of records and notices.
+// enqueue lets a copy of p wait, or counts it as lost. After a loss it takes no
+// record until half of the queue is free. Otherwise, with a reader that takes
+// one record at a time, every second record would be a notice.
 func (s *Sink) enqueue(p []byte, made time.Time) {
 	if s.lost > 0 {
 		if s.queue.bytes > maxQueueBytes/2 || s.queue.len() > maxQueueRecords/2 {
@@ -123,16 +123,17 @@ func (s *Sink) enqueue(p []byte, made time.Time) {
 	s.queue.push(s.form.late(slices.Clone(p), made), 1)
 }
 
-// try sends p and notes whether a failure is for good.
+// try sends p and notes whether it can never succeed.
 func (s *Sink) try(p []byte) (int, error) {
 	n, err := s.out.send(p)
 	s.mute = err != nil && !errors.Is(err, errLater)
 	return n, err
 }
 
-// drain sends what waits until there is no room. Whatever can never go is
-// counted, and the notice of that tried once: a pipe that nobody reads any more
-// fails for ever, and a loop here, or a timer that tries again, with it.
+// drain sends what waits until there is no room. A record that can never go is
+// counted as lost, and the notice of the loss is tried once. With a pipe that
+// has no reader any more every try fails, so a loop here or a timer would never
+// end.
 func (s *Sink) drain() {
 	for s.queue.len() > 0 {
 		p := s.queue.front()
@@ -182,7 +183,8 @@ func (s *Sink) Flush() int {
 
 // Close waits until everything is delivered, but not longer than timeout, and
 // closes the Sink. It returns how many records were not delivered. Records
-// logged later are discarded. Call it last, and not on the loop's way.
+// logged later are discarded. It blocks, so call it when the program has
+// nothing left to serve.
 func (s *Sink) Close(timeout time.Duration) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -209,10 +211,10 @@ type queue struct {
 	bytes int
 }
 
-// A waiting is a record in the queue, or the rest of one.
+// A waiting record is in the queue, as a whole or with its rest.
 type waiting struct {
 	bytes  []byte
-	stands uint64 // how many records are lost with it: a notice stands for several
+	stands uint64 // records that are lost if it is lost: a notice stands for several
 }
 
 func (q *queue) len() int       { return len(q.list) - q.head }

@@ -12,8 +12,8 @@ import (
 )
 
 // A journalConn is the transport for journald's native socket. The socket is
-// connected, which saves the path look-up of each send, and lets poll(2) at
-// the end of the process see the right queue; it is connected anew when
+// connected, which saves the path look-up of each send, and lets poll(2) see
+// the right queue at the end of the process. It is connected anew when
 // systemd-journald.socket was replaced. A restart of journald alone does not
 // replace it.
 type journalConn struct {
@@ -67,7 +67,7 @@ func (j *journalConn) try(p []byte) error {
 
 func (j *journalConn) wait(deadline time.Time) bool {
 	if !j.full {
-		return false // nobody is there: more room is not what is missing
+		return false // journald is gone: waiting for room would not help
 	}
 	ok, err := datagram.Await(j.fd, unix.POLLOUT, deadline)
 	return ok && err == nil
@@ -75,9 +75,9 @@ func (j *journalConn) wait(deadline time.Time) bool {
 
 func (j *journalConn) close() error { return unix.Close(j.fd) }
 
-// seals make a memfd that journald may map without fear of a change. Up to
-// systemd 253 it must be these and no other, or the record is refused; hence no
-// MFD_NOEXEC_SEAL, which adds F_SEAL_EXEC, while the kernel allows it.
+// seals keep a memfd unchanged while journald maps it. Up to systemd 253
+// journald refuses a record with any other set of seals. So MFD_NOEXEC_SEAL,
+// which adds F_SEAL_EXEC, is used only where the kernel demands it.
 const seals = unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE | unix.F_SEAL_SEAL
 
 // sealedMemfd returns a descriptor of a sealed file that holds p. The usual

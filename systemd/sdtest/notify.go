@@ -53,7 +53,7 @@ func (n *Notify) Recv(timeout time.Duration) (Message, error) {
 }
 
 // WaitFor receives until a message holds the assignment, such as "READY=1",
-// closes what descriptors come, and returns that message.
+// closes the descriptors that come with it, and returns that message.
 func (n *Notify) WaitFor(assignment string, timeout time.Duration) (Message, error) {
 	deadline := time.Now().Add(timeout)
 	for {

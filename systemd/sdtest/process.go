@@ -16,7 +16,7 @@ func Environ() []string { return append(os.Environ(), "GORACE=atexit_sleep_ms=0"
 
 // SkipEmulated skips the rest of a test that could not start its own binary:
 // err says that the kernel does not know its format. That happens where tests
-// run for another CPU under an emulator of which the kernel knows nothing.
+// for another CPU run under an emulator that is not registered with the kernel.
 func SkipEmulated(t testing.TB, err error) {
 	t.Helper()
 	if errors.Is(err, unix.ENOEXEC) {

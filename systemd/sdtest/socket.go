@@ -69,8 +69,8 @@ func rights(oob []byte) (fds []int, err error) {
 	return fds, nil
 }
 
-// fill sends empty datagrams to path until its queue takes no more, and
-// returns how many went in.
+// fill sends payload to path again and again until its queue takes no more, and
+// returns how often it went in.
 func fill(path string, payload []byte) (int, error) {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {

@@ -49,8 +49,8 @@ func (h *histogram) add(d time.Duration) {
 	h.most = max(h.most, d)
 }
 
-// quantile returns a duration that the share q of all is not above; the last
-// one exactly, zero if there are none.
+// quantile returns a duration that the share q of all durations does not
+// exceed. For q of 1 it is exact; without any duration it is zero.
 func (h *histogram) quantile(q float64) time.Duration {
 	if q >= 1 || h.total == 0 {
 		return h.most

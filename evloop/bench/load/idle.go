@@ -12,10 +12,10 @@ import (
 // a collector returns memory, a scheduler parks its threads.
 const settle = 500 * time.Millisecond
 
-// idle opens the connections, has each echo one message, and then measures
-// what a server does that has nothing to do. The memory is read before, between
-// and after: a buffer that a connection gets with its first byte shows as the
-// difference between Opened and Used.
+// idle opens the connections, has each echo one message, and then measures what
+// the server does while it has nothing to do. The memory is read before,
+// between and after: a buffer that a connection gets with its first byte shows
+// as the difference between Opened and Used.
 func idle(o Options) (Result, error) {
 	o.Pipeline = 1
 	x, err := newExchanger(o, pattern(o.Size), pattern(o.Size))

@@ -31,7 +31,7 @@ const (
 	Ask   = "ask"   // Question is answered by Answer
 	Room  = "room"  // a line of one sender goes to all other connections
 	Churn = "churn" // connect, ask, read the answer, close
-	Idle  = "idle"  // connect, one echo each, then nothing; no connection: at rest
+	Idle  = "idle"  // connect, one echo each, then nothing; Conns 0 measures the server at rest
 )
 
 // Question and Answer are what a server in mode Ask must know. Both are part
@@ -41,7 +41,7 @@ const (
 	Answer   = "My name is Sir Lancelot of Camelot."
 )
 
-// Options say what to do to which server.
+// Options say which server to load, and how.
 type Options struct {
 	Mode     string
 	Network  string // "tcp" or "unix"
@@ -49,7 +49,7 @@ type Options struct {
 	Conns    int    // in mode Room: receivers
 	Size     int    // bytes of a message (Echo, Room)
 	Pipeline int    // messages on the way for each connection; in mode Room: lines
-	Stuck    int    // connections beside the others that send or join and never read
+	Stuck    int    // more connections, which send or join and never read
 	Warmup   time.Duration
 	Window   time.Duration
 	Server   int // PID to account for; 0: none

@@ -35,8 +35,8 @@ func (p *poller) add(fd, index int) error {
 	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(p.fd, unix.EPOLL_CTL_ADD, fd, &ev))
 }
 
-// wait returns the next events, none after millis. It asks without sleeping
-// first: under load that is all, and costs no hand-over to Go's scheduler.
+// wait returns the next events, or none after millis. It asks without sleeping
+// first: under load that is enough, and saves a hand-over to Go's scheduler.
 func (p *poller) wait(millis int) ([]unix.EpollEvent, error) {
 	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.fd), uintptr(unsafe.Pointer(&p.events)), uintptr(len(p.events)), 0, 0, 0)
 	if errno == 0 && n == 0 && millis != 0 {

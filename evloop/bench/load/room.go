@@ -26,9 +26,9 @@ type receiver struct {
 }
 
 // A fanout is the state of mode Room: one sender, many receivers, at most
-// Pipeline lines on the way. A line counts as arrived when a line's worth of
-// deliveries has come, whoever they were for: to ask which receiver is the
-// slowest would cost a pass over all of them for each line.
+// Pipeline lines on the way. A line counts as arrived when as many deliveries
+// have come as there are receivers, to whichever of them: looking for the
+// slowest receiver would cost a pass over all of them for each line.
 type fanout struct {
 	o         Options
 	w         *window

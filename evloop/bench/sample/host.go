@@ -48,7 +48,7 @@ func ReadHost() (Host, error) {
 		case 3, 4: // idle, iowait
 		case 7:
 			h.Stolen += time.Duration(n) * tick
-			fallthrough // stolen time is load of others, too
+			fallthrough // stolen time is load of others as well
 		default:
 			h.Busy += time.Duration(n) * tick
 		}
@@ -57,8 +57,8 @@ func ReadHost() (Host, error) {
 }
 
 // Foreign returns the share of one CPU that neither of the processes used
-// during the window: neighbours on the machine or on its hypervisor, whose
-// caches and turns our figures then pay for. 0.15 is 15 % of one CPU.
+// during the window: neighbours on the machine or on its hypervisor, which take
+// caches and CPU time from the servers under test. 0.15 is 15 % of one CPU.
 func Foreign(h Host, window time.Duration, ours ...Usage) float64 {
 	if window <= 0 {
 		return 0

@@ -20,8 +20,8 @@ import (
 	"time"
 )
 
-// Usage is what a process has used since it started, all threads together. A
-// thread that has ended takes its part along: servers keep theirs.
+// Usage is what a process has used since it started, all threads together. The
+// part of a thread that has ended is lost; servers keep their threads.
 type Usage struct {
 	CPU      time.Duration // on a CPU, kernel work in its own calls included
 	Waited   time.Duration // runnable, but another thread had the CPU
@@ -89,7 +89,7 @@ func task(dir string) (Usage, error) {
 // Memory is the resident memory of a process in bytes.
 type Memory struct {
 	Resident     int64 // Rss
-	Proportional int64 // Pss: shared pages divided among who maps them
+	Proportional int64 // Pss: shared pages are divided among the processes that map them
 	PrivateDirty int64 // what only this process has, and no file backs
 }
 

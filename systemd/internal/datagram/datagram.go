@@ -35,8 +35,8 @@ func Send(fd int, p, oob []byte) error {
 	}
 }
 
-// PeerGone tells errors of a connected datagram socket whose peer went away
-// from those of the message.
+// PeerGone reports whether err means that the peer of a connected datagram
+// socket has gone, and not that something is wrong with the message.
 func PeerGone(err error) bool {
 	return err == unix.ECONNREFUSED || err == unix.ENOTCONN || err == unix.ECONNRESET || err == unix.EPIPE
 }

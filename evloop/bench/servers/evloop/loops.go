@@ -11,9 +11,9 @@ import (
 
 // Two loops on two threads. The first one accepts and hands each connection
 // over to the loop that has the fewest, which may be itself; from then on the
-// loops know nothing of each other. So this serves what needs no messages
-// between connections, and costs least of all ways to use a second core: what
-// it does not gain, no other way will.
+// loops know nothing of each other. So this works only for modes in which
+// connections send each other nothing. It is the cheapest way to use a second
+// core: if it gains nothing, no other way will.
 type crew struct {
 	base
 	h     evloop.Handler

@@ -52,7 +52,7 @@ func serve(args peer.Args) error {
 	}
 	l, err := evloop.New(cfg)
 	if err == nil {
-		err = l.Fallback() // figures of epoll under another name would be a lie
+		err = l.Fallback() // figures of epoll must not appear under the name of the ring
 	}
 	if err != nil {
 		return err
@@ -87,7 +87,7 @@ func listen(network, address string) (int, error) {
 	return fd, err
 }
 
-// options allow what a client of the bench has on the way at most, twice.
+// options allow twice what a client of the bench has on the way at most.
 var options = &evloop.Options{Queue: 256 << 10}
 
 type acceptor struct{ h evloop.Handler }
@@ -128,7 +128,7 @@ func (ask) Data(c *evloop.Conn, p []byte) int {
 	return n
 }
 
-// A room sends each line to everybody but who said it. State is the place in
+// A room sends each line to everybody but its sender. State is the place in
 // members.
 type room struct {
 	base

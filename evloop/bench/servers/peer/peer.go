@@ -40,8 +40,8 @@ func Fail(err error) {
 }
 
 // BufferSize is how much a server that has a buffer for each connection should
-// read at once. The bench tells the size of what a client has on the way:
-// peers get the buffer that suits their traffic, as their user would choose.
+// read at once. The bench tells how much a client has on the way, so that peers
+// get the buffer that a user would choose for that traffic.
 func BufferSize() int {
 	n, err := strconv.Atoi(os.Getenv("BENCH_BUFFER"))
 	if err != nil || n < 4096 {
@@ -54,7 +54,7 @@ func BufferSize() int {
 const Unknown = "Error: unknown question."
 
 // table is searched linearly by Answer, as in c/bench.h: a map would be slower
-// for three keys, and another choice than the C peers'.
+// for three keys, and would differ from the C peers.
 var table = [...]struct{ question, answer string }{
 	{"What is your name?", "My name is Sir Lancelot of Camelot."},
 	{"What is your quest?", "To seek the Holy Grail."},

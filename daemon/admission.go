@@ -7,9 +7,9 @@ import (
 	"penstock/daemon/internal/view"
 )
 
-// The admission of clients: by address or uid, then by number. The lists
-// themselves are the configuration's (config.Service.Admits); here is what
-// changes while the daemon runs.
+// A client is admitted by its address or uid, then by the number of connections.
+// Package config compares addresses with the lists (config.Service.Admits). The
+// counts, which change while the daemon runs, are compared here.
 
 // admit returns why the peer at the other end of fd may not come in, or 0.
 func (l *listener) admit(fd int, p view.Peer) report.Reason {
@@ -28,10 +28,10 @@ func (l *listener) admit(fd int, p view.Peer) report.Reason {
 	return 0
 }
 
-// share returns how many connections of the process the source of p may have:
-// what limits.per_source says, and never all places. No single address gets the
-// last sixteenth of the places, one place at least. A user on Unix sockets has
-// passed the permissions of the file and may take the last place.
+// share returns how many connections of the process the source of p may have. That
+// is limits.per_source at most. The last sixteenth of the places, at least one, is
+// never given to a single address. A user on Unix sockets may take the last place,
+// since the permissions of the file have let that user in.
 func (d *Daemon) share(p view.Peer) int {
 	share := d.places
 	if p.Addr.IsValid() && d.places > 1 {

@@ -24,8 +24,8 @@ type Env struct {
 	Log     *slog.Logger
 	Level   *slog.LevelVar // follows log.level; nil leaves it alone
 
-	// Flush tries to deliver records that wait for the journal and returns how
-	// many still do; nil: none ever wait. See LogWaiting.
+	// Flush tries to deliver records that wait for the journal. It returns how many
+	// still wait. nil: records never wait. See LogWaiting.
 	Flush func() int
 
 	// Load reads the configuration again for a reload. It is called on a
@@ -34,12 +34,12 @@ type Env struct {
 	Load    func(context.Context) (*config.Config, error)
 	Builtin bool // the configuration is the built-in example
 
-	// Restored is set when the configuration is not what the files say, but what
-	// was in force before they were spoiled.
+	// Restored is set when the files were refused and the daemon serves what was in
+	// force before.
 	Restored *Restored
-	// Applied is called when what was read last is in force: when the daemon is
-	// ready, unless Restored, and after each reload that was not refused. nil:
-	// not needed.
+	// Applied is called when the files that were read last are in force: when the
+	// daemon is ready, unless Restored is set, and after each reload that was not
+	// refused. nil: not needed.
 	Applied func()
 
 	// Hangup holds a SIGHUP that came before New; see HoldHangup. nil: none did.
@@ -47,39 +47,40 @@ type Env struct {
 
 	// Reloading is called when a reload begins; nil: not needed.
 	Reloading func()
-	// Reloaded is called with the result of each reload and the status line
-	// that goes with it, before the next one begins; nil: nobody asks.
+	// Reloaded is called with the result of each reload and the status line for it,
+	// before the next reload begins. nil: not needed.
 	Reloaded func(status string, err error)
 
-	// Managed is set when a unit started the process: it never binds then,
-	// and Inherited is all there is.
+	// Managed is set when a unit started the process. Then the process never binds,
+	// and its only sockets are those in Inherited.
 	Managed   bool
 	Inherited systemd.Inherited
 	Notifier  *systemd.Notifier // nil: nobody to tell
 	Watchdog  time.Duration     // interval of WATCHDOG=1; 0: none
 
-	// Probe tries out io_uring where that can do no harm and says why it is not
-	// to be used; nil: there is no way, and loop.backend = "auto" means epoll.
+	// Probe tries io_uring in another process and returns why it must not be used.
+	// nil: nothing can try it, and loop.backend = "auto" means epoll.
 	Probe func() error
 
 	// Ready is called once, when every listener accepts; nil: not needed.
 	Ready func()
 }
 
-// A Restored says why another configuration is served than the files hold.
+// A Restored says why the daemon does not serve what the files say.
 type Restored struct {
 	Applied time.Time // when it came into force
 	Refused error     // what is wrong with the files
 }
 
-// ErrNoSockets says that a unit started the process without any socket. There
-// is nothing to serve, and a restart would change nothing: bad configuration.
+// ErrNoSockets says that a unit started the process without any socket. There is
+// nothing to serve, and a restart would change nothing, so it counts as bad
+// configuration.
 var ErrNoSockets = errors.New("started by a unit without a listening stream socket")
 
-// errNoProbe says why "auto" is epoll where nobody can try out io_uring.
+// errNoProbe says why "auto" means epoll when Env.Probe is nil.
 var errNoProbe = errors.New("no way to probe for io_uring")
 
-// ioUring is what the file says of io_uring, in the event loop's form.
+// ioUring translates loop.backend for the event loop.
 func (e Env) ioUring(backend config.Backend) *evloop.IOUring {
 	switch {
 	case backend == config.BackendIOUring:
@@ -106,25 +107,25 @@ type Daemon struct {
 	endpoints map[string]*endpoint   // by name, of the present configuration
 	retired   []*endpoint            // of former ones, until their last client is gone
 	ending    int                    // services without clients whose program has yet to end
-	parked    map[string][]*listener // inherited, of services that were removed
-	places    int                    // how many there may be; see fitConnections
+	parked    map[string][]*listener // inherited sockets of services that were removed
+	places    int                    // how many clients there may be; see fitConnections
 	sources   sources                // of all clients
-	lastID    uint64                 // of a session; below 2^53 for several lifetimes
+	lastID    uint64                 // ID of the newest session; stays below 2^53
 
 	local localSubnets
 
-	reading  *reading  // of the files, for a reload; nil: none
-	refusal  error     // why the last reload was refused, or the files at the start; nil: they were not
-	restored *Restored // what is served since the start; nil: what was read from the files
-	cut      int       // connections that at the stop did not get all they were due
+	reading  *reading  // reads the files for a reload; nil: none is under way
+	refusal  error     // why the files were refused at the start or the last reload; nil: they were not
+	restored *Restored // set while the files of the start are refused; nil: the files are in force
+	cut      int       // connections that the stop ended before they got all their output
 
 	timers   [timerKinds]evloop.TimerID // zero: not armed
 	vanished vanished
-	strays   bool // sockets came that no service here reads from
+	strays   bool // the process was handed sockets that no service reads from
 }
 
-// New prepares everything that can go wrong: limits, services, sockets. The
-// caller reports the error; ErrNoSockets is one of configuration.
+// New does all that can fail: it sets limits, makes services and opens sockets. The
+// caller reports the error. ErrNoSockets counts as bad configuration.
 func New(cfg *config.Config, env Env) (_ *Daemon, err error) {
 	if err := env.haveSockets(); err != nil {
 		return nil, err
@@ -190,8 +191,7 @@ func newDaemon(cfg *config.Config, env Env) (*Daemon, error) {
 	}, nil
 }
 
-// noteStart logs what differs from what the files and the administrator asked
-// for.
+// noteStart logs where the daemon differs from what the files ask for.
 func (d *Daemon) noteStart() {
 	if r := d.env.Restored; r != nil {
 		d.restored, d.refusal = r, r.Refused
@@ -206,7 +206,7 @@ func (d *Daemon) noteStart() {
 	}
 }
 
-// Run serves until a signal stops it. It returns nil when that was asked for.
+// Run serves until a signal or exit_idle stops the daemon; then it returns nil.
 func (d *Daemon) Run() error {
 	defer d.release()
 	for _, ep := range d.ordered() {
@@ -221,15 +221,16 @@ func (d *Daemon) Run() error {
 	if err := d.loop.Run(); err != nil {
 		return err
 	}
-	d.cut += d.clients() // they have outlived the drain
+	d.cut += d.clients() // the drain has ended before them
 	return nil
 }
 
-// armAll begins to accept for ep and says what of it is missing.
+// armAll begins to accept for ep. It logs each listener, and each address of ep that
+// has none.
 func (d *Daemon) armAll(ep *endpoint) {
 	for _, l := range ep.listeners {
 		if l.ln != nil {
-			continue // since an earlier configuration
+			continue // an earlier configuration has armed it
 		}
 		if err := l.arm(); err != nil {
 			ep.log.ListenerFailed(l.Text, err)
@@ -242,7 +243,7 @@ func (d *Daemon) armAll(ep *endpoint) {
 	}
 }
 
-// trigger moves the life cycle on and does what that asks for.
+// trigger takes a step of the life cycle and carries out its effects.
 func (d *Daemon) trigger(t trigger) {
 	was := d.life
 	next, do := step(was, t)
@@ -284,7 +285,7 @@ func (d *Daemon) sayReady(first bool) {
 	}
 }
 
-// listeners returns all that are open, parked ones included.
+// listeners returns all open listeners, also the parked ones.
 func (d *Daemon) listeners() (all []*listener) {
 	for _, ep := range d.ordered() {
 		all = append(all, ep.listeners...)
@@ -295,7 +296,7 @@ func (d *Daemon) listeners() (all []*listener) {
 	return all
 }
 
-// ordered returns the endpoints by name, so that logs and dumps are stable.
+// ordered returns the endpoints sorted by name, so that logs are stable.
 func (d *Daemon) ordered() []*endpoint {
 	out := make([]*endpoint, 0, len(d.endpoints))
 	for _, s := range d.cfg.Services {
@@ -306,30 +307,30 @@ func (d *Daemon) ordered() []*endpoint {
 	return out
 }
 
-// flushInterval is how soon records that found the journal busy are tried
-// again when no further record does it.
+// flushInterval is the time between two attempts to deliver records that wait for a
+// busy journal.
 const flushInterval = time.Second
 
 // LogWaiting tells the daemon that records have begun to wait for the journal.
 // Any goroutine may call it.
 func (d *Daemon) LogWaiting() { d.loop.Post(d.flushLog) }
 
-// flushLog tries to deliver what waits and comes back while something does.
+// flushLog tries to deliver waiting records, and sets a timer if some still wait.
 func (d *Daemon) flushLog() {
 	if d.env.Flush != nil && d.env.Flush() > 0 {
 		d.arm(timerFlush, flushInterval)
 	}
 }
 
-// tell logs that the service manager could not be told. The daemon works
-// without it.
+// tell logs err, the failure to notify the service manager, unless it is nil. The
+// daemon works without the manager.
 func (d *Daemon) tell(err error) {
 	if err != nil {
 		d.log.NotifyFailed(err)
 	}
 }
 
-// serviceEnv is what the service of ep may use of the daemon.
+// serviceEnv returns what the service of ep may use of the daemon.
 func (d *Daemon) serviceEnv(ep *endpoint) service.Env {
 	return service.Env{
 		Loop:    d.loop,

@@ -5,14 +5,14 @@
 //
 // # Start
 //
-// The order is fixed, and READY is the last step, because from then on the
-// service manager and its users rely on every port:
+// The order is fixed. READY is the last step, because from then on the service
+// manager and its users rely on every port:
 //
 //	main      take inherited sockets, read the configuration (exit 78 if bad)
-//	New       limits, loop, signals, services, sockets: match the inherited or bind
+//	New       limits, loop, signals, services, sockets (inherited, or bound here)
 //	Run       start services, arm listeners, READY=1, loop
-//	          … SIGHUP: read and check off the loop, swap on it …
-//	          SIGTERM, or nobody came for exit_idle:
+//	          … SIGHUP: read and check on a goroutine, swap on the loop …
+//	          SIGTERM, or no client for exit_idle:
 //	          STOPPING=1, close listeners, drain, exit 0
 //
 // # What is where
@@ -31,25 +31,33 @@
 //
 // # Who opens the sockets
 //
-// Package internal/listen opens and matches sockets. A process that was activated
-// or started by a unit never binds: it takes the sockets it was handed, by name. A
-// service that lacks one is degraded: the rest is served, an error is logged and
-// STATUS says what to do. A process started by hand binds everything itself, and a
-// socket that cannot be opened is an error at start.
+// Package internal/listen opens sockets and matches inherited ones with services. A
+// process that a unit started never binds: it takes the sockets that it was handed,
+// by name. A service for which a socket is missing is degraded: its other sockets
+// are served, an error is logged and STATUS says what to do. A process that was
+// started by hand binds everything itself, and a socket that cannot be opened is an
+// error at start.
 //
 // # Who calls what
 //
-// Everything runs on the goroutine that called Run, with exceptions that come
-// back by evloop.Loop.Post: the goroutine that waits for signals, the one that
-// reads files during a reload, because a slow disk must not hold up clients, and
-// for each handler the one that starts its program and waits for its end.
+// Everything runs on the goroutine that called Run, except for three goroutines.
+// They hand their results to the loop by evloop.Loop.Post:
+//
+//   - one waits for signals;
+//
+//   - one reads the files during a reload, because a slow disk must not hold up
+//     clients;
+//
+//   - one for each handler starts its program and waits for its end.
+//
+// A client passes through these types:
 //
 //	evloop.Acceptor  listener ── admission ──► endpoint ──► service.Service
 //	                 (socket)    (who, how many) (counts, log)  (the protocol)
 //
-// What can be seen of all this is one value, a view.Snapshot, which is made on
-// the loop (snapshot.go); the records of SIGUSR1 and the status line are rendered
-// from it.
+// Readers of the daemon's state get one value, a view.Snapshot, which is made on
+// the loop (snapshot.go). The records of SIGUSR1 and the status line are made from
+// it.
 //
 // The listener points to its endpoint and can be pointed to another one, so a
 // reload replaces a service without closing its port.

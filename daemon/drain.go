@@ -7,26 +7,26 @@ import (
 	"time"
 )
 
-// The end. Nothing of it blocks the loop, since clients are being served until
-// the last one is done:
+// The end of the process. None of its steps blocks the loop, because clients are
+// served until the last one is done:
 //
 //	terminate ─► listeners closed ─► endpoints retire ─► programs end ─► loop stops
 //	                                 drain_timeout       drainGrace
 //	           a second signal, or the time is over ───────────────────► at once
 
 const (
-	// drainGrace is added to the longest drain_timeout, which every connection
-	// keeps by itself: it is for a handler's program, which has 2 s until
-	// SIGTERM, 2 s more until SIGKILL, and 1 s for output that others hold open.
+	// drainGrace is added to the longest drain_timeout. It is the time of a handler's
+	// program after its last client: 2 s until SIGTERM, 2 s more until SIGKILL, 1 s
+	// for output that its children hold open, and some reserve.
 	drainGrace = 6 * time.Second
-	// exitGrace is for what comes after the loop: records that wait for a busy
-	// journal, and the end of the process.
+	// exitGrace is the time for what comes after the loop: delivering records to a
+	// busy journal, and the end of the process.
 	exitGrace = 3 * time.Second
 )
 
-// beginDrain stops accepting and lets every client finish. Closing an
-// inherited listener refuses nobody: a client that connects now waits in the
-// service manager's copy for the next start.
+// beginDrain stops accepting and lets every client finish. When it closes an
+// inherited listener, no client is refused: a client that connects now waits in the
+// service manager's copy of the socket for the next start.
 func (d *Daemon) beginDrain(status string) {
 	patience := time.Duration(0)
 	for _, s := range d.cfg.Services {
@@ -34,8 +34,8 @@ func (d *Daemon) beginDrain(status string) {
 	}
 	patience += drainGrace
 	d.tell(d.env.Notifier.Stopping(status))
-	// Whether TimeoutStopSec= is shorter is not known here, and asking for less
-	// than it allows takes nothing away: systemd only ever moves the time on.
+	// TimeoutStopSec= may be shorter; the process cannot know. If it is longer, the
+	// request does no harm, because systemd never shortens the time.
 	d.tell(d.env.Notifier.ExtendTimeout(patience + exitGrace))
 	d.arm(timerGiveUp, patience)
 	for _, l := range d.listeners() {
@@ -55,10 +55,10 @@ func (d *Daemon) emptied(ep *endpoint) {
 	d.stopIfDrained()
 }
 
-// stopIfDrained ends the loop when nobody is left on it. After the clients a
-// handler's program may be: it was told to end when its last client had gone.
-// That its pipes have closed is not its end: it may live on without them, and
-// what it leaves unanswered is known when it is dead.
+// stopIfDrained ends the loop when no client and no program is left. A handler's
+// program is told to end when its last client has gone. It may run on after it has
+// closed its pipes, and only at its end is it known which messages it has not
+// answered. So the daemon waits for the end of the process.
 func (d *Daemon) stopIfDrained() {
 	if d.life.phase == stopping && len(d.endpoints)+len(d.retired)+d.ending == 0 {
 		d.trigger(drained)

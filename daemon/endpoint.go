@@ -13,13 +13,14 @@ import (
 	"penstock/evloop"
 )
 
-// An endpoint is one service at work: the loop's Handler for its connections,
-// between the loop and the protocol. It bounds, counts and logs, so that no
-// kind has to. It hands every call on with one indirect call and no
-// allocation.
+// An endpoint is one running service. It is the loop's Handler for the connections
+// of the service and stands between the loop and the protocol. It bounds, counts
+// and logs, so that no kind has to. It passes each call on by one indirect call,
+// without an allocation.
 //
-// A reload that changes what a service is makes a new endpoint and points the
-// listeners to it; the old one stays until its last connection has closed.
+// If a reload changes the kind of a service or a key of that kind, it makes a new
+// endpoint and points the listeners to it. The old endpoint stays until its last
+// connection has closed.
 type endpoint struct {
 	d       *Daemon
 	conf    *config.Service
@@ -37,9 +38,9 @@ type endpoint struct {
 	asking    map[evloop.ConnID]evloop.TimerID // once retired: clients that may still ask
 
 	accepted, dropped uint64
-	closed            view.Traffic      // of connections that are over
+	closed            view.Traffic      // of connections that have ended
 	refused           map[string]uint64 // connections, by reason
-	lost              map[string]uint64 // messages that came to nothing, by reason
+	lost              map[string]uint64 // messages received and not served, by reason
 }
 
 // newEndpoint makes the service of s. Listeners are added by the caller.
@@ -53,20 +54,20 @@ func (d *Daemon) newEndpoint(s *config.Service) (*endpoint, error) {
 	return ep, nil
 }
 
-// adjust gives the endpoint new common keys. Connections that are open keep
-// the bounds they came in with.
+// adjust gives the endpoint new common keys. Open connections keep the bounds that
+// they began with.
 func (ep *endpoint) adjust(s *config.Service) {
 	ep.conf = s
 	ep.opts = service.Options(s, ep.svc)
 }
 
-// lose counts messages that came to nothing.
+// lose counts messages that were received and not served.
 func (ep *endpoint) lose(reason report.Reason, messages int) {
 	ep.lost[reason.String()] += uint64(messages)
 }
 
-// start prepares the service for its first connection. If it has to wait for its
-// predecessor, the end of that one starts it.
+// start prepares the service for its first connection. If the service must wait for
+// its predecessor, it starts when that one ends.
 func (ep *endpoint) start() {
 	if s, ok := ep.svc.(service.Starter); ok && ep.before == nil {
 		s.Start()
@@ -88,9 +89,9 @@ func (ep *endpoint) stop() {
 	})
 }
 
-// succeed has ep wait for the end of the service that it replaces, if both run
-// something of which there must be one, such as a program that has a device
-// open. A chain of reloads makes a chain of services.
+// succeed has ep wait for the end of old, the service that it replaces, if both run
+// something that must not run twice, such as a program with a device open. Several
+// reloads in a row make a chain of waiting services.
 func (ep *endpoint) succeed(old *endpoint) {
 	_, runs := old.svc.(service.Stopper)
 	if _, starts := ep.svc.(service.Starter); runs && starts {
@@ -98,8 +99,8 @@ func (ep *endpoint) succeed(old *endpoint) {
 	}
 }
 
-// ended hears that nothing of the service is left. A successor that was stopped
-// before it could start ends with it.
+// ended is called when the service has released everything. A successor that was
+// stopped before it could start ends with it.
 func (ep *endpoint) ended() {
 	next := ep.next
 	if next == nil {
@@ -137,7 +138,7 @@ func (ep *endpoint) Data(c *evloop.Conn, p []byte) int {
 	return n
 }
 
-// EOF tells the service that the client has no more to say.
+// EOF tells the service that the client has shut its side for sending.
 func (ep *endpoint) EOF(c *evloop.Conn) {
 	ep.svc.EOF(c)
 	ep.d.outputMayWait()
@@ -159,7 +160,7 @@ func (ep *endpoint) Dropped(c *evloop.Conn, messages, bytes int) {
 	}
 }
 
-// Closed does the accounts of a connection that is over.
+// Closed counts and logs a connection that has ended.
 func (ep *endpoint) Closed(c *evloop.Conn, err error) {
 	s := service.SessionOf(c)
 	ep.svc.Closed(c, err)
@@ -188,9 +189,9 @@ func (ep *endpoint) Closed(c *evloop.Conn, err error) {
 	}
 }
 
-// connections yields the endpoint's connections. It walks over those of all
-// services: that happens at a reload, a stop and a dump, and a list of one's
-// own would cost every idle connection some bytes.
+// connections yields the endpoint's connections. It walks over the connections of
+// all services, because it is used only at a reload, a stop and a dump, and a list
+// for each service would cost every idle connection some bytes.
 func (ep *endpoint) connections(yield func(*evloop.Conn) bool) {
 	for c := range ep.d.loop.Conns() {
 		if s, ok := c.State.(*service.Session); ok && s.Owner == any(ep) && !yield(c) {
@@ -199,8 +200,8 @@ func (ep *endpoint) connections(yield func(*evloop.Conn) bool) {
 	}
 }
 
-// isCut reports whether a client that ended with err did not get all that it was
-// due.
+// isCut reports whether a connection that ended with err was cut before the client
+// got all its output.
 func isCut(err error) bool {
 	return errors.Is(err, evloop.ErrFlushTimeout) || errors.Is(err, evloop.ErrStalled) || errors.Is(err, service.ErrUnanswered)
 }

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Exit on idle: a process that the service manager can start again need not
-// stay when nobody is there.
+// Exit on idle: a process that the service manager can start again need not stay
+// when it has no clients.
 //
 //	ready, or the last client left ─► exit_idle ─► busy? ──► wait for that to end
 //	                                                 │ no
@@ -19,26 +19,28 @@ import (
 //	                                                 ▼
 //	                                      STOPPING=1 and the usual end
 //
-// Nobody is lost on the way: what has been accepted counts as busy, nothing is
-// accepted between the look at the backlogs and the close of the listeners,
-// which are the same turn of the loop, and a client that comes later waits in
-// the service manager's copy of the listener for the next process. The look comes
-// before STOPPING=1, because that cannot be taken back: a unit that has said
-// it is killed at TimeoutStopSec= even if it says READY=1 again, and from
-// version 259 on systemd ignores the latter (sd_notify(3)).
+// No client is lost. A client that was accepted makes the process busy. The look at
+// the backlogs and the close of the listeners are in one turn of the loop, so no
+// client is accepted in between. A client that comes later waits in the service
+// manager's copy of the listener for the next process.
 //
-// The timer is armed at start as well. systemd-socket-proxyd arms its own only
-// when a connection closes, so one that was started without a client, by hand
-// or for one that had gone again, stays for ever.
+// The look comes before STOPPING=1, because that cannot be taken back: systemd kills
+// a unit that has sent it at TimeoutStopSec=, even if the unit sends READY=1 again,
+// and from version 259 on it ignores that READY=1 (sd_notify(3)).
+//
+// The timer is also armed at the start. systemd-socket-proxyd arms its timer only
+// when a connection closes. So it never ends if it was started without a client, by
+// hand or for a client that had gone already.
 
-// rested begins a time without clients, if there are none and it matters.
+// rested arms the timer of exit_idle anew, if there is no client and the manager can
+// start the process again.
 func (d *Daemon) rested() {
 	d.disarm(timerIdle)
 	after := d.cfg.Limits.ExitIdle
-	// A managed process never binds, so all of its sockets stay open without
-	// it. One that was started by hand would just be gone. A client that waits at
-	// a socket that no service wants would have the manager start the next
-	// process as soon as this one has gone, and so on every second.
+	// A managed process never binds, so all its sockets stay open without it. If a
+	// process that was started by hand ended, nobody would start it again. If a
+	// client waits at a socket that no service wants, the manager would start the
+	// next process at once, again and again (d.strays).
 	if after == 0 || !d.env.Managed || d.strays || d.clients() > 0 || d.life.phase == stopping {
 		return
 	}
@@ -49,10 +51,10 @@ func (d *Daemon) rested() {
 func (d *Daemon) exitIfIdle() {
 	switch {
 	case d.clients() > 0 || d.life.phase != ready:
-		return // the last client's end, or the reload's, begins anew
+		return // the end of the last client or of the reload arms the timer again
 	case d.loop.Stats().Queued > 0 || d.awaited():
-		// A handler's program has not read all of what clients that left had
-		// for it; or somebody has just come.
+		// A handler's program has not yet read all messages of clients that have
+		// left, or a client has just come.
 		d.rested()
 		return
 	}
@@ -60,10 +62,10 @@ func (d *Daemon) exitIfIdle() {
 	d.trigger(idled)
 }
 
-// awaited reports whether a client waits in the backlog of a listener. It is
-// asked of the kernel and not of the loop, which may not have been told yet,
-// and by poll(2) and not accept(2): a client that stays in the backlog cannot
-// be lost, whatever comes next. When it cannot be asked, somebody may be there.
+// awaited reports whether a client waits in the backlog of a listener. It asks the
+// kernel, because the loop may not know of the client yet. It uses poll(2) and not
+// accept(2): a client that stays in the backlog cannot be lost. If poll fails, a
+// client may be there, so awaited returns true.
 func (d *Daemon) awaited() bool {
 	var fds []unix.PollFd
 	for _, l := range d.listeners() {
@@ -75,7 +77,7 @@ func (d *Daemon) awaited() bool {
 	return n > 0 || err != nil
 }
 
-// why tells the service manager what the end is about.
+// why returns the status line with the reason of the end.
 func (d *Daemon) why(t trigger) string {
 	if t == idled {
 		return fmt.Sprintf("stopping, nobody came for %v", d.cfg.Limits.ExitIdle)

@@ -2,10 +2,10 @@
 
 package daemon
 
-// The life of the process is a pure function from a state and a trigger to
-// the next state and what is to be done about it. Flags such as isReloading,
-// set here and there by signal handlers, were the alternative; they cannot be
-// tested for every order in which signals arrive, this can and is.
+// The life of the process is a pure function: from a state and a trigger it returns
+// the next state and what must be done. The alternative was a set of flags such as
+// isReloading that signal handlers set. Those cannot be tested for every order in
+// which signals arrive; this function can, and is (TestStep).
 
 // A phase is where the process stands in its life. The only paths are
 //
@@ -33,19 +33,19 @@ const (
 	reloaded                 // the new configuration is in force, or refused
 	terminate                // SIGTERM or SIGINT
 	drained                  // the last connection has closed
-	idled                    // nobody has come for exit_idle, and nobody waits
+	idled                    // no client has come for exit_idle, and none waits
 )
 
-// life is a phase and the one thing that can be owed in it: a reload that was
-// asked for while none could begin. Any number of hangups owe one reload,
-// since it reads whatever the files say by then.
+// life is a phase, and whether a reload is owed: one that was asked for while none
+// could begin. After any number of hangups only one reload is owed, since it reads
+// what the files say by then.
 type life struct {
 	phase phase
 	owed  bool
 }
 
-// An effect is what the caller of step has to do. Effects of one step are
-// done in the order of the constants.
+// An effect is something that the caller of step must do. The effects of one step
+// are carried out in the order of the constants.
 type effect uint8
 
 const (
@@ -62,8 +62,8 @@ const (
 func step(l life, t trigger) (life, effect) {
 	switch {
 	case l.phase == stopping:
-		// A second request to stop means at once; STOPPING=1 cannot be taken
-		// back (sd_notify(3)), so a hangup has no meaning any more.
+		// A second request to stop ends the process at once. STOPPING=1 cannot be
+		// taken back (sd_notify(3)), so a hangup has no effect any more.
 		if t == terminate || t == drained {
 			return l, finish
 		}
@@ -78,13 +78,13 @@ func step(l life, t trigger) (life, effect) {
 		return life{phase: l.phase, owed: true}, noEffects
 	case t == started && l.phase == starting, t == reloaded && l.phase == reloading:
 		if l.owed {
-			// READY=1 in between: each RELOADING=1 of Type=notify-reload has to
-			// be answered, and the owed one needs a time stamp after its signal.
+			// READY=1 comes in between: with Type=notify-reload each RELOADING=1 must
+			// be answered, and that of the owed reload needs a later time stamp.
 			return life{phase: reloading}, sayReady | reload
 		}
 		return life{phase: ready}, sayReady
 	}
-	// Drained while serving: there just is nobody. Idle during a reload: its
-	// end begins the time anew.
+	// drained while serving means only that there is no client now. After idled
+	// during a reload, the end of the reload arms the timer again.
 	return l, noEffects
 }

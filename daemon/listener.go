@@ -15,11 +15,10 @@ import (
 	"penstock/evloop"
 )
 
-// A listener is one listening socket and the way in. A client that is
-// refused is accepted and closed at once: left in the backlog it would hold up the
-// others there, and the counters and the journal would not know of it. Only when
-// the process as a whole is full do clients wait in the backlog; the loop sees to
-// that.
+// A listener is one listening socket, and it admits clients. A client that is refused
+// is accepted and closed at once. If it were left in the backlog, it would hold up
+// the clients behind it, and would not be counted or logged. Clients wait in the
+// backlog only when the whole process is full; the loop sees to that.
 type listener struct {
 	d  *Daemon
 	ep *endpoint // serves its clients; a reload may change it
@@ -28,8 +27,8 @@ type listener struct {
 	ln     *evloop.Listener // nil: not accepting yet, or the loop would not take it
 	tuning listen.Tuning    // of accepted sockets
 
-	waiting report.Reason // why a client was put off; 0: none is
-	who     view.Peer     // the client that was put off
+	waiting report.Reason // why a client was put off (Listener.PutOff); 0: none was
+	who     view.Peer     // that client
 }
 
 // Accept is the admission. The session it makes is the connection's State.
@@ -41,7 +40,7 @@ func (l *listener) Accept(ln *evloop.Listener, fd int, from netip.AddrPort) (evl
 	}
 	l.waiting = 0
 	if (reason == report.RefusedService || reason == report.RefusedSource) && ln.PutOff() {
-		l.waiting, l.who = reason, peer // clients that hold a place may be gone already
+		l.waiting, l.who = reason, peer // first the loop looks whether counted clients are gone
 		return nil, nil
 	}
 	if reason != 0 {
@@ -60,8 +59,8 @@ func (l *listener) refuse(p view.Peer, reason report.Reason, err error) {
 	l.ep.log.Refused(l.Text, p, reason, err)
 }
 
-// Failed hears that accept4(2) failed. The loop retries by itself unless the
-// listener is dead; then the service is degraded.
+// Failed is called when accept4(2) has failed. The loop tries again by itself, unless
+// the listener is dead; then the service is degraded.
 func (l *listener) Failed(ln *evloop.Listener, err error) {
 	if ln.Dead() {
 		l.ep.log.ListenerFailed(l.Text, err)
@@ -91,8 +90,8 @@ func (l *listener) arm() (err error) {
 	return err
 }
 
-// dead reports whether nothing is accepted here: it is not armed, or could not be,
-// or accept failed for good.
+// dead reports whether the listener accepts nothing: it is not armed, could not be
+// armed, or accept4(2) has failed with an error that stays.
 func (l *listener) dead() bool { return l.ln == nil || l.ln.Dead() }
 
 // pause leaves clients in the backlog until resume.

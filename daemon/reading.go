@@ -12,18 +12,18 @@ import (
 )
 
 // A reading is one attempt to read the files, on a goroutine of its own. That
-// goroutine pauses every few kilobytes, since there is only one thread to run
-// Go code on and clients wait for the loop. It may never end: the card or the
-// server that holds the file may hang. So a reading can be given up:
+// goroutine pauses every few kilobytes, since Go code has only one thread to run on
+// and clients wait for the loop. A reading may never end, because the card or the
+// server that holds the file may hang. So the daemon can give it up:
 //
-//	SIGTERM          at once
-//	a later SIGHUP   if the reading has gone on for impatience, to read anew
-//	readingPatience  whatever it is doing
+//	on SIGTERM              at once
+//	on a later SIGHUP       once the reading has gone on for impatience; it starts anew
+//	after readingPatience   in any case
 //
-// The reading is told to end, and does so at its next pause. One that hangs in
-// the kernel does not: after readingPatience the reload is refused all the same.
-// While it still hangs, each further reload is refused at once, so that there is
-// never more than one.
+// The reading is told to end, and does so at its next pause. A reading that hangs in
+// the kernel does not; after readingPatience the reload is refused all the same.
+// While that reading still hangs, each further reload is refused at once, so there is
+// never more than one reading.
 type reading struct {
 	began  evloop.Time
 	cancel context.CancelCauseFunc
@@ -31,11 +31,12 @@ type reading struct {
 }
 
 const (
-	// readingPatience is less than `penstock reload` waits for the result, which
-	// in turn is less than the unit's TimeoutStartSec=.
+	// readingPatience is shorter than the time that `penstock reload` waits for the
+	// result, and that time is shorter than TimeoutStartSec= of the unit.
 	readingPatience = 20 * time.Second
-	// impatience keeps SIGHUPs that come in a row from ending every reading
-	// before it has read anything.
+	// impatience is the time for which a later SIGHUP does not end a reading. Without
+	// it, SIGHUPs in quick succession would end every reading before it has read
+	// anything.
 	impatience = 10 * time.Second
 )
 
@@ -46,7 +47,7 @@ var (
 	errStopping     = errors.New("told to stop")
 )
 
-// beginReload reads the files; loaded hears the result.
+// beginReload has the files read; loaded is called with the result.
 func (d *Daemon) beginReload() {
 	d.tell(d.env.Notifier.Reloading())
 	if d.env.Reloading != nil {
@@ -77,14 +78,15 @@ func (d *Daemon) read(cfg *config.Config, err error) {
 	}
 }
 
-// readAgain hears of a SIGHUP during a reload: what is read may be out of date.
+// readAgain is called for a SIGHUP during a reload: the files may have changed since
+// they were read.
 func (d *Daemon) readAgain() {
 	if r := d.reading; r != nil && d.loop.Now().Sub(r.began) >= impatience {
 		r.cancel(errReadAgain)
 	}
 }
 
-// readTooLong ends a reload whose reading has had its time.
+// readTooLong refuses a reload whose reading has taken longer than readingPatience.
 func (d *Daemon) readTooLong() {
 	r := d.reading
 	if r == nil || r.lost {
@@ -95,7 +97,7 @@ func (d *Daemon) readTooLong() {
 	d.loaded(nil, errReadingSlow)
 }
 
-// readNoMore ends a reading whose result can have no effect any more.
+// readNoMore ends a reading whose result is not needed any more.
 func (d *Daemon) readNoMore() {
 	if d.reading != nil {
 		d.reading.cancel(errStopping)

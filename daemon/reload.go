@@ -12,9 +12,9 @@ import (
 	"penstock/daemon/internal/report"
 )
 
-// A reload is a transaction: read and validate off the loop, stage everything
-// that can fail (services, sockets), and only then swap. Whatever fails before
-// that, the old configuration stays in force as if nothing had been asked.
+// A reload is a transaction. The files are read and checked on a goroutine. Then the
+// stage makes everything that can fail: services and sockets. Only after that does
+// commit swap. If anything fails before, the old configuration stays in force.
 //
 //	file ──► diff ──► stage ──► commit ──► start
 //	           │        │                   └─ programs: each when the one that it
@@ -22,15 +22,15 @@ import (
 //	           │        └─ undo: close what was opened, open what was closed
 //	           └─ by service: unchanged, adjusted, replaced, added, removed
 //
-// Restarting on each change was the alternative; it would end connections of
-// services that nobody touched.
+// The alternative was to restart on each change. That would end connections of
+// services that did not change.
 
 // changes are the difference between two configurations.
 type changes struct {
 	added     []*config.Service
-	removed   []*config.Service // as they were
-	replaced  []*config.Service // another kind, or another key of the kind
-	adjusted  []*config.Service // other limits, lists or sockets
+	removed   []*config.Service // in their old form
+	replaced  []*config.Service // the kind or a key of the kind has changed
+	adjusted  []*config.Service // only limits, lists or sockets have changed
 	unchanged int
 }
 
@@ -61,10 +61,10 @@ func diff(old, next *config.Config) (p changes) {
 	return p
 }
 
-// loaded finishes the reload with what was read.
+// loaded finishes the reload with the configuration that was read, or with an error.
 func (d *Daemon) loaded(cfg *config.Config, err error) {
 	if d.life.phase != reloading {
-		return // told to stop meanwhile
+		return // the daemon stops meanwhile
 	}
 	if errors.Is(err, errReadAgain) {
 		d.trigger(reloaded) // another reload is owed, and its result will be told
@@ -85,7 +85,7 @@ func (d *Daemon) loaded(cfg *config.Config, err error) {
 	d.trigger(reloaded)
 }
 
-// inForce hears that what was read is served now.
+// inForce is called when the files that were read are in force.
 func (d *Daemon) inForce() {
 	d.restored = nil
 	if d.env.Applied != nil {
@@ -127,12 +127,12 @@ func (d *Daemon) putInForce(cfg *config.Config) error {
 	return nil
 }
 
-// A stage holds what a reload has opened and is not yet in force.
+// A stage holds what a reload has made and opened before it is in force.
 type stage struct {
 	d       *Daemon
 	made    map[string]*endpoint // of added and replaced services
 	opened  []*listener
-	vacated []*listener // own ones, closed because a new address overlaps
+	vacated []*listener // listeners of our own, closed because a new address overlaps
 }
 
 // prepare makes the new services and, unless the service manager does that,
@@ -148,8 +148,8 @@ func (st *stage) prepare(p changes, cfg *config.Config) error {
 	if st.d.env.Managed {
 		return nil
 	}
-	// Services that stay as they are may need it as well: the file of a Unix
-	// socket may have been removed, and a listener can have died.
+	// Unchanged services are looked at too: the file of their Unix socket may have
+	// been removed, and a listener may be dead.
 	for _, s := range cfg.Services {
 		for _, a := range s.Listen {
 			if st.d.listenerAt(a) != nil {
@@ -163,9 +163,9 @@ func (st *stage) prepare(p changes, cfg *config.Config) error {
 	return nil
 }
 
-// open binds a for s. An address that overlaps one in use, as 0.0.0.0:7000
-// does 127.0.0.1:7000, can only be bound when that one is closed; this is done
-// if the new configuration has no use for it.
+// open binds a for s. It may overlap an address in use, as 0.0.0.0:7000 overlaps
+// 127.0.0.1:7000. Then it can be bound only after that listener is closed. open
+// closes it if it is dead or the new configuration does not list it.
 func (st *stage) open(s *config.Service, a config.Address, cfg *config.Config) error {
 	ep := &endpoint{conf: s} // stands in until commit
 	l, err := st.d.openListener(ep, a)
@@ -191,7 +191,7 @@ func listed(cfg *config.Config, a config.Address) bool {
 	return slices.ContainsFunc(cfg.Services, func(s *config.Service) bool { return slices.Contains(s.Listen, a) })
 }
 
-// undo closes what was opened and opens what was closed.
+// undo closes the listeners that were opened and opens those that were closed.
 func (st *stage) undo() {
 	for _, l := range st.opened {
 		l.close()
@@ -249,15 +249,16 @@ func (st *stage) commit(p changes, cfg *config.Config) {
 	}
 }
 
-// succeeded reports whether l, dead or out of reach, was opened again.
+// succeeded reports whether the stage has opened the address of l anew, because l was
+// dead or could not be reached.
 func (st *stage) succeeded(l *listener) bool {
 	return !l.Inherited && slices.ContainsFunc(st.opened, func(o *listener) bool { return o != l && o.Addr == l.Addr })
 }
 
 // rehome gives an open listener to the service that wants it now. Inherited
-// ones go by name and are kept when nobody wants them, since they could not
-// be opened again: a service that a slip removed comes back with the next
-// reload.
+// listeners are matched by name. If no service wants one, it is parked and not
+// closed, since it could not be opened again: a service that was removed by mistake
+// can come back with the next reload.
 func (d *Daemon) rehome(l *listener) {
 	var to *endpoint
 	name := l.ep.conf.Name
@@ -283,7 +284,7 @@ func (d *Daemon) rehome(l *listener) {
 	}
 }
 
-// wants returns the endpoint whose listen holds a.
+// wants returns the endpoint whose service lists a, or nil.
 func (d *Daemon) wants(a config.Address) *endpoint {
 	for _, ep := range d.ordered() {
 		if slices.Contains(ep.conf.Listen, a) {
@@ -293,7 +294,7 @@ func (d *Daemon) wants(a config.Address) *endpoint {
 	return nil
 }
 
-// listenerAt returns the listener of our own that clients reach at a.
+// listenerAt returns the working listener at a, or nil.
 func (d *Daemon) listenerAt(a config.Address) *listener {
 	for _, l := range d.listeners() {
 		if l.Addr == a && !l.dead() && !l.Unreachable() {

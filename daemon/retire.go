@@ -16,15 +16,15 @@ import (
 //	         └─ came just now, has said nothing yet ─┬─ first message: answered ─┘
 //	                                                 └─ askGrace ────────────────┘
 //
-// The second branch is what makes a restart under load go unnoticed. A client
-// in the backlog waits for the next process and loses nothing, but one that
-// was accepted a moment before the stop, its question still on the way, would
-// see its connection end without an answer. Reading once more before closing
-// was the alternative; on a slow board the question needs longer than that.
+// Without the second branch clients would notice a restart under load. A client in
+// the backlog waits for the next process and loses nothing. But a client that was
+// accepted just before the stop, and whose question is still on the way, would see
+// its connection end without an answer. The alternative was to read once more before
+// closing, but on a slow board the question takes longer than that.
 
-// askGrace is how long after its acceptance a silent client may still ask: a
-// round trip over a bad radio link, and little beside the time that systemd
-// allows a stop.
+// askGrace is how long after its acceptance a silent client may still ask. A round
+// trip over a bad radio link takes that long, and it is short beside the time that
+// systemd allows for a stop.
 const askGrace = time.Second
 
 // retire lets no one in any more and asks every client to finish. emptied is
@@ -61,7 +61,7 @@ func (ep *endpoint) finish(c *evloop.Conn) {
 		d.Drain(c, ep.conf.DrainTimeout)
 		return
 	}
-	c.CloseAfterFlush(ep.conf.DrainTimeout, nil) // nil: tell us if it could not
+	c.CloseAfterFlush(ep.conf.DrainTimeout, nil) // nil: Closed gets an error if the flush fails
 }
 
 // asked hears that the service has taken all that has come of c after retire. A

@@ -13,18 +13,18 @@ import (
 )
 
 const (
-	// memoryFloor is what the process needs beside queues: the runtime, the
-	// code's data, the read buffer and garbage between two collections. The
-	// daemon at rest stays below 8 MiB resident.
+	// memoryFloor is what the process needs beside queues: for the Go runtime, the
+	// program's data, the read buffer, and garbage between two collections. At rest
+	// the daemon has less than 8 MiB resident.
 	memoryFloor = 24 << 20
 	// perConnection is the daemon's own memory for a connection, rounded up.
 	perConnection = 1 << 10
 )
 
-// fitConnections makes room under RLIMIT_NOFILE (getrlimit(2)) for the
-// connections asked for, and returns how many there is room for; further
-// clients wait in the backlog. The hard limit is the administrator's word and
-// is not raised, even where CAP_SYS_RESOURCE would allow it.
+// fitConnections raises RLIMIT_NOFILE (getrlimit(2)) for the connections that cfg asks
+// for, and returns how many fit. Further clients wait in the backlog. The hard limit
+// is the administrator's decision and is not raised, even where CAP_SYS_RESOURCE
+// would allow it.
 func fitConnections(cfg *config.Config) (connections int, err error) {
 	reserved := cfg.ReservedFiles()
 	var r unix.Rlimit
@@ -46,8 +46,8 @@ func fitConnections(cfg *config.Config) (connections int, err error) {
 	return int(got) - reserved, nil
 }
 
-// internalConns is how many connections of the loop are not clients: the pipes
-// of a program count against the loop's limit as well.
+// internalConns returns how many connections of the loop are not clients: the pipes
+// of programs count for the loop's limit too.
 func internalConns(cfg *config.Config) (n int) {
 	for _, s := range cfg.Services {
 		n += s.Conns()
@@ -55,30 +55,31 @@ func internalConns(cfg *config.Config) (n int) {
 	return n
 }
 
-// limitMemory tells the garbage collector the ceiling, so that the bound also
-// holds on boards whose kernel has the memory controller off. A value in the
-// environment wins (GOMEMLIMIT in the runtime package's documentation).
+// limitMemory tells the garbage collector the memory limit, so that it also holds on
+// boards whose kernel has no memory controller. If GOMEMLIMIT is set in the
+// environment, that value holds.
 func limitMemory(cfg *config.Config) {
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(memoryCeiling(cfg))
 	}
 }
 
-// readBudget returns how much is read of one client in a turn of the loop. What of
-// it a service leaves to its next turn is kept and counts for limits.memory, so
-// where that is small a client that pipelines would pay for what it has only just
-// sent. A reload does not change it.
+// readBudget returns how many bytes are read from one client in a turn of the loop.
+// Bytes that a service leaves for the next turn are kept and count for limits.memory.
+// So if that limit is small, the budget is small too: otherwise a client that
+// pipelines would be cut for bytes that it has only just sent. A reload does not
+// change the budget.
 func readBudget(memory int64) int {
 	return int(min(64<<10, max(4<<10, memory/128)))
 }
 
-// memoryCeiling is what the whole process may need under cfg. What services
-// hold by design counts in full: were it left out, the collector would run all
-// the time in the vain attempt to get below the ceiling.
+// memoryCeiling is what the whole process may need under cfg. What services always
+// hold counts in full. Without it the collector would run all the time and never get
+// below the ceiling.
 func memoryCeiling(cfg *config.Config) int64 {
 	ceiling := cfg.Limits.Memory + memoryFloor + int64(cfg.Limits.Connections)*perConnection
 	for _, s := range cfg.Services {
-		ceiling += 2 * s.Holds() // during a reload the former service's as well
+		ceiling += 2 * s.Holds() // during a reload the old service holds as much again
 	}
 	return ceiling
 }

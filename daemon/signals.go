@@ -14,27 +14,26 @@ import (
 
 // caught lists the signals that are handled, see penstock(8).
 //
-// SIGPIPE is caught and dropped: a client that went away is an error of its
-// write, not of the process. It is not ignored, because that would be
-// inherited by a handler's program, and shells rely on it.
+// SIGPIPE is caught and dropped: if a client has gone away, the write to it fails,
+// and that is enough. SIGPIPE is not ignored, because a handler's program would
+// inherit that, and shells rely on the signal.
 //
-// SIGUSR2 has no meaning yet and must not kill: it is kept for handing over
-// to a successor (RestartKillSignal= in systemd.kill(5)).
+// SIGUSR2 has no effect yet and must not end the process. It is reserved for handing
+// over to a successor (RestartKillSignal= in systemd.kill(5)).
 var caught = []os.Signal{unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGUSR1, unix.SIGUSR2, unix.SIGPIPE}
 
-// HoldHangup keeps SIGHUP from ending a process that has yet to make its Daemon,
-// and one whose Daemon has ended: the Go runtime catches that signal only to kill
-// the process with it. What it returns is for Env.Hangup: a signal that comes
-// before New is a reload that is owed.
+// HoldHangup keeps SIGHUP from ending the process before its Daemon is made and after
+// it has ended, which is what the Go runtime does by default. The channel it returns
+// is for Env.Hangup: for a signal that comes before New, a reload is owed.
 func HoldHangup() <-chan os.Signal {
 	ch := make(chan os.Signal, 1)
 	signal.Notify(ch, unix.SIGHUP)
 	return ch
 }
 
-// catchSignals has signals served by the loop until release is called. It
-// comes before the first socket is bound, so that a process that is told to
-// stop while it starts removes its files, and before READY.
+// catchSignals has the loop handle signals until release is called. It must be called
+// before the first socket is bound, so that a process that is stopped during its
+// start removes the files of its sockets, and before READY=1.
 func (d *Daemon) catchSignals() (release func()) {
 	ch := make(chan os.Signal, 16)
 	signal.Notify(ch, caught...)
@@ -76,11 +75,12 @@ func (d *Daemon) signalled(s unix.Signal) {
 	}
 }
 
-// orphansInterval is how soon another look is taken when a program has ended that
-// the loop has not reaped yet: it hides the orphans behind it.
+// orphansInterval is how soon reapOrphans looks again if it met a program that has
+// ended and that the loop has not reaped yet. The kernel does not show other orphans
+// before that.
 const orphansInterval = 100 * time.Millisecond
 
-// reapOrphans does the duty of PID 1 in a container without another one.
+// reapOrphans waits for orphaned processes, which PID 1 of a container must do.
 func (d *Daemon) reapOrphans() {
 	if process.ReapOrphans() {
 		d.arm(timerOrphans, orphansInterval)

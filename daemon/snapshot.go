@@ -11,16 +11,17 @@ import (
 	"penstock/evloop"
 )
 
-// A snapshot is made on the loop, and its cost in a turn has a bound:
+// A snapshot is made on the loop, in three steps:
 //
-//	snapshot   what the daemon counts anyway       a microsecond for each service
-//	addClients what the loop counts of each client 0.2 µs for each client, in one turn,
-//	                                               so that all sums fit together
-//	askKernel  what the kernel holds for each      a system call for each client:
-//	                                               lookPortion of them in a turn
+//	step        what it copies                    cost
+//	snapshot    counters of the daemon            a microsecond for each service
+//	addClients  counters of each client           0.2 µs for each client, in one turn, so
+//	                                              that all sums are of one moment
+//	askKernel   bytes that the kernel holds       a system call for each client,
+//	            for each client                   lookPortion clients in a turn
 //
-// It lists some clients of each service and not all. A copy of 8,000 would need a
-// megabyte.
+// A snapshot lists some clients of each service and not all, because a copy of 8,000
+// clients would need a megabyte.
 
 // A look is a snapshot that is being made.
 type look struct {
@@ -34,9 +35,9 @@ type look struct {
 // lookPortion is how many clients the kernel is asked about in a turn.
 const lookPortion = 64
 
-// look makes a snapshot, with at most so many clients of each service, and calls
-// then with it: at once, or in a later turn if there are many clients. then is
-// not called if the loop ends before.
+// look makes a snapshot that lists at most most clients of each service, and calls
+// then with it. That is at once, or in a later turn if there are many clients. then
+// is not called if the loop ends before.
 func (d *Daemon) look(most int, then func(*view.Snapshot)) {
 	k := &look{d: d, s: d.snapshot(), then: then}
 	k.addClients(most)
@@ -66,7 +67,7 @@ func (d *Daemon) snapshot() *view.Snapshot {
 	return s
 }
 
-// addClients adds every client to what is known of its service.
+// addClients adds every client to its service in the snapshot.
 func (k *look) addClients(most int) {
 	k.of = make(map[*endpoint]*view.Service)
 	for i, ep := range k.d.all() { // in the order of snapshot
@@ -84,8 +85,9 @@ func (k *look) addClients(most int) {
 	}
 }
 
-// service returns the part of the snapshot to which a client belongs, or nil for
-// a pipe to a program, and for a client of a service that was not there yet.
+// service returns the session of a client and its service in the snapshot. The
+// service is nil for a pipe to a program, and for a client of an endpoint that was
+// made after the snapshot began.
 func (k *look) service(c *evloop.Conn) (*service.Session, *view.Service) {
 	s, client := c.State.(*service.Session)
 	if !client {
@@ -140,7 +142,7 @@ func (ep *endpoint) view() view.Service {
 // all returns every endpoint: those in force by name, then the retired ones.
 func (d *Daemon) all() []*endpoint { return slices.Concat(d.ordered(), d.retired) }
 
-// clients returns how many there are.
+// clients returns the number of connected clients.
 func (d *Daemon) clients() (n int) {
 	for _, ep := range d.endpoints {
 		n += ep.conns

@@ -10,7 +10,7 @@ import (
 	"penstock/systemd"
 )
 
-// relevant is the configuration as far as it can be served here.
+// relevant returns the part of cfg that this process can serve (listen.Relevant).
 func (e Env) relevant(cfg *config.Config) *config.Config {
 	if e.Builtin && e.Managed {
 		return listen.Relevant(cfg, e.Inherited.Sockets)
@@ -18,9 +18,9 @@ func (e Env) relevant(cfg *config.Config) *config.Config {
 	return cfg
 }
 
-// inherit gives the inherited sockets to the endpoints and closes the rest.
-// A socket that nobody wants is no reason to stop: it may come from a unit
-// whose service was removed from the file, and others depend on us.
+// inherit gives the inherited sockets to the endpoints and closes the rest. A socket
+// that no service wants is not an error, since its service may have been removed from
+// the file, and the clients of the other services depend on this process.
 func (d *Daemon) inherit(in systemd.Inherited) {
 	d.log.Rejected(in.Rejected)
 	claims, extra := listen.Assign(d.cfg.Services, in.Sockets)

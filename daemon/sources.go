@@ -8,21 +8,21 @@ import (
 	"penstock/daemon/internal/view"
 )
 
-// sources counts connections by where they come from: those of one service, or
-// of the process.
+// sources counts the connections of each source, for one service or for the whole
+// process.
 type sources struct{ conns map[source]int32 }
 
 // A source is an address, a network, or the user of a Unix socket.
 type source struct {
-	addr netip.Addr // zero: a user
+	addr netip.Addr // zero if the source is a user
 	uid  uint32
 }
 
 func newSources() sources { return sources{make(map[source]int32)} }
 
-// onLink holds the IPv6 networks in which the neighbours of a link share 64 bits,
-// each with an address of its own. Elsewhere 64 bits are the network of one
-// customer, and all of its addresses are one source.
+// onLink holds the IPv6 networks in which each address is a source: there all
+// machines on a link share the first 64 bits. Elsewhere the first 64 bits are the
+// network of one customer, and all its addresses are one source.
 var onLink = []netip.Prefix{
 	netip.MustParsePrefix("fe80::/10"), // RFC 4291, section 2.5.6
 	netip.MustParsePrefix("fc00::/7"),  // RFC 4193

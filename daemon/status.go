@@ -11,9 +11,9 @@ import (
 	"penstock/daemon/internal/view"
 )
 
-// statusDelay gathers changes into one STATUS=. It also bounds how often a
-// client can wake the service manager by connecting. Without a change there
-// is no timer.
+// statusDelay is how long changes are gathered into one STATUS=. It also bounds how
+// often clients can wake the service manager by connecting. Without a change no
+// timer is armed.
 const statusDelay = 2 * time.Second
 
 // statusChanged has a STATUS= sent soon.
@@ -32,8 +32,8 @@ func (d *Daemon) sendStatus() {
 // status is one line for systemctl status.
 func (d *Daemon) status() string { return statusLine(d.snapshot()) }
 
-// statusLine says what runs, and above all what does not and what to do about
-// it. What matters most comes first, since the line may be cut.
+// statusLine says what runs, what does not, and what to do about it. The most
+// important part comes first, since the line may be cut.
 func statusLine(s *view.Snapshot) string {
 	var parts []string
 	if s.Refused != "" {
@@ -55,9 +55,9 @@ func statusLine(s *view.Snapshot) string {
 	return strings.Join(parts, "; ")
 }
 
-// dumpConns bounds how many connections of a service SIGUSR1 writes to the
-// log: the journal is no place for thousands, and those that matter are the
-// ones with the most queued.
+// dumpConns bounds how many connections of a service SIGUSR1 writes to the log.
+// Thousands would flood the journal, and those with the most bytes queued are the
+// interesting ones.
 const dumpConns = 20
 
 // dump writes the state to the log.

@@ -13,20 +13,20 @@ import (
 	"penstock/evloop"
 )
 
-// subnetsAge is how long an answer about the machine's addresses is used. It
-// is asked for again when a client comes, so nothing wakes up for it.
+// subnetsAge is how long an answer about the machine's networks is used. After that
+// the next client causes a new question, so no timer is needed.
 const subnetsAge = 10 * time.Second
 
-// localSubnets is the last answer.
+// localSubnets holds the last answer.
 type localSubnets struct {
 	known config.Subnets
 	at    evloop.Time // 0: never asked
-	told  bool        // the log knows that it is incomplete
+	told  bool        // it was logged that the answer is incomplete
 }
 
-// subnets returns what local-subnets means for a client of ep. addr is its
-// address and fd its socket. An incomplete answer is not kept: through the next
-// client's socket more may be found out.
+// subnets returns the networks that local-subnets stands for, for a client of ep with
+// the address addr and the socket fd. An incomplete answer is not used again, since
+// the socket of the next client may give a complete one.
 func (d *Daemon) subnets(ep *endpoint, fd int, addr netip.Addr) config.Subnets {
 	if !ep.conf.Allow.LocalSubnets && !ep.conf.Deny.LocalSubnets {
 		return config.Subnets{}
@@ -46,8 +46,8 @@ func (d *Daemon) subnets(ep *endpoint, fd int, addr netip.Addr) config.Subnets {
 	return d.local.known
 }
 
-// ipv4Networks asks the kernel. A process in a sandbox may not open a socket for
-// it.
+// ipv4Networks asks the kernel for the machine's IPv4 networks, through a listener, a
+// new socket or the socket of a client. A process in a sandbox may not open a socket.
 func (d *Daemon) ipv4Networks(client int) ([]netip.Prefix, error) {
 	listener := -1
 	for _, l := range d.listeners() {

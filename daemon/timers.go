@@ -8,8 +8,8 @@ import (
 	"penstock/evloop"
 )
 
-// A timerKind is one of the daemon's own timers. There is one of each, and whether
-// it is armed is not kept anywhere else.
+// A timerKind names one of the daemon's own timers. There is one of each kind, and
+// only Daemon.timers says whether it is armed.
 type timerKind int
 
 const (
@@ -25,20 +25,20 @@ const (
 	timerKinds = timerOrphans + 1
 )
 
-// arm has the timer of that kind expire after so long, unless it is armed already.
+// arm has the timer expire after the given time, unless it is armed already.
 func (d *Daemon) arm(kind timerKind, after time.Duration) {
 	if d.timers[kind].IsZero() {
 		d.timers[kind] = d.loop.Schedule(evloop.Timer{Deadline: d.loop.Now().Add(after), Kind: int(kind), Handler: d})
 	}
 }
 
-// disarm has the timer of that kind not expire.
+// disarm stops the timer, if it is armed.
 func (d *Daemon) disarm(kind timerKind) {
 	d.loop.Cancel(d.timers[kind])
 	d.timers[kind] = evloop.TimerID{}
 }
 
-// Expired serves the daemon's own timers.
+// Expired does what the expired timer is for.
 func (d *Daemon) Expired(_ *evloop.Loop, t evloop.Timer) {
 	kind := timerKind(t.Kind)
 	d.timers[kind] = evloop.TimerID{}
@@ -62,8 +62,8 @@ func (d *Daemon) Expired(_ *evloop.Loop, t evloop.Timer) {
 	}
 }
 
-// feedWatchdog tells the service manager that the loop turns. It does so from a
-// timer of the loop, so that one that hangs is seen to hang.
+// feedWatchdog tells the service manager that the loop works. It is called by a timer
+// of the loop, so a loop that hangs does not call it.
 func (d *Daemon) feedWatchdog() {
 	if d.env.Watchdog > 0 {
 		d.tell(d.env.Notifier.Watchdog())

@@ -13,30 +13,32 @@ import (
 	"penstock/evloop"
 )
 
-// A peer that has vanished without a word, while output is on the way to it, is
-// not one that just does not read. TCP_USER_TIMEOUT cannot tell them apart: it
-// cuts a peer even if that answers each probe of its closed window. So it is not
-// set for a service whose stall_timeout is longer, or "0s"; instead the daemon
-// asks the kernel now and then (TCP_INFO):
+// While output is on the way to a peer, the peer may have vanished without closing
+// the connection, or it may be alive and just not read. TCP_USER_TIMEOUT cannot tell
+// the two apart: it also cuts a peer that answers each probe of its closed window. So
+// it is not set for a service whose stall_timeout is "0s" or longer than that
+// timeout. For such a service the daemon asks the kernel from time to time
+// (TCP_INFO):
 //
-//	                 probes or retransmissions   last acknowledgment
-//	                 without an answer
-//	lives            0, or 1 on the way          of the last probe
-//	has vanished     2 and more                  two minutes ago and more
+//	               unanswered probes or      last acknowledgment
+//	               retransmissions
+//	is alive       0, or 1 on its way        answered the last probe
+//	has vanished   2 or more                 two minutes ago or more
 //
-// The kernel's own bound, tcp_retries2, is a quarter of an hour. Probes are up to
-// two minutes apart, so a peer that vanishes after a long stall is found after
-// four.
+// The kernel's own bound, tcp_retries2, is a quarter of an hour. Probes are up to two
+// minutes apart, so if a peer vanishes after a long stall, it may take four minutes to
+// find that out.
 //
-// A look happens only while output may wait: the first callback of such a service
-// arms it, and it is armed again as long as the kernel or a queue holds something
-// for one of them. So clients that are silent wake nobody.
+// The timer runs only while output may wait. The first callback of such a service
+// arms it, and it is armed again as long as the kernel or a queue holds output for
+// one of the clients. So silent clients cause no wake-ups.
 
-// A vanished is the state of a look at all connections, which goes in portions.
+// A vanished is the state of a look at all connections. A look takes several turns of
+// the loop, vanishedPortion connections in each.
 type vanished struct {
-	patient int             // connections that are to be looked at
+	patient int             // open connections that the daemon must look at
 	left    []evloop.ConnID // still to be looked at
-	waits   bool            // output waits for one that was looked at
+	waits   bool            // output waits for a connection that was looked at
 }
 
 const (
@@ -54,8 +56,8 @@ func isWatched(c *evloop.Conn) bool {
 	return client && s.Peer.Addr.IsValid() && isPatient(c.Options().StallTimeout)
 }
 
-// watchPeer has the end of a TCP peer noticed even while output is on the way to
-// it.
+// watchPeer has it noticed when a TCP peer vanishes while output is on the way to it:
+// by the daemon or by the kernel.
 func (d *Daemon) watchPeer(c *evloop.Conn, s *service.Session) {
 	switch {
 	case isWatched(c):
@@ -65,14 +67,14 @@ func (d *Daemon) watchPeer(c *evloop.Conn, s *service.Session) {
 	}
 }
 
-// outputMayWait hears that a service may have sent something.
+// outputMayWait is called when a service may have sent something.
 func (d *Daemon) outputMayWait() {
 	if d.vanished.patient > 0 {
 		d.arm(timerVanished, vanishedLook)
 	}
 }
 
-// findVanished goes on with a look, or begins one.
+// findVanished continues a look, or begins one.
 func (d *Daemon) findVanished() {
 	v := &d.vanished
 	if len(v.left) == 0 {

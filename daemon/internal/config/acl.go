@@ -18,9 +18,9 @@ import (
 // localSubnets is the word for the networks this machine has an address in.
 const localSubnets = "local-subnets"
 
-// Sources is the value of "allow" or "deny": networks, and perhaps those the
-// machine itself is in. The latter stay a flag and not a list, because they
-// change with the machine's addresses while the configuration does not.
+// Sources is the value of "allow" or "deny": networks, and perhaps local-subnets.
+// local-subnets stays a flag and is not turned into a list, because the machine's
+// networks change while the configuration does not.
 type Sources struct {
 	Prefixes     []netip.Prefix // masked, never IPv4-mapped IPv6
 	LocalSubnets bool
@@ -32,9 +32,9 @@ func (s Sources) Empty() bool { return len(s.Prefixes) == 0 && !s.LocalSubnets }
 // Subnets is what local-subnets stands for at one moment.
 type Subnets struct {
 	Networks []netip.Prefix
-	// Incomplete says that the machine may be in further IPv4 networks, which
-	// could not be found out. Then allow takes the list as it is, and deny
-	// takes every IPv4 address for a local one: in doubt no client is let in.
+	// Incomplete says that the machine may be in further IPv4 networks that could not
+	// be found out. Then allow uses the list as it is, and deny treats every IPv4
+	// address as local: in doubt no client is let in.
 	Incomplete bool
 }
 
@@ -79,8 +79,8 @@ func (s *Service) AdmitsUID(uid uint32) bool {
 	return len(s.AllowUID) == 0 || slices.Contains(s.AllowUID, uid)
 }
 
-// parsePrefix takes an address or a network. Bits beyond the length are an
-// error and not cut off: 10.1.2.3/8 is more often a slip than a wish.
+// parsePrefix takes an address or a network. Bits beyond the length are an error and
+// are not cut off, since 10.1.2.3/8 is most likely a mistake.
 func parsePrefix(s string) (netip.Prefix, error) {
 	if addr, err := netip.ParseAddr(s); err == nil && addr.Zone() == "" {
 		addr = addr.Unmap()
@@ -165,7 +165,7 @@ func parseUIDs(v any) ([]uint32, error) {
 func parseUID(v any, users func() (map[string]string, error)) (uint32, error) {
 	switch v := v.(type) {
 	case int64:
-		if v < 0 || v >= math.MaxUint32 { // the last one is what chown(2) takes for none
+		if v < 0 || v >= math.MaxUint32 { // chown(2) reads the last number as "no user"
 			return 0, fmt.Errorf("%d is not a user id", v)
 		}
 		return uint32(v), nil
@@ -191,8 +191,8 @@ func lookupUID(name string, users func() (map[string]string, error)) (uint32, er
 	return uint32(uid), nil
 }
 
-// readUsers returns the names in passwd(5) with their numbers, as written. The
-// first of a name counts.
+// readUsers returns the names in passwd(5) with their numbers as text. If a name
+// occurs twice, the first line counts.
 func readUsers() (map[string]string, error) {
 	data, err := os.ReadFile(passwd)
 	if err != nil {

@@ -29,9 +29,9 @@ import (
 //	"/run/x.sock"        Unix
 //	"@x"                 Unix, abstract
 //
-// Text is parsed and written again rather than kept: it ends up in a socket
-// unit, where a stray newline would be a line of its own, and it is compared
-// with what getsockname(2) says about an inherited socket. Addresses are
+// Text is not the text of the file but is made from the parsed address. It goes into
+// a socket unit, where a stray newline would begin a line of its own, and it is
+// compared with what getsockname(2) says about an inherited socket. Addresses are
 // comparable with ==.
 type Address struct {
 	Text     string         // canonical, as systemctl prints it
@@ -61,16 +61,16 @@ func ParseAddress(s string) (Address, error) {
 	if err != nil {
 		return Address{}, fmt.Errorf("%q: %w%s", s, err, instead(s))
 	}
-	// The kernel ignores an interface for other addresses (ipv6(7)), and does not
-	// tell it when asked.
+	// For other addresses the kernel ignores the interface (ipv6(7)), and
+	// getsockname(2) does not return it.
 	if addr := ap.Addr(); !addr.IsLinkLocalUnicast() {
 		ap = netip.AddrPortFrom(addr.WithZone(""), ap.Port())
 	}
 	return Address{Text: textTCP(ap), Network: "tcp", AddrPort: ap}, nil
 }
 
-// instead returns `, did you mean "X"?` for what other programs call the same
-// address.
+// instead returns `, did you mean "X"?` if s is an address in the form of another
+// program, such as tcp://.
 func instead(s string) string {
 	for _, prefix := range []string{"tcp://", "tcp:", "unix://", "unix:"} {
 		s = strings.TrimPrefix(s, prefix)
@@ -108,7 +108,7 @@ func parseUnix(s string) (Address, error) {
 			return Address{}, fmt.Errorf("%q: is a directory", s)
 		}
 		s = path.Clean(s)
-		// As systemd does; the path that getsockname(2) tells is the new one.
+		// systemd does this too, so getsockname(2) returns the path with /run.
 		if rest, ok := strings.CutPrefix(s, "/var/run/"); ok && varRunIsRun() {
 			s = "/run/" + rest
 		}
@@ -126,15 +126,16 @@ func parseUnix(s string) (Address, error) {
 	return Address{Text: s, Network: "unix", Path: s}, nil
 }
 
-// varRunIsRun reports whether /var/run is the link to /run that it should be, or
-// not there, as before /var is mounted.
+// varRunIsRun reports whether /var/run is a link to /run, or does not exist, as is
+// the case before /var is mounted.
 var varRunIsRun = sync.OnceValue(func() bool {
 	fi, err := os.Lstat("/var/run")
 	return err != nil || fi.Mode().Type() == fs.ModeSymlink
 })
 
-// realPath returns the path of a Unix socket without links in its folder, for
-// comparisons: two services with one file would take it from each other.
+// realPath returns the path of a Unix socket with the links in its folder resolved.
+// It is used to find two services with one file, which would take the file from each
+// other.
 func (a Address) realPath() string {
 	if a.Path == "" || a.Path[0] != '/' {
 		return a.Path
@@ -143,8 +144,8 @@ func (a Address) realPath() string {
 	return path.Join(resolve(folder), name)
 }
 
-// resolve returns the folder without links. One that is not there will be made
-// with the names that it has.
+// resolve returns the folder with its links resolved. A folder that does not exist
+// is returned as it is, since it will be made under that name.
 func resolve(folder string) string {
 	if resolved, err := filepath.EvalSymlinks(folder); err == nil {
 		return resolved

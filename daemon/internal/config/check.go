@@ -9,14 +9,13 @@ import (
 	"strings"
 )
 
-// The rules here join several keys; what one key may hold by itself is said in
-// keys.go. A rule refuses what can only be a slip: a setting that would have
-// no effect although somebody relies on it, or one that no client could ever
-// see at work.
+// The rules here are about several keys together; keys.go says what a single key may
+// hold. A rule refuses only what must be a mistake: a setting that would have no
+// effect although somebody relies on it, or a service that no client could use.
 
-// ownFolders are the packaged service's: the manager empties the first at each
-// stop, and the second is made anew by each apply. A socket in there would
-// listen on, at a path that is gone.
+// ownFolders belong to the packaged service. The manager empties the first one at
+// each stop, and each apply makes the second one anew. A socket in them would lose
+// its file and could not be reached any more.
 var ownFolders = []string{"/run/penstock/private/", "/run/penstock/applied/"}
 
 // check reports what the keys of one service mean together.
@@ -61,18 +60,18 @@ func ownFolder(path string) (folder string, own bool) {
 	return ownFolders[i], true
 }
 
-// fits refuses a fixed text that is larger than the queue: it would overflow
-// at every client, however fast it reads.
+// fits refuses a fixed text that is larger than the queue: it would not fit for any
+// client, not even for one that reads fast.
 func (b *builder) fits(d described, key, s string) {
 	if len(s) > d.Queue {
 		b.wrong(d.where(key), fmt.Errorf("has %d bytes, more than queue (%s) takes", len(s), formatSize(int64(d.Queue))))
 	}
 }
 
-// checkOverlaps finds addresses that two services, or one twice, would open.
-// The second bind(2) would fail at start; here it can be said which two. Of
-// several that clash with one address the first is named: three hundred
-// services on one port are 299 mistakes, not 44,850.
+// checkOverlaps finds addresses that two services would open, or one service twice.
+// The second bind(2) would fail at the start, and would not say which two clash. If
+// an address clashes with several others, only the first of them is named: three
+// hundred services on one port make 299 mistakes and not 44,850.
 func (b *builder) checkOverlaps(all []described) {
 	taken := occupancy{}
 	for _, d := range all {
@@ -80,7 +79,7 @@ func (b *builder) checkOverlaps(all []described) {
 		for i, a := range d.Listen {
 			o := opened{service: d.Name, device: d.BindDevice, Address: a, written: d.spelled(i)}
 			if a.Network == "unix" {
-				o.device, o.path = "", a.realPath() // no device has it
+				o.device, o.path = "", a.realPath() // bind_device has no effect on a Unix socket
 			}
 			other, clash := taken.clash(o)
 			switch {

@@ -7,11 +7,11 @@ import (
 	"slices"
 )
 
-// Some keys speak of TCP clients and some of Unix sockets. A key that no address in
-// listen takes notice of gets a warning: the service is more open, or less, than
-// the file says. It is no mistake, since 0.1.0 served such a service, and an
+// Some keys are about TCP clients and some about Unix sockets. A key that has no
+// effect on any address in listen gets a warning, because the service may be more
+// open than the file says. It is not a mistake: 0.1.0 served such a service, and an
 // upgrade must not close its ports. Only allow_uid without a Unix socket was a
-// mistake there already. A key at its default does no harm.
+// mistake in 0.1.0 already. A key that has its default value needs no warning.
 
 var (
 	errNoUnix    = errors.New("has no effect: no address in listen is a Unix socket")
@@ -56,8 +56,8 @@ func (b *builder) checkFamilies(d described) {
 	}
 }
 
-// noEffect returns the warning about a key of which only addresses of family take
-// notice.
+// noEffect returns the warning about a key that has an effect only on addresses of
+// family.
 func noEffect(family Family) error {
 	if family == Unix {
 		return errNoUnix

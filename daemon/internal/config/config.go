@@ -19,7 +19,7 @@ type Config struct {
 	Loop     Loop
 	Services []*Service // sorted by name
 	Files    []string   // what was read, in this order, tables and quotes included
-	Warnings Warnings   // what is served in another way than the files say
+	Warnings Warnings   // settings that do something else than the files say
 }
 
 // Limits hold for all services together.
@@ -28,8 +28,8 @@ type Limits struct {
 	PerSource   int   // of these from one source; 0 is no limit
 	Memory      int64 // bytes queued for all clients together
 
-	// ExitIdle ends a process that the service manager can start again at the
-	// next client, after so long without one; 0 is never.
+	// ExitIdle is the time without a client after which the process ends, if the
+	// service manager can start it again; 0 is never.
 	ExitIdle time.Duration
 }
 
@@ -39,7 +39,7 @@ type Log struct {
 	Peers Peers
 }
 
-// Loop says how the event loop works. It counts when the process starts.
+// Loop says how the event loop works. It is used only when the process starts.
 type Loop struct {
 	Backend Backend
 }
@@ -51,7 +51,7 @@ type Backend string
 const (
 	BackendEpoll   Backend = "epoll"
 	BackendIOUring Backend = "io_uring" // epoll where the kernel refuses
-	BackendAuto    Backend = "auto"     // the same, found out by a child process
+	BackendAuto    Backend = "auto"     // the same, but a child process tries it first
 )
 
 // Peers is how much of a peer's address the log may hold.
@@ -70,13 +70,13 @@ type Overflow string
 // The policies; which kind takes which is in overflow.go.
 const (
 	Pause      Overflow = "pause"       // stop reading what this client sends
-	DropOldest Overflow = "drop-oldest" // whole messages, the longest waiting first
-	DropNewest Overflow = "drop-newest" // the message that does not fit
+	DropOldest Overflow = "drop-oldest" // drop whole messages, the oldest first
+	DropNewest Overflow = "drop-newest" // drop the message that does not fit
 	Disconnect Overflow = "disconnect"
 )
 
-// AtEOF is what happens to a last message that lacks its delimiter when the
-// client has no more to say.
+// AtEOF is what happens to a last message without a delimiter when the client shuts
+// its side for sending.
 type AtEOF string
 
 // The values of the key "at_eof".
@@ -106,8 +106,8 @@ type Service struct {
 	Queue          int           // bytes waiting for one client
 	Overflow       Overflow
 
-	// The rest of the common keys describes the listening socket. Who opens
-	// it applies them: the generated unit, or the daemon itself.
+	// The rest of the common keys describes the listening socket. They are applied
+	// when it is opened, by the generated unit or by the daemon itself.
 
 	Backlog     int         // listen(2)
 	SocketMode  fs.FileMode // Unix sockets

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// The defaults, and why they are what they are. reference.toml shows them to
-// the user; a test compares the two.
+// The defaults, each with its reason. reference.toml shows them to the user, and a
+// test compares the two.
 
 // defaults are sized for the smallest board, a Pi Zero with 512 MiB: 16 MiB of
 // queued output is what it can spare, and 64 connections are more than one
@@ -45,5 +45,5 @@ func newService(name string, kind Kind, limits Limits) *Service {
 
 const defaultLine = 4096 // what a terminal passes on as one line (termios(3))
 
-// defaultSocketMode: owner and group; TCP clients on loopback need no less care.
+// defaultSocketMode lets the owner and the group connect.
 const defaultSocketMode = 0o660

@@ -9,16 +9,16 @@
 //	     (package      (file, line,         (types, ranges,        (what keys mean
 //	      toml)         path, value)         kinds)                 together)
 //
-// Nothing stops at the first mistake: each stage adds to one list of [Mistake]
-// values, so that a file can be put right in one edit. What a key is called
-// and what it may hold stands in one row: in keys.go, or, if it belongs to one
-// kind of service, in kind_NAME.go with all else that differs between kinds
-// (kind.go). The tests hold reference.toml and the manual page against these.
+// No stage stops at the first mistake: each adds to one list of [Mistake] values, so
+// that the author can mend a file in one edit. One row holds the name of a key and
+// what it may hold. The row is in keys.go, or in kind_NAME.go if the key belongs to
+// one kind of service (kind.go). Tests compare reference.toml and the manual page
+// with these rows.
 //
-// Nothing costs more than the length of the text calls for: sizes, depth and
-// the number of services have bounds, and of many mistakes the rest is counted.
+// The cost is proportional to the length of the text: sizes, depth and the number of
+// services have bounds, and of many mistakes only the first hundred are listed.
 //
-// The obvious alternative, decoding into tagged structs, was rejected: a
-// decoder stops at the first wrong type, matches names without regard to case,
-// and cannot tell which of several files a value came from.
+// The alternative was to decode into tagged structs. But a decoder stops at the
+// first wrong type, ignores the case of names, and cannot tell from which of several
+// files a value came.
 package config

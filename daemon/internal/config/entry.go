@@ -11,9 +11,9 @@ import (
 	"penstock/daemon/internal/toml"
 )
 
-// A text becomes a flat list of entries, one for each known key that has a
-// value. What is wrong with keys themselves is said here, what is wrong with
-// values when the entries are applied.
+// A text becomes a flat list of entries, one for each known key that has a value.
+// Mistakes in keys are reported here, mistakes in values when the entries are
+// applied.
 
 // An entry is one key of one file, or the header of a service.
 type entry struct {
@@ -40,8 +40,8 @@ func (e entry) String() string {
 // sections are the tables that a file may have.
 var sections = []string{"limits", "log", "loop", "service"}
 
-// parse adds the entries of one text. One that could not be read to its end
-// adds none: half of a file may mean the opposite of the whole.
+// parse adds the entries of one text. A text that cannot be read to its end adds
+// none: half of a file may mean the opposite of the whole.
 func (b *builder) parse(file, text string) {
 	b.files = append(b.files, file)
 	root, whole := b.decode(file, text)
@@ -65,8 +65,8 @@ func (b *builder) parse(file, text string) {
 	}
 }
 
-// decode reads TOML and records what is wrong with it as such. It returns
-// false when the text cannot be read to its end.
+// decode reads TOML and records its syntax errors. whole is false when the text
+// cannot be read to its end.
 func (b *builder) decode(file, text string) (root *toml.Table, whole bool) {
 	if strings.TrimSpace(text) == "" {
 		b.mistake(Mistake{File: file, Problem: emptied, nothing: true})
@@ -94,8 +94,8 @@ func (b *builder) decode(file, text string) (root *toml.Table, whole bool) {
 // four names.
 const maxDepth = 16
 
-// emptied is said of a file that holds nothing at all. It is far more often
-// what a power cut or an editor has left than a wish.
+// emptied is the mistake of an empty file. Such a file most often comes from a power
+// cut or an editor.
 const emptied = "is empty, as a power cut leaves a file (a drop-in that is to hold nothing needs a comment)"
 
 // isName keeps a name usable as part of a unit's name and as the
@@ -105,7 +105,7 @@ func isName(s string) bool {
 	return s != "" && len(s) <= 32 && strings.Contains(letters, s[:1]) && strings.Trim(s, letters+"0123456789_-") == ""
 }
 
-// reserved would be taken for a unit of the package: penstock-NAME.
+// reserved names are used by units of the package: penstock-NAME.service.
 var reserved = []string{"config-error", "keep-units"}
 
 // services adds the entries below "service".
@@ -123,7 +123,7 @@ func (b *builder) services(e entry) {
 		}
 		e.service, e.line, e.value = one.Name, one.Line, one.Value
 		switch {
-		case one.Name == "": // an entry could not say which
+		case one.Name == "": // the path of an entry cannot hold an empty name
 			b.mistake(Mistake{File: e.file, Line: e.line, Key: toml.Path{e.section, ""}.String(), Problem: notName})
 			continue
 		case !isName(one.Name):
@@ -135,9 +135,10 @@ func (b *builder) services(e entry) {
 	}
 }
 
-// maxServices is as many as a service manager can pass when their names have three
-// letters: they are one string of the environment, of which the kernel takes 128
-// KiB (MAX_ARG_STRLEN, execve(2)). A service costs some kilobytes, whatever it is.
+// maxServices is the most that a service manager can pass if their names have three
+// letters. All names are in one string of the environment, and the kernel allows
+// 128 KiB for it (MAX_ARG_STRLEN, execve(2)). A service of any kind costs some
+// kilobytes.
 const maxServices = 1 << 15
 
 const notName = "is not a name: want a lower-case letter, then up to 31 of a-z 0-9 _ -"
@@ -168,7 +169,7 @@ func (b *builder) keys(e entry, known []string) {
 func (b *builder) unknown(e entry, one toml.Entry, known []string) {
 	b.broken[e.service] = true
 	if b.mistakes.full() {
-		b.mistakes.more++ // without a look at what it may have been meant to be
+		b.mistakes.more++ // the search for a similar name would cost too much
 		return
 	}
 	path := toml.Path{e.section, one.Name}
@@ -194,7 +195,7 @@ func suggest(s string, words []string) string {
 	best, at := near, ""
 	for _, w := range words {
 		if len(s) >= len(w)+near {
-			continue // and a name of a megabyte costs nothing
+			continue // too different; this also skips very long names
 		}
 		if d := distance(s, w); d < best && d*2 < len(w) {
 			best, at = d, w

@@ -7,9 +7,9 @@ import (
 	"path/filepath"
 )
 
-// The files that services name are read when the configuration is, and not
-// when a client asks: a service in force never waits for a disk, and a file
-// that is wrong is refused together with the rest.
+// Files that services name are read together with the configuration, not when a
+// client asks. So a running service never waits for a disk, and a mistake in such a
+// file is found together with the others.
 
 // open reads the file that key "file" of d names, relative to the folder of
 // the configuration file that says so.

@@ -11,13 +11,13 @@ import (
 	"penstock/daemon/internal/text"
 )
 
-// The tables of keys: here those that every file or service may have, in
-// kind_NAME.go those of one kind. A row holds the name and a function that
-// checks a value and stores it; defaults are in defaults.go, rules about
-// several keys in check.go.
+// The tables of keys. Those that every file or service may have are here; those of
+// one kind are in kind_NAME.go. A row holds the name and a function that checks a
+// value and stores it. Defaults are in defaults.go, rules about several keys in
+// check.go.
 //
-// Reflection over struct tags would be shorter by a column, but could not say
-// the range of a number, so that a second table would have to repeat the names.
+// The alternative was reflection over struct tags. It would save a column, but a tag
+// cannot hold the range of a number, so a second table would repeat the names.
 
 // A key is a row; T is what it is stored in.
 type key[T any] struct {
@@ -50,8 +50,8 @@ var limitKeys = []key[Limits]{
 	{"connections", into(func(l *Limits) *int { return &l.Connections }, integer(1, maxConnections))},
 	{"per_source", into(func(l *Limits) *int { return &l.PerSource }, integer(0, maxConnections))},
 	{"memory", into(func(l *Limits) *int64 { return &l.Memory }, size[int64](64*kib, 1<<40))},
-	// Not below a second: PID 1 gives a socket up whose service was started 20
-	// times in two (TriggerLimitBurst= in systemd.socket(5)).
+	// At least a second: PID 1 gives up a socket whose service was started 20 times in
+	// two seconds (TriggerLimitBurst= in systemd.socket(5)).
 	{"exit_idle", into(func(l *Limits) *time.Duration { return &l.ExitIdle }, duration(true, time.Second, year))},
 }
 
@@ -64,7 +64,7 @@ var loopKeys = []key[Loop]{
 	{"backend", into(func(l *Loop) *Backend { return &l.Backend }, choice(BackendEpoll, BackendIOUring, BackendAuto))},
 }
 
-// level goes through choice first: slog would also take "WARN+2".
+// level checks the word by choice, because slog would also accept "WARN+2".
 func level(v any) (slog.Level, error) {
 	word, err := choice("debug", "info", "warn", "error")(v)
 	if err != nil {
@@ -90,20 +90,20 @@ var commonKeys = []key[Service]{
 	{"overflow", into(func(s *Service) *Overflow { return &s.Overflow }, choice(Pause, DropOldest, DropNewest, Disconnect))},
 }
 
-// timeout is a duration where 0 switches it off. Below 10 ms a timer says
-// more about the machine's load than about the peer.
+// timeout takes a duration; 0 switches the timeout off. Less than 10 ms is refused,
+// because such a timer would measure the load of the machine and not the peer.
 func timeout(limit time.Duration) func(any) (time.Duration, error) {
 	return duration(true, 10*time.Millisecond, limit)
 }
 
-// atEOF is a row that every kind has whose clients send messages.
+// atEOF is the row of at_eof, which every kind has whose clients send messages.
 var atEOF = key[Service]{"at_eof", into(func(s *Service) *AtEOF { return &s.AtEOF }, choice(Take, Drop))}
 
 // longestDelimiter is in bytes.
 const longestDelimiter = 16
 
-// fileName takes a name as written; files.go resolves it against the folder of
-// the configuration file, which a setter does not know.
+// fileName takes a name as written. A setter does not know the folder of the
+// configuration file, so files.go makes the path.
 func fileName(v any) (string, error) {
 	name, err := textUpTo(4096)(v)
 	if err == nil && strings.ContainsFunc(name, text.IsControl) {
@@ -112,8 +112,8 @@ func fileName(v any) (string, error) {
 	return name, err
 }
 
-// setListen stores the addresses that can be read beside one that cannot, so
-// that they are compared with those of other services all the same.
+// setListen stores the valid addresses even if another one is wrong, so that they are
+// still compared with those of other services.
 func setListen(s *Service, v any) (err error) {
 	s.Listen, err = addresses(v)
 	return err

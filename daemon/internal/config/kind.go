@@ -17,8 +17,8 @@ type Kind string
 // nothing else lists kinds. What the kind does on the wire is a file of the same
 // name in package service.
 //
-// An interface with a type for each kind was the alternative. Most kinds would
-// have answered most of its methods with nothing.
+// The alternative was an interface with a type for each kind. For most kinds most of
+// its methods would be empty.
 type kind struct {
 	name Kind
 	keys []key[Service] // beside the common ones
@@ -33,8 +33,8 @@ type kind struct {
 	// check reports what the keys mean together, and reads the files they name.
 	check func(*builder, described)
 
-	// pushes says that the service sends on its own account. It does not depend
-	// on what overflow does to a reply, so a reload may change overflow.
+	// pushes says that the service also sends without being asked. Such a service is
+	// made without a look at overflow, so a reload may change that key.
 	pushes bool
 	// measures reports whether the service was made for one value of queue; nil:
 	// it never is.
@@ -89,8 +89,8 @@ func (row *kind) key(name string) (key[Service], bool) {
 	return key[Service]{}, false
 }
 
-// rank is the order in which the keys of a service are applied: those that
-// decide about the defaults of others first.
+// rank is the order in which the keys of a service are applied: first the key that
+// sets the defaults of others.
 func (row *kind) rank(name string) int {
 	if name != "" && name == row.leads {
 		return 0
@@ -126,9 +126,9 @@ func own[K, V any](field func(*K) *V, parse func(any) (V, error)) func(*Service,
 	return into(func(s *Service) *V { return field(s.Of.(*K)) }, parse)
 }
 
-// Serves reports whether the running service that was made for s may go on for
-// next, which a reload brings: all that a service is made from is equal. The
-// rest of the keys are the connections' and the sockets'.
+// Serves reports whether a reload may keep the running service of s for next: every
+// key from which the service was made is equal. The other keys are about connections
+// and sockets.
 func (s *Service) Serves(next *Service) bool {
 	row := s.Kind.row()
 	return s.Kind == next.Kind && s.MaxLine == next.MaxLine && s.AtEOF == next.AtEOF &&
@@ -159,7 +159,7 @@ func (s *Service) Conns() int { return s.Kind.row().conns }
 // clients: its sockets, and what its kind opens.
 func (s *Service) Files() int { return len(s.Listen) + s.Kind.row().files }
 
-// Holds estimates the bytes that the service keeps however many clients there are.
+// Holds estimates the bytes that the service keeps beside those of its clients.
 func (s *Service) Holds() int64 {
 	if holds := s.Kind.row().holds; holds != nil {
 		return holds(s)

@@ -46,8 +46,8 @@ var handlerKind = kind{
 	try:      say("hello"),
 }
 
-// command wants an absolute path: the daemon runs without a shell and, in
-// its unit, without a PATH worth searching.
+// command takes an absolute path and arguments. The daemon uses no shell, and in its
+// unit PATH has little in it.
 func command(v any) ([]string, error) {
 	argv, err := texts(v)
 	switch {

@@ -45,7 +45,7 @@ func (l *Lookup) measure(pause func() error) {
 			_, _ = h.WriteString(q)
 			_ = h.WriteByte(0xff) // is in no text
 			_, _ = h.Write(a)
-			l.Sum[i] += h.Sum64() // added up, for the order is nobody's
+			l.Sum[i] += h.Sum64() // a sum, because a map has no order
 		}
 		if n++; n%256 == 0 && pause() != nil {
 			return
@@ -53,8 +53,8 @@ func (l *Lookup) measure(pause func() error) {
 	}
 }
 
-// seeds of two independent hashes: together they are wide enough that two
-// tables with one sum need not be thought of.
+// seeds are those of two independent hashes. Together they have 128 bits, so two
+// different tables never have the same sum in practice.
 var seeds = [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}
 
 func sameLookup(x, y *Service) bool {
@@ -122,7 +122,7 @@ func checkLookup(b *builder, d described) {
 			t.file(path, text)
 		}
 	}
-	// The same question here stands before the file's: it is nearer to the reader.
+	// If a question is in both, the answer in the key counts and not the file's.
 	at := d.where("answers")
 	t.seen = map[string]string{}
 	if inline, ok := at.value.(*toml.Table); ok {
@@ -147,8 +147,8 @@ type answerTable struct {
 
 // file adds a file of answers, a TOML table without sections.
 func (t *answerTable) file(path, text string) {
-	// A mistake here is the file's, not the key's that names it, so it is
-	// recorded by hand; the service is broken all the same.
+	// A mistake here is in the answer file and not in the line that names the file. So
+	// it is recorded with its own place, and the service is marked as broken.
 	wrong := func(e toml.Entry, err error) {
 		t.broken[t.d.Name] = true
 		t.mistake(Mistake{File: path, Line: e.Line, Key: toml.Path{e.Name}.String(), Problem: err.Error()})
@@ -161,7 +161,7 @@ func (t *answerTable) file(path, text string) {
 	if !whole {
 		return
 	}
-	// Made as large as they will be: to grow them is most of the work.
+	// The maps get their final size, since growing them would be most of the work.
 	t.to = make(map[string][]byte, len(tree.All()))
 	t.seen = make(map[string]string, len(tree.All()))
 	for i, e := range tree.All() {
@@ -194,8 +194,9 @@ func (t *answerTable) add(e toml.Entry, a string, wrong func(error)) {
 	t.to[k] = []byte(a)
 }
 
-// question returns q as it is looked up, and refuses what nobody can ask or
-// what was asked before. seen maps each question to how it was written.
+// question returns q in the form in which it is looked up. It refuses a question that
+// no client can ask, and one that is in the table already. seen maps each question to
+// its spelling in the file.
 func (d described) question(q string, seen map[string]string) (string, error) {
 	l := d.Of.(*Lookup)
 	// "name?", "name ?" and "name" are one question for a client that sends
@@ -219,7 +220,7 @@ func (d described) question(q string, seen map[string]string) (string, error) {
 	return k, nil
 }
 
-// answer refuses what is larger than the queue, for the reason that fits gives.
+// answer refuses an answer that is larger than the queue; see fits.
 func (d described) answer(q, a string) error {
 	if len(a) > d.Queue {
 		return fmt.Errorf("answer to %q has %d bytes, more than queue (%s) takes", q, len(a), formatSize(int64(d.Queue)))

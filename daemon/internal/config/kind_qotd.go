@@ -71,12 +71,12 @@ type quote struct {
 	text string
 }
 
-// splitQuotes cuts at lines that hold a percent sign alone, the format of
-// fortune(6). Line ends become LF, the last one is left off, and what is empty
-// then is no quote.
+// splitQuotes cuts text at lines that hold only a percent sign, which is the format
+// of fortune(6). Line ends become LF, and the last one is removed. Empty quotes are
+// left out.
 func splitQuotes(text string) []quote {
 	var out []quote
-	first, start, at := 1, 0, 0 // of this quote: its line and its first byte
+	first, start, at := 1, 0, 0 // first and start: line and first byte of this quote
 	flush := func(end int) {
 		q := strings.TrimRight(strings.ReplaceAll(text[start:end], "\r\n", "\n"), "\r\n")
 		if q != "" {

@@ -14,14 +14,14 @@ import (
 // KindRoom passes each line to everybody in it.
 const KindRoom Kind = "room"
 
-// Room is a chat room. The templates have the preset's texts where the file
-// gave none; each goes out as one line, the newline is not part of it, and ""
-// says nothing. They hold the placeholders {name} {peer} {line} {count}.
+// Room is a chat room. A template that the file does not set has the text of the
+// preset. Each template is sent as one line; the newline is not part of it, and an
+// empty template is not sent. The placeholders are {name} {peer} {line} {count}.
 type Room struct {
 	Preset       Preset
-	Welcome      string // to the client that came
-	Message      string // a line somebody sent
-	Join, Leave  string // to the others
+	Welcome      string // sent to a new client
+	Message      string // sent for each line of a member
+	Join, Leave  string // sent to the others
 	History      int    // lines kept for newcomers
 	EchoToSender bool
 }
@@ -71,9 +71,8 @@ var roomKind = kind{
 	},
 }
 
-// HistoryBound returns the most bytes that a room keeps for newcomers: half of
-// queue, for each of them has to be able to take all of it beside the lines
-// that come meanwhile.
+// HistoryBound returns the most bytes that a room keeps for newcomers: half of queue.
+// The queue of a newcomer must hold all of it, and the lines that come meanwhile.
 func (s *Service) HistoryBound() int { return s.Queue / 2 }
 
 // twistedLine is what Twisted's LineReceiver takes (MAX_LENGTH); its clients
@@ -88,17 +87,16 @@ func setPreset(s *Service, v any) error {
 		return err
 	}
 	r := presets[p]
-	s.Of, s.MaxLine, s.AtEOF = &r, defaultLine, Take // a later file may take the preset back
+	s.Of, s.MaxLine, s.AtEOF = &r, defaultLine, Take // an earlier file may have set another preset
 	if p == PresetTwisted {
 		s.MaxLine, s.AtEOF = twistedLine, Drop
 	}
 	return nil
 }
 
-// presets holds the texts that go with a preset. Those of the tutorials'
-// servers are on the wire exactly so (the framing of select-chat aside: the
-// original sends pickled objects, and to unpickle what a network sent is to
-// run it).
+// presets holds the texts of each preset. The tutorials' servers send exactly these
+// texts. Only the framing of select-chat differs: the original sends pickled objects,
+// and a program that unpickles data from a network runs code of the sender.
 var presets = map[Preset]Room{
 	PresetNone: {
 		Welcome:      "Welcome to the chat server, {peer}",
@@ -131,9 +129,9 @@ const (
 // Placeholders are all of them.
 var Placeholders = []string{PlaceName, PlacePeer, PlaceLine, PlaceCount}
 
-// template refuses words in braces that are not placeholders, for they would
-// go out as they stand; other braces are text. A newline would let one
-// template speak as two clients.
+// template refuses words in braces that are not placeholders, because they would be
+// sent as they are. Other braces are text. A newline is refused, because the second
+// line would look like the line of another client.
 func template(v any) (string, error) {
 	s, err := textUpTo(1024)(v)
 	if err != nil {

@@ -39,24 +39,24 @@ func Builtin() *Config {
 // dropIns is the folder beside the main file whose *.toml are read after it.
 const dropIns = "conf.d"
 
-// Bounds of what is read, in case the name of somebody's database was given,
-// and so that the work on a small board has an end.
+// Bounds of what is read. They are for a wrong file name, such as that of a database,
+// and they bound the work on a small board.
 const (
 	maxFile = 16 * mib // each
-	// maxAll is for the main file and the drop-ins together. 0.1.0 had no such
-	// bound, and took 21 bytes of memory for each of them.
+	// maxAll is for the main file and the drop-ins together. 0.1.0 had no such bound
+	// and needed 21 bytes of memory for each byte of the files.
 	maxAll = 64 * mib
-	// usualFile is more than anybody writes by hand. What is larger takes a
-	// board seconds to read, and gets a warning.
+	// usualFile is more than anybody writes by hand. A larger file takes seconds to
+	// read on a small board, and gets a warning.
 	usualFile = 1 * mib
 )
 
 // A Loader says how files are read; the zero value is what Load does.
 type Loader struct {
-	// Sockets leaves the files alone that services name, for a caller that is
-	// only interested in sockets and has little time.
+	// Sockets skips the files that services name, for a caller that needs only the
+	// sockets and has little time.
 	Sockets bool
-	// Pipe lets the main file be a pipe. To open one may wait for ever.
+	// Pipe lets the main file be a pipe. Opening a pipe may block forever.
 	Pipe bool
 	// Pause is called often while files are read and checked, at least every
 	// few kilobytes. When it returns an error the reading ends, and Load
@@ -67,7 +67,7 @@ type Loader struct {
 	Read func(name, text string, named bool)
 }
 
-// Load is Loader.Load with no wishes.
+// Load is Loader.Load of the zero Loader.
 func Load(path string) (*Config, error) { return Loader{}.Load(path) }
 
 // Load reads the file and then conf.d/*.toml in the same folder, in lexical
@@ -75,13 +75,12 @@ func Load(path string) (*Config, error) { return Loader{}.Load(path) }
 // key by key. An array or table, such as answers, is one key's value and is
 // replaced as a whole.
 //
-// When the files can be read but are wrong, the error is an [Errors], and the
-// Config beside it is not nil: it holds the services in which nothing was
-// wrong, so that one bad drop-in need not take down what others describe. Run
-// a daemon on it only knowingly. To describe no service, or a file that holds
-// nothing, is a mistake too, see [ErrNothing]. When the main file cannot be read
-// the Config is nil and the error wraps the cause (errors.Is with
-// fs.ErrNotExist).
+// If the files can be read but have mistakes, the error is an [Errors] and the Config
+// is not nil: it holds the services without a mistake, so that one bad drop-in need
+// not take down the services of other files. A caller that uses this Config must know
+// that it is not complete. Files without any service and an empty file are mistakes
+// too, see [ErrNothing]. If the main file cannot be read, the Config is nil and the
+// error wraps the cause (errors.Is with fs.ErrNotExist).
 func (l Loader) Load(path string) (*Config, error) {
 	text, err := readMain(path, l.Pipe)
 	if err != nil {
@@ -127,8 +126,8 @@ func Parse(name string, text []byte) (*Config, error) {
 	return b.finish()
 }
 
-// listDropIns returns the drop-ins of dir in lexical order. Hidden files are
-// what editors and package managers leave half written.
+// listDropIns returns the drop-ins of dir in lexical order. Hidden files are skipped:
+// editors and package managers write their temporary files under such names.
 func listDropIns(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir) // sorted
 	if errors.Is(err, fs.ErrNotExist) {
@@ -147,8 +146,8 @@ func isDropInName(base string) bool {
 	return strings.HasSuffix(base, ".toml") && !strings.HasPrefix(base, ".")
 }
 
-// readMain reads the main file. A link to /dev/null in its place says that all is
-// in the drop-ins, and is no file that something has emptied.
+// readMain reads the main file. If it is a link to /dev/null, all is in the drop-ins,
+// and the file does not count as an empty one.
 func readMain(path string, pipe bool) (string, error) {
 	fi, err := os.Stat(path)
 	null, nullErr := os.Stat(os.DevNull)
@@ -158,9 +157,9 @@ func readMain(path string, pipe bool) (string, error) {
 	return readFile(path, maxFile, pipe)
 }
 
-// readFile reads a regular file of at most limit bytes. To open a FIFO or a
-// terminal may wait for ever, and a reload would with it; to open a device may
-// do more than that. So its kind is looked at first.
+// readFile reads a regular file of at most limit bytes. It looks at the kind of the
+// file first: opening a FIFO or a terminal may block forever, and opening a device may
+// have other effects.
 func readFile(name string, limit int, pipe bool) (string, error) {
 	fi, err := os.Stat(name)
 	if err != nil {
@@ -215,7 +214,7 @@ func newBuilder(l Loader) *builder {
 	return &builder{Loader: l, broken: map[string]bool{}, named: map[string]bool{}}
 }
 
-// rest pauses, and returns the error that ends all.
+// rest calls Pause. An error that it returns ends the reading.
 func (b *builder) rest() error {
 	if b.gaveUp == nil && b.Pause != nil {
 		b.gaveUp = b.Pause()
@@ -293,8 +292,8 @@ func (d described) where(key string) entry {
 	return e
 }
 
-// service builds one service out of its entries. Without a known kind the
-// keys that all kinds have are still checked.
+// service builds one service from its entries. If the kind is unknown, the keys that
+// all kinds have are still checked.
 func (b *builder) service(name string, entries []entry, limits Limits) described {
 	d := described{at: map[string]entry{}}
 	var kind Service // takes nothing but the kind
@@ -350,8 +349,8 @@ func (b *builder) applyTo(s *Service, e entry) {
 	}
 }
 
-// wrong records a mistake, or several for [problems], on the line of e
-// unless an error has its own.
+// wrong records a mistake, or several if err is of type [problems]. Its line is that
+// of e, unless the error has its own.
 func (b *builder) wrong(e entry, err error) {
 	if several, ok := err.(*problems); ok {
 		for _, one := range several.errs {
@@ -373,13 +372,12 @@ func (b *builder) wrong(e entry, err error) {
 	b.mistake(Mistake{File: e.file, Line: line, Key: e.String(), Problem: err.Error()})
 }
 
-// warn records that e is served in another way than it says.
+// warn records that e has another effect than it says.
 func (b *builder) warn(e entry, what error) {
 	b.warnings.add(Mistake{File: e.file, Line: e.line, Key: e.String(), Problem: what.Error()})
 }
 
-// A lineError is what is wrong with a part of a value that stands on a line of
-// its own.
+// A lineError is a mistake in a part of a value that has a line of its own.
 type lineError struct {
 	line int
 	error

@@ -19,11 +19,11 @@ type Mistake struct {
 	Key     string // "service.lobby.queue"; "" when it is about the whole file
 	Problem string
 
-	nothing bool // the file says nothing, and nothing else is wrong
+	nothing bool // the file is empty or describes no service
 }
 
-// A Warning is one thing that the configuration says and that is served in
-// another way than its author may think. Problem says in which.
+// A Warning is a setting that may have another effect than its author thinks. Problem
+// says which effect.
 type Warning Mistake
 
 // String returns "FILE:LINE: KEY: warning: PROBLEM", see [Mistake.String].
@@ -36,7 +36,7 @@ func (w Warning) String() string {
 // many more there are.
 type Warnings []Warning
 
-// String returns one warning a line, each with its end.
+// String returns one warning a line; each line ends in a newline.
 func (w Warnings) String() string {
 	var b strings.Builder
 	for _, one := range w {
@@ -46,9 +46,9 @@ func (w Warnings) String() string {
 	return b.String()
 }
 
-// ErrNothing is what an [Errors] is (errors.Is) when the files can be read and
-// have no mistake but that they describe no service, or that one of them is
-// empty: as a power cut, an editor or a full disk leaves them.
+// ErrNothing matches an [Errors] (errors.Is) if its only mistakes are that no service
+// is described or that a file is empty. A power cut, an editor or a full disk leaves
+// such files.
 var ErrNothing = errors.New("no service is described")
 
 // String returns "FILE:LINE: KEY: PROBLEM" without the parts that are empty, on
@@ -85,14 +85,14 @@ func (e Errors) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// Is reports whether the mistakes come down to target, which is ErrNothing.
+// Is reports whether target is ErrNothing and all mistakes are of that sort.
 func (e Errors) Is(target error) bool {
 	return target == ErrNothing && !slices.ContainsFunc(e, func(m Mistake) bool { return !m.nothing })
 }
 
 const (
-	// maxMistakes is more than anybody mends in one go. A file of which each
-	// line is wrong was not written for this program.
+	// maxMistakes is more than anybody mends at once. If every line of a file is wrong,
+	// it was not written for this program.
 	maxMistakes = 100
 	// maxQuoted bounds each part of a mistake, which may quote the file.
 	maxQuoted = 500
@@ -113,7 +113,7 @@ func (f *found) add(m Mistake) {
 	f.list = append(f.list, m)
 }
 
-// full reports whether what is added now is only counted.
+// full reports whether the list is full. Further mistakes are only counted.
 func (f *found) full() bool { return len(f.list) >= maxMistakes }
 
 func (f *found) count() int { return len(f.list) + f.more }
@@ -151,8 +151,8 @@ func (b *builder) warned() (out Warnings) {
 	return out
 }
 
-// problems gathers what is wrong with the items of one value, and like the
-// mistakes only counts what nobody would read.
+// problems gathers the mistakes in the items of one value. Like the list of mistakes
+// it only counts those after the first hundred.
 type problems struct {
 	errs []error
 	more int

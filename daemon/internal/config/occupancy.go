@@ -12,9 +12,10 @@ package config
 //	[::1]:7000       itself   any
 //	/run/x.sock      itself
 //
-// A wildcard looks at what it covers (any or any4), every other address at
-// itself and at the wildcards that cover it. Comparing each with each was the
-// alternative; it is ten seconds for the addresses that fit into a megabyte.
+// clash of a wildcard looks at the place of what it covers (any or any4). clash of any
+// other address looks at its own place and at those of the wildcards that cover it.
+// The alternative was to compare each address with each other; for the addresses that
+// fit into a megabyte that takes ten seconds.
 type occupancy map[place]opened
 
 // An opened is one address of a service.

@@ -16,15 +16,15 @@ import (
 //	room           refused   allowed      allowed      default
 //	handler        refused   broadcasts   broadcasts   default
 //
-// "broadcasts" is allowed here and kept by the service: a reply to a handler's
-// client is never dropped, only what goes to all.
+// "broadcasts" is allowed here, and the service sees to it that only lines to all are
+// dropped, never a reply to a client.
 type policies struct {
 	preset  Overflow
 	refused map[Overflow]string // and why
 }
 
-// answering is for every kind whose output answers its own client's input, or
-// is made when the client takes it.
+// answering is for every kind that sends only answers to the same client, or output
+// that is made when the client reads.
 var answering = policies{Pause, map[Overflow]string{
 	DropOldest: "a reply is never dropped",
 	DropNewest: "a reply is never dropped",

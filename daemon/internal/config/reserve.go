@@ -8,9 +8,9 @@ package config
 // does.
 const headroom = 32
 
-// ReservedFiles returns how many open files the daemon needs beside those of
-// its clients. Whoever sets RLIMIT_NOFILE, the generated unit or the daemon
-// itself, adds Limits.Connections.
+// ReservedFiles returns how many open files the daemon needs beside those of its
+// clients. RLIMIT_NOFILE, which the generated unit or the daemon sets, is this number
+// plus Limits.Connections.
 func (c *Config) ReservedFiles() int {
 	n := headroom
 	for _, s := range c.Services {

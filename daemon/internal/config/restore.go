@@ -10,14 +10,14 @@ import (
 	"penstock/daemon/internal/kept"
 )
 
-// What is in force can be kept as the texts that it was read from. The Config
-// itself would be quicker to read back, and would need a form on the disk that
-// each later version understands; for the texts there is one. Mistakes and the
-// files that a text names stay where they were.
+// The configuration in force can be kept for a later start, as the texts from which it
+// was read. A Config on the disk would be quicker to read back, but it would need a
+// format that each later version understands; the texts have one. Mistakes keep their
+// places, and the files that a text names keep their paths.
 
-// Restore is Load on what Read was given in an earlier Load, in that order,
-// instead of on what the files hold now. A file that a service names and that is
-// not among them is read.
+// Restore is like Load, but on the texts that Read was given in an earlier Load, in
+// the same order, and not on what the files hold now. If a service names a file that
+// is not among them, that file is read.
 func (l Loader) Restore(files []kept.File) (*Config, error) {
 	if len(files) == 0 {
 		return nil, fmt.Errorf("restore configuration: %w", fs.ErrNotExist)

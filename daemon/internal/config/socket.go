@@ -8,17 +8,17 @@ import (
 	"strconv"
 )
 
-// A SocketKey is a row: all that is known of a key that describes the listening
-// socket. It is applied to the socket when that is opened, by the manager from
-// the generated unit or by the daemon itself, and never to an open one: a
-// reload that changes it says that it takes effect at the next start.
+// A SocketKey is a row about one key of the listening socket. The key is applied when
+// the socket is opened, by the manager from the generated unit or by the daemon
+// itself, and never to an open socket. If a reload changes the key, the log says that
+// it takes effect at the next start.
 type SocketKey struct {
 	key[Service]
 
 	Unit string                  // what systemd.socket(5) calls it
-	For  Family                  // the addresses that take notice of it
+	For  Family                  // the addresses on which it has an effect
 	Text func(*Service) []string // the values as the unit has them; none: leave the line out
-	At   string                  // where the daemon applies it itself; "": it cannot
+	At   string                  // the system call by which the daemon applies it; "": it cannot
 }
 
 // A Family is a set of address families.
@@ -97,12 +97,12 @@ func (a Address) Family() Family {
 	return TCP
 }
 
-// A TCP client that vanished without a word is found by these. The generated
-// unit and a daemon that opens its own sockets set the same.
+// The values of TCP keepalive, by which a vanished client is found. The generated unit
+// sets them, and so does a daemon that opens its own sockets.
 const (
 	KeepAliveIdle     = 30 // seconds of silence before the first probe
 	KeepAliveInterval = 10 // seconds from one probe to the next
-	KeepAliveProbes   = 3  // without an answer, and the peer is gone
+	KeepAliveProbes   = 3  // unanswered probes after which the peer counts as gone
 )
 
 // abstract reports whether a is a Unix socket without a file, which has neither

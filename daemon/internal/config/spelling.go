@@ -8,12 +8,12 @@ import (
 	"strings"
 )
 
-// Two addresses that are one to the kernel were two to 0.1.0 when they were
-// spelled in another way: it did not follow links, took an interface for part of
-// every IPv6 address, and bind_device for a property of Unix sockets. A file with
-// such a pair was served, though clients reached only one of the two, and an
-// upgrade must not end that. So what 0.1.0 could see is a mistake, as it was
-// there, and what it could not is a warning.
+// Two spellings can be the same address for the kernel. 0.1.0 did not see that in some
+// cases: it did not follow links, it took the interface for a part of every IPv6
+// address, and it took bind_device for a property of Unix sockets. It served a file
+// with such a pair, though clients reached only one of the two, and an upgrade must
+// not stop serving it. So a pair that 0.1.0 refused is a mistake, and a pair that it
+// did not see is a warning.
 
 // A spelling is an address as 0.1.0 compared it.
 type spelling struct {

@@ -48,8 +48,8 @@ func typeName(v any) string {
 	return "a date or time"
 }
 
-// wrongType says what is there and what should be. A type mismatch in Go's terms
-// would mean nothing to the author of the file.
+// wrongType says which type is there and which should be, in the words of TOML. The
+// author of a file need not know the types of Go.
 func wrongType(v any, want string) error {
 	return fmt.Errorf("is %s, want %s", typeName(v), want)
 }
@@ -131,8 +131,8 @@ func texts(v any) ([]string, error) {
 	return out, nil
 }
 
-// errReported stands for a mistake that is on the list already: nothing of the
-// value could be read.
+// errReported stands for a mistake that was reported already: the value could not be
+// read at all.
 var errReported = errors.New("reported before")
 
 // choice takes one of a few words.

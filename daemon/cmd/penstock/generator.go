@@ -26,16 +26,15 @@ systemd runs it at boot and at each daemon-reload, see systemd.generator(7).
 To see what it would write: penstock units
 `
 
-// generate is the command under generatorName. Mistakes in the configuration
-// are no failure of it: it writes what was applied last, also before this boot, or what can be
-// written, and a unit that tells of the rest. Status 1 means that a file could
-// not be written; systemd logs that and uses the others, so that a boot never
-// hangs on it.
+// generate is the command under generatorName. It does not fail because of mistakes in
+// the configuration. It then writes the units that were applied last, in this boot or
+// before it, or else those of the services without a mistake, and a unit that reports
+// the mistakes. Status 1 means that a file could not be written. systemd logs that and
+// uses the other files, so a boot never hangs on it.
 //
-// The units that were applied are written before the configuration is read, so
-// the manager finds them if the reading ends badly in any way. Reading in a
-// process of its own would be as safe and cost one more process at each
-// daemon-reload.
+// The applied units are written before the configuration is read, so the manager finds
+// them even if the reading crashes. The alternative was to read in a process of its
+// own; that is as safe, but costs one more process at each daemon-reload.
 func generate(p process, args []string) int {
 	if len(args) != 3 {
 		fmt.Fprint(p.stderr, aboutGenerator)
@@ -76,10 +75,10 @@ const (
 	generatorData = 512 << 20
 )
 
-// boundGenerator has the process kept small, and ended should it take too much.
+// boundGenerator keeps the process small, and has it ended if it takes too much memory.
 func boundGenerator() {
-	// More than the largest files that are read need. Without it the collector
-	// would let garbage grow on a board where much memory is free at boot.
+	// This is more than the largest allowed files need. Without the limit the collector
+	// would let garbage grow.
 	debug.SetMemoryLimit(generatorMemory)
 	debug.SetMaxStack(generatorStack)
 	// An error means that a lower limit is in force already.
@@ -88,11 +87,10 @@ func boundGenerator() {
 	_ = unix.Setrlimit(unix.RLIMIT_CPU, &unix.Rlimit{Cur: seconds, Max: seconds})
 }
 
-// unitsOf returns the units that systemd is to have for the file at source, and
-// its mistakes. With mistakes in the file that the service reads these are the
-// ones that were applied. Files that services name, such as a table of answers,
-// are not looked at: no socket depends on them, and at boot they may lie on a
-// file system that is not there yet.
+// unitsOf returns the units for the file at source, and its mistakes. If the file that
+// the service reads has mistakes, these are the units that were applied. Files that
+// services name, such as a table of answers, are not read: no socket depends on them,
+// and at boot they may be on a file system that is not mounted yet.
 func (p process) unitsOf(source string) (files []unit.File, mistakes, err error) {
 	ours := source == p.path(defaultConfig)
 	cfg, mistakes := inTime(generatorPatience, func() (*config.Config, error) {
@@ -106,9 +104,9 @@ func (p process) unitsOf(source string) (files []unit.File, mistakes, err error)
 	return unit.Keep(applied, files), mistakes, errors.Join(err, readErr)
 }
 
-// inTime returns what load does, or an error when it panics or takes longer
-// than patience. That is as a mistake to the caller: a generator that ends
-// without writing anything takes down every port at the next daemon-reload.
+// inTime returns the result of load, or an error if load panics or takes longer than
+// patience. The caller treats that error as a mistake in the file: a generator that
+// ended without writing anything would take down every port at the next daemon-reload.
 func inTime(patience time.Duration, load func() (*config.Config, error)) (*config.Config, error) {
 	type result struct {
 		cfg *config.Config

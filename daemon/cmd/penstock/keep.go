@@ -9,8 +9,8 @@ import (
 	"penstock/daemon/internal/unit"
 )
 
-// keepUnits is what the generated unit.Keeper runs: once a boot, and only when
-// other units are in force than those that are kept for the next boot.
+// keepUnits is the command that the generated unit.Keeper runs, once a boot, and only
+// if the units in force differ from those that are kept for the next boot.
 func keepUnits(p process, _ command, _ []string) int {
 	release, err := apply.Lock(p.root, p.stdout)
 	if err == nil {

@@ -19,42 +19,42 @@ import (
 	"penstock/daemon/internal/report"
 )
 
-// A reload that finds a mistake changes nothing. A start has nothing that it
-// could leave as it is, unless somebody has kept it: after a power cut that has
-// emptied the file, a crash would take down every service, and so would the
-// boot. So the daemon keeps the texts of what it serves in the folder of
-// StateDirectory=, and serves them again when the files are refused.
+// A reload that finds a mistake leaves the old configuration in force. A start has no
+// old configuration, unless it was kept: after a power cut that has emptied the file,
+// the boot or the next crash would take down every service. So the daemon keeps the
+// texts of what it serves in the folder of StateDirectory=. A start serves them if the
+// files are refused.
 //
 //	files are good     ──► in force ──► kept, if they differ
 //	files are refused  ──► what was kept ──► in force
 //	             └─ nothing was, or it is damaged ──► exit status 78
 //
-// What the file holds is no more than a claim of the service's own user: a
-// program of a handler could have written it, and gains nothing by it that it
-// may not do anyway.
+// The kept file cannot be trusted more than the user of the service: a program of a
+// handler could have written it. It gains nothing by that, because the file is served
+// with the rights of the same user.
 
 const (
 	lastFile = "applied"
-	// lastLimit is far more than anybody writes by hand. A table that does not fit
-	// beside the files of configuration is read where it is, and a card is spared.
+	// lastLimit is far more than anybody writes by hand. A larger table of answers is not
+	// copied, to spare the card; a start reads it from its own file.
 	lastLimit = 8 << 20
 )
 
 // A lastGood keeps what is in force. A nil one keeps nothing.
 type lastGood struct {
 	path   string // of the file that holds them
-	source string // the main file; that of another is not ours
+	source string // the main file; texts kept for another main file are not used
 	log    *slog.Logger
 
 	mu   sync.Mutex    // guards the following
 	read []kept.File   // by the latest reading
-	size int           // of their texts; above lastLimit: without a part there is no whole
+	size int           // of their texts; above lastLimit nothing is kept
 	due  []kept.File   // to be written; nil: nothing
 	done chan struct{} // closed when all is written; nil: nobody writes
 }
 
-// newLastGood returns nil where there is nobody to start the process again, or
-// no folder for it: StateDirectory= in systemd.exec(5).
+// newLastGood returns nil if no unit started the process, or if the unit has no
+// StateDirectory= (systemd.exec(5)).
 func newLastGood(env daemon.Env, source string) *lastGood {
 	folder, _, _ := strings.Cut(os.Getenv("STATE_DIRECTORY"), ":") // the first of several
 	if folder == "" || source == "" || !env.Managed {

@@ -23,11 +23,11 @@ import (
 //	applied              or: refused
 //	2 services, ...      the status line, or why
 //
-// The time makes the file safe to ask: what began to be read after the client
-// was started is what its user had written by then. A counter would not do,
-// since a reload that was under way already may have read older files. A
-// socket to ask on would cost an idle daemon a descriptor for a question that
-// is asked a few times a year.
+// By the time the client sees whether the result is about the present files: a reading
+// that began after the client was started has read what its user wrote before. A
+// counter would not show that, because a reload that was under way already may have
+// read older files. The alternative was a socket, but an idle daemon would pay a
+// descriptor for a question that is asked a few times a year.
 
 const outcomeFile = "reload"
 

@@ -80,11 +80,11 @@ func reloadService() (said string, err error) {
 	return unit.Service + ": " + after.Status, errors.Join(err, showErr)
 }
 
-// reloadProcess signals the daemon and waits for the outcome of a reload that
-// began after asked. From 253 on the manager has sent SIGHUP before it runs
-// us. That reload may have begun before, so ours is sent in any case; the
-// daemon makes one of signals that come in a row. When it went well there is
-// nothing to say: the daemon's record is in the same journal.
+// reloadProcess signals the daemon and waits for the outcome of a reload that began
+// after asked. From version 253 on the manager has sent a SIGHUP already before it runs
+// this command. But that reload may have begun before asked, so this command always
+// sends its own; several signals in a row make one reload. A success is not printed,
+// because the daemon's record is in the same journal.
 func reloadProcess(text, folder string, asked time.Duration) error {
 	pid, err := strconv.Atoi(text)
 	if err != nil || pid <= 1 {
@@ -93,7 +93,7 @@ func reloadProcess(text, folder string, asked time.Duration) error {
 	if folder == "" {
 		return errors.New("RUNTIME_DIRECTORY is not set: the unit needs RuntimeDirectory= for the result")
 	}
-	// A number may be used again, what this refers to is one process.
+	// The number may be used again for another process; a pidfd refers to this one only.
 	process, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
 		return fmt.Errorf("process %d: %w", pid, os.NewSyscallError("pidfd_open", err))

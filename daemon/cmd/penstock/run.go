@@ -130,9 +130,9 @@ func fail(env daemon.Env, err error, status int) int {
 	return status
 }
 
-// environment is what the service manager has said, if one started us. That it
-// cannot be told how we are is no reason to leave its clients alone: a manager
-// that insists on READY=1 will end the process itself.
+// environment returns what the service manager has passed, if one started the process.
+// If the notify socket does not work, the clients are served all the same: a manager
+// that insists on READY=1 ends the process itself.
 func (p process) environment(log *slog.Logger) (env daemon.Env) {
 	env.Version, env.Inherited = version, p.inherited
 	var err error

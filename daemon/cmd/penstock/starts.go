@@ -15,12 +15,12 @@ import (
 	"penstock/daemon/internal/unit"
 )
 
-// A service that dies is started again at once, so that clients hardly wait for
-// one crash. A service that dies again and again must not take the processor of
-// the board: systemd waits longer each time from version 254 on (RestartSteps= in
-// systemd.service(5)), and before that the process itself waits. It need not know
-// the version, because it keeps a distance from the start before, which systemd
-// may have kept already.
+// After a crash the service is started again at once, so that clients hardly wait. If
+// it crashes again and again, it must not use up the processor of the board. From
+// version 254 on systemd waits longer each time (RestartSteps= in systemd.service(5)).
+// With older versions the process itself waits. It need not know the version: it waits
+// until enough time has passed since the last start, and a newer systemd has waited
+// that long already.
 //
 //	starts in the minute before   0-2   3    4    5    6...
 //	distance from the last one     0   1 s  2 s  4 s  10 s
@@ -44,8 +44,8 @@ var distances = []time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 1
 // to be called with the exit status.
 func begin(folder string, log *slog.Logger) (end func(status int)) {
 	running := filepath.Join(folder, filepath.Base(unit.Running))
-	// Without the file, on a full file system, the manager tries to start the
-	// sockets in vain, which costs lines in the journal.
+	// If the file cannot be written, as on a full file system, the manager tries to
+	// start the sockets and fails, which only costs lines in the journal.
 	_ = os.WriteFile(running, nil, 0o600)
 	if n, wait := noteStart(folder, monotonic()); wait > 0 {
 		report.StartsTooOften(log, n, wait)

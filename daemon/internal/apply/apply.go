@@ -26,10 +26,11 @@ type Applier struct {
 	Source string    // the main configuration file, which the generator reads too
 	Out    io.Writer // what was done, a line each
 
-	// Keep closes no port that is served: it opens what is deaf, and writes to
-	// Left, a line each, what another Run without it has left to do.
+	// Keep is set if no port that is served may be closed. Then Run opens only what
+	// does not listen, and writes to Left, a line each, what a Run without Keep has
+	// still to do.
 	Keep bool
-	Left io.Writer // also what went wrong without harm to a port
+	Left io.Writer // also gets errors that close no port
 }
 
 // attempts is how often a restart is tried. For a moment a port may be taken
@@ -64,8 +65,8 @@ func (a *Applier) Run(cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
-	// A disabled target is the administrator's word that nothing is to listen;
-	// it is not for us to open ports against it.
+	// The administrator has stopped the target, so nothing may listen, and apply opens
+	// no port.
 	if !h.serving() {
 		a.say("%s is not active, its sockets stay closed; to open them: systemctl enable --now %s", unit.Target, unit.Target)
 	}
@@ -75,7 +76,7 @@ func (a *Applier) Run(cfg *config.Config) error {
 		return err
 	}
 	for _, name := range slices.Sorted(maps.Keys(p.left)) {
-		if p.left[name] != added { // most likely opened just now, as the file has it
+		if p.left[name] != added { // a new socket was most likely opened just now
 			fmt.Fprintf(a.Left, "%s: %s, left open as it was\n", name, p.left[name])
 		}
 	}
@@ -89,8 +90,8 @@ func (a *Applier) generated() ([]unit.File, error) {
 	return unit.Read(filepath.Join(a.Root, unit.GeneratorFolder))
 }
 
-// applied returns the units with which the sockets were opened, or, where
-// nobody has kept them, what the manager has loaded.
+// applied returns the units with which the sockets were opened. If they were not
+// kept, it returns those that the manager has loaded.
 func (a *Applier) applied() ([]unit.File, error) {
 	folder := filepath.Join(a.Root, unit.AppliedFolder)
 	if _, err := os.Stat(folder); errors.Is(err, fs.ErrNotExist) {
@@ -99,8 +100,8 @@ func (a *Applier) applied() ([]unit.File, error) {
 	return unit.Read(folder)
 }
 
-// remember keeps the units for the next time. Those that were not opened, as
-// they are at fault or left, stay as they were.
+// remember keeps the units for the next apply. For a socket that was not opened
+// anew, because it has a fault or was left as it is, the old unit is kept.
 func (a *Applier) remember(before, now []unit.File, unopened []string) error {
 	stays := func(f unit.File) bool { return slices.Contains(unopened, f.Name) }
 	files := slices.DeleteFunc(slices.Clone(now), stays)
@@ -141,7 +142,7 @@ func (a *Applier) want(cfg *config.Config, now []unit.File) (want wanted, masked
 		case unit.Masked:
 			masked = append(masked, name)
 		case unit.Own:
-			want[name] = wish{} // where it listens is his to say
+			want[name] = wish{} // the administrator's unit says where it listens
 		default:
 			want[name] = wish{written[name], s.Listen}
 		}
@@ -149,9 +150,9 @@ func (a *Applier) want(cfg *config.Config, now []unit.File) (want wanted, masked
 	return want, masked, nil
 }
 
-// observe finds out how things are. The pattern finds the sockets of services
-// that are no more; those that should be are named, for one that the manager
-// has not loaded yet matches no pattern.
+// observe finds out the state of the machine. The pattern finds the sockets of
+// services that were removed. The sockets that should listen are named, since a unit
+// that the manager has not loaded yet matches no pattern.
 func (a *Applier) observe(want wanted) (h host, err error) {
 	names := append(slices.Sorted(maps.Keys(want)), unit.Service, unit.Target, unit.ErrorReport, unit.SocketName("*"))
 	units, err := systemctl.Show(names...)
@@ -175,8 +176,8 @@ func (a *Applier) observe(want wanted) (h host, err error) {
 	return h, err
 }
 
-// interfaces returns the numbers of the network interfaces by name; nil: there
-// is no telling.
+// interfaces returns the numbers of the network interfaces by name; nil: they could
+// not be found out.
 func (a *Applier) interfaces() map[string]string {
 	entries, err := os.ReadDir(filepath.Join(a.Root, "sys/class/net"))
 	if err != nil {
@@ -201,8 +202,8 @@ func (a *Applier) holder(pid int) (map[uint64]bool, error) {
 	return held, err
 }
 
-// carryOut does what was planned, but for the restart. Orphans are stopped
-// before anything is started: a new socket may want the port of one.
+// carryOut does what was planned, except the restart. It stops removed sockets before
+// it starts anything, because a new socket may need the port of a removed one.
 func (a *Applier) carryOut(p plan) error {
 	for _, name := range slices.Sorted(maps.Keys(p.reasons)) {
 		a.say("%s: %s", name, p.reasons[name])
@@ -235,8 +236,8 @@ func (a *Applier) refusal(err error) error {
 	return err
 }
 
-// settle restarts the units in one call and looks whether all is well then;
-// if not, it tries what is not once more, and returns what was not opened.
+// settle restarts the units in one call and checks what listens. It restarts the
+// units that fail the check once more, and returns those that were not opened.
 func (a *Applier) settle(restart []string, want wanted) (unopened []string, err error) {
 	began := time.Now()
 	for attempt := 1; ; attempt++ {
@@ -251,7 +252,7 @@ func (a *Applier) settle(restart []string, want wanted) (unopened []string, err 
 		}
 		faults, unopened, curable := h.faults(want, restart)
 		if len(faults) == 0 {
-			// Whatever went wrong with one of the jobs, the look decides.
+			// A job may have failed; what counts is that everything listens now.
 			a.report(h, want)
 			return nil, nil
 		}
@@ -283,7 +284,7 @@ func because(u systemctl.Unit, since time.Time) string {
 	return ": " + said
 }
 
-// report says that all is well, and with what.
+// report writes what listens now.
 func (a *Applier) report(h host, want wanted) {
 	switch {
 	case !h.serving():

@@ -12,14 +12,13 @@
 //	                                  │
 //	     look whether each socket listens and was passed ──► once more, or done
 //
-// A restart of everything would be simpler and would close every port for a
-// moment: clients that come then are refused. Sockets that did not change stay
-// open here, and a client that connects while the service restarts is served by
-// the new one.
+// The alternative was to restart everything. That would be simpler, but would close
+// every port for a moment, and clients that come then are refused. Here the sockets
+// that did not change stay open, and a client that connects while the service
+// restarts is served by the new process.
 //
-// What the manager says about a socket is not taken for granted. After a
-// daemon-reload that somebody else caused, a socket whose address has changed
-// is "active" and listens nowhere. So the kernel is asked: a socket is well if
-// there is a listener at each of its addresses that PID 1 holds, and that the
-// service holds too if it runs.
+// The package does not rely on what the manager says about a socket. After a
+// daemon-reload that somebody else caused, a socket whose address has changed is
+// "active" and listens nowhere. So the kernel is asked: a socket is well if each of
+// its addresses has a listener, and if PID 1 and, if it runs, the service hold it.
 package apply

@@ -13,17 +13,18 @@ import (
 	"penstock/daemon/internal/unit"
 )
 
-// Two sockets can have one file, by way of a link. The one that was bound last
-// has taken it from the other, which goes on listening and is reached by nobody:
+// Two sockets can have the same file, through a symbolic link. The socket that was
+// bound last has replaced the file of the other, which still listens but cannot be
+// reached:
 //
 //	/run/x.sock        penstock-a.socket   listens, and has lost its file
 //	/etc/link/x.sock   penstock-b.socket   has the file
 //
-// So when one of them goes, the other is bound anew. It may have been the one
-// with the file, but neither the manager nor /proc tells.
+// So when one of them is removed, the other is bound anew. It may have been the one
+// with the file already, but neither the manager nor /proc says which one has it.
 
-// lost returns the sockets that share a file with one that is no more, by name
-// with that file. It must be called while the links are as they were.
+// lost returns the sockets that share their file with a removed socket, as a map from
+// the name to the file. It must be called before the links can change.
 func (a *Applier) lost(before, now []unit.File, want wanted, h host) map[string]string {
 	stays := unit.SocketFiles(now)
 	lost := map[string]string{}
@@ -47,10 +48,10 @@ func (a *Applier) lost(before, now []unit.File, want wanted, h host) map[string]
 	return lost
 }
 
-// clear removes the files of Unix sockets that are no more. The manager leaves
-// them behind where a unit is gone or has another address: what it would remove
-// is what the unit says now. A file is left alone where somebody listens, and
-// where it is that of another socket as well.
+// clear removes the files of removed Unix sockets. The manager would remove only what
+// the unit says now, so it leaves a file behind if the unit is gone or has another
+// address. clear keeps a file on which somebody listens, and a file that another
+// socket has too.
 func (a *Applier) clear(before, now []unit.File) error {
 	stays := map[string]bool{}
 	for _, path := range unit.SocketFiles(now) {

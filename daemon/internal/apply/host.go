@@ -13,15 +13,15 @@ import (
 	"penstock/daemon/internal/unit"
 )
 
-// A host is what was found out about the machine at one moment. It is data,
-// so that every decision below can be tested without a machine.
+// A host is the state of the machine at one moment. It is plain data, so that every
+// decision below can be tested without a machine.
 type host struct {
 	units      map[string]systemctl.Unit // by name
 	listeners  listeners
 	manager    map[uint64]bool   // sockets PID 1 holds; nil: it may not be asked
 	service    map[uint64]bool   // sockets the service holds; nil: it does not run, or may not be asked
 	interfaces map[string]string // of the network, their numbers by name; nil: not known
-	lost       map[string]string // files that sockets share with one that is no more, by name of the socket
+	lost       map[string]string // files that sockets share with a removed socket, by name of the socket
 	keep       bool              // no port that is served may be closed
 }
 
@@ -38,26 +38,26 @@ type wanted map[string]wish
 // running reports whether the service has a process.
 func (h host) running() bool { return h.units[unit.Service].MainPID != 0 }
 
-// serving reports whether the sockets are meant to listen at all: the
-// administrator says so by starting and stopping the target.
+// serving reports whether the sockets should listen at all. The administrator decides
+// that by starting or stopping the target.
 func (h host) serving() bool { return h.units[unit.Target].Active == "active" }
 
-// served reports whether clients find somebody at the address: PID 1 listens
-// there, and if the service runs it was given the socket.
+// served reports whether clients are answered at the address: PID 1 listens there,
+// and if the service runs, it has the socket.
 func (h host) served(address string) bool {
 	inodes, _ := h.listeners.at(address)
 	return heldAny(h.manager, inodes) && (!h.running() || heldAny(h.service, inodes))
 }
 
-// serves reports whether clients of the socket are answered at one of its
-// addresses, or at least.
+// serves reports whether clients of the socket are answered at one of its addresses
+// at least.
 func (h host) serves(name string, w wish) bool {
 	return slices.ContainsFunc(h.addresses(name, w), h.served)
 }
 
-// addresses are those where a socket should listen: what the file lists, and
-// what a drop-in of the administrator adds. The manager's list alone will not
-// do, as it silently leaves out what it cannot parse.
+// addresses returns where a socket should listen: the addresses in the file, and
+// those that a drop-in of the administrator adds. The manager's list alone is not
+// enough, because the manager leaves out what it cannot parse.
 func (h host) addresses(name string, w wish) []string {
 	all := slices.Clone(h.units[name].Listen)
 	for _, a := range w.listen {
@@ -68,8 +68,8 @@ func (h host) addresses(name string, w wish) []string {
 	return all
 }
 
-// parsed returns how the manager spells an address of the file, or "" if it
-// has not taken it. On a kernel without IPv6 it has 0.0.0.0 in place of [::].
+// parsed returns the manager's spelling of an address of the file, or "" if the
+// manager has left it out. On a kernel without IPv6 it writes 0.0.0.0 for [::].
 func (h host) parsed(name string, a config.Address) string {
 	for _, text := range h.units[name].Listen {
 		b, err := config.ParseAddress(text)
@@ -101,7 +101,7 @@ type cure uint8
 
 const (
 	helps   cure = iota
-	futile       // neither good nor harm
+	futile       // it changes nothing
 	harmful      // it closes what is open, and opens nothing
 )
 
@@ -115,8 +115,7 @@ func (h host) fault(name string, w wish) (string, cure) {
 	return fault, cure
 }
 
-// ailment is fault without regard to the served addresses that a restart would
-// close.
+// ailment is fault for a caller that may close served addresses.
 func (h host) ailment(name string, w wish) (string, cure) {
 	u, addresses := h.units[name], h.addresses(name, w)
 	for _, address := range addresses {
@@ -147,9 +146,9 @@ func (h host) ailment(name string, w wish) (string, cure) {
 	return left, futile
 }
 
-// inTheWay returns the sockets at an address. After a failure those count that
-// listen on all addresses, and so on this one too; not before, since on another
-// interface they would be in nobody's way.
+// inTheWay returns the sockets that may keep ours from listening at an address. If
+// ours has failed, they include sockets that listen on all addresses. If it has not,
+// those do not count, since they may listen on another interface.
 func (h host) inTheWay(address string, failed bool) []uint64 {
 	inodes, _ := h.listeners.at(address)
 	if len(inodes) == 0 && failed {
@@ -158,8 +157,8 @@ func (h host) inTheWay(address string, failed bool) []uint64 {
 	return inodes
 }
 
-// leftOut names an address of the file that the manager has not taken from the
-// unit and nobody serves, with the reason, or returns "".
+// leftOut returns an address of the file that the manager has left out of the unit
+// and that nobody serves, with the reason; or "".
 func (h host) leftOut(name string, w wish) string {
 	for _, a := range w.listen {
 		if h.parsed(name, a) != "" || h.served(a.Text) {

@@ -28,9 +28,9 @@ import (
 //	                  ...: 00000002 00000000 00010000 0001 01 907857 /run/x.sock
 //	/proc/1/fd/25 ->  socket:[907856]
 //
-// The netlink interface for it (sock_diag(7)) would tell the same, also needs
-// /proc to find out who holds a socket, and is not in every kernel. It is asked
-// for what /proc does not have: the file of a Unix socket.
+// The netlink interface sock_diag(7) returns the same. But it needs /proc too, to find
+// out which process holds a socket, and not every kernel has it. It is used only for
+// what /proc does not have: the file of a Unix socket (sock_diag.go).
 
 const (
 	tcpListen  = "0A"       // TCP_LISTEN of the kernel's tcp_states.h
@@ -74,8 +74,8 @@ func readListeners(root string) (listeners, error) {
 	return ls, nil
 }
 
-// reachable reports whether clients find the way: a socket of which somebody has
-// removed the file listens on, and nobody can connect to it.
+// reachable reports whether clients can connect: if the file of a Unix socket was
+// removed, the socket still listens, but no client can reach it.
 func reachable(root, at string) bool {
 	if at[0] != '/' {
 		return true
@@ -84,8 +84,8 @@ func reachable(root, at string) bool {
 	return err == nil && fi.Mode().Type() == fs.ModeSocket
 }
 
-// replaced reports whether the file at the path of a Unix socket is another's:
-// clients come to that one, or to nobody.
+// replaced reports whether the file at the path of a Unix socket belongs to another
+// socket. Then clients reach that other socket, or none.
 func replaced(files map[uint64]uint32, at string, socket uint64) bool {
 	bound, known := files[socket]
 	if !known || at[0] != '/' {
@@ -95,7 +95,7 @@ func replaced(files map[uint64]uint32, at string, socket uint64) bool {
 	return unix.Lstat(at, &st) == nil && uint32(st.Ino) != bound
 }
 
-// parseTCP returns "" for what does not listen, the heading included.
+// parseTCP returns "" for a line that is no listening socket, such as the heading.
 func parseTCP(field []string, _ string) (string, uint64) {
 	if len(field) < 10 || field[3] != tcpListen {
 		return "", 0

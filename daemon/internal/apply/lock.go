@@ -12,15 +12,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lockFile is in /run, so that it never outlives a boot, and readable by its
-// owner alone: whoever can open it could keep everybody from applying.
+// lockFile is in /run, so it is gone after a boot. Only its owner can read it, because
+// a user that can open it could lock out every apply.
 const lockFile = "run/penstock/apply.lock"
 
-// Lock waits until no other apply is under way on the machine whose root is
-// given, and says so on out if it has to. Two at a time, of an administrator
-// and of a package that is being configured, would each restart the sockets
-// that the other has just opened. The lock is to be taken before the
-// configuration is read, and ends when release is called or the process ends.
+// Lock waits until no other apply runs on the machine with this root. If it must wait,
+// it says so on out. Two at a time, for example of an administrator and of a package
+// upgrade, would each restart the sockets that the other has just opened. Take the
+// lock before the configuration is read. It ends when release is called or the
+// process ends.
 func Lock(root string, out io.Writer) (release func(), err error) {
 	path := filepath.Join(root, lockFile)
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {

@@ -19,8 +19,8 @@ type plan struct {
 	stop    []string          // units that nobody wants any more
 	restart []string          // sockets and service, in one call
 	reload  bool              // the service is to read its files again
-	forget  []string          // failed units that are no more
-	left    map[string]string // why a socket should be restarted that is kept open
+	forget  []string          // failed units that were removed
+	left    map[string]string // sockets that are kept open, with why they should be restarted
 }
 
 // decide compares the units with which the sockets were opened with those that
@@ -52,8 +52,8 @@ func decide(before, now []unit.File, want wanted, h host) plan {
 // added is the reason for a socket that was not there at the last apply.
 const added = "new"
 
-// reason says why a socket should be restarted that was opened with one of the
-// units in was and is to be as w says; "": it should not.
+// reason returns why a socket should be restarted, or "" if it should not. was holds
+// the units with which sockets were opened; w says how this one should be now.
 func (h host) reason(name string, was map[string]string, w wish) string {
 	old, known := was[name]
 	text := w.text
@@ -77,8 +77,8 @@ func (h host) reason(name string, was map[string]string, w wish) string {
 	return fault
 }
 
-// orphan stops what was generated and is no more. A unit that has a file is
-// the administrator's, whatever the configuration says.
+// orphan plans to stop a generated socket whose service was removed. A unit that has
+// a file belongs to the administrator and is left alone.
 func (p *plan) orphan(u systemctl.Unit, want wanted) {
 	ours, _ := path.Match(unit.SocketName("*"), u.ID)
 	if _, ok := want[u.ID]; ok || !ours && u.ID != unit.ErrorReport || u.Load != "not-found" {
@@ -98,9 +98,9 @@ func (p *plan) orphan(u systemctl.Unit, want wanted) {
 func (p *plan) decideService(h host, limits bool, sockets int) {
 	switch {
 	case len(p.restart) > 0:
-		// Also if it does not run: whether it can start is better known now than
-		// when the first client comes. That client could also start it halfway
-		// through the restart of the sockets.
+		// The service is restarted even if it does not run: if it cannot start, the
+		// administrator should learn that now and not when the first client comes. Also,
+		// that client could start it in the middle of the restart of the sockets.
 		p.restart = append(p.restart, unit.Service)
 	case !h.running():
 	case sockets == 0:
@@ -109,17 +109,17 @@ func (p *plan) decideService(h host, limits bool, sockets int) {
 		p.reasons[unit.Service] = "still listens on " + h.stale()
 		p.restart = append(p.restart, unit.Service)
 	case len(p.stop) > 0 || limits:
-		// It will still hold the sockets that are being stopped, and keep their
-		// ports busy; its limits are set when it starts.
+		// The service still holds the sockets that are being stopped and keeps their
+		// ports busy. Its limits are set when it starts.
 		p.restart = append(p.restart, unit.Service)
 	default:
 		p.reload = true
 	}
 }
 
-// faults returns what is wrong with what should listen, a line for each unit;
-// the units that are not open as they should be; and those that another
-// restart may help.
+// faults returns three lists: a line for each unit that does not listen as it should;
+// the units that are not open as they should be; and the units that another restart
+// may help.
 func (h host) faults(want wanted, restarted []string) (lines, unopened, curable []string) {
 	for _, name := range slices.Sorted(maps.Keys(want)) {
 		if !h.serving() && !slices.Contains(restarted, name) {

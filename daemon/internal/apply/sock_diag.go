@@ -11,10 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Which file a Unix socket is bound to is not in /proc/net/unix: that has the
-// path, at which another program, or one that has ended, may have put a file of
-// its own since. The kernel tells the file's inode by sock_diag(7). To connect
-// would tell as well, and would start the service.
+// /proc/net/unix has the path of a Unix socket, but not its file: since the bind,
+// another program may have put a file of its own there. sock_diag(7) returns the inode
+// of the file. The alternative was to connect, but that would start the service.
 //
 //	request  nlmsghdr  unix_diag_req: family, protocol, 2 of padding, states, ino, show, cookie
 //	answer   nlmsghdr  unix_diag_msg: family, type, state, 1 of padding, ino, cookie
@@ -33,9 +32,8 @@ const (
 // diagPatience is for a kernel that does not answer.
 const diagPatience = 5 // seconds
 
-// boundFiles returns the inodes of the files to which listening Unix sockets are
-// bound, their low 32 bits, by the inodes of the sockets. The error may mean that
-// the kernel was built without it.
+// boundFiles returns, for each listening Unix socket by inode, the low 32 bits of the
+// inode of its file. An error may mean that the kernel was built without sock_diag.
 func boundFiles() (map[uint64]uint32, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_SOCK_DIAG)
 	if err != nil {

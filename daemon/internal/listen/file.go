@@ -16,16 +16,16 @@ import (
 	"penstock/daemon/internal/config"
 )
 
-// The file of a Unix socket: its folders, its owner, one that a process has left
-// behind, and our own at the end.
+// The file of a Unix socket: make its folders, set its owner, remove one that a former
+// process has left behind, and remove our own at the end.
 
-// errInUse says that somebody serves a Unix socket of that name. It is the error
-// of bind(2) in other words, for which whoever opens a socket may have a remedy.
+// errInUse says that another process serves a Unix socket of that name. It wraps the
+// error of bind(2), so that a caller can treat both alike.
 var errInUse = fmt.Errorf("another process is serving it: %w", unix.EADDRINUSE)
 
-// makeFolders makes the folders of path that are missing. Their mode is 0755
-// whatever the umask, the default of DirectoryMode= in systemd.socket(5): a
-// socket in a folder that nobody may enter is open to nobody.
+// makeFolders makes the missing folders of path. Their mode is 0755, whatever the
+// umask is, as with DirectoryMode= in systemd.socket(5): clients that may not enter
+// the folder could not use the socket.
 func makeFolders(path string) error {
 	err := os.Mkdir(path, 0o755)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -76,9 +76,9 @@ func owner(s *config.Service) (uid, gid int, err error) {
 	return uid, gid, nil
 }
 
-// removeStale clears away the socket of a process that is gone, and nothing
-// else: connect(2) tells a served one from a left-over one, and a file that
-// is no socket is somebody's data.
+// removeStale removes the socket file of a process that has ended, and nothing else.
+// It uses connect(2) to see whether the socket is still served. A file that is not a
+// socket is left alone, since it is somebody's data.
 func removeStale(path string) error {
 	info, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -104,8 +104,9 @@ func removeStale(path string) error {
 	return os.NewSyscallError("unlink", unix.Unlink(path))
 }
 
-// A socketFile is a path this process has bound, with the inode it got, so
-// that what somebody else has put in its place meanwhile is not removed.
+// A socketFile is a path that this process has bound, with the inode of its file. By
+// the inode a file that another process has put there since is recognised and not
+// removed.
 type socketFile struct {
 	path     string
 	dev, ino uint64
@@ -119,8 +120,9 @@ func newSocketFile(path string) (socketFile, error) {
 	return socketFile{path, uint64(st.Dev), st.Ino}, nil
 }
 
-// present reports whether the file is still the one that was bound. No other file
-// gets its inode as long as the socket is open. err is why there is no telling.
+// present reports whether the file is still the one that was bound. No other file gets
+// its inode as long as the socket is open. err is not nil if the file cannot be looked
+// at.
 func (f socketFile) present() (ours bool, err error) {
 	var st unix.Stat_t
 	switch err := unix.Lstat(f.path, &st); err {

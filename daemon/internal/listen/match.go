@@ -11,13 +11,13 @@ import (
 	"penstock/systemd"
 )
 
-// Inherited sockets are matched to services by name (FileDescriptorName=) and
-// only then compared with what the file says. Order means nothing: systemd
-// 252 and 257 pass the same units in different orders. A name that fits at an
-// address that does not is served all the same: it is an administrator's
-// drop-in to the socket unit, or a file that was edited without `penstock
-// apply`, and in both cases a port that answers is better than one that hangs.
-// What is listed and did not come makes the service degraded.
+// Inherited sockets are matched with services by name (FileDescriptorName=); only then
+// are their addresses compared with the file. The order has no meaning: systemd 252 and
+// 257 pass the same units in different orders. If the name fits and the address does
+// not, the socket is served all the same. Either a drop-in of the administrator has
+// changed the address, or the file was edited and not applied. In both cases a port
+// that answers is better than one that hangs. A listed address without a socket makes
+// the service degraded.
 
 // A Claim gives an inherited socket to a service.
 type Claim struct {
@@ -85,9 +85,9 @@ func sameAddress(a config.Address, bound string) bool {
 	return a == b
 }
 
-// Relevant reduces the built-in example to the sockets that came: a user that
-// activates it for one service, at an address of its own, has not asked for the
-// others or for the tutorial's port.
+// Relevant reduces the built-in example to the services for which a socket came. A user
+// who activates one service of it, perhaps at another address, does not want the other
+// services to count as degraded.
 func Relevant(cfg *config.Config, sockets []systemd.Socket) *config.Config {
 	claims, _ := Assign(cfg.Services, sockets)
 	out := *cfg

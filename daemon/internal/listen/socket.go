@@ -66,9 +66,9 @@ func (s *Socket) Unix() bool { return s.Family == unix.AF_UNIX }
 // At reports whether clients of a, a value of listen, come to this socket.
 func (s *Socket) At(a config.Address) bool { return sameAddress(a, s.Text) }
 
-// Unreachable reports whether the file of a Unix socket that we have bound is
-// not there any more. A file of which nothing can be learned at the moment is
-// taken to be there: to bind it anew would find the socket that is served.
+// Unreachable reports whether the file of a Unix socket that we have bound is gone. If
+// the file cannot be looked at, it counts as present: an attempt to bind it anew would
+// only meet our own socket.
 func (s *Socket) Unreachable() bool {
 	if s.file.path == "" {
 		return false
@@ -77,17 +77,18 @@ func (s *Socket) Unreachable() bool {
 	return err == nil && !ours
 }
 
-// RemoveFile removes the file of a Unix socket that we have bound, before the
-// socket is closed: as long as that answers, no other process puts a file of its
-// own in that place.
+// RemoveFile removes the file of a Unix socket that we have bound. It must be called
+// before the socket is closed: as long as the socket answers, no other process replaces
+// the file.
 func (s *Socket) RemoveFile() {
 	if s.file.path != "" {
 		s.file.remove()
 	}
 }
 
-// ChangedKeys names the keys whose value in next, which gets the socket, is not
-// the one with which it was opened. They cannot be changed while it is open.
+// ChangedKeys returns the keys that the socket was opened with and that have another
+// value in next, the service that gets the socket. They cannot be changed while it is
+// open.
 func (s *Socket) ChangedKeys(next *config.Service) (keys []string) {
 	family := config.TCP
 	if s.Unix() {

@@ -13,8 +13,8 @@ import (
 // A sockOpt is an integer socket option (setsockopt(2)).
 type sockOpt struct{ level, name, value int }
 
-// set ignores errors: MPTCP, for one, refuses some options of TCP, and a
-// client is not to be turned away for that.
+// set ignores errors. MPTCP, for example, refuses some options of TCP, and that is no
+// reason to refuse a client.
 func (o sockOpt) set(fd int) { _ = unix.SetsockoptInt(fd, o.level, o.name, o.value) }
 
 func (o sockOpt) unset(fd int) bool {
@@ -32,10 +32,10 @@ const VanishedAfter = 2 * time.Minute
 // counts both against TCP_USER_TIMEOUT, so that has to leave room for three
 // probes after the longest silence: 30 + 60 + 3 * 10 seconds.
 //
-// TCP_USER_TIMEOUT also cuts a peer that lives, and answers probes of its closed
-// window, but does not read. So it is set only where stall_timeout lets no peer
-// stay that long. The daemon looks
-// after the rest itself (vanished.go there).
+// TCP_USER_TIMEOUT also cuts a peer that is alive and answers probes of its closed
+// window, but does not read. So it is set only if stall_timeout would cut such a peer
+// earlier anyway. For the other services the daemon looks for vanished peers itself
+// (daemon/vanished.go).
 var (
 	userTimeout = sockOpt{unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(VanishedAfter / time.Millisecond)}
 	keepAlive   = []sockOpt{

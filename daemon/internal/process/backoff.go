@@ -4,9 +4,9 @@ package process
 
 import "time"
 
-// A backOff is how long to wait before the next attempt: longer after each one,
-// up to a bound. The event loop has one of its own for accept(2), for it imports
-// nothing of ours.
+// A backOff says how long to wait before the next attempt: longer after each one, up
+// to a bound. The event loop has its own for accept(2), because it must not import
+// packages of the daemon.
 type backOff struct {
 	first, most time.Duration // doubled from the one to the other
 	stable      time.Duration // after an attempt that went well for so long it begins anew

@@ -11,9 +11,9 @@
 //	backoff.go   how long to wait before it is started again
 //	orphans.go   processes that programs have left behind
 //
-// Only two things are done by a goroutine, since both block: to start the process
-// and to wait for its end. The wait leaves the zombie (WNOWAIT, see waitid(2)):
-// until the loop has reaped it, nobody else can get its number, so that a signal
-// from the loop never hits a stranger. os/exec would reap behind our back, wrap
-// each pipe in an *os.File with a finalizer, and copy through goroutines.
+// Two steps block, and so a goroutine does them: it starts the process and waits for
+// its end. The wait leaves the process as a zombie (WNOWAIT, see waitid(2)). Until the
+// loop has reaped the zombie, no other process can get its number, so a signal from
+// the loop never hits a wrong process. os/exec would reap without telling the loop,
+// wrap each pipe in an *os.File with a finalizer, and copy through goroutines.
 package process

@@ -2,10 +2,10 @@
 
 package process
 
-// The life of a program is a pure function from a state and a trigger to the next
-// state and what is to be done about it, like that of the daemon. Flags and
-// pointers that each callback looks at were the alternative; nobody could see
-// which combinations of them had been thought of.
+// The life of a program is a pure function, like that of the daemon: from a state and
+// a trigger it returns the next state and what must be done. The alternative was a set
+// of flags and pointers that each callback looks at. A reader could not see which of
+// their combinations are possible.
 //
 //	      start         forked           runs           hangup, stop      due         due
 //	idle ─────► starting ────► launching ────► running ────────────► asked ──► termed ──► killed
@@ -21,9 +21,9 @@ package process
 //	launching ── exited ──► early ──── notRun ──► waiting
 //	                          └─────── runs ────► gone
 //
-// A program that is not wanted any more (stop) is over instead of waiting. It is
-// over at once when it was idle or waiting; a stub is killed, for it has been told
-// nothing and nothing is lost.
+// If a program is not wanted any more (stop), the state over takes the place of
+// waiting. It is reached at once from idle and waiting. A stub is killed: it has got
+// no message yet, so nothing is lost.
 
 // A state is where a program stands in its life.
 type state uint8
@@ -35,10 +35,10 @@ const (
 	early                  // the process has ended, and it is not known whether it was the program
 	failing                // the stub will not become the program, and has yet to end
 	running
-	asked  // its input is closed: the polite way to say that it is over
+	asked  // its input is closed, which asks it to end
 	termed // it was sent SIGTERM
-	killed // it was sent SIGKILL, and is again while it is there
-	gone   // the process has ended, and what it said is still on its way
+	killed // it was sent SIGKILL, which is repeated while it is there
+	gone   // the process has ended, and its last output is still on its way
 	waiting
 	over
 
@@ -63,7 +63,7 @@ const (
 	hangup                   // the program has closed its input or its output
 	stop                     // the service ends
 	exited                   // the process is a zombie
-	silent                   // nothing can come any more of what it said
+	silent                   // all its output was read
 	due                      // the timer of the state
 
 	triggers = due + 1
@@ -91,15 +91,15 @@ const (
 	doAbandon                     // close the pipes that no program will have
 	doTerm                        // SIGTERM, and the timer
 	doKill                        // SIGKILL, and the timer
-	doReap                        // take the status; from here on the number is not ours
-	doAdopt                       // begin to talk
-	doGreet                       // say that it runs
-	doAsk                         // close its input, and the timer
-	doRest                        // wait for its last words, for so long
-	doBury                        // the end of a life
-	doComplain                    // say why it was not started
-	doWait                        // the timer until the next start
-	doEnd                         // say that all is over
+	doReap                        // take the status; after that the number may be another's
+	doAdopt                       // add its pipes to the loop
+	doGreet                       // log that it runs
+	doAsk                         // close its input, and set the timer
+	doRest                        // wait for its last output, and set the timer
+	doBury                        // count and log the end of the program
+	doComplain                    // log why it was not started
+	doWait                        // set the timer until the next start
+	doEnd                         // call over
 	nothing    effect = 0
 )
 

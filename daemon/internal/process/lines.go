@@ -4,18 +4,18 @@ package process
 
 import "bytes"
 
-// A lineReader collects the lines of a program's output. Other than a client's
-// they may be longer than what the loop keeps of a connection: a reply that
-// fills a queue takes more than that as JSON.
+// A lineReader collects the lines of a program's output. Unlike the lines of clients
+// they may be longer than the input that the loop keeps of a connection, since a reply
+// that fills a queue is longer than that as JSON.
 type lineReader struct {
 	max     int
 	part    []byte // the beginning of a line
-	skipped int    // bytes of a line that is too long, so far; 0: none is
+	skipped int    // bytes so far of a line that is too long; 0: no line is
 }
 
-// feed takes p and calls line for each whole line, without the LF, and long
-// with the beginning of each line of more than max bytes and its length. The
-// slices are valid during the call.
+// feed takes p. It calls line with each whole line, without the LF. For a line of more
+// than max bytes it calls long with its beginning and its length. The slices are valid
+// during the call.
 func (r *lineReader) feed(p []byte, line func([]byte), long func(head []byte, n int)) {
 	for len(p) > 0 {
 		i := bytes.IndexByte(p, '\n')

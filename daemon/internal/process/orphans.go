@@ -9,22 +9,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A process whose parent has ended becomes a child of PID 1, which in a
-// container may be us. Nobody else can bury it: a program that starts others
-// and forgets them would fill the table of processes. wait4(2) for any child
-// would also reap the programs, and their numbers must stay ours until the loop
-// has seen their end. So the kernel is asked first which child has ended.
+// A process whose parent has ended becomes a child of PID 1, and in a container that
+// may be this process. No other process can wait for it, so a program that starts
+// others and forgets them would fill the process table. wait4(2) for any child would
+// also reap the programs of handlers, and their numbers must not be used again before
+// the loop has seen their end. So ReapOrphans first asks the kernel which child has
+// ended.
 
-// programs holds the processes that this package has started and not reaped. It
-// is global because children belong to the whole process. The lock is held while
-// a program is being started, when its number is not known yet.
+// programs holds the processes that this package has started and not yet reaped. It is
+// global because children belong to the whole process. The lock is held while a program
+// is being started, because its number is not known until then.
 var programs = struct {
 	sync.Mutex
 	pids map[int]bool
 }{pids: make(map[int]bool)}
 
-// ReapOrphans buries children that have ended and are no programs. It reports
-// whether it has to be called again soon, because a program is in the way.
+// ReapOrphans reaps children that have ended and are not programs of handlers. It
+// reports whether it must be called again soon, because the kernel shows it a program
+// first.
 func ReapOrphans() (again bool) {
 	if !programs.TryLock() {
 		return true

@@ -11,18 +11,18 @@ import (
 	"penstock/evloop"
 )
 
-// Our ends of a program's three pipes are connections of the loop like those
-// of clients: what is written to the program is queued, and what it says is
-// read, by the same code and within the same bounds.
+// Our ends of the three pipes are connections of the loop, like those of clients. So
+// the same code, with the same bounds, queues what is written to the program and reads
+// what it prints.
 
-// pipeOptions bound what waits for the program. Pause is the policy that never
-// drops; the handler looks at Ready before it writes. The pipes are exempt from
-// paying for the bound over all clients: a few hundred of them could fill it,
-// and their program would die for it.
+// pipeOptions bound what waits for the program. Under the policy Pause nothing is
+// dropped; the handler asks Ready before it writes. Exempt means that the loop never
+// cuts the pipe when limits.memory is reached: otherwise a few hundred clients could
+// have the program ended.
 var pipeOptions = &evloop.Options{Queue: 64 << 10, LowWater: 32 << 10, Exempt: true}
 
-// adopt begins to talk with a program that runs. If that cannot be done the
-// program is of no use and is asked to end.
+// adopt adds the pipes of a running program to the loop. If that fails, the program is
+// of no use and is asked to end.
 func (p *Program) adopt() bool {
 	p.began = p.loop.Now()
 	handlers := []evloop.Handler{stdin{p: p}, stdout{p: p}, stderr{p: p}}
@@ -50,9 +50,8 @@ type stdin struct {
 func (stdin) Data(_ *evloop.Conn, b []byte) int { return len(b) }
 func (s stdin) Drained(*evloop.Conn)            { s.p.user.Proceed() }
 
-// Closed comes early when the program does not want to hear any more. Then it
-// is of no use. The loop is closed at exit, when there is no time left for
-// politeness.
+// Closed is called when the program has closed its input. Then it is of no use and is
+// asked to end. When the loop itself is closed, at exit, it gets SIGTERM at once.
 func (s stdin) Closed(c *evloop.Conn, err error) {
 	if s.p.in != c {
 		return
@@ -75,8 +74,8 @@ type stdout struct {
 // the loop, in messages put into queues.
 const deliveries = 16 << 10
 
-// Data takes less the more clients a line may go to: a program that floods its
-// output must not keep the loop for long.
+// Data takes fewer bytes the more clients there are, since each line may go to all of
+// them: a program that floods its output must not keep the loop busy for long.
 func (s stdout) Data(c *evloop.Conn, b []byte) int {
 	b = portion(c, b, deliveries/max(4, s.p.user.Size()))
 	s.p.lines.feed(b, s.p.user.Deliver, s.p.user.Overlong)
@@ -103,7 +102,7 @@ func (p *Program) saidAll() {
 	}, p.user.Overlong)
 }
 
-// Closed comes early when the program does not want to speak any more.
+// Closed is called when the program has closed its output.
 func (s stdout) Closed(c *evloop.Conn, err error) {
 	if s.p.out != c {
 		return
@@ -133,7 +132,7 @@ func (p *Program) say(line []byte) { p.log.ProgramWrote(line) }
 // sayLong passes on the beginning of a line that is too long.
 func (p *Program) sayLong(head []byte, _ int) { p.say(append(head, "..."...)) }
 
-// Closed leaves the program alone: it may work without.
+// Closed does not end the program: it can work without stderr.
 func (s stderr) Closed(c *evloop.Conn, err error) {
 	if s.p.errs != c {
 		return
@@ -143,8 +142,8 @@ func (s stderr) Closed(c *evloop.Conn, err error) {
 	s.p.hear()
 }
 
-// failed says which pipe the system has taken from us, and why. A program that
-// closes its end is no failure: its own end will be reported.
+// failed logs that the system has failed a pipe, and why. If the program has closed
+// its end of the pipe, that is not a failure.
 func (p *Program) failed(pipe string, err error) {
 	if _, system := errors.AsType[unix.Errno](err); system && !errors.Is(err, unix.EPIPE) {
 		p.log.PipeFailed(pipe, err)

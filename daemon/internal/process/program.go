@@ -34,7 +34,7 @@ type Program struct {
 	pipes         pipes // those of one that is launching
 	in, out, errs *evloop.Conn
 	began         evloop.Time   // of a program that runs
-	ran           time.Duration // the last life; 0: it was none
+	ran           time.Duration // how long the last process ran; 0: it never did
 	status        string        // how it ended
 
 	lines, spoken lineReader // of stdout and stderr
@@ -47,10 +47,10 @@ type Audience interface {
 	Proceed()                        // the program takes input
 	Deliver(line []byte)             // a line of its output, without the LF
 	Overlong(head []byte, bytes int) // the beginning of one that was too long
-	Gone() (unanswered int)          // it has ended, and all it said was delivered; how many messages it took with it
+	Gone() (unanswered int)          // it has ended, and all its output was delivered; returns how many messages it has not answered
 }
 
-// Times are those of a program's life; tests are in a hurry.
+// Times are the waits in a program's life. Tests make them shorter.
 type Times struct {
 	First, Most time.Duration // wait before it is started again, doubled each time
 	Stable      time.Duration // after so long a run the wait begins at First again
@@ -79,8 +79,9 @@ func (p *Program) Start() {
 	p.trigger(start)
 }
 
-// Stop ends the program and does not start it again. What is queued for it is
-// still written. over is called when it has ended, by the first call only.
+// Stop ends the program and does not start it again. Lines that are queued for it are
+// still written. over of the first call is called when it has ended; later calls have
+// no effect.
 func (p *Program) Stop(over func()) {
 	if p.over == nil {
 		p.over = over
@@ -111,7 +112,7 @@ func (p *Program) ResumeOutput() {
 	}
 }
 
-// trigger moves the life on and does what that asks for.
+// trigger takes a step of the life and carries out its effects.
 func (p *Program) trigger(t trigger) {
 	next, do := step(p.life, t)
 	p.life = next
@@ -188,16 +189,16 @@ func (p *Program) ask() {
 	p.schedule(p.Times.HangUp)
 }
 
-// hear looks whether anything can still come of what the program said. Its last
-// words are why it died, and they may take the loop more turns than the end
-// itself.
+// hear triggers silent if all output of the program was read. Its last lines often say
+// why it has died, and the loop may need more turns to read them than to learn of the
+// end.
 func (p *Program) hear() {
 	if p.out == nil && p.errs == nil {
 		p.trigger(silent)
 	}
 }
 
-// bury is the end of a life.
+// bury counts and logs the end of a process of the program.
 func (p *Program) bury() {
 	p.loop.Cancel(p.timer)
 	for _, c := range []*evloop.Conn{p.in, p.out, p.errs} {
@@ -221,8 +222,8 @@ func (p *Program) schedule(after time.Duration) {
 // Expired goes on with the program's life.
 func (p *Program) Expired(*evloop.Loop, evloop.Timer) { p.trigger(due) }
 
-// signal reaches the program and what it has started. It does so only while pid is
-// ours.
+// signal sends sig to the program and the processes that it has started. It must be
+// called only while the process is not reaped.
 func (p *Program) signal(sig unix.Signal) {
 	if p.pid == 0 {
 		return
@@ -232,8 +233,8 @@ func (p *Program) signal(sig unix.Signal) {
 	}
 }
 
-// reap ends what is left of the program's group and takes its status. The
-// process is a zombie, so neither call can block or hit another.
+// reap kills the rest of the program's process group and takes its status. The process
+// is a zombie, so the calls cannot block, and the number cannot be another's.
 func reap(pid int) (status string) {
 	_ = unix.Kill(-pid, unix.SIGKILL)
 	defer func() {

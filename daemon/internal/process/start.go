@@ -15,22 +15,22 @@ import (
 	"penstock/evloop"
 )
 
-// A program is started in two steps, so that a slow start stops nobody:
+// A program is started in two steps, so that a slow start does not stop the loop:
 //
 //	loop ──ForkExec──► stub ──execve──► the program
 //	       our own image,     │ error
 //	       in memory          └──► errno ──► status pipe
 //
-// Between vfork(2) and execve(2) the thread that calls ForkExec is stopped, and
-// the Go runtime takes it for one that runs code. It keeps the one processor
-// that the loop needs, and no other thread can stop the world. An SD card, a
-// network file system or a virus scanner can make execve last for seconds. A
-// second processor would not help against the garbage collector, which has to
-// stop the world. So the first image is our own, which is in memory, and what
-// may last is done by the new process alone.
+// Between vfork(2) and execve(2) the thread that calls ForkExec is stopped, but the Go
+// runtime treats it as running: it keeps the only processor (GOMAXPROCS), which the
+// loop needs. An SD card, a network file system or a virus scanner can make execve take
+// seconds. A second processor would not help, because the garbage collector must stop
+// all threads. So the first execve is of our own binary, which is in memory, and the
+// slow one is done by the new process.
 //
-// The status pipe is close-on-exec in the stub: it ends without a word when the
-// program runs, and with the call and the number of the error when it does not.
+// The status pipe is close-on-exec in the stub. It ends without data when the program
+// runs. If the program cannot be run, the stub writes the failed call and the number of
+// the error.
 
 // LaunchCommand is the word after the name of our own binary that makes it the
 // stub. The main of a binary that uses this package must call Launch for it.
@@ -50,8 +50,8 @@ func Launch(argv []string) (status int) {
 	return 127 // as a shell that cannot execute a command
 }
 
-// become returns the call that has failed. Without the flag on the status pipe the
-// program would hold it open, and never count as started.
+// become returns the call that has failed. It marks the status pipe close-on-exec:
+// otherwise the program would hold the pipe open and never count as started.
 func become(argv []string) (call string, err syscall.Errno) {
 	if _, err := unix.FcntlInt(statusFD, unix.F_SETFD, unix.FD_CLOEXEC); err != nil {
 		errno, _ := err.(syscall.Errno)
@@ -86,7 +86,7 @@ func (p *Program) attend(pipes pipes) {
 		p.log.ProgramUnseen(pid, err)
 	}
 	if !p.loop.Post(func() { p.trigger(exited) }) {
-		reap(pid) // the daemon is on its way out
+		reap(pid) // the loop is closed, so nobody else does
 	}
 }
 
@@ -100,7 +100,7 @@ func awaitEnd(pid int) error {
 	}
 }
 
-// started hears what has become of fork.
+// started is called on the loop with the result of fork.
 func (p *Program) started(pid int, err error, pipes pipes) {
 	if err != nil {
 		closeAll(append(pipes.ours(), pipes.status[0])...)
@@ -130,8 +130,8 @@ func forkStub(argv []string, pipes pipes) (pid int, err error) {
 	return pid, os.NewSyscallError("fork", err)
 }
 
-// programEnv leaves out what the service manager said to us alone: a program
-// must not report our readiness, or adopt our sockets.
+// programEnv leaves out the variables that the service manager set for the daemon
+// only: a program must not report readiness or take the daemon's sockets.
 func programEnv(env []string) []string {
 	ours := []string{"LISTEN_", "NOTIFY_SOCKET=", "WATCHDOG_", "FDSTORE="}
 	return slices.DeleteFunc(env, func(v string) bool {
@@ -139,7 +139,7 @@ func programEnv(env []string) []string {
 	})
 }
 
-// launch waits for what becomes of the stub.
+// launch waits until the stub has become the program or has failed.
 func (p *Program) launch() {
 	if _, err := p.loop.Add(p.pipes.status[0], execStatus{p: p}, nil); err != nil { // out of memory or of watches
 		closeAll(p.pipes.status[0])

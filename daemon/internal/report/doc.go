@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package report holds every record of the daemon's log: messages are constants,
-// what varies is in fields. They are what an operator greps for, what the journal
-// indexes and what tests compare, so they are in one place and not where the
-// things happen.
+// Package report holds every record of the daemon's log. Messages are constants; what
+// varies is in fields. Operators search for them, the journal indexes them and tests
+// compare them, so they are in one place and not where the events happen.
 //
 //	error  the operator has to act
 //	warn   a client was refused or lost something
@@ -18,6 +17,6 @@
 //	reason.go   the words of REASON
 //	keys.go     the fields, and the ids by which journalctl -x explains
 //
-// What a peer or a program can cause goes through the one limiter. No record holds
-// payload, but for an excerpt that is fit to be read.
+// Records that a peer or a program can cause go through one limiter. No record holds
+// payload, except a short excerpt with unsafe characters escaped.
 package report

@@ -91,11 +91,10 @@ const (
 
 func messageID(id string) slog.Attr { return slog.String(keyMessageID, id) }
 
-// What the administrator can do about a socket that is missing, or that is
-// there and not listed. The daemon cannot see why: the file may have been edited
-// without an apply, and then apply is the cure; it may as well be a port that
-// somebody else has, an interface that is missing or a drop-in, and then apply
-// says so.
+// Hints for the administrator about a socket that is missing, or that is there and not
+// listed. The daemon cannot see the reason. If the file was edited without an apply,
+// apply mends it. If another program has the port, an interface is missing or there is
+// a drop-in, apply says so.
 const (
 	HintMissing  = "run penstock apply, which opens it or says why not"
 	hintUnlisted = "if the file was edited: penstock apply"

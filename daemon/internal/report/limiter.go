@@ -9,11 +9,10 @@ import (
 	"penstock/evloop"
 )
 
-// A peer can cause a record by connecting, and a program by what it says. So such
-// records are limited: some for each kind of event and window, and at the window's
-// end one that says how many were held back. Sampling every n-th was the
-// alternative; it hides the rare events, and those are the ones somebody searches
-// for.
+// A peer can cause a record by connecting, and a program by its output. So such records
+// are limited: in each window some of each kind are written, and at the end of the
+// window one record says how many were held back. The alternative was to write every
+// n-th record. That would hide rare events, and those are the interesting ones.
 //
 // A window begins with an event and its timer is armed only when something is
 // held back, so a quiet daemon has no timer of this kind.
@@ -92,9 +91,9 @@ func (l *limiter) Expired(_ *evloop.Loop, t evloop.Timer) {
 	w.began, w.passed, w.armed = l.clock.Now(), 0, false
 }
 
-// flush reports early what is held back of a key, so that it stands before a
-// record that ends the matter. The window goes on: whoever can cause the end of a
-// matter could have it begin anew as often.
+// flush reports at once what is held back of a key, so that the number stands before a
+// record that ends the matter, such as the end of a program. The window goes on:
+// otherwise a program that ends often could begin a new window each time.
 func (l *limiter) flush(key limitKey) {
 	if i, ok := l.index[key]; ok {
 		l.flushWindow(&l.windows[i])

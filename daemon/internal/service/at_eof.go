@@ -10,10 +10,10 @@ import (
 	"penstock/evloop"
 )
 
-// A remainder decides about what a client has sent behind its last delimiter
-// when it says no more (the key at_eof). It is a line like any other, and may be
-// too long like any other; or it is the part of one on which nothing may act, and
-// then it is dropped and logged.
+// A remainder decides about the bytes that a client has sent after its last delimiter
+// when it shuts its side (the key at_eof). With "take" they are a line like any other,
+// and may be too long like any other. With "drop" they count as a part of a line, and
+// are dropped and logged.
 type remainder struct {
 	take bool
 	log  *report.Service

@@ -18,10 +18,10 @@ import "penstock/evloop"
 //	          ──────► served                 ─────► pass
 //	          have got 7 8 9                 next pass
 //
-// Each member remembers the number of its next message (Session.next), so that
-// none misses a message or gets it twice, whatever happens to the list meanwhile.
-// A newcomer starts behind the last message. A member that must hear something
-// for it alone before its turn comes gets what is missing first (catchUp).
+// Each member remembers the number of its next message (Session.next), so that none
+// misses a message or gets it twice when the list changes. A newcomer starts after the
+// last message. If a member gets a message for it alone before its turn has come, it
+// first gets the messages that it has not got yet (catchUp).
 //
 // A cursor for each message, rather than one for all, would let later messages
 // overtake earlier ones; a goroutine would need a lock around every queue.

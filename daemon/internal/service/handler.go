@@ -29,10 +29,10 @@ import (
 // one pipe and one queue. Then the clients are paused, and their own kernels
 // keep what they have to say.
 //
-// A message that the program got is never sent twice: when the program dies,
-// the clients that wait for a reply are told (the key "error") and decide
-// themselves. Messages that get no reply, because the program died or the time
-// of a stop was over, are counted, and the log says so.
+// A message that the program got is never sent again. When the program dies, the
+// clients that wait for a reply get the text of the key "error", and decide themselves
+// what to do. Messages without a reply, because the program has died or the time of a
+// stop is over, are counted and logged.
 type handler struct {
 	conf    *config.Service
 	keys    *config.Handler
@@ -176,10 +176,10 @@ func (h *handler) awaits(c *evloop.Conn, replies int) {
 	c.HoldIdle(replies > 0)
 }
 
-// block pauses a client until the program takes more, but not for ever. The
-// loop counts no silence while it does not read, and does not see that a client
-// leaves: clients that have long given up would keep their places, in the end
-// all places, for as long as the program does not run.
+// block pauses a client until the program takes more, for a limited time. While the
+// loop does not read from a client, it does not count its silence and does not see that
+// it leaves. Without the limit, clients that have long gone would keep their places, in
+// the end all places, as long as the program does not run.
 func (h *handler) block(c *evloop.Conn) {
 	c.Pause()
 	cl := clientOf(c)
@@ -258,9 +258,9 @@ func (h *handler) endIfServed(c *evloop.Conn) {
 	}
 }
 
-// Drain lets a client wait for the replies that are due, and not longer than
-// timeout. A message that has come and that the program has not taken by now
-// will not be answered; the client is told by the end, and the log by the reason.
+// Drain lets a client wait for its replies, for timeout at most. A message that the
+// program has not taken by now will not be answered: the connection ends, and the log
+// has the reason.
 func (h *handler) Drain(c *evloop.Conn, timeout time.Duration) {
 	cl := clientOf(c)
 	cl.leaving, cl.timeout = true, timeout
@@ -276,8 +276,8 @@ func (h *handler) Drain(c *evloop.Conn, timeout time.Duration) {
 	h.endIfServed(c)
 }
 
-// Expired ends a connection that has waited in vain. If the loop is late the
-// connection gets as much time again: the program may have room by now, and its
+// Expired ends a connection that has waited too long. If the loop is late, the
+// connection gets the same time again: the program may have room by now, and its
 // replies may have come.
 func (h *handler) Expired(l *evloop.Loop, t evloop.Timer) {
 	c := l.Conn(t.Conn)

@@ -8,11 +8,11 @@ import (
 	"penstock/evloop"
 )
 
-// The pace of a room is that of most of its members. One that says more than
-// the others can read would fill their queues, and their overflow policy would
-// make them pay for it. So a speaker waits, that is, it is not read, while lines
-// wait that not every member was given yet (fanout.behind), and while the others
-// are full, that is, have more than half a queue before them:
+// A room is as fast as most of its members. A speaker that sends more than the others
+// can read would fill their queues, and their overflow policy would cut them or drop
+// their lines. So a speaker waits, which means that the loop does not read from it,
+// while some lines were not yet given to every member (fanout.behind), and while other
+// members are full. A member is full if more than half a queue waits for it:
 //
 //	most members are full                        wait
 //	most were full within the last second        wait while any is full that was
@@ -20,22 +20,22 @@ import (
 //	else                                         wait while any is full for which
 //	                                             there is patience left
 //
-// The second row is there because kernels take output in bursts: readers of one
-// speed are full in turns, and the one that is full now must not be cut. The
-// third is for a reader that halts for a moment: at the speed of a flood its
-// queue is full in some milliseconds. It is waited for 50 ms at a time, and the
-// room has a second of patience with each member, which its waiting uses up and a tenth of all other time gives back. So
-// a member that is slower than most soon pays alone, by its policy, as if no
-// speaker waited. So does one that has taken nothing for three seconds: it does
-// not count, or some that never read would silence a room.
+// The second row is needed because kernels take output in bursts: readers of the same
+// speed are full in turns, and the one that is full now must not be cut. The third row
+// is for a reader that halts for a moment: in a flood its queue is full within
+// milliseconds. The room waits for such a member for 50 ms at a time. It has one second
+// of patience with each member; waiting uses it up, and a tenth of all other time gives
+// it back. So a member that is slower than most soon meets its own policy, as if no
+// speaker waited. A member that has taken nothing for three seconds does not count;
+// otherwise a few that never read would silence a room.
 //
 //	speaker ─► free? ─► line ─► fanout ─► queues
 //	   ▲         │ no
 //	   └─ wake ◄─┘ when a pass is over, and every few milliseconds
 //
-// Nothing tells that half a queue has drained, so while somebody waits, and
-// only then, a timer counts. A rate for each speaker would need no counting,
-// and nobody knows the right number.
+// The loop does not report that half a queue has drained. So while a speaker waits, and
+// only then, a timer has the members counted. The alternative was a rate for each
+// speaker. That needs no counting, but nobody knows the right rate.
 type roomPace struct {
 	half     int // bytes
 	census   census

@@ -32,10 +32,10 @@ type Starter interface{ Start() }
 // not when the loop is closed before.
 type Stopper interface{ Stop(ended func()) }
 
-// A Drainer finishes a connection in its own way when the service ends. c has
-// to close within timeout. The default is CloseAfterFlush(timeout, nil): a
-// reason would stand for that of a client whose output did not go out, and the
-// daemon names the shutdown itself.
+// A Drainer finishes a connection in its own way when the service ends. c must close
+// within timeout. A service without this method gets CloseAfterFlush(timeout, nil). The
+// reason is nil so that a client that does not take its output in time keeps its own
+// reason; the daemon itself names the shutdown.
 type Drainer interface {
 	Drain(c *evloop.Conn, timeout time.Duration)
 }
@@ -114,11 +114,11 @@ const untilStalled time.Duration = math.MaxInt64
 // finish ends a connection in order: what is queued goes out first.
 func finish(c *evloop.Conn) { c.CloseAfterFlush(untilStalled, nil) }
 
-// listens reports whether c, which has shut its side, came only to listen: it
-// has never said anything, like a client whose input is /dev/null (nc -N, socat
-// -, a unit without a terminal). Kinds that speak of their own accord go on for
-// it; that it is gone shows when they next say something. A client that has said
-// something has its answers, and ends as with any kind.
+// listens reports whether c, which has shut its side, came only to listen: it has never
+// sent anything, like a client whose input is /dev/null (nc -N, socat -, a unit without
+// a terminal). Kinds that send without being asked go on sending to it, and notice that
+// it is gone when they next send. A client that has sent something gets its answers, and
+// its connection ends.
 func listens(c *evloop.Conn) bool { return c.BytesIn() == 0 }
 
 // plain is what most kinds do at the ends of a connection: nothing to say at

@@ -93,8 +93,8 @@ func (t *Table) add(e Entry) {
 //	dotted      header, mild    yes                  yes         ignored, mild
 //	inline      no              added, mild          added, mild no
 //
-// The standard forbids what is mild here. Files that a library took which is less
-// strict are in use, and mean what is written here.
+// The standard forbids what is marked mild. But an earlier version used a library that
+// accepts it, so there are files like that, and they must keep their meaning.
 type origin uint8
 
 const (

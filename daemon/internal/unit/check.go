@@ -4,11 +4,11 @@ package unit
 
 import "strings"
 
-// Only inside its sandbox can it be seen which files the service will find:
-// folders are hidden from it, and drop-ins of the administrator hide or open more.
-// A process of the same user sees other files, and to follow each setting in code
-// of our own would be a second systemd. So a unit is made of the service's own
-// lines, and the manager builds the same sandbox for a check.
+// Which files the service will find can be seen only inside its sandbox: some folders
+// are hidden from it, and drop-ins of the administrator hide or open more. A process
+// of the same user outside sees other files, and code of our own for each setting
+// would be a second systemd. So a unit is made from the lines of the service, and the
+// manager builds the same sandbox for a check.
 
 // CheckText returns a unit that runs a command in the sandbox of a service and
 // leaves what it prints in the file output. service is what `systemctl cat`

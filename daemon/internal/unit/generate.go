@@ -198,15 +198,15 @@ func (g *generator) reportDropIn() *text {
 	return &t
 }
 
-// errorReport is the only voice a generator has: it runs when there is no
-// journal, and what it prints goes nowhere. The check sees the files as the
-// daemon does, with its user and without /home, so that it also reports one
-// that only root can read.
+// errorReport makes the unit by which the generator reports mistakes. It cannot do so
+// itself: it runs when there is no journal, and its output is thrown away. The unit
+// runs `penstock check` as the user of the daemon and without /home, so that it also
+// finds a file that only root can read.
 //
-// It comes after the target. Without that the target would wait for it, as a
-// target does for all that it wants, and so would sockets.target and
-// basic.target, for which every service waits: a circle, out of which systemd
-// would leave one, not always the same.
+// The unit is ordered after the target. Otherwise the target would wait for it, as a
+// target waits for all units that it wants, and so would sockets.target and
+// basic.target, for which every service waits. That would be a cycle, and systemd would
+// drop one of its units, not always the same one.
 func (g *generator) errorReport() *text {
 	var t text
 	head(&t, "Mistakes in the configuration of penstock", g.source)

@@ -12,10 +12,10 @@ import (
 	"penstock/daemon/internal/kept"
 )
 
-// What was applied has to outlive a boot: a power cut may well have emptied the
-// configuration, and the next boot is when that is found out. AppliedFolder is
-// in memory, as it tells of sockets that are open; its copy that lasts is
-// written when it differs.
+// The units that were applied must outlive a boot: a power cut may have emptied the
+// configuration, and that is found only at the next boot. AppliedFolder is in memory,
+// since it describes sockets that are open now. LastingFile is a copy of it on the
+// disk, which is written when the two differ.
 //
 //	          penstock apply          penstock keep-units
 //	                │ opens                 │ once a boot, if the copy differs
@@ -25,11 +25,11 @@ import (
 //	    Seed, boot  │                       │ boot, if the configuration is wrong
 //	                └────── generator ◄─────┘
 //
-// The generator cannot write it: from systemd 254 on it sees a file system that
-// is read-only, and at boot the disk is that for everybody.
+// The generator cannot write the copy: from systemd 254 on its file system is
+// read-only, and at boot the disk is read-only for all.
 //
-// It is not in the folder of the service's state. What is in it is executed by
-// the service manager, and the service's user may write there.
+// The copy is not in the folder of the service's state, because the user of the service
+// may write there, and the manager runs what the units say.
 
 // LastingFile holds the units of AppliedFolder for the next boot. Its folder is
 // root's.

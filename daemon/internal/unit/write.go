@@ -88,12 +88,12 @@ func SocketFiles(files []File) (paths []string) {
 // restarted. The generator makes the folder at boot, penstock apply keeps it.
 const AppliedFolder = "/run/penstock/applied"
 
-// Keep returns the units to write for a configuration with mistakes on a machine
-// where some have been applied: those, and of files, which Generate made, the
-// report. A mistake in one place may well be blamed on a service that has been
-// there for years, and one in the syntax hides all the others. A socket whose
-// unit is gone at a daemon-reload listens only as long as the service runs; so
-// does one whose address is another. With nothing applied, at the first boot, files it is.
+// Keep returns the units to write if the configuration has mistakes: the units that
+// were applied, and from files, which Generate made, those of the report. A mistake may
+// seem to be in a service that was right for years, and a syntax error hides all
+// services behind it. If the unit of a socket is missing at a daemon-reload, or has
+// another address, the socket listens only as long as the service runs. If nothing was
+// applied, as at the first boot, Keep returns files.
 func Keep(applied, files []File) []File {
 	kept := withoutReport(applied)
 	if len(kept) == 0 {

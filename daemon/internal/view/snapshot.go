@@ -3,11 +3,10 @@
 // Package view holds what can be seen of a running daemon, as plain data. It
 // imports nothing of ours: a program that shows a daemon needs no event loop.
 //
-// A [Snapshot] is made by the daemon, on its loop, and is of one moment. What is
-// made of it (records of the log, the status line) is a function of the value
-// alone. To have each reader ask the daemon for what it shows was the
-// alternative: each would need the loop, and two answers would not be of one
-// moment.
+// The daemon makes a [Snapshot] on its loop, and all of it is of one moment. Records of
+// the log and the status line are made from that value alone. The alternative was that
+// each reader asks the daemon for what it shows. Then each would need the loop, and two
+// answers would be of different moments.
 package view
 
 import (

@@ -117,16 +117,6 @@ func (c *Conn) overdue() {
 	}
 }
 
-// lookFirst notes what output the kernel has of a connection that was carried
-// over, so that the next look can tell whether any has left since.
-func (c *Conn) lookFirst() {
-	left := c.loop.sys.unsent(int(c.fd))
-	c.acked = uint32(c.bytesOut) - uint32(left)
-	if left > 0 {
-		c.flags |= flagOnWay
-	}
-}
-
 // lookAtOutput counts output that has left the kernel since the last look as
 // progress. The first look at some output cannot tell whether any has left. It
 // counts as progress if some is still there: a peer that reads a long reply is

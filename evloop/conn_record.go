@@ -5,6 +5,7 @@ package evloop
 import (
 	"encoding/binary"
 	"hash/crc32"
+	"math"
 )
 
 // A connection carried to another process, or another loop, is its descriptor
@@ -14,7 +15,7 @@ import (
 //
 //	version  1 byte
 //	numbers  uvarint each: flags (saved* below) bytesIn bytesOut dropped lastIn
-//	         lastOut until off
+//	         lastOut until off acked
 //	strings  uvarint length and bytes each: reason, kept input, handler's state
 //	count    uvarint, then as many strings: the messages of the queue, whole;
 //	         off bytes of the first have gone out already
@@ -24,13 +25,13 @@ import (
 // makes the record foreign: what a newer binary meant by it would be lost in
 // silence.
 type record struct {
-	flags, bytesIn, bytesOut, dropped, lastIn, lastOut, until, off uint64
+	flags, bytesIn, bytesOut, dropped, lastIn, lastOut, until, off, acked uint64
 
 	reason, in, state []byte
 	messages          [][]byte
 }
 
-const stateVersion = 2
+const stateVersion = 3
 
 const (
 	savedPaused   = 1 << iota
@@ -41,6 +42,7 @@ const (
 	savedBroken   // input has failed, for reason; what was kept came before that
 	savedFull     // the queue was full and has not fallen to its low-water mark
 	savedDrained  // the queue has fallen to its low-water mark, and Drained is due
+	savedOnWay    // the kernel had output when it was last asked
 	savedUnknown  // this bit and all above it
 )
 
@@ -49,8 +51,8 @@ const (
 // all its buffers twice.
 const savedInput = DefaultMaxInput + readSize + 2*maxRingMemory
 
-func (r *record) numbers() [8]*uint64 {
-	return [...]*uint64{&r.flags, &r.bytesIn, &r.bytesOut, &r.dropped, &r.lastIn, &r.lastOut, &r.until, &r.off}
+func (r *record) numbers() [9]*uint64 {
+	return [...]*uint64{&r.flags, &r.bytesIn, &r.bytesOut, &r.dropped, &r.lastIn, &r.lastOut, &r.until, &r.off, &r.acked}
 }
 
 // encode writes the record.
@@ -95,7 +97,7 @@ func (r *record) decode(b []byte) error {
 	if len(r.messages) > 0 {
 		first = len(r.messages[0])
 	}
-	if d.bad || len(d.b) > 0 || r.flags >= savedUnknown || len(r.in) > savedInput || (r.off > 0 && r.off >= uint64(first)) {
+	if d.bad || len(d.b) > 0 || r.flags >= savedUnknown || r.acked > math.MaxUint32 || len(r.in) > savedInput || (r.off > 0 && r.off >= uint64(first)) {
 		return ErrState
 	}
 	return nil

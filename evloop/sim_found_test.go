@@ -254,3 +254,33 @@ func TestInterruptedWaitIsRepeated(t *testing.T) {
 		t.Errorf("Data(%q) in the turn that was interrupted, which has %d interruptions to come", got, interrupted)
 	}
 }
+
+// A client takes output while its connection is between two loops. That is
+// progress like any other, and it is not stalled.
+func TestRestoreSeesProgressMeanwhile(t *testing.T) {
+	r := foundRig(t)
+	c, p := r.unix()
+	o := &Options{Queue: 1 << 20, StallTimeout: time.Second}
+	c.SetOptions(o)
+	r.spin("a full socket", func() bool {
+		r.do(func() { c.Write(make([]byte, 8<<10)) })
+		return c.Queued() > 0
+	})
+	c.lookAtOutput() // the first look cannot tell whether output is on its way
+	r.later(900 * time.Millisecond)
+	fd, saved, err := c.Detach()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := unix.Read(p.fd, make([]byte, 8<<10)); n == 0 || err != nil {
+		t.Fatal(n, err) // a part, for which the socket does not say that it has room
+	}
+	if c, err = r.l.Restore(fd, r.probe, nil, o, saved); err != nil {
+		t.Fatal(err)
+	}
+	r.later(900 * time.Millisecond)
+	r.turn()
+	if h := r.of(c); h.closed {
+		t.Errorf("Closed(%v) 900 ms after it took something, at a timeout of 1 s", h.err)
+	}
+}

@@ -239,7 +239,7 @@ func (m *simConn) checkIdle(o *Options) {
 		m.w.fail(m.s.id, "is idle, and the kernel has input of it")
 	case !m.farewell && m.accepted-m.carried > m.lost-m.unsent:
 		m.w.fail(m.s.id, "is idle, and", m.accepted-m.carried-(m.lost-m.unsent), "bytes of output wait for it")
-	case m.s.unread > 0 && m.s.moved != now && !m.waited && now.Sub(m.s.moved) < o.IdleTimeout:
+	case m.s.unread > 0 && m.s.moved != now && !m.waited && now.Sub(m.s.moved) < most:
 		m.w.fail(m.s.id, "is idle, and its output was on its way")
 	}
 }
@@ -249,7 +249,7 @@ func (m *simConn) checkStalled(o *Options) {
 	switch {
 	case o.StallTimeout == 0 || now.Sub(m.lastWire) < o.StallTimeout-lateAfter.Sub(0):
 		m.w.fail("stalled too early:", m.s.id)
-	case m.s.moved != now && !m.waited && now.Sub(m.s.moved) < o.StallTimeout:
+	case m.s.moved != now && !m.waited && now.Sub(m.s.moved) < o.StallTimeout-lateAfter.Sub(0):
 		m.w.fail(m.s.id, "is stalled, and its output was on its way")
 	case (m.s.writable() || m.s.gone) && m.s.denied != now && !m.waited:
 		m.w.fail(m.s.id, "is stalled, and the kernel has room")

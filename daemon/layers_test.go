@@ -101,6 +101,7 @@ var arrows = map[string]string{
 
 	"faulttest":         "",
 	"lantest":           "",
+	"mutationtest":      "",
 	"listen/listentest": "",
 }
 

@@ -76,7 +76,7 @@ lan-test: build ## the binary on a LAN of two network namespaces (needs root, ip
 	$(GO) test ./daemon/lantest -count=1 -v -penstock $(CURDIR)/bin/penstock
 
 .PHONY: mutate
-mutate: ## bring each mended fault back: the tests have to notice (half an hour; needs root)
+mutate: ## bring each mended fault back: the tests have to notice (half an hour and more; needs root)
 	nice $(GO) test ./daemon/mutationtest -count=1 -v -timeout 180m -mutate
 
 .PHONY: nightly

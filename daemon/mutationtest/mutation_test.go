@@ -95,23 +95,40 @@ func readProduct(t *testing.T) map[string]string {
 func (m *mutation) apply(product map[string]string) (changed map[string]string, err error) {
 	changed = map[string]string{}
 	for _, p := range m.places {
-		at, found := "", 0
+		result, where, found := "", "", 0
 		for name, text := range product {
-			if n := strings.Count("\n"+text, "\n"+p.old); n > 0 {
+			if earlier, ok := changed[name]; ok {
+				text = earlier
+			}
+			if got, n := p.replace(text); n > 0 {
+				result, where = got, name
 				found += n
-				at = name
 			}
 		}
 		if found != 1 {
 			return nil, fmt.Errorf("found in %d places, want one:\n%s", found, p.old)
 		}
-		text, ok := changed[at]
-		if !ok {
-			text = product[at]
-		}
-		changed[at] = strings.Replace("\n"+text, "\n"+p.old, "\n"+p.new, 1)[1:]
+		changed[where] = result
 	}
 	return changed, nil
+}
+
+// replace changes the last of the n places in text that are as p says.
+func (p place) replace(text string) (changed string, n int) {
+	first, _, _ := strings.Cut(p.old, "\n")
+	if !strings.Contains(text, first) {
+		return "", 0
+	}
+	old, lines := strings.SplitAfter(p.old, "\n"), strings.SplitAfter(text, "\n")
+	old = old[:len(old)-1]
+	for i := range len(lines) - len(old) {
+		same := func(line, want string) bool { return bare(strings.TrimSuffix(line, "\n"))+"\n" == want }
+		if end := i + len(old); slices.EqualFunc(lines[i:end], old, same) {
+			changed = strings.Join(lines[:i], "") + p.new + strings.Join(lines[end:], "")
+			n++
+		}
+	}
+	return changed, n
 }
 
 // A build is the module with some files replaced.

@@ -20,7 +20,7 @@ import (
 //
 // The lines with "-" and " " are found once in all files of the product; those with
 // "+" and " " replace them. A line "@@" stands between two such places. Files are
-// not named, so that code may move.
+// not named, so that code may move, and comments behind code do not count.
 //
 // "by" names a package, which of its tests, and further arguments of the test
 // binary. {penstock} stands for the path of the command, built with the
@@ -114,7 +114,7 @@ func (m *mutation) take(line string) bool {
 	if len(m.places) == 0 {
 		m.places = append(m.places, place{})
 	}
-	p, code := &m.places[len(m.places)-1], line[1:]+"\n"
+	p, code := &m.places[len(m.places)-1], bare(line[1:])+"\n"
 	switch line[0] {
 	case '-':
 		p.old += code
@@ -127,6 +127,12 @@ func (m *mutation) take(line string) bool {
 		return false
 	}
 	return true
+}
+
+// bare returns a line of code without the comment behind it.
+func bare(line string) string {
+	code, _, _ := strings.Cut(line, " // ")
+	return strings.TrimRight(code, " ")
 }
 
 // incomplete returns what an entry lacks, or "".
@@ -159,8 +165,26 @@ func TestTables(t *testing.T) {
 	}
 }
 
+// Comments behind code do not count, and stay as they are elsewhere.
+func TestReplace(t *testing.T) {
+	p := place{"a(\"\nb\n", "c\n"}
+	for text, want := range map[string]string{
+		"x // y\na(\" // y\")  // why\nb\nz // y\n": "x // y\nc\nz // y\n",
+		"a(\"\nb // why\n":                          "c\n",
+		"aa(\"\nb\n":                                "",
+		"a(\"\nbb\n":                                "",
+	} {
+		if got, n := p.replace(text); got != want || n != strings.Count(want, "c") {
+			t.Errorf("in %q: %q, %d places, want %q", text, got, n, want)
+		}
+	}
+	if _, n := (place{"b\n", ""}).replace("b\nc\nb\n"); n != 2 {
+		t.Errorf("%d places, want 2", n)
+	}
+}
+
 func TestParseRefuses(t *testing.T) {
-	const whole = "## T1 late\nby evloop ^TestX$\n-a\n+b\n"
+	const whole = "## T1 late\nby evloop ^TestX$\n-a  // why\n+b\n"
 	if all, err := parse("x", "a table\n\n"+whole+"@@\n c\n-d\n"); err != nil || len(all) != 1 || len(all[0].places) != 2 ||
 		all[0].places[1] != (place{"c\nd\n", "c\n"}) {
 		t.Errorf("parse = %+v, %v", all, err)
@@ -168,9 +192,9 @@ func TestParseRefuses(t *testing.T) {
 	for _, text := range []string{
 		strings.Replace(whole, " late", "", 1),
 		strings.Replace(whole, " ^TestX$", "", 1),
-		strings.Replace(whole, "-a", "a", 1),
-		strings.Replace(whole, "-a\n", "", 1),
-		strings.Replace(whole, "-a\n+b\n", "", 1),
+		strings.Replace(whole, "-a ", "a ", 1),
+		strings.Replace(whole, "-a  // why\n", "", 1),
+		strings.Replace(whole, "-a  // why\n+b\n", "", 1),
 		whole + "@@\n same\n",
 	} {
 		if all, err := parse("x", text); err == nil {

@@ -74,6 +74,14 @@ func TestIPv4NetworksOfOneInterface(t *testing.T) {
 	if got, err := ipv4Networks(testSocket(t, unix.AF_INET)); !errors.Is(err, errAmbiguous) {
 		t.Errorf("one address with two netmasks: %v, %v, want %v", got, err, errAmbiguous)
 	}
+	// In doubt the machine itself gets in all the same, whatever socket was asked.
+	fd, own := testSocket(t, unix.AF_INET), netip.MustParsePrefix("10.1.2.3/32")
+	for _, listener := range []int{fd, -1} {
+		got, err := Networks(listener, listener < 0, fd)
+		if !errors.Is(err, errAmbiguous) || !slices.Contains(got, own) || slices.ContainsFunc(got, func(p netip.Prefix) bool { return p.Bits() != 32 }) {
+			t.Errorf("in doubt: %v, %v; want the machine's addresses, and only them", got, err)
+		}
+	}
 }
 
 func TestParseIfreqs(t *testing.T) {

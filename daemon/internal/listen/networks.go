@@ -21,6 +21,7 @@ import (
 // There is no such way for IPv6, so link-local (fe80::/10) and unique local
 // addresses (fc00::/7, RFC 4193) stand for the local ones; neither is routed
 // from the Internet.
+
 // LocalIPv6 are the networks of IPv6 that are local on every machine.
 var LocalIPv6 = []netip.Prefix{
 	netip.MustParsePrefix("::1/128"),
@@ -33,6 +34,15 @@ var LocalIPv6 = []netip.Prefix{
 // last client, whose connection it may change for that; -1 is no listener. With
 // an error it returns only the addresses of the machine itself.
 func Networks(listener int, mayOpen bool, client int) ([]netip.Prefix, error) {
+	networks, err := askNetworks(listener, mayOpen, client)
+	if err != nil {
+		return ownAddresses(client), err
+	}
+	return networks, nil
+}
+
+// askNetworks is Networks without anything beside an error.
+func askNetworks(listener int, mayOpen bool, client int) ([]netip.Prefix, error) {
 	if listener >= 0 {
 		return ipv4Networks(listener)
 	}
@@ -43,7 +53,7 @@ func Networks(listener int, mayOpen bool, client int) ([]netip.Prefix, error) {
 		}
 	}
 	if err := becomeIPv4(client); err != nil {
-		return ownAddresses(client), err
+		return nil, err
 	}
 	return ipv4Networks(client)
 }

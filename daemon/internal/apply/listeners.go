@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -49,6 +50,7 @@ func readListeners(root string) (listeners, error) {
 	if root == "/" {
 		files, _ = boundFiles() // without it, a file at the path is taken for the socket's
 	}
+	spelled := map[uint32][]string{} // the paths of the sockets that listen at a file
 	for name, parse := range map[string]func(field []string, line string) (string, uint64){
 		"tcp": parseTCP, "tcp6": parseTCP, "unix": parseUnix,
 	} {
@@ -61,8 +63,11 @@ func readListeners(root string) (listeners, error) {
 		}
 		s := bufio.NewScanner(f)
 		for s.Scan() {
-			if at, inode := parse(strings.Fields(s.Text()), s.Text()); at != "" && reachable(root, at) && !replaced(files, at, inode) {
+			if at, inode := parse(strings.Fields(s.Text()), s.Text()); at != "" && reachable(root, at) {
 				ls[at] = append(ls[at], inode)
+				if file, ok := files[inode]; ok {
+					spelled[file] = append(spelled[file], at)
+				}
 			}
 		}
 		err = s.Err()
@@ -70,6 +75,9 @@ func readListeners(root string) (listeners, error) {
 		if err != nil {
 			return nil, err
 		}
+	}
+	for at, inodes := range ls {
+		ls[at] = slices.DeleteFunc(inodes, func(inode uint64) bool { return replaced(files, spelled, at, inode) })
 	}
 	return ls, nil
 }
@@ -85,14 +93,20 @@ func reachable(root, at string) bool {
 }
 
 // replaced reports whether the file at the path of a Unix socket belongs to another
-// socket. Then clients reach that other socket, or none.
-func replaced(files map[uint64]uint32, at string, socket uint64) bool {
+// socket. Then clients reach that other socket, or none. A file that is listened at
+// in another spelling of the path is no such file: two services may have it, as check
+// warns, and a restart of one would only take it from the other.
+func replaced(files map[uint64]uint32, spelled map[uint32][]string, at string, socket uint64) bool {
 	bound, known := files[socket]
 	if !known || at[0] != '/' {
 		return false
 	}
 	var st unix.Stat_t
-	return unix.Lstat(at, &st) == nil && uint32(st.Ino) != bound
+	if unix.Lstat(at, &st) != nil || uint32(st.Ino) == bound {
+		return false
+	}
+	other := func(path string) bool { return path != at }
+	return !slices.ContainsFunc(spelled[uint32(st.Ino)], other)
 }
 
 // parseTCP returns "" for a line that is no listening socket, such as the heading.

@@ -108,6 +108,17 @@ func TestListenersReplaced(t *testing.T) {
 	want()
 	check(os.Rename(path+".old", path))
 	want(ours)
+
+	// Another service has the same file, in another spelling: both are as they were
+	// asked for, and none is to be restarted.
+	link, folder := filepath.Join(t.TempDir(), "link"), filepath.Dir(path)
+	check(os.Symlink(folder, link))
+	check(os.Remove(path))
+	path = filepath.Join(link, "s")
+	_, newer := listen()
+	want(newer)
+	path = filepath.Join(folder, "s")
+	want(ours)
 }
 
 func open(t *testing.T, address unix.Sockaddr) (fd int, inode uint64) {

@@ -54,8 +54,11 @@ func (c *client) tire() error {
 		return err
 	}
 	_ = c.SetReadDeadline(time.Now().Add(c.patience))
-	if n, err := c.Read(make([]byte, 1)); n > 0 || errors.Is(err, os.ErrDeadlineExceeded) {
-		return fmt.Errorf("%s: read %d bytes, %v, want the end of an idle client", c.socket, n, err)
+	switch n, err := c.Read(make([]byte, 1)); {
+	case n > 0:
+		return fmt.Errorf("%s: read %d bytes, want the end of an idle client", c.socket, n)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return fmt.Errorf("%s: no end of an idle client: %w", c.socket, err)
 	}
 	return nil
 }

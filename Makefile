@@ -58,6 +58,7 @@ picture: ## draw the picture in README anew, from what the daemon does
 .PHONY: race
 race: ## the tests under the race detector (needs a C compiler)
 	CGO_ENABLED=1 $(GO) test -race $(PACKAGES)
+	$(GO) test -tags evloopcheck ./evloop -run "^TestCall|^Example"
 
 .PHONY: sim
 sim: ## SIM_SEEDS histories (20000) on a simulated kernel, for each back end

@@ -29,7 +29,7 @@
 // method of the package must be called there, inside a callback, or while Run
 // does not run. The exceptions are [Loop.Post], [Loop.Stop], [Loop.Fallback],
 // [NewMessage] and [ProbeIOUring], which any goroutine may call. A program built
-// with -race panics at a wrong call that could change something. The only handle to
+// with the tag evloopcheck panics at a wrong call that could change something. The only handle to
 // keep on another goroutine is a [ConnID]:
 //
 //	id := c.ID()

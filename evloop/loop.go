@@ -47,7 +47,7 @@ type Loop struct {
 	dropped        []*Conn  // with drops to report
 	posted         []func() // taken from the waker and not yet run
 	work           turnBudget
-	caller         caller // of Run, for programs built with -race
+	caller         caller // of Run, for programs built with the tag evloopcheck
 
 	gather gather
 	rbuf   []byte // [kept input | bytes just read]

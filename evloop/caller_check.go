@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-//go:build race
+//go:build evloopcheck
 
 package evloop
 
@@ -12,7 +12,7 @@ import (
 
 // A call from the wrong goroutine is a data race, but the race detector finds it
 // only if both sides touch the same word without an order between them. A
-// program that is built with -race therefore also notes which goroutine runs the
+// program that is built with the tag evloopcheck therefore also notes which goroutine runs the
 // loop, and the calls that belong there panic anywhere else. The number of a
 // goroutine can only be read from its stack trace, which costs microseconds: too
 // much for a program that serves.

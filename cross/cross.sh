@@ -69,16 +69,22 @@ emulator() {
 	die "no qemu-${1%:*}: install qemu-user-static"
 }
 
+# probe DIR makes the folder of a program that does nothing. Go takes no folder for a
+# package whose name begins with an underscore; `./...` would find the program.
+probe() {
+	mkdir -p "$1"
+	printf 'package main\n\nfunc main() {}\n' >"$1/main.go"
+}
+
 # refuses_v7 proves that the emulated CPU is the old one: a GOARM=7 binary must
 # not start there. Without it the armv6 run would prove nothing.
 refuses_v7() {
-	probe=$out/armv6/probe
-	mkdir -p "$probe"
-	printf 'package main\n\nfunc main() {}\n' >"$probe/main.go"
-	GOARM=7 go build -o "$probe/v7" "$probe/main.go"
-	GOARM=6 go build -o "$probe/v6" "$probe/main.go"
-	$1 "$probe/v6" || die "armv6: a GOARM=6 binary does not run under '$1'"
-	if $1 "$probe/v7" 2>/dev/null; then
+	dir=$out/_probe
+	probe "$dir"
+	GOARM=7 go build -o "$dir/v7" "$dir/main.go"
+	GOARM=6 go build -o "$dir/v6" "$dir/main.go"
+	$1 "$dir/v6" || die "armv6: a GOARM=6 binary does not run under '$1'"
+	if $1 "$dir/v7" 2>/dev/null; then
 		die "armv6: a GOARM=7 binary runs under '$1': not an ARMv6 CPU"
 	fi
 	echo "armv6: GOARM=7 is refused, as on the board"
@@ -86,9 +92,8 @@ refuses_v7() {
 
 # runs_here reports whether this kernel runs a binary of the row.
 runs_here() {
-	mkdir -p "$out/probe"
-	printf 'package main\n\nfunc main() {}\n' >"$out/probe/main.go"
-	go build -o "$out/probe/$GOARCH" "$out/probe/main.go" && "$out/probe/$GOARCH" 2>/dev/null
+	probe "$out/_probe"
+	go build -o "$out/_probe/$GOARCH" "$out/_probe/main.go" && "$out/_probe/$GOARCH" 2>/dev/null
 }
 
 test_one() {

@@ -63,10 +63,14 @@ func (c *client) tire() error {
 	return nil
 }
 
+// readLate is how long a slow client does not read. It waits for nothing: the daemon
+// is to find full buffers meanwhile, and any time does that is longer than its turn.
+const readLate = 20 * time.Millisecond
+
 // dawdle begins to read late, and reads more than all buffers hold.
 func (c *client) dawdle() error {
-	const line, much = 74, 512 << 10  // RFC 864
-	time.Sleep(20 * time.Millisecond) // what is tested is that the buffers get full
+	const line, much = 74, 512 << 10 // RFC 864
+	time.Sleep(readLate)
 	_ = c.SetReadDeadline(time.Now().Add(c.patience))
 	b := make([]byte, much)
 	n, err := io.ReadFull(c, b)
@@ -110,7 +114,7 @@ func (c *client) flooded() error {
 		_ = c.SetWriteDeadline(time.Now().Add(c.patience))
 		_, _ = c.Write(p)
 	}()
-	time.Sleep(20 * time.Millisecond)
+	time.Sleep(readLate)
 	err := c.expect(p)
 	if err != nil {
 		_ = c.Close()

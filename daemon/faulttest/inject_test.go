@@ -92,11 +92,8 @@ func (d *daemon) files() int {
 // than before they came.
 func (d *daemon) keepsNoMore(before int) {
 	d.h.t.Helper()
-	for end := time.Now().Add(patience); d.files() > before; time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			d.h.t.Errorf("%d descriptors are open, %d were before\n%s", d.files(), before, d.all())
-			return
-		}
+	if !until(func() bool { return d.files() <= before }) {
+		d.h.t.Errorf("%d descriptors are open, %d were before\n%s", d.files(), before, d.all())
 	}
 }
 

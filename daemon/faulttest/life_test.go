@@ -248,10 +248,8 @@ func (d *daemon) release() {
 		return
 	}
 	_ = unix.Kill(tracer, unix.SIGTERM)
-	for end := time.Now().Add(patience); d.tracer() != 0; time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			d.h.t.Fatal("strace does not let go")
-		}
+	if !until(func() bool { return d.tracer() == 0 }) {
+		d.h.t.Fatal("strace does not let go")
 	}
 }
 

@@ -26,6 +26,17 @@ var (
 // patience is for what should take milliseconds: a busy machine is not a hang.
 const patience = 20 * time.Second
 
+// until looks at the state of another process, of which nobody tells, until cond
+// holds. It reports false when patience is over.
+func until(cond func() bool) bool {
+	for end := time.Now().Add(patience); !cond(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			return false
+		}
+	}
+	return true
+}
+
 // childEnv makes the test binary what systemd is between fork and exec; see
 // becomeDaemon. Its value is the names of the sockets.
 const childEnv = "FAULTTEST_SOCKETS"

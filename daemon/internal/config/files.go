@@ -20,7 +20,7 @@ func (b *builder) open(d described, name string) (path, text string, ok bool) {
 	}
 	if text, ok = b.kept[path]; !ok {
 		var err error
-		if text, err = readFile(path, maxFile, false); err != nil {
+		if text, err = readFile(path, maxFile, false, b.rest); err != nil {
 			b.wrong(at, fmt.Errorf("read %s: %s", path, reason(err)))
 			return path, "", false
 		}

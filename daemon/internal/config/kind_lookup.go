@@ -99,7 +99,7 @@ func table(v any) (map[string][]byte, error) {
 	if !ok {
 		return nil, wrongType(v, "a table of strings")
 	}
-	out := make(map[string][]byte, len(t.All()))
+	out := map[string][]byte{}
 	var errs problems
 	for _, e := range t.All() {
 		s, ok := e.Value.(string)
@@ -115,7 +115,7 @@ func table(v any) (map[string][]byte, error) {
 // into the form in which they are looked up.
 func checkLookup(b *builder, d described) {
 	l := d.Of.(*Lookup)
-	t := answerTable{builder: b, d: d, to: make(map[string][]byte, len(l.Answers)), seen: map[string]string{}}
+	t := answerTable{builder: b, d: d, to: map[string][]byte{}, seen: map[string]string{}}
 	if l.File != "" && !b.Sockets {
 		if path, text, ok := b.open(d, l.File); ok {
 			l.File = path
@@ -126,7 +126,10 @@ func checkLookup(b *builder, d described) {
 	at := d.where("answers")
 	t.seen = map[string]string{}
 	if inline, ok := at.value.(*toml.Table); ok {
-		for _, e := range inline.All() {
+		for i, e := range inline.All() {
+			if i%64 == 0 && b.rest() != nil {
+				return
+			}
 			if a, isText := e.Value.(string); isText { // others are reported
 				t.add(e, a, func(err error) { b.wrong(at, lineError{e.Line, err}) })
 			}
@@ -161,9 +164,8 @@ func (t *answerTable) file(path, text string) {
 	if !whole {
 		return
 	}
-	// The maps get their final size, since growing them would be most of the work.
-	t.to = make(map[string][]byte, len(tree.All()))
-	t.seen = make(map[string]string, len(tree.All()))
+	// The maps are not made in their final size: that would be one step of tens of
+	// milliseconds, in which no client gets an answer. They grow by small parts.
 	for i, e := range tree.All() {
 		if i%64 == 0 && t.rest() != nil {
 			return

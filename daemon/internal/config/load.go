@@ -49,6 +49,8 @@ const (
 	// usualFile is more than anybody writes by hand. A larger file takes seconds to
 	// read on a small board, and gets a warning.
 	usualFile = 1 * mib
+	// portion is read between two pauses.
+	portion = 64 * kib
 )
 
 // A Loader says how files are read; the zero value is what Load does.
@@ -82,7 +84,7 @@ func Load(path string) (*Config, error) { return Loader{}.Load(path) }
 // too, see [ErrNothing]. If the main file cannot be read, the Config is nil and the
 // error wraps the cause (errors.Is with fs.ErrNotExist).
 func (l Loader) Load(path string) (*Config, error) {
-	text, err := readMain(path, l.Pipe)
+	text, err := readMain(path, l.Pipe, l.Pause)
 	if err != nil {
 		return nil, fmt.Errorf("load configuration: %w", err)
 	}
@@ -95,7 +97,7 @@ func (l Loader) Load(path string) (*Config, error) {
 	}
 	left := maxAll - len(text)
 	for _, name := range names {
-		text, err := readFile(name, min(maxFile, left), false)
+		text, err := readFile(name, min(maxFile, left), false, b.rest)
 		if err != nil {
 			b.files = append(b.files, name)
 			b.mistake(Mistake{File: name, Problem: reason(err)})
@@ -148,19 +150,19 @@ func isDropInName(base string) bool {
 
 // readMain reads the main file. If it is a link to /dev/null, all is in the drop-ins,
 // and the file does not count as an empty one.
-func readMain(path string, pipe bool) (string, error) {
+func readMain(path string, pipe bool, pause func() error) (string, error) {
 	fi, err := os.Stat(path)
 	null, nullErr := os.Stat(os.DevNull)
 	if err == nil && nullErr == nil && os.SameFile(fi, null) {
 		return "# " + os.DevNull + "\n", nil
 	}
-	return readFile(path, maxFile, pipe)
+	return readFile(path, maxFile, pipe, pause)
 }
 
 // readFile reads a regular file of at most limit bytes. It looks at the kind of the
 // file first: opening a FIFO or a terminal may block forever, and opening a device may
 // have other effects.
-func readFile(name string, limit int, pipe bool) (string, error) {
+func readFile(name string, limit int, pipe bool, pause func() error) (string, error) {
 	fi, err := os.Stat(name)
 	if err != nil {
 		return "", err
@@ -175,11 +177,21 @@ func readFile(name string, limit int, pipe bool) (string, error) {
 	defer f.Close() // read only: nothing to lose
 	var text strings.Builder
 	text.Grow(int(min(fi.Size(), int64(limit))) + 1)
-	_, err = io.Copy(&text, io.LimitReader(f, int64(limit)+1))
-	if err == nil && text.Len() > limit {
-		err = &fs.PathError{Op: "read", Path: name, Err: tooLarge(limit)}
+	buf := make([]byte, portion)
+	for text.Len() <= limit {
+		n, err := f.Read(buf)
+		text.Write(buf[:n])
+		if err == nil && pause != nil {
+			err = pause()
+		}
+		if err == io.EOF {
+			return text.String(), nil
+		}
+		if err != nil {
+			return text.String(), err
+		}
 	}
-	return text.String(), err
+	return text.String(), &fs.PathError{Op: "read", Path: name, Err: tooLarge(limit)}
 }
 
 func tooLarge(limit int) error {

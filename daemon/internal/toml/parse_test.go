@@ -76,8 +76,8 @@ func TestAgain(t *testing.T) {
 	for _, e := range root.All() {
 		tables = append(tables, e.Value.(*Table))
 	}
-	if len(tables) != 2 || !root.All()[1].Again || tables[1].All()[0].Name != "c" {
-		t.Errorf("%+v, want both tables", root.All())
+	if len(tables) != 2 || !root.at(1).Again || tables[1].at(0).Name != "c" {
+		t.Errorf("%+v, want both tables", tables)
 	}
 	if v, _ := root.Get("a"); v != any(tables[0]) {
 		t.Errorf("Get returns %v, want the first", v)
@@ -147,5 +147,30 @@ func TestPause(t *testing.T) {
 	_, whole, err = Parse(text, Options{Report: func(Problem) {}, Pause: func() error { return stop }})
 	if whole || err != stop {
 		t.Errorf("%v, %v, want what Pause returned", whole, err)
+	}
+}
+
+// A table of many entries is as one of few: all are there, in order, and each is
+// found by its name.
+func TestManyEntries(t *testing.T) {
+	const n = 3*chunk + 1
+	var text strings.Builder
+	for i := range n {
+		fmt.Fprintf(&text, "k%d = %d\n", i, i)
+	}
+	root, problems := read(text.String() + "k7 = -1\n")
+	if len(problems) != 1 || root.Len() != n+1 {
+		t.Fatalf("%d entries, problems %v; want %d, and one name twice", root.Len(), problems, n+1)
+	}
+	for i, e := range root.All() {
+		if want := int64(i); i < n && (e.Name != fmt.Sprintf("k%d", i) || e.Value != any(want) || e.Again) {
+			t.Fatalf("entry %d is %+v", i, e)
+		}
+		if v, ok := root.Get(e.Name); !ok || i < n && v != any(int64(i)) {
+			t.Fatalf("Get(%s) = %v, %t", e.Name, v, ok)
+		}
+	}
+	if last := root.at(n); !last.Again || last.Value != any(int64(-1)) {
+		t.Errorf("the last entry is %+v, want k7 again", last)
 	}
 }

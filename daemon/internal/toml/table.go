@@ -4,6 +4,7 @@ package toml
 
 import (
 	"fmt"
+	"iter"
 	"strings"
 	"unicode"
 )
@@ -14,10 +15,16 @@ type Table struct {
 	// table.
 	Line int
 
-	made    origin
-	entries []Entry
-	first   map[string]int // by name, into entries; nil while there are few
+	made   origin
+	chunks [][]Entry // full but for the last
+	count  int
+	first  map[string]int // by name: which entry; nil while there are few
 }
+
+// chunk is how many entries lie side by side. A slice of all would be copied again and
+// again while it grows, the last time by megabytes in one step, in which nobody else
+// gets the processor.
+const chunk = 512
 
 // An Entry is a key and its value: a string, int64, float64, bool, Time, []any,
 // *Table, Tables or Invalid.
@@ -40,8 +47,21 @@ type Time string
 // Invalid stands for a value that could not be read, and was reported.
 type Invalid struct{}
 
-// All returns the entries; the caller must not change them.
-func (t *Table) All() []Entry { return t.entries }
+// All yields the entries with their places, from 0.
+func (t *Table) All() iter.Seq2[int, Entry] {
+	return func(yield func(int, Entry) bool) {
+		for i := range t.count {
+			if !yield(i, *t.at(i)) {
+				return
+			}
+		}
+	}
+}
+
+// Len returns how many entries there are.
+func (t *Table) Len() int { return t.count }
+
+func (t *Table) at(i int) *Entry { return &t.chunks[i/chunk][i%chunk] }
 
 // Get returns the value of the first entry of that name.
 func (t *Table) Get(name string) (any, bool) {
@@ -59,13 +79,13 @@ const few = 8
 func (t *Table) find(name string) *Entry {
 	if t.first != nil {
 		if i, ok := t.first[name]; ok {
-			return &t.entries[i]
+			return t.at(i)
 		}
 		return nil
 	}
-	for i := range t.entries {
-		if t.entries[i].Name == name {
-			return &t.entries[i]
+	for i := range t.count {
+		if e := t.at(i); e.Name == name {
+			return e
 		}
 	}
 	return nil
@@ -73,15 +93,23 @@ func (t *Table) find(name string) *Entry {
 
 // add appends e; the caller has looked whether the name is there already.
 func (t *Table) add(e Entry) {
-	t.entries = append(t.entries, e)
+	switch last := len(t.chunks) - 1; {
+	case t.count == 0:
+		t.chunks = [][]Entry{{e}}
+	case t.count%chunk == 0:
+		t.chunks = append(t.chunks, append(make([]Entry, 0, chunk), e))
+	default:
+		t.chunks[last] = append(t.chunks[last], e)
+	}
+	t.count++
 	switch {
-	case t.first == nil && len(t.entries) > few:
+	case t.first == nil && t.count > few:
 		t.first = make(map[string]int, 2*few)
-		for i := len(t.entries) - 1; i >= 0; i-- {
-			t.first[t.entries[i].Name] = i // backwards: the first of a name stays
+		for i := t.count - 1; i >= 0; i-- {
+			t.first[t.at(i).Name] = i // backwards: the first of a name stays
 		}
 	case t.first != nil && !e.Again:
-		t.first[e.Name] = len(t.entries) - 1
+		t.first[e.Name] = t.count - 1
 	}
 }
 

@@ -50,6 +50,7 @@ run: build ## build, then serve the built-in example on loopback
 .PHONY: test
 test: ## all tests; no root, no systemd, under 5 minutes
 	$(GO) test $(PACKAGES)
+	$(GO) test -tags evloopcheck ./evloop -run '^TestCall(On|Without)|^Example'
 
 .PHONY: picture
 picture: ## draw the picture in README anew, from what the daemon does
@@ -58,7 +59,6 @@ picture: ## draw the picture in README anew, from what the daemon does
 .PHONY: race
 race: ## the tests under the race detector (needs a C compiler)
 	CGO_ENABLED=1 $(GO) test -race $(PACKAGES)
-	$(GO) test -tags evloopcheck ./evloop -run "^TestCall|^Example"
 
 .PHONY: sim
 sim: ## SIM_SEEDS histories (20000) on a simulated kernel, for each back end
@@ -97,6 +97,7 @@ fmt: ## fail and list the files that are not in gofumpt's form
 .PHONY: vet
 vet: ## go vet, the bench module included
 	$(GO) vet $(PACKAGES)
+	$(GO) vet -tags evloopcheck ./evloop
 	cd $(BENCH) && $(GO) vet ./...
 
 .PHONY: staticcheck

@@ -93,7 +93,8 @@ refuses_v7() {
 # runs_here reports whether this kernel runs a binary of the row.
 runs_here() {
 	probe "$out/_probe"
-	go build -o "$out/_probe/$GOARCH" "$out/_probe/main.go" && "$out/_probe/$GOARCH" 2>/dev/null
+	go build -o "$out/_probe/$GOARCH" "$out/_probe/main.go" || die "cannot build for $GOARCH"
+	"$out/_probe/$GOARCH" 2>/dev/null
 }
 
 test_one() {

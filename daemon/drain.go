@@ -72,7 +72,7 @@ func (d *Daemon) release() {
 		l.close()
 	}
 	d.loop.Close() // ends the connections that are left; each is logged
-	for _, ep := range append(d.ordered(), d.retired...) {
+	for _, ep := range d.all() {
 		ep.stop()
 	}
 	d.log.Flush()

@@ -4,8 +4,8 @@
 
 package evloop
 
-// checkCaller does nothing in a program that is not built with the tag evloopcheck; see
-// caller_check.go for one that is.
+// checkCaller does nothing in a program that is not built with the tag
+// evloopcheck; see caller_check.go for one that is.
 func (*Loop) checkCaller() {}
 
 // caller names no goroutine without the tag.

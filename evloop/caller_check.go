@@ -12,10 +12,10 @@ import (
 
 // A call from the wrong goroutine is a data race, but the race detector finds it
 // only if both sides touch the same word without an order between them. A
-// program that is built with the tag evloopcheck therefore also notes which goroutine runs the
-// loop, and the calls that belong there panic anywhere else. The number of a
-// goroutine can only be read from its stack trace, which costs microseconds: too
-// much for a program that serves.
+// program that is built with the tag evloopcheck therefore also notes which
+// goroutine runs the loop, and the calls that belong there panic anywhere else.
+// The number of a goroutine can only be read from its stack trace, which costs
+// microseconds: too much for a program that serves, and for tests under -race.
 
 // caller names the goroutine that is inside Run.
 type caller struct{ id atomic.Pointer[string] }

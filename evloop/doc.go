@@ -19,7 +19,7 @@
 //   - A queue is bounded by [Options]. What happens at the bound is the
 //     connection's [Overflow] policy; it acts on whole messages, and one that
 //     has begun to go out is never cut. At the bound over all connections
-//     ([Config].Memory), the connection that is charged the most pays.
+//     ([Config].Memory), the connection that is charged about the most pays.
 //   - An idle connection holds no buffer, and the path of a message does not
 //     allocate.
 //
@@ -29,8 +29,8 @@
 // method of the package must be called there, inside a callback, or while Run
 // does not run. The exceptions are [Loop.Post], [Loop.Stop], [Loop.Fallback],
 // [NewMessage] and [ProbeIOUring], which any goroutine may call. A program built
-// with the tag evloopcheck panics at a wrong call that could change something. The only handle to
-// keep on another goroutine is a [ConnID]:
+// with the tag evloopcheck panics at a wrong call that could change something.
+// The only handle to keep on another goroutine is a [ConnID]:
 //
 //	id := c.ID()
 //	go func() {

@@ -26,7 +26,7 @@ var (
 	ErrDetached = errors.New("evloop: detached")
 	// ErrFlushTimeout means that CloseAfterFlush could not send everything in time.
 	ErrFlushTimeout = errors.New("evloop: output not flushed in time")
-	// ErrIdle means that nothing was received for Options.IdleTimeout.
+	// ErrIdle means that no byte moved either way for Options.IdleTimeout.
 	ErrIdle = errors.New("evloop: idle for too long")
 	// ErrInputFull means that the handler left more than Options.MaxInput unconsumed.
 	ErrInputFull = errors.New("evloop: too much unconsumed input")
@@ -34,7 +34,7 @@ var (
 	// nothing can be added to it any more.
 	ErrLoopClosed = errors.New("evloop: loop closed")
 	// ErrMemory means that the whole loop was at Config.Memory and this
-	// connection owed the most.
+	// connection owed about the most.
 	ErrMemory = errors.New("evloop: memory bound of the loop reached")
 	// ErrOverflow means that Options.Queue was reached under Disconnect.
 	ErrOverflow = errors.New("evloop: output queue full")

@@ -13,8 +13,8 @@ import (
 // The epoll back end. It serves every descriptor, or, if there is a ring, all
 // that the ring does not.
 //
-// A connection is registered once, for IN, RDHUP and ET. The edge is remembered
-// as edgeReadable until a read finds nothing more, so stopping early (budget,
+// A connection is registered once, for IN, RDHUP, PRI and ET. The edge is
+// remembered as edgeReadable until a read finds nothing more, so stopping early (budget,
 // pause) loses no event. OUT is added only when the kernel took less than it
 // was offered and removed when the queue is empty; a MOD reports a condition
 // that already holds, so room that appeared in between is not missed. With

@@ -141,8 +141,7 @@ func (k *kernel) finished(c *Conn) bool {
 	if k.sim != nil {
 		return k.sim.finished(int(c.fd))
 	}
-	p := [...]unix.PollFd{{Fd: c.fd, Events: unix.POLLRDHUP}}
-	if n, err := unix.Poll(p[:], 0); n <= 0 || err != nil {
+	if k.poll(c.fd, unix.POLLRDHUP) == 0 {
 		return false
 	}
 	left, err := unix.IoctlGetInt(int(c.fd), unix.TIOCINQ)

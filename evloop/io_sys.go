@@ -46,13 +46,13 @@ type simulation struct {
 	socketErr  func(fd int) unix.Errno
 	finished   func(fd int) bool
 	closeReset func(fd int, reset bool)
+	closeFD    func(fd int, reset bool)
 	poll       func(fd int, events int16) int16
 	unsent     func(fd int) int
 	pause      func(time.Duration)
 
 	// For the ring only.
-	ring    func(count, size int) *uring.Ring
-	closeFD func(fd int, reset bool)
+	ring func(count, size int) *uring.Ring
 }
 
 func (k *kernel) now() Time {
@@ -169,7 +169,7 @@ func (k *kernel) close(fd int, reset bool) {
 		k.sim.closeReset(fd, reset)
 		return
 	}
-	unix.EpollCtl(k.epfd, unix.EPOLL_CTL_DEL, fd, nil)
+	k.epollDel(fd)
 	k.closeFD(fd, reset)
 }
 

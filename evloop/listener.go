@@ -268,7 +268,7 @@ func (l *Loop) admit(ln *Listener, fd int, peer netip.AddrPort) {
 	}
 	if h == nil {
 		ln.delay = 0
-		l.sys.close(fd, false)
+		l.sys.closeFD(fd, false)
 		return
 	}
 	if ln.noDelay {
@@ -282,7 +282,7 @@ func (l *Loop) admit(ln *Listener, fd int, peer netip.AddrPort) {
 	c := l.newConn(fd, ln.kind, h, state)
 	if err := l.be.open(c); err != nil {
 		l.conns.remove(c.slot)
-		l.sys.close(fd, true)
+		l.sys.closeFD(fd, true)
 		l.stats.AcceptErrors++
 		ln.backOff(err) // the system is short of memory, or of epoll watches (ENOSPC)
 		return

@@ -98,6 +98,6 @@ func (ln *Listener) ask() {
 func (ln *Listener) letGo() {
 	if ln.putOff.waits {
 		ln.putOff.waits = false
-		ln.loop.sys.close(ln.putOff.fd, false)
+		ln.loop.sys.closeFD(ln.putOff.fd, false)
 	}
 }

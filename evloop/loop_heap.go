@@ -18,7 +18,7 @@ type heapItem struct {
 
 func (h *minHeap) len() int { return len(h.items) }
 
-// min returns the earliest item of a heap that is not empty.
+// min returns the earliest item, or zeros of an empty heap.
 func (h *minHeap) min() (slot uint32, at Time) {
 	if len(h.items) == 0 {
 		return 0, 0

@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// TestPaceOfStarts plays a process that dies after a tenth of a second, which
+// TestStartsKeepADistance plays a process that dies after a tenth of a second, which
 // is also what a manager waits that knows no longer waits.
-func TestPaceOfStarts(t *testing.T) {
+func TestStartsKeepADistance(t *testing.T) {
 	folder := t.TempDir()
 	now := time.Hour
 	var starts []time.Duration
@@ -33,7 +33,7 @@ func TestPaceOfStarts(t *testing.T) {
 	}
 }
 
-func TestPaceWithAManagerThatWaits(t *testing.T) {
+func TestStartsUnderAManagerThatWaits(t *testing.T) {
 	folder := t.TempDir()
 	now := time.Hour
 	for i := range 20 {
@@ -55,8 +55,8 @@ func TestStartsAreForgottenAfterAnEndThatWasAskedFor(t *testing.T) {
 	}
 }
 
-// TestPaceOfOneWhoIsKilledWhileItWaits: it waits again, and not for ever longer.
-func TestPaceOfOneWhoIsKilledWhileItWaits(t *testing.T) {
+// TestStartThatIsKilledWhileItWaits: it waits again, and not for ever longer.
+func TestStartThatIsKilledWhileItWaits(t *testing.T) {
 	folder := t.TempDir()
 	now := time.Hour
 	for i := range 40 {

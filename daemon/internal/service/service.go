@@ -127,5 +127,4 @@ func listens(c *evloop.Conn) bool { return c.BytesIn() == 0 }
 // no line and is not answered.
 type plain struct{ evloop.Base }
 
-func (plain) EOF(c *evloop.Conn)         { finish(c) }
 func (plain) Closed(*evloop.Conn, error) {}

@@ -342,3 +342,57 @@ func expireBounded(r *rig) {
 		}
 	}
 }
+
+// A turn looks at a bounded number of deadlines, and the next turns at the rest.
+func TestLoopIdleBounded(t *testing.T) { eachBackend(t, idleBounded) }
+
+func idleBounded(r *rig) {
+	const clients = expireMost + 50
+	o := &Options{IdleTimeout: time.Second}
+	var conns []*Conn
+	for range clients {
+		c, _ := r.unix()
+		c.SetOptions(o)
+		conns = append(conns, c)
+	}
+	r.turn()
+	r.later(time.Minute)
+	for ended := 0; ended < clients; {
+		before := ended
+		r.turn()
+		ended = 0
+		for _, c := range conns {
+			if c.Closing() {
+				ended++
+			}
+		}
+		if n := ended - before; n == 0 || n > expireMost {
+			r.Fatalf("a turn has ended %d of %d idle clients, want some and %d at most", n, clients-before, expireMost)
+		}
+	}
+}
+
+// A peer that takes no more is stalled a timeout later, or a look at the most.
+func TestLoopStallSeenInTime(t *testing.T) { eachBackend(t, stallSeenInTime) }
+
+func stallSeenInTime(r *rig) {
+	const timeout = time.Second
+	c, p := r.unix()
+	c.SetOptions(&Options{Queue: 1 << 20, StallTimeout: timeout})
+	r.spin("a full socket", func() bool {
+		r.do(func() { c.Write(make([]byte, 8<<10)) })
+		return c.Queued() > 0
+	})
+	c.lookAtOutput() // the first look cannot tell whether output is on its way
+	if n, err := unix.Read(p.fd, make([]byte, 8<<10)); n == 0 || err != nil {
+		r.Fatal(n, err)
+	}
+	took := 0 * timeout
+	for ; took < 3*timeout && !r.of(c).closed; took += timeout / looks {
+		r.later(timeout / looks)
+		r.turn()
+	}
+	if took > timeout+timeout/looks || r.of(c).err != ErrStalled {
+		r.Errorf("Closed(%v) %v after it took its last, at a timeout of %v", r.of(c).err, took, timeout)
+	}
+}

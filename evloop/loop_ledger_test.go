@@ -5,6 +5,7 @@ package evloop
 import (
 	"bytes"
 	"errors"
+	"math"
 	"testing"
 	"time"
 
@@ -321,6 +322,33 @@ func payerAtOneCost(r *rig) {
 	all := took(Config{Memory: debtors * lines * (100 + messageSize + nodeSize)}, 1<<20)
 	if all > atMost*own {
 		r.Errorf("%d messages take %v at the bound over all, and %v at that of a queue", debtors*lines, all, own)
+	}
+}
+
+// Of those that owe about the same the first pays: a look at the others would be a
+// walk over all debtors.
+func TestPayerIsFirstOfItsBucket(t *testing.T) {
+	r := foundRig(t)
+	conns, _ := r.stuckConns(3, nil)
+	r.do(func() {
+		for _, c := range conns {
+			c.Write(make([]byte, 1000))
+		}
+	})
+	first := r.l.owing.greatest(r.l)
+	behind := first.out.next
+	if behind == 0 {
+		t.Fatal("the test needs several connections in a bucket")
+	}
+	first.out.next = math.MaxUint32 // to go on from here is to panic
+	defer func() {
+		first.out.next = behind
+		if v := recover(); v != nil {
+			t.Errorf("looks behind the first of the bucket: %v", v)
+		}
+	}()
+	if c := r.l.owing.greatest(r.l); c != first {
+		t.Errorf("slot %d pays, want %d", c.slot, first.slot)
 	}
 }
 

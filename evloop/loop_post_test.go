@@ -263,11 +263,13 @@ func TestWakeUpFails(t *testing.T) {
 	asked := 0
 	r.l.wake.write = func(int) unix.Errno { asked++; return unix.EPERM }
 	ran := 0
-	for want := 1; want < 4; want++ {
-		before := asked
-		r.l.Post(func() { ran++ })
-		if asked == before {
-			t.Errorf("post %d does not try to wake the loop", want)
+	for want := 2; want < 8; want += 2 {
+		for i := range 2 {
+			before := asked
+			r.l.Post(func() { ran++ })
+			if asked == before {
+				t.Errorf("post %d before a turn does not try to wake the loop", i+1)
+			}
 		}
 		r.turn()
 		if ran != want {

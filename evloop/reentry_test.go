@@ -263,3 +263,38 @@ func endFromOutside(r *rig) {
 		}
 	}
 }
+
+// A Dropped that makes its own connection pay again is called in the next turn.
+func TestLoopDroppedPaysAgain(t *testing.T) { eachBackend(t, droppedPaysAgain) }
+
+// The connection that owes the most pays for each message to another, which it
+// sends when it hears of the last loss. No queue drops anything in the callback:
+// the bound over all is reached when the kernel has refused the message.
+func droppedPaysAgain(r *rig) {
+	const others = 5
+	r.use(Config{Memory: 400_000})
+	conns, _ := r.stuckConns(1+others, &Options{Queue: 1 << 20, Overflow: DropOldest})
+	rich, conns := conns[0], conns[1:]
+	for range 350 {
+		r.do(func() { rich.Write(make([]byte, 1000)) })
+	}
+	send := func(size int) {
+		if len(conns) > 0 {
+			conns[0].Write(make([]byte, size))
+			conns = conns[1:]
+		}
+	}
+	r.onDropped = func(*Conn) { send(20_000) }
+	r.l.Post(func() { send(60_000) })
+	r.spin("a message to each", func() bool {
+		before := r.of(rich).reports
+		r.turn()
+		if n := r.of(rich).reports - before; n > 1 {
+			r.Fatalf("Dropped was called %d times in one turn", n)
+		}
+		return len(conns) == 0
+	})
+	if n := r.of(rich).reports; n < others-1 {
+		r.Fatalf("Dropped was called %d times; the test needs a loss for each message", n)
+	}
+}

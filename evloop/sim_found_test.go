@@ -228,6 +228,19 @@ func TestExemptionEndsUnderTheMemoryBound(t *testing.T) {
 // as well. The kernel is asked until it has said what there is, and a client
 // that has written in time is not idle.
 func TestInterruptedWaitIsRepeated(t *testing.T) {
+	t.Run("epoll", func(t *testing.T) { interruptedWait(t, turn) })
+	t.Run("epoll that a ring asks", func(t *testing.T) {
+		interruptedWait(t, func(t *testing.T, l *Loop) {
+			t.Helper()
+			if _, err := l.be.(*epoll).poll(); err != nil {
+				t.Fatal(err)
+			}
+		})
+	})
+}
+
+// interruptedWait has a client write, and then the loop asked for it.
+func interruptedWait(t *testing.T, ask func(*testing.T, *Loop)) {
 	interrupted := 0
 	l := throughSeam(t, Config{}, func(s *simulation) {
 		wait := s.epollWait
@@ -249,7 +262,7 @@ func TestInterruptedWaitIsRepeated(t *testing.T) {
 	turn(t, l)
 	p.write("in time")
 	interrupted = 3
-	turn(t, l)
+	ask(t, l)
 	if got := string(h.of(c).got); got != "in time" || interrupted > 0 {
 		t.Errorf("Data(%q) in the turn that was interrupted, which has %d interruptions to come", got, interrupted)
 	}

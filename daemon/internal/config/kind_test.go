@@ -47,6 +47,21 @@ func TestKinds(t *testing.T) {
 	}
 }
 
+// TestIdleDefault: a client of a kind that sends unasked is silent by nature, and
+// has no idle limit unless the file sets one.
+func TestIdleDefault(t *testing.T) {
+	listens := []Kind{KindChargen, KindHandler, KindRoom, KindTicker}
+	for _, row := range kinds {
+		want := asking
+		if slices.Contains(listens, row.name) {
+			want = 0
+		}
+		if got := newService("x", row.name, Limits{}).IdleTimeout; got != want {
+			t.Errorf("%s: idle_timeout is %v, want %v", row.name, got, want)
+		}
+	}
+}
+
 // TestKeyNames: no kind has a key by the name of one that every kind has, and
 // none has a key twice.
 func TestKeyNames(t *testing.T) {

@@ -4,8 +4,10 @@ package service
 
 import (
 	"testing"
+	"time"
 
 	"penstock/daemon/internal/config"
+	"penstock/evloop"
 )
 
 // TestEveryKindIsMade: each kind of the configuration has a maker here, and
@@ -19,5 +21,25 @@ func TestEveryKindIsMade(t *testing.T) {
 	}
 	if len(makers) != len(kinds) {
 		t.Errorf("makers has %d lines, package config has %d kinds", len(makers), len(kinds))
+	}
+}
+
+// TestFinishedHasNoLimit: a client that is finished may read its answer for as
+// long as it likes. The loop takes another limit for it only if it has none.
+func TestFinishedHasNoLimit(t *testing.T) {
+	r := serve(t, `kind="chargen"`)
+	c := r.dial()
+	for full := false; !full; { // what waits is more than the kernel takes
+		r.do(func() { full = r.loop.Conn(c.id).Full() })
+	}
+	began := time.Now()
+	r.do(func() {
+		conn := r.loop.Conn(c.id)
+		finish(conn)
+		conn.CloseAfterFlush(0, nil)
+	})
+	r.wantEnd(evloop.ErrFlushTimeout)
+	if took := time.Since(began); took >= goodbyeTimeout {
+		t.Errorf("ended after %v, by a limit of its own", took)
 	}
 }

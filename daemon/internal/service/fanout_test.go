@@ -11,8 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"penstock/evloop"
 )
 
@@ -129,97 +127,32 @@ func TestFanoutIsBounded(t *testing.T) {
 	})
 }
 
-// Many who come and go while a room is busy are summed up, and nobody is left
-// out of the sum.
-func TestRoomNewsAreSummedUp(t *testing.T) {
-	const before, came = crowd, 30
-	r := serveLoop(t, parse(t, "kind=\"room\"\nwelcome=\"\"\njoin=\"{name} came\"\nleave=\"{name} left\""), hurried)
-	watcher := r.dial()
-	for range before {
+// A fanout gets on in a turn whose work others have spent, if only with a few.
+func TestFanoutInASpentTurn(t *testing.T) {
+	r := serveLoop(t, parse(t, "kind=\"ticker\"\ninterval=\"1h\""), hurried)
+	busy := r.dial()
+	for range 2 * fanoutFew {
 		r.dial()
 	}
-	var fds []int
-	for range came {
-		p, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-		if err != nil {
-			t.Fatal(err)
+	r.do(func() {
+		for c := r.loop.Conn(busy.id); !r.loop.Spent(); {
+			c.Send(evloop.NewMessage([]byte("x")))
 		}
-		fds = append(fds, p[0])
-		r.do(func() {
-			if _, err := r.loop.Add(p[1], r, r.session()); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	for _, fd := range fds {
-		unix.Close(fd)
-	}
-	buf, lines := make([]byte, 64<<10), 0
-	var in, out int
-	watcher.conn.SetReadDeadline(time.Now().Add(patience))
-	for text := ""; in < before+came || out < came; {
-		n, err := watcher.conn.Read(buf)
-		if err != nil {
-			t.Fatalf("told of %d who came and %d who left: %v", in, out, err)
+		f := r.svc.(*ticker).fan
+		f.send(evloop.NewMessage([]byte("now\n")), nil)
+		if f.served != fanoutFew {
+			t.Errorf("%d members served, want %d", f.served, fanoutFew)
 		}
-		text += string(buf[:n])
-		for {
-			line, rest, ok := strings.Cut(text, "\n")
-			if !ok {
-				break
-			}
-			text = rest
-			lines++
-			i, o := parseNews(t, line)
-			in, out = in+i, out+o
-		}
-	}
-	if in != before+came || out != came {
-		t.Errorf("told of %d who came and %d who left, want %d and %d", in, out, before+came, came)
-	}
-	if lines >= before+2*came {
-		t.Errorf("%d lines for %d who came and %d who left", lines, in, out)
-	}
-}
-
-func parseNews(t *testing.T, line string) (came, left int) {
-	t.Helper()
-	switch {
-	case !strings.HasPrefix(line, "* ") && strings.HasSuffix(line, " came"):
-		return 1, 0
-	case !strings.HasPrefix(line, "* ") && strings.HasSuffix(line, " left"):
-		return 0, 1
-	}
-	for part := range strings.SplitSeq(strings.TrimPrefix(line, "* "), ", ") {
-		var n int
-		var what string
-		fmt.Sscanf(part, "%d %s", &n, &what)
-		switch what {
-		case "came":
-			came += n
-		case "left":
-			left += n
-		default:
-			t.Fatalf("news %q", line)
-		}
-	}
-	return came, left
-}
-
-func TestSum(t *testing.T) {
-	for _, tt := range []struct {
-		came, left int
-		want       string
-	}{{3, 0, "* 3 came\n"}, {0, 2, "* 2 left\n"}, {1, 1, "* 1 came, 1 left\n"}} {
-		if got := string(sum(tt.came, tt.left)); got != tt.want {
-			t.Errorf("%d, %d: got %q, want %q", tt.came, tt.left, got, tt.want)
-		}
-	}
+	})
 }
 
 // A client whose input is /dev/null shuts its side at once, and still gets what
 // the kinds that speak have to say, until it is gone.
 func TestListenersStay(t *testing.T) {
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
 	speak := func(r *rig) { r.dial().send("hi\n") }
 	for _, tt := range []struct {
 		name, conf, want string
@@ -227,6 +160,7 @@ func TestListenersStay(t *testing.T) {
 	}{
 		{"ticker", "kind=\"ticker\"\ninterval=\"10ms\"", "ping\nping\n", func(*rig) {}},
 		{"room", "kind=\"room\"\nwelcome=\"\"\nmessage=\"{line}\"", "hi\nhi\n", speak},
+		{"handler", handlerKeys(exe), "hihi", func(r *rig) { r.dial().send("all hi\n") }},
 		{"select-chat does not, without a name", "kind=\"room\"\npreset=\"select-chat\"", "", nil},
 		{"echo has nothing to say", "kind=\"echo\"", "", nil},
 	} {
@@ -384,4 +318,30 @@ func TestHandlerBroadcastsInOrder(t *testing.T) {
 		all += fmt.Sprintf("<%d>", i)
 	}
 	listener.want(all)
+}
+
+// A program that floods all its clients waits as soon as many lines are on their way to
+// them, so the number of such lines is bounded.
+func TestHandlerFloodWaits(t *testing.T) {
+	const clients, flood, most = 200, 200, 2 * fanoutMost // fanoutMost, and what was read before
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	waiting := 0
+	r := serveLoop(t, parse(t, handlerKeys(exe)), hurried, hurry, func(r *rig) {
+		f := r.svc.(*handler).fan
+		f.each = func(*evloop.Conn) { waiting = max(waiting, len(f.out)) }
+	})
+	for range clients {
+		r.dial()
+	}
+	asker := r.dial()
+	asker.send(fmt.Sprintf("flood %d\n", flood))
+	asker.want(strings.Repeat("x", flood))
+	r.do(func() {
+		if waiting < fanoutMost || waiting > most {
+			t.Errorf("%d lines waited at once, want %d to %d", waiting, fanoutMost, most)
+		}
+	})
 }

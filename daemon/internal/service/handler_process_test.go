@@ -58,6 +58,9 @@ func testProgram() {
 		case "hold": // the reply
 		case "all":
 			out.Encode(map[string]any{"data": arg})
+		case "flood":
+			n, _ := strconv.Atoi(arg)
+			os.Stdout.WriteString(strings.Repeat("{\"data\":\"x\"}\n", n)) // at once
 		case "close":
 			out.Encode(map[string]any{"conn": ev.Conn, "data": "bye", "close": true})
 		case "raw":

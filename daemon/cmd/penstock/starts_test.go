@@ -3,6 +3,7 @@
 package main
 
 import (
+	"log/slog"
 	"testing"
 	"time"
 )
@@ -45,13 +46,13 @@ func TestStartsUnderAManagerThatWaits(t *testing.T) {
 }
 
 func TestStartsAreForgottenAfterAnEndThatWasAskedFor(t *testing.T) {
-	folder := t.TempDir()
-	for range 5 {
-		noteStart(folder, time.Hour)
-	}
-	forgetStarts(folder)
-	if n, wait := noteStart(folder, time.Hour); n != 0 || wait != 0 {
-		t.Errorf("%d starts, wait %v, want none", n, wait)
+	for status, want := range map[int]int{exitOK: 0, exitFailed: 1, exitConfig: 1} {
+		folder := t.TempDir()
+		end := begin(folder, slog.New(slog.DiscardHandler))
+		end(status)
+		if n, _ := noteStart(folder, monotonic()); n != want {
+			t.Errorf("after an end with status %d: %d starts, want %d", status, n, want)
+		}
 	}
 }
 

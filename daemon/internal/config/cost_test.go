@@ -207,6 +207,20 @@ func TestOddFiles(t *testing.T) {
 	}
 }
 
+// TestSocketsAlone: a reading that is about sockets alone opens no table and no
+// file of quotes, so none of them can be in its way.
+func TestSocketsAlone(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, map[string]string{
+		"p.toml": "[service.l]\nkind='lookup'\nlisten=['7001']\nfile='none.toml'\n" +
+			"[service.q]\nkind='qotd'\nlisten=['7002']\nfile='none'\n",
+	})
+	c, err := Loader{Sockets: true}.Load(filepath.Join(dir, "p.toml"))
+	if err != nil || len(c.Services) != 2 {
+		t.Errorf("Load = %v, %v, want both services though their files are missing", c, err)
+	}
+}
+
 // TestAllFiles: many drop-ins together have a bound as well.
 func TestAllFiles(t *testing.T) {
 	dir := t.TempDir()

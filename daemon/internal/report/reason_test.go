@@ -47,6 +47,28 @@ func TestEndOf(t *testing.T) {
 	}
 }
 
+// TestClosed: the end of a connection is one record. That a client left by itself
+// is told at debug only; that one was cut is seen without.
+func TestClosed(t *testing.T) {
+	tests := []struct {
+		err  error
+		want string
+	}{
+		{nil, `level=DEBUG msg="connection closed"`},
+		{os.NewSyscallError("read", unix.ECONNRESET), `level=DEBUG msg="connection closed"`},
+		{evloop.ErrIdle, `level=INFO msg="connection cut"`},
+		{evloop.ErrOverflow, `level=WARN msg="connection cut"`},
+	}
+	for _, tt := range tests {
+		var out bytes.Buffer
+		to := slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))
+		New(to, config.PeersFull, newFakeClock()).Service("x").Closed(view.Conn{ID: 1, Peer: tcp("192.0.2.1:4000")}, tt.err)
+		if got := out.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, tt.want) {
+			t.Errorf("closed with %v: %q, want one record with %q", tt.err, got, tt.want)
+		}
+	}
+}
+
 // TestReasons: the table has a word for each, and each belongs to one list.
 func TestReasons(t *testing.T) {
 	listed := append(append(Refusals(), Ends()...), Losses()...)

@@ -252,6 +252,35 @@ func TestHandlerDrain(t *testing.T) {
 	r.wantLost(report.LostUnanswered, 1)
 }
 
+// A message that the program has not taken when the service ends is counted.
+func TestHandlerDrainOfWhatWasNotTaken(t *testing.T) {
+	r := serve(t, `kind="handler"`+"\ncommand=[\"/bin/sleep\",\"1000\"]", hurry)
+	r.log.wait(t, "program started", 1)
+	flood, waiting := r.dial(), r.dial()
+	defer flood.conn.Close()
+	go func() {
+		for err := error(nil); err == nil; {
+			_, err = flood.conn.Write([]byte(strings.Repeat("x", 4000) + "\n"))
+		}
+	}()
+	for full := false; !full; {
+		r.do(func() { full = !r.svc.(*handler).program.Ready() })
+	}
+	waiting.send("x\n")
+	for drained := false; !drained; {
+		r.do(func() {
+			if c := r.loop.Conn(waiting.id); clientOf(c).blocked {
+				r.svc.(*handler).Drain(c, patience)
+				drained = true
+			}
+		})
+	}
+	waiting.wantEOF()
+	waiting.conn.Close()
+	r.wantEnd(ErrUnanswered)
+	r.wantLost(report.LostUnanswered, 1)
+}
+
 // The built-in example and the programs in daemon/examples work.
 func TestHandlerExamples(t *testing.T) {
 	folder, err := filepath.Abs("../../examples")

@@ -120,6 +120,7 @@ func viewConn(c *evloop.Conn, s *service.Session, now evloop.Time) view.Conn {
 	return view.Conn{
 		ID: s.ID, Peer: s.Peer, Age: now.Sub(s.Since),
 		Queued: c.Queued(), Traffic: view.Traffic{In: c.BytesIn(), Out: c.BytesOut()}, Dropped: c.Dropped(),
+		Unsent: c.Unsent(),
 	}
 }
 

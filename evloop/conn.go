@@ -102,6 +102,12 @@ func (c *Conn) BytesOut() uint64 { return c.bytesOut }
 // Dropped returns how many messages the overflow policy has dropped.
 func (c *Conn) Dropped() uint64 { return c.dropped }
 
+// Unsent returns how many bytes of output were thrown away because the
+// connection has ended, or because the kernel refuses its output and it is about
+// to end. Messages of Dropped are not among them. It is 0 before that and after
+// Detach. Closed may ask for it.
+func (c *Conn) Unsent() int { return int(c.out.unsent) }
+
 // Input returns the bytes that Data has left unconsumed. They are the loop's.
 func (c *Conn) Input() []byte { return c.in }
 

@@ -60,7 +60,7 @@ func (c *Conn) save(state []byte) record {
 	r := record{
 		bytesIn: c.bytesIn, bytesOut: c.bytesOut, dropped: c.dropped,
 		lastIn: uint64(c.lastIn + lag), lastOut: uint64(c.lastOut + lag), until: uint64(c.until.Add(lag.Sub(0))),
-		off: uint64(c.out.off), acked: uint64(c.acked), in: c.in, state: state,
+		off: uint64(c.out.off), acked: uint64(c.acked), unsent: uint64(c.out.unsent), in: c.in, state: state,
 	}
 	for _, f := range savedFlags {
 		if c.flags&f.flag != 0 {
@@ -190,7 +190,7 @@ func (r *record) apply(c *Conn) {
 	c.out.off, c.out.bytes = uint32(r.off), c.out.bytes-uint32(r.off)
 	l.weigh(c)
 	c.lastOut = Time(r.lastOut) - lag
-	c.acked = uint32(r.acked)
+	c.acked, c.out.unsent = uint32(r.acked), uint32(r.unsent)
 	c.lookAtOutput() // what has left since Detach is progress, too
 	c.checkFull()
 	if c.flags&flagDrained != 0 {

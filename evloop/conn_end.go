@@ -72,22 +72,20 @@ func (c *Conn) fail(err error) {
 	if c.state >= stateDead {
 		return
 	}
-	if c.Queued() > 0 {
-		c.flags |= flagReset
-	}
 	c.state = stateDead
 	c.reason = err
 	l := c.loop
-	if l.gather.c == c {
-		l.gather.reset()
+	l.discard(c)
+	if c.out.unsent > 0 {
+		c.flags |= flagReset
 	}
-	l.clearQueue(c)
 	l.releaseInput(c)
 	if c.held > 0 {
 		l.be.release(c)
 	}
 	l.dead = append(l.dead, c)
 	if c.flags&flagDetached != 0 {
+		c.out.unsent = 0 // it is carried along
 		l.detached++
 	}
 }

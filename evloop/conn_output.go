@@ -177,9 +177,6 @@ func (l *Loop) afterSend(c *Conn) {
 // came before the failure is still to be read (after a reset the kernel keeps
 // it readable), so a connection that can be read ends when that is done.
 func (l *Loop) sendFailed(c *Conn, err error) {
-	if l.gather.c == c {
-		l.gather.reset()
-	}
 	if c.state != stateOpen || c.flags&flagEOF != 0 || !c.kind.reads() {
 		if c.reason != nil {
 			err = c.reason // why it was ending anyway
@@ -189,7 +186,7 @@ func (l *Loop) sendFailed(c *Conn, err error) {
 	}
 	c.flags |= flagBroken | flagReset
 	c.reason = err
-	l.clearQueue(c)
+	l.discard(c)
 	c.readOn() // to EAGAIN, which then ends it
 }
 

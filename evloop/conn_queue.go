@@ -23,6 +23,7 @@ type queue struct {
 	charge     int64  // what this queue takes of the memory bound, shared messages in full
 
 	prev, next uint32 // neighbours in the bucket of the loop's debtors: slots, plus one
+	unsent     uint32 // bytes that the end of the output threw away
 	bucket     uint8  // 0: owes nothing
 	rest       bool   // the head is the rest of a message that has begun, though off is 0
 }
@@ -222,6 +223,16 @@ func (l *Loop) unlink(c *Conn, i uint32) {
 	if !m.shared() {
 		l.pool.recycle(m)
 	}
+}
+
+// discard throws away all output of c, because nothing can go out any more, and
+// notes how much that was.
+func (l *Loop) discard(c *Conn) {
+	c.out.unsent += uint32(c.Queued())
+	if l.gather.c == c {
+		l.gather.reset()
+	}
+	l.clearQueue(c)
 }
 
 // clearQueue takes out everything.

@@ -15,7 +15,7 @@ import (
 //
 //	version  1 byte
 //	numbers  uvarint each: flags (saved* below) bytesIn bytesOut dropped lastIn
-//	         lastOut until off acked
+//	         lastOut until off acked unsent
 //	strings  uvarint length and bytes each: reason, kept input, handler's state
 //	count    uvarint, then as many strings: the messages of the queue, whole;
 //	         off bytes of the first have gone out already
@@ -25,13 +25,13 @@ import (
 // makes the record foreign: what a newer binary meant by it would be lost in
 // silence.
 type record struct {
-	flags, bytesIn, bytesOut, dropped, lastIn, lastOut, until, off, acked uint64
+	flags, bytesIn, bytesOut, dropped, lastIn, lastOut, until, off, acked, unsent uint64
 
 	reason, in, state []byte
 	messages          [][]byte
 }
 
-const stateVersion = 3
+const stateVersion = 4
 
 const (
 	savedPaused   = 1 << iota
@@ -51,8 +51,8 @@ const (
 // all its buffers twice.
 const savedInput = DefaultMaxInput + readSize + 2*maxRingMemory
 
-func (r *record) numbers() [9]*uint64 {
-	return [...]*uint64{&r.flags, &r.bytesIn, &r.bytesOut, &r.dropped, &r.lastIn, &r.lastOut, &r.until, &r.off, &r.acked}
+func (r *record) numbers() [10]*uint64 {
+	return [...]*uint64{&r.flags, &r.bytesIn, &r.bytesOut, &r.dropped, &r.lastIn, &r.lastOut, &r.until, &r.off, &r.acked, &r.unsent}
 }
 
 // encode writes the record.
@@ -97,7 +97,7 @@ func (r *record) decode(b []byte) error {
 	if len(r.messages) > 0 {
 		first = len(r.messages[0])
 	}
-	if d.bad || len(d.b) > 0 || r.flags >= savedUnknown || r.acked > math.MaxUint32 || len(r.in) > savedInput || (r.off > 0 && r.off >= uint64(first)) {
+	if d.bad || len(d.b) > 0 || r.flags >= savedUnknown || max(r.acked, r.unsent) > math.MaxUint32 || len(r.in) > savedInput || (r.off > 0 && r.off >= uint64(first)) {
 		return ErrState
 	}
 	return nil

@@ -384,7 +384,7 @@ func (u *ring) takeBack(c *Conn) {
 		}
 	}
 	if s.end < 0 && c.state == stateOpen {
-		u.l.clearQueue(c)
+		u.l.discard(c)
 		c.flags |= flagBroken
 		c.reason = os.NewSyscallError("recv", unix.Errno(-s.end))
 	}

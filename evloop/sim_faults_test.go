@@ -137,6 +137,8 @@ type simMessage struct {
 const (
 	simHead     = 12
 	simFarewell = 1<<32 - 1 // id of Options.Farewell
+
+	simFarewellMost = simHead + 100 // bytes of it
 )
 
 func (m simMessage) bytes() []byte { return m.appendTo(nil) }

@@ -59,6 +59,7 @@ type simConn struct {
 	carriedQueue     int64  // what its queue took of the memory bound before Detach
 	drainDue         bool   // the queue was full, and Drained has not come
 	refusedN, unsent int    // messages and bytes that Write refused
+	doubtful         int    // bytes for which Write ended the connection: it may have queued or dropped them
 }
 
 // wire checks bytes that leave for the peer.
@@ -133,6 +134,7 @@ func (m *simConn) output(n int, write func() bool) bool {
 	m.acceptedN--
 	switch {
 	case m.c.Closing() || m.c.flags&flagBroken != 0:
+		m.doubtful += n
 	case m.raw:
 		m.w.fail("echo of", m.s.id, "refused")
 	default:
@@ -220,6 +222,24 @@ func (m *simConn) checkEnd(err error) {
 	}
 	m.closed = true
 	m.checkBytes(err)
+	m.checkLost(err)
+}
+
+// checkLost: output that was accepted has gone to the kernel or is counted.
+func (m *simConn) checkLost(err error) {
+	if errors.Is(err, ErrDetached) {
+		if m.c.Unsent() != 0 {
+			m.w.fail("output of", m.s.id, "is carried along and was thrown away")
+		}
+		return
+	}
+	most := m.doubtful
+	if !m.raw {
+		most += simFarewellMost // it may be thrown away as well, and the handler did not write it
+	}
+	if over := m.s.taken + m.lost - m.unsent + m.c.Unsent() - m.accepted; over < 0 || over > most {
+		m.w.fail("of", m.accepted, "bytes to", m.s.id, m.s.taken, "were taken,", m.lost-m.unsent, "dropped and", m.c.Unsent(), "thrown away, by", err)
+	}
 }
 
 // checkIdle and checkStalled: nobody ends whose bytes, or whose room, the

@@ -135,7 +135,7 @@ func (w *simWorld) newOptions() *Options {
 	}
 	o.Exempt = w.chance(6)
 	if w.chance(2) {
-		o.Farewell = simMessage{simFarewell, simHead + w.rng.IntN(100)}.bytes()
+		o.Farewell = simMessage{simFarewell, simHead + w.rng.IntN(simFarewellMost-simHead)}.bytes()
 		o.FarewellTimeout = time.Duration(1 + w.rng.IntN(int(time.Second)))
 	}
 	return o

@@ -24,6 +24,7 @@ const (
 	keyElapsed      = "elapsed_us"
 	keyQueued       = "queued_bytes"
 	keyKernel       = "kernel_queued_bytes"
+	keyUnsent       = "unsent_bytes"
 	keyDropped      = "dropped"
 	keyDroppedBytes = "dropped_bytes"
 	keyLost         = "lost"

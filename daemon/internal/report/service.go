@@ -126,9 +126,13 @@ func (s *Service) Closed(c view.Conn, err error) {
 	if _, system := errors.AsType[unix.Errno](err); system || reason == EndUnnamed {
 		cause = slog.Any(keyErr, err)
 	}
+	unsent := slog.Attr{}
+	if c.Unsent > 0 {
+		unsent = slog.Int(keyUnsent, c.Unsent)
+	}
 	s.write(level, message, id, slog.Uint64(keyConn, c.ID), peer(c.Peer, s.log.peers),
 		slog.String(keyReason, reason.String()), cause, slog.String(keyOpened, time.Now().Add(-c.Age).Format(time.RFC3339)),
-		slog.Uint64(keyBytesIn, c.In), slog.Uint64(keyBytesOut, c.Out),
+		slog.Uint64(keyBytesIn, c.In), slog.Uint64(keyBytesOut, c.Out), unsent,
 		slog.Uint64(keyDropped, c.Dropped), slog.Int64(keyElapsed, c.Age.Microseconds()))
 }
 

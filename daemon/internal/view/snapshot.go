@@ -71,6 +71,7 @@ type Conn struct {
 	Queued, Kernel int // bytes that wait to be sent; bytes sent that the kernel still holds
 	Traffic
 	Dropped uint64 // messages
+	Unsent  int    // bytes of output that its end has thrown away
 }
 
 // Clients returns how many clients there are.

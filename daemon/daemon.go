@@ -110,6 +110,7 @@ type Daemon struct {
 	parked    map[string][]*listener // inherited sockets of services that were removed
 	places    int                    // how many clients there may be; see fitConnections
 	sources   sources                // of all clients
+	silent    []silent               // clients that may be gone, the oldest first
 	lastID    uint64                 // ID of the newest session; stays below 2^53
 
 	local localSubnets

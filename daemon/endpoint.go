@@ -141,6 +141,7 @@ func (ep *endpoint) Data(c *evloop.Conn, p []byte) int {
 // EOF tells the service that the client has shut its side for sending.
 func (ep *endpoint) EOF(c *evloop.Conn) {
 	ep.svc.EOF(c)
+	ep.d.heard(ep, c)
 	ep.d.outputMayWait()
 }
 
@@ -172,6 +173,7 @@ func (ep *endpoint) Closed(c *evloop.Conn, err error) {
 	ep.closed.Out += c.BytesOut()
 	ep.sources.remove(s.Peer)
 	ep.d.sources.remove(s.Peer)
+	ep.d.forgetSilent(c)
 	delete(ep.asking, c.ID())
 	if err == nil && ep.retired {
 		err = service.ErrShutdown

@@ -43,7 +43,7 @@ func (l *listener) Accept(ln *evloop.Listener, fd int, from netip.AddrPort) (evl
 		l.waiting, l.who = reason, peer // first the loop looks whether counted clients are gone
 		return nil, nil
 	}
-	if reason != 0 {
+	if reason != 0 && !l.exchange(peer, reason) {
 		l.refuse(peer, reason, err)
 		return nil, nil
 	}

@@ -50,8 +50,13 @@ func run(t testing.TB, d *Daemon) *running {
 
 func runDaemon(t testing.TB, cfg *config.Config) *running {
 	t.Helper()
+	return runLogged(t, cfg, slog.DiscardHandler)
+}
+
+func runLogged(t testing.TB, cfg *config.Config, log slog.Handler) *running {
+	t.Helper()
 	ready := make(chan struct{})
-	d, err := New(cfg, Env{Log: slog.New(slog.DiscardHandler), Ready: func() { close(ready) }})
+	d, err := New(cfg, Env{Log: slog.New(log), Ready: func() { close(ready) }})
 	if err != nil {
 		t.Fatal(err)
 	}

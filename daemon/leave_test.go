@@ -3,13 +3,17 @@
 package daemon
 
 import (
+	"bytes"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"runtime"
 	"strings"
 	"testing"
 	"time"
+
+	"penstock/daemon/internal/service"
 )
 
 // TestAsksAtTheEnd: a client that was accepted just before the stop asks more than
@@ -49,5 +53,92 @@ func TestAsksAtTheEnd(t *testing.T) {
 		if err := <-r.done; err != nil {
 			t.Error(err)
 		}
+		if r.cut != 0 {
+			t.Errorf("%s: %d clients count as cut, want none", tt.conf, r.cut)
+		}
+	}
+}
+
+// TestLinesLeftAtTheEnd: of the lines that a service has received, each is served or
+// counted as lost when the service ends or is replaced, and the client counts as cut.
+func TestLinesLeftAtTheEnd(t *testing.T) {
+	for _, tt := range []struct{ name, conf, other, ask, answer string }{
+		{"lookup", "kind = 'lookup'\nanswers = { q = 'a' }", "default = 'b'", "q\n", "a"},
+		{"ticker", "kind = 'ticker'\ninterval = '1h'", "payload = 'b'", "PING\n", "+PONG\r\n"},
+		{"room", "kind = 'room'\nwelcome = 'w'\nmessage = '{line}'", "join = 'b'", "q\n", "q\n"},
+		{"twisted", "kind = 'room'\npreset = 'twisted'\nmessage = '{line}'", "join = 'b'", "q\r\n", "q\n"},
+	} {
+		for _, end := range []string{"stopped", "removed", "replaced"} {
+			t.Run(tt.name+" "+end, func(t *testing.T) {
+				linesLeft(t, tt.conf, tt.other, tt.ask, tt.answer, end)
+			})
+		}
+	}
+}
+
+func linesLeft(t *testing.T, conf, other, ask, answer, end string) {
+	const lines = 600 // more than one turn serves
+	path := t.TempDir() + "/s"
+	text := fmt.Sprintf("[service.x]\nlisten = ['%s']\n%s\n", path, conf)
+	next := parse(t, text+other+"\n")
+	if end == "removed" {
+		next = parse(t, fmt.Sprintf("[service.y]\nkind = 'echo'\nlisten = ['%s.y']\n", path))
+	}
+	var out bytes.Buffer // the loop's until the end
+	r := runLogged(t, parse(t, text), slog.NewTextHandler(&out, nil))
+	c, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ep *endpoint
+	leave := func(s *service.Session) {
+		s.Since = s.Since.Add(-2 * askGrace) // it has been here for long
+		ep = s.Owner.(*endpoint)
+		if end == "stopped" {
+			r.trigger(terminate)
+		} else if err := r.putInForce(next); err != nil {
+			t.Error(err)
+		}
+	}
+	left := make(chan bool, 1)
+	var look func() // in each turn, until some lines were served
+	look = func() {
+		for c := range r.loop.Conns() {
+			if s, ok := c.State.(*service.Session); ok && int(c.BytesIn()) == lines*len(ask) {
+				left <- len(c.Input()) > 0
+				leave(s)
+				return
+			}
+		}
+		r.loop.Post(look)
+	}
+	r.do(look)
+	if _, err := io.WriteString(c, strings.Repeat(ask, lines)); err != nil {
+		t.Fatal(err)
+	}
+	got, err := io.ReadAll(c)
+	if !<-left || err != nil {
+		t.Fatalf("all lines were served before the end, or reading failed: %v", err)
+	}
+	c.Close()
+	if end == "stopped" {
+		if err := <-r.done; err != nil {
+			t.Error(err)
+		}
+	} else {
+		for gone := false; !gone; runtime.Gosched() {
+			r.do(func() { gone = r.clients() == 0 })
+		}
+		r.stop(t)
+	}
+	served, lost := strings.Count(string(got), answer), int(ep.lost["unanswered"])
+	if served == 0 || lost == 0 || served+lost != lines {
+		t.Errorf("of %d lines %d were served and %d counted as lost", lines, served, lost)
+	}
+	if want := map[bool]int{true: 1}[end == "stopped"]; r.cut != want {
+		t.Errorf("%d clients count as cut, want %d", r.cut, want)
+	}
+	if want := `msg="connection cut" service=x`; !strings.Contains(out.String(), want) || !strings.Contains(out.String(), "reason=unanswered") {
+		t.Errorf("not logged as cut with its reason:\n%s", out.String())
 	}
 }

@@ -39,7 +39,7 @@ func (ep *endpoint) retire() {
 	for c := range ep.connections {
 		since := service.SessionOf(c).Since
 		if !mayStillAsk(c.BytesIn(), len(c.Input()), ep.d.loop.Now().Sub(since)) {
-			ep.finish(c)
+			ep.finish(c, c.Input())
 			continue
 		}
 		if ep.asking == nil {
@@ -55,27 +55,32 @@ func mayStillAsk(bytesIn uint64, kept int, age time.Duration) bool {
 	return (bytesIn == 0 || kept > 0) && age < askGrace
 }
 
-// finish lets a client have what it is due, and no more.
-func (ep *endpoint) finish(c *evloop.Conn) {
+// finish lets a client have what it is due, and no more. What it has asked and the
+// service has not taken yet, because others had their turn or the client did not read,
+// is in left. The service counts it as lost. To go on serving it was the alternative,
+// but a client that never stops asking would then delay each stop by drain_timeout, and
+// a room has nobody left to talk to.
+func (ep *endpoint) finish(c *evloop.Conn, left []byte) {
 	if d, ok := ep.svc.(service.Drainer); ok {
-		d.Drain(c, ep.conf.DrainTimeout)
+		d.Drain(c, left, ep.conf.DrainTimeout)
 		return
 	}
 	c.CloseAfterFlush(ep.conf.DrainTimeout, nil) // nil: Closed gets an error if the flush fails
 }
 
-// asked hears that the service has taken all that has come of c after retire. A
-// client in the middle of a message has until askGrace to end it.
+// asked hears, in a call of Data, that the service has taken all that has come of c
+// after retire. A client in the middle of a message has until askGrace to end it.
 func (ep *endpoint) asked(c *evloop.Conn) {
 	if id, ok := ep.asking[c.ID()]; ok {
 		ep.d.loop.Cancel(id)
 		delete(ep.asking, c.ID())
-		ep.finish(c)
+		ep.finish(c, nil)
 	}
 }
 
 // Expired finishes a client that has not asked in time.
 func (ep *endpoint) Expired(l *evloop.Loop, t evloop.Timer) {
 	delete(ep.asking, t.Conn)
-	ep.finish(l.Conn(t.Conn))
+	c := l.Conn(t.Conn)
+	ep.finish(c, c.Input())
 }

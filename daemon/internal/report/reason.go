@@ -50,7 +50,7 @@ const (
 // Why a message came to nothing.
 const (
 	LostUnfinished Reason = iota + EndUnnamed + 1 // the key at_eof
-	LostUnanswered                                // by a handler's program
+	LostUnanswered                                // by a handler's program, or by a service that ends
 )
 
 // reasons holds the word, and the level of the record: that a client left by

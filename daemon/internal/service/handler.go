@@ -261,11 +261,11 @@ func (h *handler) endIfServed(c *evloop.Conn) {
 // Drain lets a client wait for its replies, for timeout at most. A message that the
 // program has not taken by now will not be answered: the connection ends, and the log
 // has the reason.
-func (h *handler) Drain(c *evloop.Conn, timeout time.Duration) {
+func (h *handler) Drain(c *evloop.Conn, left []byte, timeout time.Duration) {
 	cl := clientOf(c)
 	cl.leaving, cl.timeout = true, timeout
 	h.loop.Cancel(cl.limit)
-	if _, _, found := h.next(c.Input()); cl.blocked && (found == cutLine || cl.rest != nil) {
+	if _, _, found := h.next(left); cl.blocked && (found == cutLine || cl.rest != nil) {
 		h.lose(report.LostUnanswered, 1) // one at least; nobody has counted the others
 		cl.failed, cl.rest = true, nil
 	}

@@ -233,9 +233,9 @@ func TestHandlerDrain(t *testing.T) {
 	}
 	r.do(func() {
 		h := r.svc.(*handler)
-		h.Drain(r.loop.Conn(idle.id), patience)
-		h.Drain(r.loop.Conn(waiting.id), patience)
-		h.Drain(r.loop.Conn(hopeless.id), 10*time.Millisecond)
+		h.Drain(r.loop.Conn(idle.id), nil, patience)
+		h.Drain(r.loop.Conn(waiting.id), nil, patience)
+		h.Drain(r.loop.Conn(hopeless.id), nil, 10*time.Millisecond)
 	})
 	idle.wantEOF()
 	hopeless.wantEOF()
@@ -270,7 +270,7 @@ func TestHandlerDrainOfWhatWasNotTaken(t *testing.T) {
 	for drained := false; !drained; {
 		r.do(func() {
 			if c := r.loop.Conn(waiting.id); clientOf(c).blocked {
-				r.svc.(*handler).Drain(c, patience)
+				r.svc.(*handler).Drain(c, c.Input(), patience)
 				drained = true
 			}
 		})

@@ -4,6 +4,7 @@ package service
 
 import (
 	"bytes"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -73,6 +74,11 @@ func (s *lookup) EOF(c *evloop.Conn) {
 		c.WriteStatic(s.answer(q))
 	}
 	finish(c)
+}
+
+// Drain ends a connection when the service ends, without answering what is left.
+func (s *lookup) Drain(c *evloop.Conn, left []byte, timeout time.Duration) {
+	dismiss(c, left, s.frame.delim, s.rest.lose, timeout)
 }
 
 // answer looks q up. Neither the conversion in the index expression nor the

@@ -232,13 +232,14 @@ func (r *room) Closed(c *evloop.Conn, _ error) {
 	r.announce(c, r.leave, &r.news.left)
 }
 
-// Drain sends a member away because the room itself closes.
-func (r *room) Drain(c *evloop.Conn, timeout time.Duration) {
+// Drain sends a member away because the room itself closes. What it has still to say
+// would come too late.
+func (r *room) Drain(c *evloop.Conn, left []byte, timeout time.Duration) {
 	r.ending = true
 	if memberOf(c).in {
 		r.fan.catchUp(c)
 	}
-	c.CloseAfterFlush(timeout, nil)
+	dismiss(c, left, r.frame.delim, r.rest.lose, timeout)
 }
 
 // Kinds of a room's timers.

@@ -176,7 +176,7 @@ func TestRoomDrain(t *testing.T) {
 	b.want(addr1 + ": last\n")
 	r.do(func() {
 		for _, c := range []*testClient{a, b} {
-			r.svc.(Drainer).Drain(r.loop.Conn(c.id), patience)
+			r.svc.(Drainer).Drain(r.loop.Conn(c.id), nil, patience)
 		}
 	})
 	if got, want := a.rest(), addr1+": last\n"; got != want {
@@ -384,6 +384,6 @@ func TestRoomDrainOfAStuckMember(t *testing.T) {
 			c.Write(make([]byte, 1<<20))
 		}
 	})
-	r.do(func() { r.svc.(Drainer).Drain(r.loop.Conn(stuck.id), 10*time.Millisecond) })
+	r.do(func() { r.svc.(Drainer).Drain(r.loop.Conn(stuck.id), nil, 10*time.Millisecond) })
 	r.wantEnd(evloop.ErrFlushTimeout)
 }

@@ -3,6 +3,7 @@
 package service
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"time"
@@ -33,11 +34,13 @@ type Starter interface{ Start() }
 type Stopper interface{ Stop(ended func()) }
 
 // A Drainer finishes a connection in its own way when the service ends. c must close
-// within timeout. A service without this method gets CloseAfterFlush(timeout, nil). The
-// reason is nil so that a client that does not take its output in time keeps its own
-// reason; the daemon itself names the shutdown.
+// within timeout. left is what the client has sent and Data has not taken; it is valid
+// until Drain returns, and whole messages in it are counted as lost. A service without
+// this method gets CloseAfterFlush(timeout, nil). The reason is nil so that a client that
+// does not take its output in time keeps its own reason; the daemon itself names the
+// shutdown.
 type Drainer interface {
-	Drain(c *evloop.Conn, timeout time.Duration)
+	Drain(c *evloop.Conn, left []byte, timeout time.Duration)
 }
 
 // A Fareweller has a last line for a client that is cut off because it did
@@ -97,8 +100,8 @@ var (
 	// ErrNotTaken means that a handler's program has not taken what the client
 	// sent for idle_timeout, or takeTimeout without one.
 	ErrNotTaken error = report.NewCause("the program takes no message", report.EndNotTaken)
-	// ErrUnanswered means that a handler's client had sent messages to which
-	// there will be no reply: the program has died, or the service ends.
+	// ErrUnanswered means that a client had sent messages that nobody will serve: the
+	// service ends, or the program of a handler has died.
 	ErrUnanswered error = report.NewCause("messages without a reply", report.EndUnanswered)
 )
 
@@ -113,6 +116,18 @@ const untilStalled time.Duration = math.MaxInt64
 
 // finish ends a connection in order: what is queued goes out first.
 func finish(c *evloop.Conn) { c.CloseAfterFlush(untilStalled, nil) }
+
+// dismiss ends a connection because its service ends. Whole lines in left, which is
+// what Drain got, are counted by lose, and the record of the connection says that there
+// were some. A client whose end has begun before has another reason for it.
+func dismiss(c *evloop.Conn, left, delim []byte, lose func(report.Reason, int), timeout time.Duration) {
+	var reason error // nil: see Drainer
+	if lines := bytes.Count(left, delim); lines > 0 && !c.Closing() {
+		lose(report.LostUnanswered, lines)
+		reason = ErrUnanswered
+	}
+	c.CloseAfterFlush(timeout, reason)
+}
 
 // listens reports whether c, which has shut its side, came only to listen: it has never
 // sent anything, like a client whose input is /dev/null (nc -N, socat -, a unit without

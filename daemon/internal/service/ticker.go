@@ -30,6 +30,7 @@ type ticker struct {
 	timer    evloop.TimerID
 	input    *report.Service // nil: what comes in is not logged
 	loop     *evloop.Loop
+	lose     func(reason report.Reason, messages int)
 }
 
 func newTicker(conf *config.Service, env Env) *ticker {
@@ -38,6 +39,7 @@ func newTicker(conf *config.Service, env Env) *ticker {
 		payload:  evloop.NewMessage([]byte(keys.Payload)),
 		interval: keys.Interval,
 		loop:     env.Loop,
+		lose:     env.Lose,
 		fan:      newFanout(env, conf.Queue),
 	}
 	if keys.LogInput {
@@ -91,10 +93,16 @@ func (s *ticker) EOF(c *evloop.Conn) {
 	}
 }
 
+// Drain ends a connection when the service ends.
+func (s *ticker) Drain(c *evloop.Conn, left []byte, timeout time.Duration) {
+	dismiss(c, left, lineEnd, s.lose, timeout)
+}
+
 // Drained has nothing to go on with; the next payload comes at its time.
 func (*ticker) Drained(*evloop.Conn) {}
 
 var (
+	lineEnd        = []byte("\n")
 	pong           = []byte("+PONG\r\n")
 	unknownCommand = []byte("-ERR unknown command\r\n")
 )

@@ -156,7 +156,7 @@ func TestRoomEndGivesWhatWasSaid(t *testing.T) {
 		end  func(*rig, *evloop.Conn)
 	}{
 		{"it leaves", func(r *rig, c *evloop.Conn) { r.Data(c, []byte("/quit\n")) }},
-		{"the room closes", func(r *rig, c *evloop.Conn) { r.svc.(Drainer).Drain(c, patience) }},
+		{"the room closes", func(r *rig, c *evloop.Conn) { r.svc.(Drainer).Drain(c, nil, patience) }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := serveLoop(t, parse(t, "kind=\"room\"\nwelcome=\"\"\nmessage=\"{line}\""), hurried)
@@ -185,7 +185,7 @@ func TestRoomTellsNoGoodbyesAtItsEnd(t *testing.T) {
 	r := serve(t, "kind=\"room\"\nwelcome=\"\"\nleave=\"{name} left\"")
 	first, second := r.dial(), r.dial()
 	drain := func(c *testClient) {
-		r.do(func() { r.svc.(Drainer).Drain(r.loop.Conn(c.id), patience) })
+		r.do(func() { r.svc.(Drainer).Drain(r.loop.Conn(c.id), nil, patience) })
 		c.conn.CloseWrite()
 		r.wantEnd(nil)
 	}

@@ -30,6 +30,11 @@ var (
 	became     = regexp.MustCompile(`^(\d+) +(?:execve\(|<\.\.\. execve resumed>).* = 0$`)
 )
 
+// firstOfC is the first call of a program that uses the C library; a program in
+// Go without it makes none. It marks a program whose execve(2) was told in yet
+// another way.
+const firstOfC = "brk"
+
 // callsOf counts the system calls that the daemon has made, by name.
 func (h *host) callsOf(trace string) map[string]int {
 	h.t.Helper()
@@ -43,6 +48,10 @@ func (h *host) callsOf(trace string) map[string]int {
 			next[m[1]] = m[2] == h.path("program")
 		}
 		if m := called.FindStringSubmatch(line); m != nil && !foreign[m[1]] {
+			if m[2] == firstOfC {
+				foreign[m[1]] = true
+				continue
+			}
 			counts[m[2]]++
 		}
 		if m := superseded.FindStringSubmatch(line); m != nil {

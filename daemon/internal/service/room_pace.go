@@ -45,6 +45,8 @@ type roomPace struct {
 	// read, and go on before those in heard, which have said something.
 	silent, heard []*evloop.Conn
 	timer         evloop.TimerID
+	due           evloop.Time   // of the timer
+	late          time.Duration // that the count under way is behind it
 }
 
 // A census counts the members that read.
@@ -143,7 +145,8 @@ func (r *room) wait(c *evloop.Conn, heard bool) {
 
 // look has the members counted after some time.
 func (r *room) look(after time.Duration) {
-	r.pace.timer = r.loop.Schedule(evloop.Timer{Deadline: r.loop.Now().Add(after), Kind: timerPace, Handler: r})
+	r.pace.due = r.loop.Now().Add(after)
+	r.pace.timer = r.loop.Schedule(evloop.Timer{Deadline: r.pace.due, Kind: timerPace, Handler: r})
 }
 
 // looked counts the members, when the time that look has set has come.
@@ -153,6 +156,7 @@ func (r *room) looked() {
 		return
 	}
 	r.pace.counting = census{}
+	r.pace.late = r.loop.Now().Sub(r.pace.due)
 	for _, c := range r.fan.members {
 		r.count(c)
 	}
@@ -172,6 +176,10 @@ func (r *room) count(c *evloop.Conn) {
 		a.charge(now, !a.over && r.pace.waiting() && !r.pace.census.crowded(0))
 		if out := c.BytesOut(); out != a.taken || a.moved == 0 {
 			a.taken, a.moved = out, now
+		} else {
+			// While the loop was late, the kernel may have been ready to take
+			// more from it: nobody has halted in that time.
+			a.moved = min(now, a.moved.Add(r.pace.late))
 		}
 		if now.Sub(a.moved) >= paceStuck {
 			return

@@ -171,12 +171,19 @@ func (c *Conn) excused() bool {
 		if c.flags&flagEOF != 0 || !c.kind.reads() {
 			input = newsNone
 		}
-		if c.flags&flagOwed == 0 && c.out.bytes == 0 && !l.be.pending(c, input) {
+		if c.flags&flagOwed == 0 && !c.owesOutput() && !l.be.pending(c, input) {
 			return false
 		}
 		c.lastIn = l.clock
 	}
 	return true
+}
+
+// owesOutput reports whether output waits for the peer. What is in the kernel alone
+// does so only without a StallTimeout. With one, a peer that takes nothing more must
+// end, and StallTimeout looks at the queue only.
+func (c *Conn) owesOutput() bool {
+	return c.out.bytes > 0 || c.opts.StallTimeout == 0 && c.flags&flagOnWay != 0
 }
 
 // expired ends a connection whose deadline has come.

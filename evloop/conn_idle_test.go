@@ -109,6 +109,28 @@ func stuckIsNotIdle(r *rig) {
 	}
 }
 
+// Output that lies in the kernel alone waits for its reader too, but StallTimeout
+// does not look there. If there is one, the reader is idle in the end.
+func TestLoopStuckInKernelIsIdle(t *testing.T) { eachBackend(t, stuckInKernelIsIdle) }
+
+func stuckInKernelIsIdle(r *rig) {
+	for _, stall := range []time.Duration{0, time.Minute} {
+		c, _ := r.unix()
+		c.SetOptions(&Options{IdleTimeout: time.Second, StallTimeout: stall})
+		r.do(func() { c.Write(make([]byte, 500)) })
+		for range 20 {
+			r.later(2 * time.Second)
+			r.turn()
+		}
+		switch h := r.of(c); {
+		case stall == 0 && h.closed:
+			r.Fatalf("Closed(%v) after 40 s", h.err)
+		case stall > 0:
+			r.ends(c, ErrIdle)
+		}
+	}
+}
+
 // A client that waits for a reply is not idle.
 func TestLoopOwedIsNoIdleness(t *testing.T) { eachBackend(t, owedIsNoIdleness) }
 

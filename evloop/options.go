@@ -72,7 +72,8 @@ type Options struct {
 	// either way for that long. Output counts when the kernel takes it, and
 	// again when some of it has left the kernel. The loop looks at that four
 	// times in a timeout. Time during which reading is paused, output waits or
-	// HoldIdle holds does not count. Zero means never.
+	// HoldIdle holds does not count. Output that lies in the kernel alone waits
+	// in this sense if StallTimeout is zero. Zero means never.
 	IdleTimeout time.Duration
 
 	// StallTimeout ends a connection with ErrStalled whose queued output made

@@ -150,9 +150,13 @@ func (st *stage) prepare(p changes, cfg *config.Config) error {
 	}
 	// Unchanged services are looked at too: the file of their Unix socket may have
 	// been removed, and a listener may be dead.
+	works := make(map[config.Address]bool)
+	for _, l := range st.d.listeners() {
+		works[l.Addr] = works[l.Addr] || !l.dead() && !l.Unreachable()
+	}
 	for _, s := range cfg.Services {
 		for _, a := range s.Listen {
-			if st.d.listenerAt(a) != nil {
+			if works[a] {
 				continue
 			}
 			if err := st.open(s, a, cfg); err != nil {
@@ -228,12 +232,19 @@ func (st *stage) commit(p changes, cfg *config.Config) {
 		ep.listeners = nil
 		d.endpoints[s.Name] = ep
 	}
+	successors := make(map[config.Address]*listener, len(st.opened))
+	for _, l := range st.opened {
+		successors[l.Addr] = l
+	}
+	wants := d.wants()
 	for _, l := range open {
-		if st.succeeded(l) {
+		// The stage has opened an address anew if its listener was dead or could
+		// not be reached.
+		if s := successors[l.Addr]; !l.Inherited && s != nil && s != l {
 			l.close()
 			continue
 		}
-		d.rehome(l)
+		d.rehome(l, wants)
 	}
 	for _, s := range p.replaced {
 		st.made[s.Name].succeed(old[s.Name])
@@ -249,23 +260,17 @@ func (st *stage) commit(p changes, cfg *config.Config) {
 	}
 }
 
-// succeeded reports whether the stage has opened the address of l anew, because l was
-// dead or could not be reached.
-func (st *stage) succeeded(l *listener) bool {
-	return !l.Inherited && slices.ContainsFunc(st.opened, func(o *listener) bool { return o != l && o.Addr == l.Addr })
-}
-
 // rehome gives an open listener to the service that wants it now. Inherited
 // listeners are matched by name. If no service wants one, it is parked and not
 // closed, since it could not be opened again: a service that was removed by mistake
 // can come back with the next reload.
-func (d *Daemon) rehome(l *listener) {
+func (d *Daemon) rehome(l *listener, wants map[config.Address]*endpoint) {
 	var to *endpoint
 	name := l.ep.conf.Name
 	if l.Inherited {
 		to = d.endpoints[name]
 	} else {
-		to = d.wants(l.Addr)
+		to = wants[l.Addr]
 	}
 	switch {
 	case to != nil:
@@ -284,22 +289,13 @@ func (d *Daemon) rehome(l *listener) {
 	}
 }
 
-// wants returns the endpoint whose service lists a, or nil.
-func (d *Daemon) wants(a config.Address) *endpoint {
-	for _, ep := range d.ordered() {
-		if slices.Contains(ep.conf.Listen, a) {
-			return ep
+// wants returns the endpoints by the addresses that their services list.
+func (d *Daemon) wants() map[config.Address]*endpoint {
+	wants := make(map[config.Address]*endpoint)
+	for _, ep := range d.endpoints {
+		for _, a := range ep.conf.Listen {
+			wants[a] = ep
 		}
 	}
-	return nil
-}
-
-// listenerAt returns the working listener at a, or nil.
-func (d *Daemon) listenerAt(a config.Address) *listener {
-	for _, l := range d.listeners() {
-		if l.Addr == a && !l.dead() && !l.Unreachable() {
-			return l
-		}
-	}
-	return nil
+	return wants
 }

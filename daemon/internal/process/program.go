@@ -31,6 +31,7 @@ type Program struct {
 	over    func()         // called at the end, once it is not wanted
 
 	pid           int   // not reaped yet; 0: none
+	number        int   // of the last process, for the log
 	pipes         pipes // those of one that is launching
 	in, out, errs *evloop.Conn
 	began         evloop.Time   // of a program that runs
@@ -92,8 +93,9 @@ func (p *Program) Stop(over func()) {
 // Ready reports whether the program takes a line now.
 func (p *Program) Ready() bool { return p.Running() && !p.in.Full() }
 
-// Running reports whether there is a program that listens.
-func (p *Program) Running() bool { return p.in != nil && !p.in.Closing() }
+// Running reports whether there is a program that listens. What is written to one that
+// has ended would be lost, while the next one can still answer it.
+func (p *Program) Running() bool { return p.life.state == running && p.in != nil && !p.in.Closing() }
 
 // Write sends a line, which must end in LF, to a program that is ready.
 func (p *Program) Write(line []byte) { p.in.Write(line) }
@@ -126,8 +128,10 @@ func (p *Program) trigger(t trigger) {
 		do &^= doGreet
 	}
 	if do&doGreet != 0 {
-		p.log.ProgramStarted(p.pid, p.argv[0])
-		p.user.Proceed()
+		p.log.ProgramStarted(p.number, p.argv[0]) // it may have been reaped
+		if p.Running() {
+			p.user.Proceed()
+		}
 	}
 	if do&doAsk != 0 {
 		p.ask()

@@ -108,7 +108,7 @@ func (p *Program) started(pid int, err error, pipes pipes) {
 		p.trigger(notForked)
 		return
 	}
-	p.pid, p.pipes, p.failure = pid, pipes, nil
+	p.pid, p.number, p.pipes, p.failure = pid, pid, pipes, nil
 	p.trigger(forked)
 }
 

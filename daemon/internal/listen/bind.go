@@ -45,7 +45,10 @@ func bind(addr config.Address, s *config.Service) (fd int, err error) {
 	if err != nil {
 		return fd, err
 	}
-	return fd, os.NewSyscallError("listen", unix.Listen(fd, s.Backlog))
+	if err = unix.Listen(fd, s.Backlog); err != nil && addr.Network == "unix" && addr.Path[0] != '@' {
+		_ = unix.Unlink(addr.Path) // nobody will listen at the file
+	}
+	return fd, os.NewSyscallError("listen", err)
 }
 
 func sockaddr(addr config.Address) (sa unix.Sockaddr, family int, err error) {

@@ -164,7 +164,7 @@ func (a *Applier) observe(want wanted) (h host, err error) {
 	for _, u := range units {
 		h.units[u.ID] = u
 	}
-	if h.listeners, err = readListeners(a.Root); err != nil {
+	if h.listeners, h.owned, err = readListeners(a.Root); err != nil {
 		return h, err
 	}
 	if h.manager, err = a.holder(1); err != nil {

@@ -20,27 +20,38 @@ import (
 //	/run/x.sock        penstock-a.socket   listens, and has lost its file
 //	/etc/link/x.sock   penstock-b.socket   has the file
 //
-// So when one of them is removed, the other is bound anew. It may have been the one
-// with the file already, but neither the manager nor /proc says which one has it.
+// So when one of them is removed, the other is bound anew, unless it is known to have
+// the file. On a kernel without sock_diag(7) that is not known.
 
 // lost returns the sockets that share their file with a removed socket, as a map from
 // the name to the file. It must be called before the links can change.
 func (a *Applier) lost(before, now []unit.File, want wanted, h host) map[string]string {
-	stays := unit.SocketFiles(now)
-	lost := map[string]string{}
+	type removed struct{ name, path string }
+	gone := map[string][]removed{} // by real path
+	stays := map[string]bool{}
+	for _, path := range unit.SocketFiles(now) {
+		stays[path] = true
+	}
 	for _, f := range before {
 		for _, path := range unit.SocketFiles([]unit.File{f}) {
-			if slices.Contains(stays, path) {
+			if real := a.realPath(path); !stays[path] {
+				gone[real] = append(gone[real], removed{f.Name, path})
+			}
+		}
+	}
+	lost := map[string]string{}
+	if len(gone) == 0 {
+		return lost
+	}
+	for name, w := range want {
+		for _, address := range h.addresses(name, w) {
+			at, err := config.ParseAddress(address)
+			if err != nil || !strings.HasPrefix(at.Path, "/") || h.owned[at.Path] {
 				continue
 			}
-			gone := a.realPath(path)
-			for name, w := range want {
-				shares := func(address string) bool {
-					other, err := config.ParseAddress(address)
-					return err == nil && strings.HasPrefix(other.Path, "/") && a.realPath(other.Path) == gone
-				}
-				if name != f.Name && slices.ContainsFunc(h.addresses(name, w), shares) {
-					lost[name] = path
+			for _, r := range gone[a.realPath(at.Path)] {
+				if r.name != name {
+					lost[name] = r.path
 				}
 			}
 		}
@@ -57,17 +68,22 @@ func (a *Applier) clear(before, now []unit.File) error {
 	for _, path := range unit.SocketFiles(now) {
 		stays[a.realPath(path)] = true
 	}
+	left := slices.DeleteFunc(unit.SocketFiles(before), func(path string) bool {
+		return stays[a.realPath(path)]
+	})
+	if len(left) == 0 {
+		return nil
+	}
+	ls, _, err := readListeners(a.Root) // late, so that a successor is seen
+	if err != nil {
+		return err
+	}
 	var errs []error
-	for _, path := range unit.SocketFiles(before) {
-		if stays[a.realPath(path)] || !reachable(a.Root, path) {
-			continue
-		}
-		ls, err := readListeners(a.Root) // late, so that a successor is seen
-		if err == nil && len(ls[path]) == 0 {
+	for _, path := range left {
+		if len(ls[path]) == 0 && reachable(a.Root, path) {
 			a.say("remove %s", path)
-			err = os.Remove(filepath.Join(a.Root, path))
+			errs = append(errs, os.Remove(filepath.Join(a.Root, path)))
 		}
-		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }

@@ -26,6 +26,7 @@ func TestOneFileOfTwoSockets(t *testing.T) {
 	tests := []struct {
 		name        string
 		before, now []unit.File
+		owned       string // the path of the socket that is known to have the file
 		lost        map[string]string
 		stays       bool // the file
 	}{
@@ -33,13 +34,21 @@ func TestOneFileOfTwoSockets(t *testing.T) {
 			"the one by the link is removed",
 			[]unit.File{listens(socketA, real), listens(socketB, link)},
 			[]unit.File{listens(socketA, real)},
+			"",
 			map[string]string{socketA: link},
 			true,
+		},
+		{
+			"the one by the link is removed, and the other has the file",
+			[]unit.File{listens(socketA, real), listens(socketB, link)},
+			[]unit.File{listens(socketA, real)},
+			real, nil, true,
 		},
 		{
 			"the other is removed",
 			[]unit.File{listens(socketA, link), listens(socketB, real)},
 			[]unit.File{listens(socketA, link)},
+			real,
 			map[string]string{socketA: real},
 			true,
 		},
@@ -47,6 +56,7 @@ func TestOneFileOfTwoSockets(t *testing.T) {
 			"one of them moves",
 			[]unit.File{listens(socketA, real), listens(socketB, link)},
 			[]unit.File{listens(socketA, real), listens(socketB, next)},
+			"",
 			map[string]string{socketA: link},
 			true,
 		},
@@ -54,19 +64,19 @@ func TestOneFileOfTwoSockets(t *testing.T) {
 			"another spelling in the same service",
 			[]unit.File{listens(socketA, link)},
 			[]unit.File{listens(socketA, real)},
-			nil, true,
+			"", nil, true,
 		},
 		{
 			"both go",
 			[]unit.File{listens(socketA, real), listens(socketB, link)},
 			[]unit.File{listens(socketA, next)},
-			nil, false,
+			"", nil, false,
 		},
 		{
 			"nothing changes",
 			[]unit.File{listens(socketA, real), listens(socketB, link)},
 			[]unit.File{listens(socketA, real), listens(socketB, link)},
-			nil, true,
+			"", nil, true,
 		},
 	}
 	for _, tt := range tests {
@@ -85,7 +95,7 @@ func TestOneFileOfTwoSockets(t *testing.T) {
 			}
 			defer l.Close()
 			a := Applier{Root: root, Out: io.Discard}
-			h, want := host{units: map[string]systemctl.Unit{}}, wanted{}
+			h, want := host{units: map[string]systemctl.Unit{}, owned: map[string]bool{tt.owned: true}}, wanted{}
 			for _, f := range tt.now {
 				want[f.Name] = wish{text: f.Text}
 				h.units[f.Name] = systemctl.Unit{ID: f.Name, Listen: unit.SocketFiles([]unit.File{f})}

@@ -18,6 +18,7 @@ import (
 type host struct {
 	units      map[string]systemctl.Unit // by name
 	listeners  listeners
+	owned      map[string]bool   // paths of Unix sockets that have the file there
 	manager    map[uint64]bool   // sockets PID 1 holds; nil: it may not be asked
 	service    map[uint64]bool   // sockets the service holds; nil: it does not run, or may not be asked
 	interfaces map[string]string // of the network, their numbers by name; nil: not known

@@ -43,9 +43,10 @@ const (
 type listeners map[string][]uint64
 
 // readListeners reads the tables below root. One that is missing, as tcp6 on
-// a kernel without IPv6, is empty.
-func readListeners(root string) (listeners, error) {
-	ls := listeners{}
+// a kernel without IPv6, is empty. owned are the paths of Unix sockets at which the
+// file is known to be that of the socket.
+func readListeners(root string) (ls listeners, owned map[string]bool, err error) {
+	ls, owned = listeners{}, map[string]bool{}
 	var files map[uint64]uint32
 	if root == "/" {
 		files, _ = boundFiles() // without it, a file at the path is taken for the socket's
@@ -59,7 +60,7 @@ func readListeners(root string) (listeners, error) {
 			continue
 		}
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		s := bufio.NewScanner(f)
 		for s.Scan() {
@@ -73,13 +74,21 @@ func readListeners(root string) (listeners, error) {
 		err = s.Err()
 		f.Close() // read only: nothing to lose
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	for at, inodes := range ls {
-		ls[at] = slices.DeleteFunc(inodes, func(inode uint64) bool { return replaced(files, spelled, at, inode) })
+		ls[at] = slices.DeleteFunc(inodes, func(inode uint64) bool {
+			bound, known := files[inode]
+			if !known {
+				return false
+			}
+			file, ok := fileAt(at)
+			owned[at] = owned[at] || ok && file == bound
+			return ok && replaced(spelled[file], at, file, bound)
+		})
 	}
-	return ls, nil
+	return ls, owned, nil
 }
 
 // reachable reports whether clients can connect: if the file of a Unix socket was
@@ -96,17 +105,18 @@ func reachable(root, at string) bool {
 // socket. Then clients reach that other socket, or none. A file that is listened at
 // in another spelling of the path is no such file: two services may have it, as check
 // warns, and a restart of one would only take it from the other.
-func replaced(files map[uint64]uint32, spelled map[uint32][]string, at string, socket uint64) bool {
-	bound, known := files[socket]
-	if !known || at[0] != '/' {
-		return false
-	}
-	var st unix.Stat_t
-	if unix.Lstat(at, &st) != nil || uint32(st.Ino) == bound {
-		return false
-	}
+func replaced(spelled []string, at string, file, bound uint32) bool {
 	other := func(path string) bool { return path != at }
-	return !slices.ContainsFunc(spelled[uint32(st.Ino)], other)
+	return file != bound && !slices.ContainsFunc(spelled, other)
+}
+
+// fileAt returns the low 32 bits of the inode of the file of a Unix socket.
+func fileAt(at string) (inode uint32, ok bool) {
+	var st unix.Stat_t
+	if at[0] != '/' || unix.Lstat(at, &st) != nil {
+		return 0, false
+	}
+	return uint32(st.Ino), true
 }
 
 // parseTCP returns "" for a line that is no listening socket, such as the heading.

@@ -50,7 +50,7 @@ func TestListenersOfTheKernel(t *testing.T) {
 			if tt.removed {
 				_ = os.Remove(path + "3")
 			}
-			ls, err := readListeners("/")
+			ls, _, err := readListeners("/")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -92,22 +92,22 @@ func TestListenersReplaced(t *testing.T) {
 		check(unix.Fstat(int(f.Fd()), &st))
 		return ln, st.Ino
 	}
-	want := func(inodes ...uint64) {
+	want := func(owned bool, inodes ...uint64) {
 		t.Helper()
-		ls, err := readListeners("/")
-		if err != nil || !slices.Equal(ls[path], inodes) {
-			t.Errorf("listeners are %v, %v, want %v", ls[path], err, inodes)
+		ls, owners, err := readListeners("/")
+		if err != nil || !slices.Equal(ls[path], inodes) || owners[path] != owned {
+			t.Errorf("listeners are %v, %v, with the file %v, want %v, %v", ls[path], err, owners[path], inodes, owned)
 		}
 	}
 	_, ours := listen()
-	want(ours)
+	want(true, ours)
 	check(os.Rename(path, path+".old"))
 	successor, theirs := listen()
-	want(theirs)
+	want(true, theirs)
 	check(successor.Close()) // as of a program that has ended, and left its file
-	want()
+	want(false)
 	check(os.Rename(path+".old", path))
-	want(ours)
+	want(true, ours)
 
 	// Another service has the same file, in another spelling: both are as they were
 	// asked for, and none is to be restarted.
@@ -116,9 +116,9 @@ func TestListenersReplaced(t *testing.T) {
 	check(os.Remove(path))
 	path = filepath.Join(link, "s")
 	_, newer := listen()
-	want(newer)
+	want(true, newer)
 	path = filepath.Join(folder, "s")
-	want(ours)
+	want(false, ours)
 }
 
 func open(t *testing.T, address unix.Sockaddr) (fd int, inode uint64) {
@@ -198,7 +198,7 @@ func TestForeignLines(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if ls, err := readListeners(root); err != nil || len(ls) != 0 {
+	if ls, _, err := readListeners(root); err != nil || len(ls) != 0 {
 		t.Errorf("readListeners() = %v, %v", ls, err)
 	}
 }

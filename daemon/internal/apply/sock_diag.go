@@ -4,6 +4,7 @@ package apply
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
 	"syscall"
@@ -57,6 +58,9 @@ func boundFiles() (map[uint64]uint32, error) {
 	files := map[uint64]uint32{}
 	for buf := make([]byte, 64<<10); ; {
 		n, _, err := unix.Recvfrom(fd, buf, 0)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
 		if err != nil {
 			return nil, os.NewSyscallError("recvfrom", err)
 		}

@@ -21,7 +21,7 @@ func (h *host) newJournal() *sdtest.Journal {
 	j, err := sdtest.ListenJournal(h.path("journald/socket"))
 	h.check(err)
 	h.t.Cleanup(func() { _ = j.Close() })
-	h.env = []string{journalEnv + "=" + h.path("journald")}
+	h.env = append(h.env, journalEnv+"="+h.path("journald")) // of two, the last one holds
 	return j
 }
 

@@ -86,9 +86,11 @@ const (
 )
 
 // another reports whether Data, which has served so many lines of c, serves one
-// more in this turn.
-func another(c *evloop.Conn, served int) bool {
-	if served < linesFew || served < linesMost && !c.Loop().Spent() {
+// more in this turn. Most clients have sent only a few.
+func another(c *evloop.Conn, served int) bool { return served < linesFew || anotherOfMany(c, served) }
+
+func anotherOfMany(c *evloop.Conn, served int) bool {
+	if served < linesMost && !c.Loop().Spent() {
 		return true
 	}
 	c.Yield()

@@ -3,6 +3,7 @@
 package service
 
 import (
+	"strconv"
 	"time"
 
 	"penstock/daemon/internal/config"
@@ -16,13 +17,15 @@ import (
 // reference to it. Writing to a thousand sockets in turn, as the tutorials'
 // servers do, costs the same system calls, but there the first member that does
 // not read stops the others. Here sending never waits: what a full queue leads
-// to is that member's overflow policy, and nobody else notices. How a line gets to
-// many is in fanout.go, when a speaker waits in room_pace.go, and how comings and
-// goings are told in room_news.go.
+// to is that member's overflow policy, and nobody else notices. This
+// file has the way of a line up to the fanout, in the order of the picture, and then
+// how members come and go. What most lines do not meet is apart, behind a test where
+// the way passes it: speakers that wait (room_pace.go), comings and goings that are to
+// be told (room_news.go), commands (room_command.go).
 //
-//	line ─► render ─► Message ─┬─► queue of a ─► socket
-//	                           ├─► queue of b ─► socket
-//	                           └─► history
+//	free? ─► frame ─► render ─► Message ─┬─► history
+//	                                     └─► fanout ─┬─► queue of a ─► socket
+//	                                                 └─► queue of b ─► socket
 //
 // Presets serve the tutorials' own clients, with the texts of package config:
 //
@@ -84,6 +87,131 @@ func newRoom(conf *config.Service, env Env) *room {
 	return r
 }
 
+// Data passes on the lines in p, as long as the others get on with them.
+func (r *room) Data(c *evloop.Conn, p []byte) (n int) {
+	for served := 0; !c.Closing() && n < len(p) && another(c, served); served++ {
+		if !r.free(c) {
+			r.wait(c, n > 0)
+			return n
+		}
+		line, took, found := r.frame.next(p[n:])
+		switch found {
+		case cutNone:
+			return n
+		case cutLong:
+			r.tooLong(c)
+			return len(p)
+		}
+		n += took
+		r.line(c, line)
+	}
+	if c.Closing() {
+		return len(p)
+	}
+	return n
+}
+
+// line does what a line of c asks for.
+func (r *room) line(c *evloop.Conn, line []byte) {
+	if text.BeginsTelnet(line) {
+		line = text.TrimTelnet(line)
+	}
+	switch {
+	case !memberOf(c).in:
+		r.login(c, line)
+	case r.conf.Preset == config.PresetNone && len(line) > 0 && line[0] == '/':
+		r.command(c, line)
+	default:
+		r.speak(c, line)
+	}
+}
+
+// speak passes on what c said.
+func (r *room) speak(c *evloop.Conn, line []byte) {
+	if len(r.message) > 0 {
+		r.talk(c, r.render(r.message, c, line))
+	}
+}
+
+// render returns the text about c, with line where the template wants it, and
+// a newline.
+func (r *room) render(t template, c *evloop.Conn, line []byte) []byte {
+	b := make([]byte, 0, len(line)+96) // as much as most templates add
+	for _, p := range t {
+		switch p.slot {
+		case slotText:
+			b = append(b, p.text...)
+		case slotName:
+			b = append(b, memberOf(c).name...)
+		case slotPeer:
+			b = append(b, r.peer(c)...)
+		case slotLine:
+			b = r.clean(b, line)
+		case slotCount:
+			b = strconv.AppendInt(b, int64(len(r.fan.members)), 10)
+		}
+	}
+	return append(b, '\n')
+}
+
+// peer is the address as the preset's clients know it: the select-chat server
+// says it without the port.
+func (r *room) peer(c *evloop.Conn) string {
+	if r.conf.Preset == config.PresetSelectChat {
+		return SessionOf(c).Peer.Host()
+	}
+	return SessionOf(c).Peer.String()
+}
+
+// clean appends what a member said, without what the others' terminals would
+// take for a command. An LF can only be in a line whose end is CRLF, and only
+// the preset that has such lines keeps it.
+func (r *room) clean(b, line []byte) []byte {
+	if r.conf.Preset == config.PresetTwisted {
+		return text.AppendLines(b, line)
+	}
+	return text.AppendClean(b, line)
+}
+
+// talk sends a line, already rendered, to everybody and keeps it.
+func (r *room) talk(c *evloop.Conn, line []byte) {
+	m := evloop.NewMessage(line)
+	but := c
+	if r.conf.EchoToSender {
+		but = nil
+	}
+	if r.news.untold() {
+		r.tell()
+	}
+	if r.conf.History > 0 {
+		r.keep(m)
+	}
+	r.fan.send(m, but)
+}
+
+// keep adds m to the history and drops what is over its bounds.
+func (r *room) keep(m *evloop.Message) {
+	r.history = append(r.history, m)
+	r.historyBytes += m.Len()
+	old := 0
+	for len(r.history)-old > r.conf.History || r.historyBytes > r.historyBound && len(r.history) > old {
+		r.historyBytes -= r.history[old].Len()
+		r.history[old] = nil
+		old++
+	}
+	r.history = r.history[old:]
+}
+
+// tooLong ends the connection of a member that sends no line end. Twisted says
+// nothing in that case, and its clients would take the text for a message.
+func (r *room) tooLong(c *evloop.Conn) {
+	if r.conf.Preset == config.PresetTwisted {
+		c.CloseAfterFlush(goodbyeTimeout, ErrLineTooLong)
+		return
+	}
+	tooLong(c)
+}
+
 // Farewell tells a member why it is cut off.
 func (*room) Farewell() []byte { return []byte("ERR you read too slowly, goodbye\n") }
 
@@ -111,87 +239,6 @@ func (r *room) enter(c *evloop.Conn) {
 func (r *room) say(c *evloop.Conn, t template) {
 	if len(t) > 0 {
 		c.Write(r.render(t, c, nil))
-	}
-}
-
-// talk sends a line, already rendered, to everybody and keeps it.
-func (r *room) talk(c *evloop.Conn, line []byte) {
-	m := evloop.NewMessage(line)
-	but := c
-	if r.conf.EchoToSender {
-		but = nil
-	}
-	r.tell()
-	r.fan.send(m, but)
-	r.keep(m)
-}
-
-// keep adds m to the history and drops what is over its bounds.
-func (r *room) keep(m *evloop.Message) {
-	if r.conf.History == 0 {
-		return
-	}
-	r.history = append(r.history, m)
-	r.historyBytes += m.Len()
-	old := 0
-	for len(r.history)-old > r.conf.History || r.historyBytes > r.historyBound && len(r.history) > old {
-		r.historyBytes -= r.history[old].Len()
-		r.history[old] = nil
-		old++
-	}
-	r.history = r.history[old:]
-}
-
-// Data passes on the lines in p, as long as the others get on with them.
-func (r *room) Data(c *evloop.Conn, p []byte) (n int) {
-	for served := 0; !c.Closing() && n < len(p) && another(c, served); served++ {
-		if !r.free(c) {
-			r.wait(c, n > 0)
-			return n
-		}
-		line, took, found := r.frame.next(p[n:])
-		switch found {
-		case cutNone:
-			return n
-		case cutLong:
-			r.tooLong(c)
-			return len(p)
-		}
-		n += took
-		r.line(c, line)
-	}
-	if c.Closing() {
-		return len(p)
-	}
-	return n
-}
-
-// tooLong ends the connection of a member that sends no line end. Twisted says
-// nothing in that case, and its clients would take the text for a message.
-func (r *room) tooLong(c *evloop.Conn) {
-	if r.conf.Preset == config.PresetTwisted {
-		c.CloseAfterFlush(goodbyeTimeout, ErrLineTooLong)
-		return
-	}
-	tooLong(c)
-}
-
-func (r *room) line(c *evloop.Conn, line []byte) {
-	line = text.TrimTelnet(line)
-	switch {
-	case !memberOf(c).in:
-		r.login(c, line)
-	case r.conf.Preset == config.PresetNone && len(line) > 0 && line[0] == '/':
-		r.command(c, line)
-	default:
-		r.speak(c, line)
-	}
-}
-
-// speak passes on what c said.
-func (r *room) speak(c *evloop.Conn, line []byte) {
-	if len(r.message) > 0 {
-		r.talk(c, r.render(r.message, c, line))
 	}
 }
 

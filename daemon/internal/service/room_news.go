@@ -29,6 +29,9 @@ type news struct {
 	timer      evloop.TimerID
 }
 
+// untold reports whether there are any.
+func (n *news) untold() bool { return n.came+n.left > 0 }
+
 // newsCost is how long a room keeps still after news, for each member: some ten
 // times what it takes to tell one member.
 const newsCost = 100 * time.Microsecond

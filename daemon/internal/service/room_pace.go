@@ -89,11 +89,14 @@ const (
 
 // free reports whether c may say something now.
 func (r *room) free(c *evloop.Conn) bool {
-	if r.fan.behind() {
-		return false
-	}
+	return !r.fan.behind() && (r.pace.census.full == 0 || r.getOn(c))
+}
+
+// getOn reports whether the others get on well enough for c to say something, though
+// some are full.
+func (r *room) getOn(c *evloop.Conn) bool {
 	n, self, spared := &r.pace.census, 0, 0
-	if n.full > 0 && c.Queued() > r.pace.half { // c does not wait for itself
+	if c.Queued() > r.pace.half { // c does not wait for itself
 		self = 1
 		if memberOf(c).appetite.spared(r.loop.Now()) {
 			spared = 1

@@ -3,12 +3,9 @@
 package service
 
 import (
-	"strconv"
 	"strings"
 
 	"penstock/daemon/internal/config"
-	"penstock/daemon/internal/text"
-	"penstock/evloop"
 )
 
 // A template is a text with placeholders, cut into pieces once. text/template
@@ -57,44 +54,4 @@ func parseTemplate(text string) (t template) {
 		text = text[at+len(word):]
 	}
 	return t
-}
-
-// render returns the text about c, with line where the template wants it, and
-// a newline.
-func (r *room) render(t template, c *evloop.Conn, line []byte) []byte {
-	b := make([]byte, 0, len(line)+96) // as much as most templates add
-	for _, p := range t {
-		switch p.slot {
-		case slotText:
-			b = append(b, p.text...)
-		case slotName:
-			b = append(b, memberOf(c).name...)
-		case slotPeer:
-			b = append(b, r.peer(c)...)
-		case slotLine:
-			b = r.clean(b, line)
-		case slotCount:
-			b = strconv.AppendInt(b, int64(len(r.fan.members)), 10)
-		}
-	}
-	return append(b, '\n')
-}
-
-// peer is the address as the preset's clients know it: the select-chat server
-// says it without the port.
-func (r *room) peer(c *evloop.Conn) string {
-	if r.conf.Preset == config.PresetSelectChat {
-		return SessionOf(c).Peer.Host()
-	}
-	return SessionOf(c).Peer.String()
-}
-
-// clean appends what a member said, without what the others' terminals would
-// take for a command. An LF can only be in a line whose end is CRLF, and only
-// the preset that has such lines keeps it.
-func (r *room) clean(b, line []byte) []byte {
-	if r.conf.Preset == config.PresetTwisted {
-		return text.AppendLines(b, line)
-	}
-	return text.AppendClean(b, line)
 }

@@ -11,6 +11,9 @@ const (
 	se   = 0xf0
 )
 
+// BeginsTelnet reports whether line begins with a telnet command, which few do.
+func BeginsTelnet(line []byte) bool { return len(line) > 0 && line[0] == iac }
+
 // TrimTelnet returns line without the telnet commands at its beginning. PuTTY
 // offers its options before the first key is pressed, and telnet says that it
 // was interrupted; both stand in front of what was typed. They are not
@@ -22,7 +25,7 @@ const (
 // 0xFF is in no text that is UTF-8, so nothing else is taken for a command. A
 // command that is cut by the end of the line goes too.
 func TrimTelnet(line []byte) []byte {
-	for len(line) > 0 && line[0] == iac {
+	for BeginsTelnet(line) {
 		line = line[min(len(line), command(line)):]
 	}
 	return line

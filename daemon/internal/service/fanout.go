@@ -36,9 +36,16 @@ type fanout struct {
 	pass    uint64   // the pass under way gives the numbers below; first: none is
 	bytes   int      // of out
 	timer   evloop.TimerID
-	each    func(*evloop.Conn) // called for each member that was served; nil: not needed
-	passed  func()             // called when a pass is over; nil: not needed
-	sending func()             // Env.Sending
+	sending func() // Env.Sending
+
+	// While tells is set, each is called for every member that was served, and passed
+	// when a pass is over. Otherwise only each is called, for a member with more than
+	// half of bytes before it. Both may be nil.
+	tells  bool
+	half   int
+	each   func(*evloop.Conn)
+	passed func()
+	over   evloop.Time // when the last pass was over
 }
 
 // A parcel is a message and the one member that does not get it, or nil.
@@ -141,12 +148,12 @@ func (f *fanout) run() {
 			c := f.members[f.served]
 			f.served++
 			f.give(c, f.pass)
-			if f.each != nil {
+			if f.each != nil && (f.tells || c.Queued() > f.half) {
 				f.each(c)
 			}
 		}
 		f.forget()
-		if f.passed != nil {
+		if f.tells && f.passed != nil {
 			f.passed()
 		}
 	}
@@ -161,7 +168,7 @@ func (f *fanout) forget() {
 	rest := copy(f.out, f.out[n:])
 	clear(f.out[rest:])
 	f.out = f.out[:rest]
-	f.first, f.served = f.pass, 0
+	f.first, f.served, f.over = f.pass, 0, f.loop.Now()
 }
 
 // later goes on in the next turn.

@@ -88,7 +88,7 @@ func newHandler(conf *config.Service, env Env) *handler {
 		clients: make(map[uint64]*evloop.Conn),
 	}
 	h.fan = newFanout(env, conf.Queue)
-	h.fan.passed = func() {
+	h.fan.tells, h.fan.passed = true, func() {
 		h.program.ResumeOutput()
 	}
 	h.program = process.New(keys.Command, env.Loop, env.Log, h)

@@ -75,7 +75,6 @@ func newRoom(conf *config.Service, env Env) *room {
 		frame:        newFraming(delim, conf.MaxLine),
 		rest:         newRemainder(conf, env),
 		fan:          newFanout(env, conf.Queue),
-		pace:         roomPace{half: conf.Queue / 2},
 		nicks:        make(map[string]*evloop.Conn),
 		welcome:      parseTemplate(keys.Welcome),
 		message:      parseTemplate(keys.Message),
@@ -83,7 +82,7 @@ func newRoom(conf *config.Service, env Env) *room {
 		leave:        parseTemplate(keys.Leave),
 		historyBound: conf.HistoryBound(),
 	}
-	r.fan.each, r.fan.passed = r.count, r.counted
+	r.fan.half, r.fan.each, r.fan.passed = conf.Queue/2, r.notice, r.counted
 	return r
 }
 

@@ -36,8 +36,12 @@ import (
 // The loop does not report that half a queue has drained. So while a speaker waits, and
 // only then, a timer has the members counted. The alternative was a rate for each
 // speaker. That needs no counting, but nobody knows the right rate.
+//
+// As long as all members get on, they are not counted at all: the fanout compares each
+// queue with the half (fanout.half) and tells of the first that has more. From then on
+// each pass counts the members, until nobody was full within the last second and no
+// speaker waits.
 type roomPace struct {
-	half     int // bytes
 	census   census
 	counting census // of the pass that is under way
 
@@ -47,6 +51,8 @@ type roomPace struct {
 	timer         evloop.TimerID
 	due           evloop.Time   // of the timer
 	late          time.Duration // that the count under way is behind it
+
+	calm evloop.Time // when the last pass was over in which nobody was full or had been
 }
 
 // A census counts the members that read.
@@ -56,6 +62,7 @@ type census struct {
 	near   int // are full now and were not a second ago
 	recent int // are full now or were within the last second
 	spared int // are full now, and there is patience with them left
+	stuck  int // would be full, but have taken nothing for long: not in all
 }
 
 // crowded reports whether most of those but the one that asks, which is in
@@ -96,7 +103,7 @@ func (r *room) free(c *evloop.Conn) bool {
 // some are full.
 func (r *room) getOn(c *evloop.Conn) bool {
 	n, self, spared := &r.pace.census, 0, 0
-	if c.Queued() > r.pace.half { // c does not wait for itself
+	if c.Queued() > r.fan.half { // c does not wait for itself
 		self = 1
 		if memberOf(c).appetite.spared(r.loop.Now()) {
 			spared = 1
@@ -141,6 +148,9 @@ func (r *room) wait(c *evloop.Conn, heard bool) {
 	} else {
 		p.silent = append(p.silent, c)
 	}
+	if !r.fan.tells { // it is to tell when the pass is over
+		r.countAnew(r.fan.members[:r.fan.served])
+	}
 	if p.timer.IsZero() {
 		r.look(0)
 	}
@@ -158,21 +168,42 @@ func (r *room) looked() {
 	if !r.pace.waiting() {
 		return
 	}
-	r.pace.counting = census{}
 	r.pace.late = r.loop.Now().Sub(r.pace.due)
-	for _, c := range r.fan.members {
+	r.countAnew(r.fan.members)
+	r.counted()
+}
+
+// notice is called for a member that was served, if it is full or all are counted. The
+// first that is full has those counted that were served before it.
+func (r *room) notice(c *evloop.Conn) {
+	if !r.fan.tells {
+		r.countAnew(r.fan.members[:r.fan.served-1])
+	}
+	r.count(c)
+}
+
+// countAnew begins a count with some members.
+func (r *room) countAnew(members []*evloop.Conn) {
+	if !r.fan.tells {
+		r.fan.tells, r.pace.calm = true, r.fan.over
+	}
+	r.pace.counting = census{}
+	for _, c := range members {
 		r.count(c)
 	}
-	r.counted()
 }
 
 // count looks at one member.
 func (r *room) count(c *evloop.Conn) {
 	a, n, now := &memberOf(c).appetite, &r.pace.counting, r.loop.Now()
+	if calm := r.pace.calm; a.seen < calm { // nobody was counted then, and so c was not full
+		a.low = calm
+		a.charge(calm, false)
+	}
 	switch {
 	case c.Closing():
 		return
-	case c.Queued() <= r.pace.half:
+	case c.Queued() <= r.fan.half:
 		a.low = now
 		a.charge(now, false)
 	default:
@@ -185,6 +216,7 @@ func (r *room) count(c *evloop.Conn) {
 			a.moved = min(now, a.moved.Add(r.pace.late))
 		}
 		if now.Sub(a.moved) >= paceStuck {
+			n.stuck++
 			return
 		}
 		a.high = now
@@ -206,6 +238,8 @@ func (r *room) count(c *evloop.Conn) {
 func (r *room) counted() {
 	p := &r.pace
 	p.census, p.counting = p.counting, census{}
+	n := &p.census
+	r.fan.tells = n.full+n.stuck+n.recent > 0 || p.waiting()
 	r.wake()
 }
 

@@ -39,7 +39,7 @@ func TestRoomPace(t *testing.T) {
 				room, c := r.svc.(*room), r.loop.Conn(id)
 				room.pace.census = tt.census
 				if tt.self {
-					room.pace.half = -1
+					room.fan.half = -1
 					memberOf(c).appetite.moved = r.loop.Now()
 				}
 				if got := room.free(c); got != tt.free {
@@ -68,14 +68,14 @@ func TestRoomCounts(t *testing.T) {
 		{"reads, and is full all the time", 0, long, false, census{all: 1, full: 1, recent: 1, spared: 1}},
 		{"reads, and there is no patience with it", 0, 0, true, census{all: 1, full: 1, near: 1, recent: 1}},
 		{"halts", paceHalt, 0, false, census{all: 1, full: 1, near: 1, recent: 1}},
-		{"does not read", paceStuck, long, false, census{}},
+		{"does not read", paceStuck, long, false, census{stuck: 1}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := serve(t, "kind=\"room\"")
 			id := r.dial().id
 			r.do(func() {
 				room, c, now := r.svc.(*room), r.loop.Conn(id), r.loop.Now()
-				room.pace.half = -1
+				room.fan.half = -1
 				memberOf(c).appetite = appetite{
 					taken: c.BytesOut(), moved: now.Add(-tt.moved), low: now.Add(-tt.low), seen: now, over: tt.over,
 				}
@@ -127,4 +127,47 @@ func TestPatience(t *testing.T) {
 	if b.spent != paceCharge {
 		t.Errorf("%v of patience is used up by one count, want %v", b.spent, paceCharge)
 	}
+}
+
+// TestRoomCountsFromTheFirstThatIsFull: members are counted, all of them, in the pass
+// that finds the first full one, and until nobody was full within the last second.
+func TestRoomCountsFromTheFirstThatIsFull(t *testing.T) {
+	r := serve(t, "kind=\"room\"\njoin=\"\"\nwelcome=\"\"")
+	for range 3 {
+		r.dial()
+	}
+	r.do(func() {
+		rm := r.svc.(*room)
+		full, now := rm.fan.members[1], r.loop.Now()
+		pass := func() { rm.fan.send(evloop.NewMessage([]byte("hi\n")), nil) }
+		rm.fan.half = 500
+		full.Write(make([]byte, 1000))
+		before := now.Add(-time.Minute)
+		rm.fan.over = before // the last pass
+		for _, c := range rm.fan.members {
+			memberOf(c).appetite = appetite{low: before - 1, seen: before - 1, spent: pacePatience}
+		}
+		pass()
+		if got, want := rm.pace.census, (census{all: 3, full: 1, recent: 1, spared: 1}); got != want || !rm.fan.tells {
+			t.Errorf("with one full: %+v, and the fanout tells %t; want %+v", got, rm.fan.tells, want)
+		}
+		if a := &memberOf(full).appetite; a.low != before {
+			t.Errorf("the full one was last not full at %v, want %v, when the last pass was over", a.low, before)
+		}
+		rm.fan.half = 5000
+		pass()
+		if got, want := rm.pace.census, (census{all: 3, recent: 1}); got != want || !rm.fan.tells {
+			t.Errorf("a moment later: %+v, and the fanout tells %t; want %+v", got, rm.fan.tells, want)
+		}
+		memberOf(full).appetite.high = now.Add(-2 * paceRecent)
+		pass()
+		if got, want := rm.pace.census, (census{all: 3}); got != want || rm.fan.tells {
+			t.Errorf("a second later: %+v, and the fanout tells %t; want %+v", got, rm.fan.tells, want)
+		}
+		memberOf(full).appetite.low = before
+		pass()
+		if memberOf(full).appetite.low != before {
+			t.Error("members are counted although nobody was full")
+		}
+	})
 }

@@ -138,8 +138,5 @@ func (c *Conn) reading() {
 
 // mayRead reports whether Data and EOF may be called.
 func (c *Conn) mayRead() bool {
-	if c.state != stateOpen || c.flags&flagPaused != 0 {
-		return false
-	}
-	return c.flags&flagFull == 0 || c.opts.Overflow != Pause
+	return c.state == stateOpen && c.flags&flagPaused == 0 && (c.flags&flagFull == 0 || c.opts.Overflow != Pause)
 }

@@ -78,3 +78,51 @@ func (c *Conn) overflow(reason error) {
 	l.weigh(c)
 	c.CloseAfterFlush(c.opts.FarewellTimeout, reason)
 }
+
+// begun returns the node that has partly gone out and must be finished, or 0.
+func (q *queue) begun() uint32 {
+	if q.off > 0 || q.rest {
+		return q.head
+	}
+	return 0
+}
+
+// due returns how many bytes no policy may drop any more.
+func (l *Loop) due(q *queue) int {
+	if i := q.begun(); i != 0 {
+		return int(l.nodes.nodes[i-1].size() - q.off)
+	}
+	return 0
+}
+
+// dropFirst drops the oldest message that has not begun to go out.
+func (l *Loop) dropFirst(c *Conn) bool {
+	i := c.out.head
+	if begun := c.out.begun(); begun != 0 {
+		i = l.nodes.nodes[begun-1].next
+	}
+	return l.drop(c, i)
+}
+
+// dropLast drops the newest message, if it has not begun to go out.
+func (l *Loop) dropLast(c *Conn) bool {
+	if c.out.tail == c.out.begun() {
+		return false
+	}
+	return l.drop(c, c.out.tail)
+}
+
+// drop drops node i, unless that is 0, and counts it as lost.
+func (l *Loop) drop(c *Conn, i uint32) bool {
+	if i == 0 {
+		return false
+	}
+	n := &l.nodes.nodes[i-1]
+	c.out.bytes -= n.size()
+	c.countDrop(n.count(), int(n.size()))
+	l.work.left--
+	l.unlink(c, i)
+	l.weigh(c)
+	c.makeDirty() // the queue may have emptied, or fallen to the low-water mark
+	return true
+}

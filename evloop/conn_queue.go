@@ -16,6 +16,10 @@ package evloop
 //	                         dropped without the others; Message.count says
 //	                         how many they are
 //	DropOldest, DropNewest   a node for each, and for packets too
+//
+// The functions stand in the order in which a message meets them, from Send to sent.
+// When the queue is offered to the kernel is in loop_settle.go, how room is made in one
+// that is full in conn_policy.go, and Write, which copies, in conn_write.go.
 type queue struct {
 	head, tail uint32 // nodes, plus one; 0: none
 	off        uint32 // bytes of the head already sent
@@ -44,37 +48,44 @@ func (n *node) data() []byte { return n.m.buf[n.from:n.to] }
 // count returns how many messages n stands for.
 func (n *node) count() int { return max(1, int(n.m.count)) }
 
-// nodeSlab is where the nodes of all queues lie.
-type nodeSlab struct {
-	nodes []node
-	free  uint32 // plus one
-	used  int
+// Send queues m, which is shared and not copied, as one message. The result
+// is false when it was dropped or the connection is closing.
+func (c *Conn) Send(m *Message) bool {
+	c.loop.checkCaller()
+	if !c.accepts(len(m.buf)) {
+		return len(m.buf) == 0 && c.mayWrite()
+	}
+	if c.loop.gather.c == c {
+		c.loop.spill(c) // keep the order
+	}
+	c.loop.enqueue(c, m)
+	return c.queuedSome()
 }
 
-// slabKept is how many nodes are kept when none is used: what a burst has
-// needed is given back when it is over.
-const slabKept = 4096
-
-// get returns a node to fill in.
-func (s *nodeSlab) get() (i uint32, n *node) {
-	s.used++
-	if s.free == 0 {
-		s.nodes = append(s.nodes, node{})
-		return uint32(len(s.nodes)), &s.nodes[len(s.nodes)-1]
-	}
-	i = s.free
-	n = &s.nodes[i-1]
-	s.free = n.next
-	return i, n
+// accepts reports whether a message of n bytes may be taken now. A message that
+// is refused costs as much work as one that is taken: a room may have thousands
+// of members whose queues are full, and goes over all of them for each line.
+func (c *Conn) accepts(n int) bool {
+	c.loop.work.left--
+	return n > 0 && c.mayWrite() && (c.fits(c.Queued(), n) || c.room(n))
 }
 
-func (s *nodeSlab) put(i uint32) {
-	n := &s.nodes[i-1]
-	n.m, n.next = nil, s.free
-	s.free = i
-	if s.used--; s.used == 0 && len(s.nodes) > slabKept {
-		s.nodes, s.free = nil, 0
+// fits reports whether a queue of have bytes takes n more. An empty queue takes
+// any message, so that no message is too large to be ever sent. Under Pause
+// every queue below twice its bound takes any message, too: a handler that
+// stops when the queue is full loses nothing, and a handler that never asks is
+// bounded all the same.
+func (c *Conn) fits(have, n int) bool {
+	q := c.opts.queue()
+	if c.opts.Overflow == Pause {
+		return have/2 < q && n <= longest
 	}
+	return (have == 0 || have+n <= q) && n <= longest
+}
+
+// mayWrite reports whether output can still reach the peer.
+func (c *Conn) mayWrite() bool {
+	return c.state == stateOpen && c.flags&flagBroken == 0 && c.kind.writes()
 }
 
 // enqueue appends m, by reference, to c's queue.
@@ -105,55 +116,27 @@ func (l *Loop) link(c *Conn, m *Message, from int) {
 	m.queued++
 }
 
-// chunkMost is the largest buffer for small messages. A new buffer is as large
-// as the queue already is, up to this: a short queue wastes little, and a long
-// one has few buffers.
-const chunkMost = 16 << 10
-
-// enqueueCopy appends a copy of p, to the newest buffer if that has room.
-func (l *Loop) enqueueCopy(c *Conn, p []byte) {
-	if l.extend(c, p) {
-		return
-	}
-	m := l.pool.message(max(len(p), min(int(c.out.bytes), chunkMost)))
-	m.buf = append(m.buf, p...)
-	l.enqueue(c, m)
+// queuedSome is called after a message was put into the queue.
+func (c *Conn) queuedSome() bool {
+	c.checkFull()
+	c.makeDirty()
+	c.loop.owe(c)
+	return c.state == stateOpen
 }
 
-// extend puts p behind the message at the tail, in the same buffer, and reports
-// whether it did. The messages of a buffer are either all one node or a node
-// each. With a mixture, dropped messages could not be counted.
-func (l *Loop) extend(c *Conn, p []byte) bool {
-	q := &c.out
-	if q.tail == 0 {
-		return false
+func (c *Conn) checkFull() {
+	if c.Queued() >= c.opts.queue() {
+		c.flags |= flagFull
 	}
-	n := &l.nodes.nodes[q.tail-1]
-	m, merges := n.m, c.merges()
-	switch {
-	case m.shared() || int(n.to) < len(m.buf) || cap(m.buf)-len(m.buf) < len(p):
-		return false
-	case merges && m.queued > 1 || !merges && m.count > 1:
-		return false // the buffer was filled before SetOptions changed the policy
-	}
-	from, before := len(m.buf), m.cost()
-	m.buf = append(m.buf, p...)
-	grown := m.cost() - before
-	q.charge += grown
-	l.queued += grown
-	if !merges {
-		l.link(c, m, from)
-		return true
-	}
-	m.count++
-	n.to += uint32(len(p))
-	q.bytes += uint32(len(p))
-	return true
 }
 
-// merges reports whether messages may lose their boundaries on the way out.
-func (c *Conn) merges() bool {
-	return c.kind.isStream() && (c.opts.Overflow == Pause || c.opts.Overflow == Disconnect)
+// makeDirty has c flushed when the outermost callback returns.
+func (c *Conn) makeDirty() {
+	if c.flags&flagDirty == 0 {
+		c.flags |= flagDirty
+		c.loop.work.left -= callWork
+		c.loop.dirty = append(c.loop.dirty, c)
+	}
 }
 
 // sent forgets n bytes that the kernel has taken.
@@ -245,50 +228,35 @@ func (l *Loop) clearQueue(c *Conn) {
 	l.weigh(c)
 }
 
-// begun returns the node that has partly gone out and must be finished, or 0.
-func (q *queue) begun() uint32 {
-	if q.off > 0 || q.rest {
-		return q.head
-	}
-	return 0
+// nodeSlab is where the nodes of all queues lie.
+type nodeSlab struct {
+	nodes []node
+	free  uint32 // plus one
+	used  int
 }
 
-// due returns how many bytes no policy may drop any more.
-func (l *Loop) due(q *queue) int {
-	if i := q.begun(); i != 0 {
-		return int(l.nodes.nodes[i-1].size() - q.off)
+// slabKept is how many nodes are kept when none is used: what a burst has
+// needed is given back when it is over.
+const slabKept = 4096
+
+// get returns a node to fill in.
+func (s *nodeSlab) get() (i uint32, n *node) {
+	s.used++
+	if s.free == 0 {
+		s.nodes = append(s.nodes, node{})
+		return uint32(len(s.nodes)), &s.nodes[len(s.nodes)-1]
 	}
-	return 0
+	i = s.free
+	n = &s.nodes[i-1]
+	s.free = n.next
+	return i, n
 }
 
-// dropFirst drops the oldest message that has not begun to go out.
-func (l *Loop) dropFirst(c *Conn) bool {
-	i := c.out.head
-	if begun := c.out.begun(); begun != 0 {
-		i = l.nodes.nodes[begun-1].next
+func (s *nodeSlab) put(i uint32) {
+	n := &s.nodes[i-1]
+	n.m, n.next = nil, s.free
+	s.free = i
+	if s.used--; s.used == 0 && len(s.nodes) > slabKept {
+		s.nodes, s.free = nil, 0
 	}
-	return l.drop(c, i)
-}
-
-// dropLast drops the newest message, if it has not begun to go out.
-func (l *Loop) dropLast(c *Conn) bool {
-	if c.out.tail == c.out.begun() {
-		return false
-	}
-	return l.drop(c, c.out.tail)
-}
-
-// drop drops node i, unless that is 0, and counts it as lost.
-func (l *Loop) drop(c *Conn, i uint32) bool {
-	if i == 0 {
-		return false
-	}
-	n := &l.nodes.nodes[i-1]
-	c.out.bytes -= n.size()
-	c.countDrop(n.count(), int(n.size()))
-	l.work.left--
-	l.unlink(c, i)
-	l.weigh(c)
-	c.makeDirty() // the queue may have emptied, or fallen to the low-water mark
-	return true
 }

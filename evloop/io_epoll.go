@@ -11,7 +11,15 @@ import (
 )
 
 // The epoll back end. It serves every descriptor, or, if there is a ring, all
-// that the ring does not.
+// that the ring does not. This file has the way in, from the wait to the bytes that
+// were read, io_epoll_send.go the way out, and io_epoll_ctl.go what the kernel is told
+// of a descriptor.
+//
+// Each system call stands beside the loop that makes it. Calls on a socket with
+// MSG_DONTWAIT cannot block and use RawSyscall, which skips the scheduler's
+// bookkeeping: a quarter of the CPU of an echo. Calls that could block if another
+// process cleared O_NONBLOCK on the shared description (ttys, pipes, accept) go
+// through the scheduler, so that other goroutines go on.
 //
 // A connection is registered once, for IN, RDHUP, PRI and ET. The edge is
 // remembered as edgeReadable until a read finds nothing more, so stopping early (budget,
@@ -58,68 +66,6 @@ func (*epoll) offer() {}
 
 // release has nothing to do: what was not delivered is still in the kernel.
 func (*epoll) release(*Conn) {}
-
-// interest returns the mask of c as it should stand. A write-only end has
-// nothing to read; the kernel reports its ERR unasked.
-func interest(c *Conn) uint32 {
-	mask := uint32(edgeTriggered)
-	if c.kind.reads() {
-		mask = interestRead
-	}
-	if c.edge&edgeArmed != 0 {
-		mask |= unix.EPOLLOUT
-	}
-	return mask
-}
-
-// open registers c. ADD reports at once what is there already, also the room
-// for output of a connection that was restored.
-func (e *epoll) open(c *Conn) error {
-	if c.out.bytes > 0 {
-		c.edge |= edgeArmed | edgeStuck
-	}
-	return e.register(c)
-}
-
-func (e *epoll) register(c *Conn) error {
-	if c.kind&(kindUnix|kindPacket) == kindUnix && e.l.sys.refuseRights(int(c.fd)) {
-		c.edge |= edgeNoRights
-	}
-	return e.l.sys.epollAdd(int(c.fd), interest(c), newToken(sourceConn, c.slot, c.gen))
-}
-
-// end closes c's descriptor, which is taken out of epoll first: epoll watches
-// the open file description. If another process holds that too, events would go
-// on for a number that is no longer ours.
-func (e *epoll) end(c *Conn) {
-	if c.flags&flagDetached != 0 {
-		e.l.sys.epollDel(int(c.fd))
-		return
-	}
-	e.l.sys.close(int(c.fd), c.flags&flagReset != 0 && c.kind&kindTCP != 0)
-}
-
-// awaitRoom has the kernel say when it takes more of c's output.
-func (e *epoll) awaitRoom(c *Conn) {
-	c.edge |= edgeStuck
-	if c.edge&edgeArmed == 0 {
-		c.edge |= edgeArmed
-		e.modify(c)
-	}
-}
-
-// disarm ends the wait for room: nothing is queued any more.
-func (e *epoll) disarm(c *Conn) {
-	c.edge &^= edgeArmed | edgeStuck
-	e.modify(c)
-}
-
-// modify replaces the mask of c.
-func (e *epoll) modify(c *Conn) {
-	if err := e.l.sys.epollMod(int(c.fd), interest(c), newToken(sourceConn, c.slot, c.gen)); err != nil {
-		c.fail(err)
-	}
-}
 
 // wait gathers events, for at most timeout (negative: for ever), and serves
 // them. It asks without sleeping first, by a raw call: a busy loop never pays
@@ -170,6 +116,28 @@ func (e *epoll) poll() (more bool, err error) {
 	}
 	e.dispatchAll(n)
 	return n == e.l.work.events, nil
+}
+
+// epollWait returns at once for a zero timeout, and then as a raw call.
+func (k *kernel) epollWait(evs []unix.EpollEvent, timeout Time) (int, unix.Errno) {
+	if k.sim != nil {
+		return k.sim.epollWait(evs, timeout)
+	}
+	// epoll_pwait: arm64 and riscv64 have no epoll_wait.
+	var r uintptr
+	var errno unix.Errno
+	if timeout == 0 {
+		r, _, errno = unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(k.epfd),
+			uintptr(unsafe.Pointer(&evs[0])), uintptr(len(evs)), 0, 0, 0)
+	} else {
+		r, _, errno = unix.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(k.epfd),
+			uintptr(unsafe.Pointer(&evs[0])), uintptr(len(evs)), uintptr(millis(timeout.Sub(0))), 0, 0)
+	}
+	return int(r), errno
+}
+
+func tokenOf(ev *unix.EpollEvent) token {
+	return token(uint32(ev.Pad))<<32 | token(uint32(ev.Fd))
 }
 
 func (e *epoll) dispatch(t token, events uint32) {
@@ -243,51 +211,154 @@ func (e *epoll) react(c *Conn, events uint32) {
 	}
 }
 
-func (k *kernel) epollAdd(fd int, events uint32, t token) error {
-	return k.epollCtl(unix.EPOLL_CTL_ADD, fd, events, t)
-}
-
-func (k *kernel) epollMod(fd int, events uint32, t token) error {
-	return k.epollCtl(unix.EPOLL_CTL_MOD, fd, events, t)
-}
-
-// epollDel ends the registration of a descriptor that lives on.
-func (k *kernel) epollDel(fd int) {
-	if k.sim != nil {
-		k.sim.epollCtl(unix.EPOLL_CTL_DEL, fd, 0, 0)
+// receive reads from c until there is nothing more, its budget for this turn
+// is used up or the handler wants no more.
+func (e *epoll) receive(c *Conn) {
+	l := e.l
+	if !c.mayRead() && c.state != stateLingering {
 		return
 	}
-	unix.EpollCtl(k.epfd, unix.EPOLL_CTL_DEL, fd, nil)
-}
-
-func (k *kernel) epollCtl(op, fd int, events uint32, t token) error {
-	if k.sim != nil {
-		return k.sim.epollCtl(op, fd, events, t)
+	if !c.kind.reads() || c.flags&flagEOF != 0 {
+		if c.edge&edgeHup != 0 {
+			e.hungUp(c)
+		}
+		return
 	}
-	// Both words of epoll_data are written: x/sys calls them Fd and Pad on
-	// every architecture, and the kernel hands back all 64 bits.
-	ev := unix.EpollEvent{Events: events, Fd: int32(uint32(t)), Pad: int32(uint32(t >> 32))}
-	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(k.epfd, op, fd, &ev))
-}
-
-func tokenOf(ev *unix.EpollEvent) token {
-	return token(uint32(ev.Pad))<<32 | token(uint32(ev.Fd))
-}
-
-// epollWait returns at once for a zero timeout, and then as a raw call.
-func (k *kernel) epollWait(evs []unix.EpollEvent, timeout Time) (int, unix.Errno) {
-	if k.sim != nil {
-		return k.sim.epollWait(evs, timeout)
+	for budget := l.readBudget; c.edge&edgeReadable != 0 && (c.mayRead() || c.state == stateLingering); {
+		if c.state == stateOpen && c.flags&(flagReplay|flagDrained) != 0 {
+			return // on the ready list: what was kept comes before new bytes
+		}
+		if budget <= 0 {
+			c.makeReady()
+			return
+		}
+		keep, size := copy(l.rbuf, c.in), readSize
+		if c.kind.isStream() {
+			size = min(size, budget) // a packet must fit whatever is left
+		}
+		room := l.rbuf[keep : keep+size]
+		n, mark, errno := e.l.sys.recv(c, room)
+		if mark {
+			c.edge |= edgeMark
+		}
+		budget -= max(n, readCost)
+		if !e.read(c, n, errno, len(room)) {
+			return
+		}
 	}
-	// epoll_pwait: arm64 and riscv64 have no epoll_wait.
+}
+
+// recv reads from a connection. mark says that a short read does not mean
+// drained. Passed descriptors (SCM_RIGHTS) are never asked for, so the kernel
+// closes them; but a Unix stream ends a read behind the bytes that carried
+// them. recvmsg without room for control data reports that as MSG_CTRUNC. It
+// costs a tenth of an echo more than recvfrom, to which a stream changes when
+// it is empty and the peer can pass nothing any more. A packet that did not fit
+// returns its true length (MSG_TRUNC, recv(2)); on TCP that flag makes the
+// kernel throw the bytes away (tcp(7)).
+func (k *kernel) recv(c *Conn, p []byte) (n int, mark bool, errno unix.Errno) {
+	if k.sim != nil {
+		return k.sim.recv(int(c.fd), p)
+	}
+	fd, size := uintptr(c.fd), uintptr(len(p))
 	var r uintptr
-	var errno unix.Errno
-	if timeout == 0 {
-		r, _, errno = unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(k.epfd),
-			uintptr(unsafe.Pointer(&evs[0])), uintptr(len(evs)), 0, 0, 0)
-	} else {
-		r, _, errno = unix.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(k.epfd),
-			uintptr(unsafe.Pointer(&evs[0])), uintptr(len(evs)), uintptr(millis(timeout.Sub(0))), 0, 0)
+	switch {
+	case c.kind.plainStream() || c.edge&edgePlain != 0:
+		r, _, errno = unix.RawSyscall6(unix.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&p[0])), size, unix.MSG_DONTWAIT, 0, 0)
+	case c.kind.isSocket():
+		flags := uintptr(unix.MSG_DONTWAIT)
+		if !c.kind.isStream() {
+			flags |= unix.MSG_TRUNC
+		}
+		k.iov[0].Base = &p[0]
+		k.iov[0].SetLen(len(p))
+		k.msg.Iov = &k.iov[0]
+		k.msg.SetIovlen(1)
+		r, _, errno = unix.RawSyscall(unix.SYS_RECVMSG, fd, uintptr(unsafe.Pointer(&k.msg)), flags)
+		mark = k.msg.Flags&unix.MSG_CTRUNC != 0
+		k.msg.Flags = 0
+		if empty := errno == unix.EAGAIN || errno == 0 && r < size && !mark; empty && c.edge&edgeNoRights != 0 {
+			c.edge |= edgePlain
+		}
+	default:
+		k.iov[0].Base = &p[0]
+		k.iov[0].SetLen(len(p))
+		r, errno = k.file(c, unix.SYS_PREADV2, 1)
 	}
-	return int(r), errno
+	return int(r), mark, errno
+}
+
+// read handles the result of one system call that asked for size bytes, and
+// reports whether there may be more.
+func (e *epoll) read(c *Conn, n int, errno unix.Errno, size int) bool {
+	l := e.l
+	switch {
+	case errno == unix.EINTR:
+		return true
+	case errno == unix.EAGAIN:
+		c.edge &^= edgeReadable
+		if c.flags&flagBroken != 0 {
+			l.broken(c, c.reason) // all that came before the failure is delivered
+		} else if c.edge&edgeHup != 0 {
+			e.hungUp(c)
+		}
+		return false
+	case errno == unix.EIO && c.kind&kindTerminal != 0:
+		c.edge &^= edgeReadable
+		l.ended(c, true) // the other side of the terminal is gone
+		return false
+	case errno != 0:
+		l.broken(c, os.NewSyscallError("recv", errno))
+		return false
+	case n == 0 && !c.kind.isStream() && !e.l.sys.finished(c):
+		return true // an empty packet
+	case n == 0:
+		c.edge &^= edgeReadable
+		l.ended(c, c.edge&edgeHup != 0 || !c.kind.writes())
+		return false
+	case n > size && c.state != stateLingering:
+		l.broken(c, ErrTruncated)
+		return false
+	}
+	if n < size && c.kind.shortMeansDrained() && c.edge&edgeMark == 0 {
+		c.edge &^= edgeReadable // before the handler runs: its reply may bring the next edge
+	}
+	if c.state != stateLingering { // a lingering connection discards its input
+		l.received(c, n)
+	}
+	return true
+}
+
+// finished tells the end of a packet stream from an empty packet: recv returns
+// 0 for both. At the end no byte is left and the peer's side is shut, which
+// poll(2) knows at once, while the last event may be older.
+func (k *kernel) finished(c *Conn) bool {
+	if k.sim != nil {
+		return k.sim.finished(int(c.fd))
+	}
+	if k.poll(c.fd, unix.POLLRDHUP) == 0 {
+		return false
+	}
+	left, err := unix.IoctlGetInt(int(c.fd), unix.TIOCINQ)
+	return err != nil || left == 0
+}
+
+// hungUp ends a connection of which the kernel reports HUP or ERR and from
+// which nothing is left to read.
+func (e *epoll) hungUp(c *Conn) {
+	err := c.lost()
+	if c.kind.isSocket() {
+		if errno := e.l.sys.socketErr(int(c.fd)); errno != 0 {
+			err = os.NewSyscallError("recv", errno)
+		}
+	} else if !c.kind.reads() {
+		err = os.NewSyscallError("write", unix.EPIPE) // a pipe without readers
+	}
+	e.l.broken(c, err)
+}
+
+// pending asks poll(2): an edge that is spent is not reported again.
+func (e *epoll) pending(c *Conn, what news) bool {
+	e.l.work.left -= callWork
+	return e.l.sys.poll(c.fd, int16(what)) != 0
 }

@@ -116,11 +116,15 @@ func (l *Loop) link(c *Conn, m *Message, from int) {
 	m.queued++
 }
 
-// queuedSome is called after a message was put into the queue.
+// queuedSome is called after a message was put into the queue. Nothing is owed before
+// the kernel was asked, so the ledger is for what it leaves, unless the memory bound is
+// reached.
 func (c *Conn) queuedSome() bool {
 	c.checkFull()
 	c.makeDirty()
-	c.loop.owe(c)
+	if l := c.loop; l.strict || l.memory > 0 && l.queued > l.memory {
+		l.owe(c)
+	}
 	return c.state == stateOpen
 }
 

@@ -42,6 +42,7 @@ type Loop struct {
 
 	ready, serving []token  // the ready list of the next turn and of this one
 	dirty          []*Conn  // with output to send or a flush to end after the callback
+	strict         bool     // the memory bound was reached in this callback: see owing
 	dead           []*Conn  // waiting for their Closed
 	detached       int      // how many of dead were detached
 	dropped        []*Conn  // with drops to report

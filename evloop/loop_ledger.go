@@ -15,6 +15,12 @@ import (
 //
 //	debt    0  1 … 15  16,17  18,19 … 30,31  32…35  36…39 …
 //	bucket  0  1 … 15     16     17 …    23     24     25 …
+//
+// Most messages are taken by the kernel as soon as their callback has returned. So a
+// connection is weighed when its output was sent (afterSend), and those on the dirty
+// list may owe more than their bucket says. If the bound is reached before that,
+// collectDebt weighs the list once, and from then on the loop is strict: what is queued
+// is weighed at once, until settle has emptied the list.
 type owing struct {
 	heads [owingBuckets]uint32             // slots, plus one
 	some  [(owingBuckets + 63) / 64]uint64 // by bucket: it is not empty
@@ -94,11 +100,25 @@ func (l *Loop) owe(c *Conn) {
 	l.collectDebt()
 }
 
+// weighDirty brings the ledger up to date.
+func (l *Loop) weighDirty() {
+	if l.strict {
+		return
+	}
+	l.strict = true
+	for _, c := range l.dirty {
+		if c.state < stateDead {
+			l.weigh(c)
+		}
+	}
+}
+
 // collectDebt brings what is queued under the loop's memory bound. Each round
 // takes something from one connection, so it ends.
 func (l *Loop) collectDebt() {
 	if l.memory > 0 && l.queued > l.memory {
 		l.be.offer() // nobody owes what the kernel takes
+		l.weighDirty()
 	}
 	for l.memory > 0 && l.queued > l.memory {
 		c := l.owing.greatest(l)

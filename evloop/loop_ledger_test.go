@@ -287,6 +287,26 @@ func worked(r *rig, f func()) time.Duration {
 	return time.Duration(u[1].Utime.Nano() + u[1].Stime.Nano() - u[0].Utime.Nano() - u[0].Stime.Nano())
 }
 
+// What a callback has queued and not yet sent is owed too when the bound is reached.
+func TestLoopUnsentPays(t *testing.T) { eachBackend(t, unsentPays) }
+
+func unsentPays(r *rig) {
+	r.use(Config{Memory: 10_000})
+	conns, _ := r.stuckConns(3, &Options{Queue: 1 << 20, Overflow: DropOldest})
+	r.do(func() { conns[0].Write(make([]byte, 2000)) })
+	r.do(func() {
+		for range 7 {
+			conns[1].Send(NewMessage(make([]byte, 1000)))
+		}
+		conns[2].Send(NewMessage(make([]byte, 1000))) // one too many
+	})
+	for i, want := range []uint64{0, 1, 0} {
+		if got := conns[i].Dropped(); got != want {
+			r.Errorf("connection %d has lost %d messages, want %d: the second owes the most", i, got, want)
+		}
+	}
+}
+
 // atMost is how many times as long it may take when a bound is reached. A walk
 // over all that owe, or over a queue, takes hundreds of times as long.
 const atMost = 20
@@ -358,7 +378,7 @@ func TestLoopNewestAtOneCost(t *testing.T) { eachBackend(t, newestAtOneCost) }
 // One client owes the most, in many messages, and pays with its newest for each
 // message of another.
 func newestAtOneCost(r *rig) {
-	const messages, queued = 5000, 50_000
+	const messages, queued = 20_000, 50_000
 	took := func(bounded bool) time.Duration {
 		r.use(Config{})
 		conns, _ := r.stuckConns(2, &Options{Queue: 1 << 30, Overflow: DropNewest})

@@ -31,7 +31,7 @@ func (l *Loop) settle(told bool) {
 			l.flush(c)
 		}
 		clear(l.dirty)
-		l.dirty = l.dirty[:0]
+		l.dirty, l.strict = l.dirty[:0], false
 		for i, n := 0, len(l.dropped); i < len(l.dropped); i++ {
 			if c := l.dropped[i]; told || i >= n {
 				c.makeReady() // flagReport stays
@@ -66,9 +66,6 @@ func (l *Loop) flush(c *Conn) {
 
 // afterSend follows a send: what is queued has changed.
 func (l *Loop) afterSend(c *Conn) {
-	if c.out.bucket != 0 { // else c owed nothing before, and a send adds no debt
-		l.weigh(c)
-	}
 	left := c.Queued()
 	if c.flags&flagFull != 0 && left <= c.opts.lowWater() {
 		c.flags &^= flagFull
@@ -76,10 +73,15 @@ func (l *Loop) afterSend(c *Conn) {
 		c.makeReady()
 		c.reading()
 	}
-	switch {
-	case left > 0:
+	if left > 0 {
+		l.weigh(c)
 		c.watchDeadline()
-	case c.state == stateFlushing:
+		return
+	}
+	if c.out.bucket != 0 {
+		l.weigh(c)
+	}
+	if c.state == stateFlushing {
 		c.flushed()
 	}
 }

@@ -17,11 +17,12 @@ import (
 // reference to it. Writing to a thousand sockets in turn, as the tutorials'
 // servers do, costs the same system calls, but there the first member that does
 // not read stops the others. Here sending never waits: what a full queue leads
-// to is that member's overflow policy, and nobody else notices. This
-// file has the way of a line up to the fanout, in the order of the picture, and then
-// how members come and go. What most lines do not meet is apart, behind a test where
-// the way passes it: speakers that wait (room_pace.go), comings and goings that are to
-// be told (room_news.go), commands (room_command.go).
+// to is that member's overflow policy, and nobody else notices.
+//
+// This file has the way of a line up to the fanout, in the order of the picture, and
+// then how members come and go. What most lines do not meet is apart, behind a test
+// where the way passes it: speakers that wait (room_pace.go), comings and goings that
+// are to be told (room_news.go), commands (room_command.go).
 //
 //	free? ─► frame ─► render ─► Message ─┬─► history
 //	                                     └─► fanout ─┬─► queue of a ─► socket

@@ -307,6 +307,31 @@ func unsentPays(r *rig) {
 	}
 }
 
+// The list of those that a callback has written to is weighed once, and not for each
+// message at the bound.
+func TestDirtyListIsWeighedOnce(t *testing.T) {
+	r := foundRig(t)
+	r.use(Config{Memory: 10_000})
+	conns, _ := r.stuckConns(1, &Options{Queue: 1 << 20, Overflow: DropOldest})
+	r.do(func() {
+		send := func() { conns[0].Send(NewMessage(make([]byte, 1000))) }
+		for conns[0].Dropped() == 0 {
+			send()
+		}
+		r.l.dirty = append(r.l.dirty, nil) // to look at it is to panic
+		defer func() {
+			r.l.dirty = r.l.dirty[:len(r.l.dirty)-1]
+			if v := recover(); v != nil {
+				t.Errorf("the list is weighed again: %v", v)
+			}
+		}()
+		before := conns[0].Dropped()
+		if send(); conns[0].Dropped() == before {
+			t.Error("nothing was dropped; the test needs a bound that is reached")
+		}
+	})
+}
+
 // atMost is how many times as long it may take when a bound is reached. A walk
 // over all that owe, or over a queue, takes hundreds of times as long.
 const atMost = 20

@@ -218,7 +218,7 @@ func (d *Daemon) Run() error {
 	}
 	d.feedWatchdog()
 	d.flushLog()
-	d.trigger(started)
+	d.advance(started)
 	if err := d.loop.Run(); err != nil {
 		return err
 	}
@@ -244,8 +244,8 @@ func (d *Daemon) armAll(ep *endpoint) {
 	}
 }
 
-// trigger takes a step of the life cycle and carries out its effects.
-func (d *Daemon) trigger(t trigger) {
+// advance takes a step of the life cycle and carries out its effects.
+func (d *Daemon) advance(t trigger) {
 	was := d.life
 	next, do := step(was, t)
 	d.life = next

@@ -73,7 +73,7 @@ func (r *running) do(f func()) {
 
 func (r *running) stop(t testing.TB) {
 	t.Helper()
-	r.loop.Post(func() { r.trigger(terminate) })
+	r.loop.Post(func() { r.advance(terminate) })
 	if err := <-r.done; err != nil {
 		t.Errorf("Run = %v, want nil after a request to stop", err)
 	}

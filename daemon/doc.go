@@ -5,7 +5,7 @@
 //
 // # Start
 //
-// The order is fixed. READY is the last step, because from then on the service
+// The order is fixed. READY comes last, because from then on the service
 // manager and its users rely on every port:
 //
 //	main      take inherited sockets, read the configuration (exit 78 if bad)

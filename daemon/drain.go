@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// The end of the process. None of its steps blocks the loop, because clients are
+// The end of the process. None of its stages blocks the loop, because clients are
 // served until the last one is done:
 //
 //	terminate ─► listeners closed ─► endpoints retire ─► programs end ─► loop stops
@@ -61,7 +61,7 @@ func (d *Daemon) emptied(ep *endpoint) {
 // answered. So the daemon waits for the end of the process.
 func (d *Daemon) stopIfDrained() {
 	if d.life.phase == stopping && len(d.endpoints)+len(d.retired)+d.ending == 0 {
-		d.trigger(drained)
+		d.advance(drained)
 	}
 }
 

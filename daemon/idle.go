@@ -59,7 +59,7 @@ func (d *Daemon) exitIfIdle() {
 		return
 	}
 	d.log.Idle(d.cfg.Limits.ExitIdle)
-	d.trigger(idled)
+	d.advance(idled)
 }
 
 // awaited reports whether a client waits in the backlog of a listener. It asks the

@@ -36,7 +36,7 @@ func TestAsksAtTheEnd(t *testing.T) {
 		}
 		var stopped time.Time
 		r.do(func() {
-			r.trigger(terminate)
+			r.advance(terminate)
 			stopped = time.Now()
 			if _, err := io.WriteString(c, strings.Repeat(tt.ask, lines)); err != nil {
 				t.Error(err)
@@ -95,7 +95,7 @@ func linesLeft(t *testing.T, conf, other, ask, answer, end string) {
 		s.Since = s.Since.Add(-2 * askGrace) // it has been here for long
 		ep = s.Owner.(*endpoint)
 		if end == "stopped" {
-			r.trigger(terminate)
+			r.advance(terminate)
 		} else if err := r.putInForce(next); err != nil {
 			t.Error(err)
 		}

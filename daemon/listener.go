@@ -48,7 +48,7 @@ func (l *listener) Accept(ln *evloop.Listener, fd int, from netip.AddrPort) (evl
 		return nil, nil
 	}
 	l.d.lastID++
-	l.tuning.Apply(fd, l.d.lastID)
+	l.tuning.Set(fd, l.d.lastID)
 	return l.ep, &service.Session{ID: l.d.lastID, Peer: peer, Since: l.d.loop.Now(), Owner: l.ep}
 }
 

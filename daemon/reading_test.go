@@ -53,7 +53,7 @@ func hanging(t *testing.T, deaf bool) *hangingDaemon {
 	return h
 }
 
-func (h *hangingDaemon) hangup() { h.do(func() { h.trigger(hangup) }) }
+func (h *hangingDaemon) hangup() { h.do(func() { h.advance(hangup) }) }
 
 // later makes the present reading one that has gone on for long.
 func (h *hangingDaemon) later() {

@@ -47,7 +47,7 @@ func diff(old, next *config.Config) (p changes) {
 			p.added = append(p.added, s)
 		case was.SameAs(s):
 			p.unchanged++
-		case was.Serves(s):
+		case was.CanBecome(s):
 			p.adjusted = append(p.adjusted, s)
 		default:
 			p.replaced = append(p.replaced, s)
@@ -67,7 +67,7 @@ func (d *Daemon) loaded(cfg *config.Config, err error) {
 		return // the daemon stops meanwhile
 	}
 	if errors.Is(err, errReadAgain) {
-		d.trigger(reloaded) // another reload is owed, and its result will be told
+		d.advance(reloaded) // another reload is owed, and its result will be told
 		return
 	}
 	if err == nil {
@@ -82,7 +82,7 @@ func (d *Daemon) loaded(cfg *config.Config, err error) {
 	if d.env.Reloaded != nil {
 		d.env.Reloaded(d.status(), err)
 	}
-	d.trigger(reloaded)
+	d.advance(reloaded)
 }
 
 // inForce is called when the files that were read are in force.

@@ -227,10 +227,10 @@ func (c drawn) check() error {
 	return nil
 }
 
-// TestReloads applies random configurations one after the other, some of which
-// cannot be applied. After each it compares what answers where with the one
-// that must be in force, and a service is another one just when a key of its
-// kind is. In the end nothing may be left open.
+// TestReloads puts random configurations in force one after the other, some of which
+// cannot be. After each it compares what answers where with the one that must be in
+// force. A service may be made anew only if a key of its kind has changed. In the end
+// nothing may be left open.
 func TestReloads(t *testing.T) {
 	for _, kind := range config.Kinds() {
 		if len(samples[kind]) == 0 {
@@ -249,7 +249,7 @@ func TestReloads(t *testing.T) {
 		var err error
 		r.do(func() { err = r.putInForce(cfg) })
 		if (err != nil) != now.impossible {
-			t.Fatalf("step %d: apply = %v for\n%s", step, err, now.text())
+			t.Fatalf("step %d: putInForce = %v for\n%s", step, err, now.text())
 		}
 		if err == nil {
 			for name, ep := range r.inPlace() {

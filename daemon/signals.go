@@ -62,10 +62,10 @@ func (d *Daemon) signalled(s unix.Signal) {
 	switch s {
 	case unix.SIGTERM, unix.SIGINT:
 		clients := d.clients()
-		d.trigger(terminate)
+		d.advance(terminate)
 		d.log.Stopping(unix.SignalName(s), clients)
 	case unix.SIGHUP:
-		d.trigger(hangup)
+		d.advance(hangup)
 	case unix.SIGUSR1:
 		d.dump()
 	case unix.SIGCHLD:

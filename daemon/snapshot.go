@@ -11,9 +11,9 @@ import (
 	"penstock/evloop"
 )
 
-// A snapshot is made on the loop, in three steps:
+// A snapshot is made on the loop, in three parts:
 //
-//	step        what it copies                    cost
+//	part        what it copies                    cost
 //	snapshot    counters of the daemon            a microsecond for each service
 //	addClients  counters of each client           0.2 µs for each client, in one turn, so
 //	                                              that all sums are of one moment

@@ -48,7 +48,7 @@ func (d *Daemon) Expired(_ *evloop.Loop, t evloop.Timer) {
 	case timerWatchdog:
 		d.feedWatchdog()
 	case timerGiveUp:
-		d.trigger(terminate)
+		d.advance(terminate)
 	case timerFlush:
 		d.flushLog()
 	case timerOrphans:

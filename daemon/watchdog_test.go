@@ -95,7 +95,7 @@ func TestDrainAsksForTime(t *testing.T) {
 	if _, err := c.Read(make([]byte, 1)); err != nil {
 		t.Fatal(err)
 	}
-	r.loop.Post(func() { r.trigger(terminate) })
+	r.loop.Post(func() { r.advance(terminate) })
 	expect(t, n, "STOPPING=1")
 	var asked time.Duration
 	for asked == 0 {

@@ -288,7 +288,7 @@ func (u *ring) wait(timeout Time) error {
 		slept = u.sleep()
 	}
 	l.awake(slept)
-	u.serve()
+	u.reportAll()
 	return u.failed
 }
 
@@ -351,10 +351,10 @@ func (u *ring) request(t tag) {
 	}
 }
 
-// serve reports everything that had come when the turn's io_uring_enter
+// reportAll reports everything that had come when the turn's io_uring_enter
 // returned, gives the buffers back, and asks epoll if that has something new.
 // It asks once in a turn, so that no connection of epoll's gets two budgets.
-func (u *ring) serve() {
+func (u *ring) reportAll() {
 	for n := len(u.events); u.at < n; {
 		ev := u.events[u.at]
 		u.at++

@@ -38,7 +38,7 @@ func TestMutations(t *testing.T) {
 	passed := map[string]string{} // why the judge cannot tell, or ""
 	for _, m := range readTables(t) {
 		t.Run(m.title, func(t *testing.T) {
-			changed, err := m.apply(product)
+			changed, err := m.mutate(product)
 			if err != nil {
 				t.Fatalf("%s: %v", m.where, err)
 			}
@@ -91,8 +91,8 @@ func readProduct(t *testing.T) map[string]string {
 	return product
 }
 
-// apply returns the text of each file that the mutation changes.
-func (m *mutation) apply(product map[string]string) (changed map[string]string, err error) {
+// mutate returns the text of each file that the mutation changes.
+func (m *mutation) mutate(product map[string]string) (changed map[string]string, err error) {
 	changed = map[string]string{}
 	for _, p := range m.places {
 		result, where, found := "", "", 0

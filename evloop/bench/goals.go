@@ -76,7 +76,7 @@ func (v verdict) met() bool {
 	return v.got <= v.bound
 }
 
-// judge applies the goals to a cell. A goal whose servers did not both run is
+// judge holds a cell to the goals. A goal whose servers did not both run is
 // left out.
 func judge(c Cell, lines []Line) []verdict {
 	byName := map[string]Line{}

@@ -64,7 +64,7 @@ func run(p process, c command, args []string) (status int) {
 		defer func() { end(status) }()
 		reportReloads(&env, dir)
 	}
-	return p.serve(env, *file, last, &running)
+	return p.runDaemon(env, *file, last, &running)
 }
 
 // reportReloads has the result of each reload left in the folder.
@@ -94,8 +94,8 @@ func readConfig(ctx context.Context, file string, pipe bool, read func(name, tex
 // logPatience is how long the end of the process waits for a busy journal.
 const logPatience = time.Second
 
-// serve runs the daemon and turns its errors into an exit status.
-func (p process) serve(env daemon.Env, file string, last *lastGood, running *atomic.Pointer[daemon.Daemon]) int {
+// runDaemon runs the daemon and turns its errors into an exit status.
+func (p process) runDaemon(env daemon.Env, file string, last *lastGood, running *atomic.Pointer[daemon.Daemon]) int {
 	cfg, err := readConfig(context.Background(), file, !env.Managed, last.reading())
 	if err != nil {
 		if cfg, env.Restored = last.restore(err); cfg == nil {

@@ -106,7 +106,7 @@ type Service struct {
 	Queue          int           // bytes waiting for one client
 	Overflow       Overflow
 
-	// The rest of the common keys describes the listening socket. They are applied
+	// The rest of the common keys describes the listening socket. They are set
 	// when it is opened, by the generated unit or by the daemon itself.
 
 	Backlog     int         // listen(2)

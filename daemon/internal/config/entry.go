@@ -12,8 +12,8 @@ import (
 )
 
 // A text becomes a flat list of entries, one for each known key that has a value.
-// Mistakes in keys are reported here, mistakes in values when the entries are
-// applied.
+// Mistakes in keys are reported here, mistakes in values when the keys are
+// set.
 
 // An entry is one key of one file, or the header of a service.
 type entry struct {

@@ -24,7 +24,7 @@ type kind struct {
 	keys []key[Service] // beside the common ones
 
 	// leads names the key, if any, whose value sets the defaults of others. It
-	// is applied before them, whatever the order in the file.
+	// is set before them, whatever the order in the file.
 	leads string
 
 	// defaults sets Of, and common keys whose default is this kind's own.
@@ -89,7 +89,7 @@ func (row *kind) key(name string) (key[Service], bool) {
 	return key[Service]{}, false
 }
 
-// rank is the order in which the keys of a service are applied: first the key that
+// rank is the order in which the keys of a service are set: first the key that
 // sets the defaults of others.
 func (row *kind) rank(name string) int {
 	if name != "" && name == row.leads {
@@ -126,10 +126,10 @@ func own[K, V any](field func(*K) *V, parse func(any) (V, error)) func(*Service,
 	return into(func(s *Service) *V { return field(s.Of.(*K)) }, parse)
 }
 
-// Serves reports whether a reload may keep the running service of s for next: every
+// CanBecome reports whether a reload may keep the running service of s for next: every
 // key from which the service was made is equal. The other keys are about connections
 // and sockets.
-func (s *Service) Serves(next *Service) bool {
+func (s *Service) CanBecome(next *Service) bool {
 	row := s.Kind.row()
 	return s.Kind == next.Kind && s.MaxLine == next.MaxLine && s.AtEOF == next.AtEOF &&
 		(row.pushes || s.Overflow == next.Overflow) &&

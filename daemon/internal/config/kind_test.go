@@ -77,9 +77,9 @@ func TestKeyNames(t *testing.T) {
 	}
 }
 
-// TestServes: whatever key of a kind a reload changes, the service is made
+// TestCanBecome: whatever key of a kind a reload changes, the service is made
 // anew. One left out of the comparison would keep its old value in silence.
-func TestServes(t *testing.T) {
+func TestCanBecome(t *testing.T) {
 	for _, row := range kinds {
 		fields := 0
 		if s := newService("x", row.name, Limits{}); s.Of != nil {
@@ -92,12 +92,12 @@ func TestServes(t *testing.T) {
 			if l, ok := b.Of.(*Lookup); ok && l.Answers != nil {
 				l.measure(func() error { return nil }) // as Load does
 			}
-			if a.Serves(b) {
+			if a.CanBecome(b) {
 				t.Errorf("%s: the service goes on although %s has changed", row.name, v.Type().Field(i).Name)
 			}
 		}
 		a := newService("x", row.name, Limits{})
-		if !a.Serves(newService("x", row.name, Limits{})) {
+		if !a.CanBecome(newService("x", row.name, Limits{})) {
 			t.Errorf("%s: the service does not go on although nothing has changed", row.name)
 		}
 	}

@@ -234,7 +234,7 @@ func (b *builder) rest() error {
 	return b.gaveUp
 }
 
-// finish applies the entries to the defaults, then checks the whole.
+// finish sets the keys of the entries over the defaults, then checks the whole.
 func (b *builder) finish() (*Config, error) {
 	c := defaults()
 	tables := b.sort(c)
@@ -314,7 +314,7 @@ func (b *builder) service(name string, entries []entry, limits Limits) described
 			d.at[e.key] = e
 		}
 		if e.key == "kind" {
-			b.applyTo(&kind, e)
+			b.setServiceKey(&kind, e)
 		}
 	}
 	d.Service = newService(name, kind.Kind, limits)
@@ -322,30 +322,23 @@ func (b *builder) service(name string, entries []entry, limits Limits) described
 	slices.SortStableFunc(entries, func(x, y entry) int { return cmp.Compare(row.rank(x.key), row.rank(y.key)) })
 	for _, e := range entries {
 		if e.key != "kind" {
-			b.applyTo(d.Service, e)
+			b.setServiceKey(d.Service, e)
 		}
 	}
 	b.check(d, limits)
 	return d
 }
 
-// setKey gives one entry's value to the key's setter. Every entry is applied,
-// also one that a later file overrides, so that no mistake hides.
+// setKey sets the key of an entry that is not of a service. An unknown key was
+// reported when it was read.
 func setKey[T any](b *builder, keys []key[T], t *T, e entry) {
-	i := slices.IndexFunc(keys, func(k key[T]) bool { return k.name == e.key })
-	if i < 0 {
-		return // reported when it was read
-	}
-	if _, reported := e.value.(toml.Invalid); reported {
-		return
-	}
-	if err := keys[i].set(t, e.value); err != nil {
-		b.wrong(e, err)
+	if i := slices.IndexFunc(keys, func(k key[T]) bool { return k.name == e.key }); i >= 0 {
+		set(b, keys[i], t, e)
 	}
 }
 
-// applyTo is apply for a service, whose keys depend on its kind.
-func (b *builder) applyTo(s *Service, e entry) {
+// setServiceKey sets the key of an entry of s. Which keys s has depends on its kind.
+func (b *builder) setServiceKey(s *Service, e entry) {
 	k, ok := s.Kind.row().key(e.key)
 	if !ok {
 		if of := having(e.key); len(of) > 0 && s.Kind != "" {
@@ -353,10 +346,16 @@ func (b *builder) applyTo(s *Service, e entry) {
 		}
 		return // an unknown key was reported when it was read
 	}
+	set(b, k, s, e)
+}
+
+// set gives the value of e to k's setter. That is done for every entry, also for one
+// that a later file overrides, so that no mistake hides.
+func set[T any](b *builder, k key[T], t *T, e entry) {
 	if _, reported := e.value.(toml.Invalid); reported {
 		return
 	}
-	if err := k.set(s, e.value); err != nil {
+	if err := k.set(t, e.value); err != nil {
 		b.wrong(e, err)
 	}
 }

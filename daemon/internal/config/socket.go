@@ -8,7 +8,7 @@ import (
 	"strconv"
 )
 
-// A SocketKey is a row about one key of the listening socket. The key is applied when
+// A SocketKey is a row about one key of the listening socket. The key is set when
 // the socket is opened, by the manager from the generated unit or by the daemon
 // itself, and never to an open socket. If a reload changes the key, the log says that
 // it takes effect at the next start.
@@ -18,7 +18,7 @@ type SocketKey struct {
 	Unit string                  // what systemd.socket(5) calls it
 	For  Family                  // the addresses on which it has an effect
 	Text func(*Service) []string // the values as the unit has them; none: leave the line out
-	At   string                  // the system call by which the daemon applies it; "": it cannot
+	At   string                  // the system call by which the daemon sets it; "": it cannot
 }
 
 // A Family is a set of address families.

@@ -95,8 +95,8 @@ func (s *Socket) ChangedKeys(next *config.Service) (keys []string) {
 		family = config.Unix
 	}
 	for _, k := range config.SocketKeys {
-		applied := k.At != "" || s.Inherited // the rest only a unit can apply
-		if applied && k.For&family != 0 && !slices.Equal(k.Text(s.Conf), k.Text(next)) {
+		wasSet := k.At != "" || s.Inherited // the rest only a unit can set
+		if wasSet && k.For&family != 0 && !slices.Equal(k.Text(s.Conf), k.Text(next)) {
 			keys = append(keys, k.Name())
 		}
 	}

@@ -98,8 +98,8 @@ func (s *Socket) Tune() (t Tuning) {
 	return t
 }
 
-// Apply sets the options of connection id, which was accepted as fd.
-func (t Tuning) Apply(fd int, id uint64) {
+// Set sets the options of connection id, which was accepted as fd.
+func (t Tuning) Set(fd int, id uint64) {
 	for _, o := range t.each {
 		o.set(fd)
 	}

@@ -11,7 +11,7 @@
 //	backoff.go   how long to wait before it is started again
 //	orphans.go   processes that programs have left behind
 //
-// Two steps block, and so a goroutine does them: it starts the process and waits for
+// Two things block, and so a goroutine does them: it starts the process and waits for
 // its end. The wait leaves the process as a zombie (WNOWAIT, see waitid(2)). Until the
 // loop has reaped the zombie, no other process can get its number, so a signal from
 // the loop never hits a wrong process. os/exec would reap without telling the loop,

@@ -129,7 +129,7 @@ func step(l life, t trigger) (life, effect) {
 	return l, nothing
 }
 
-// stopped is the step of stop. A second one changes nothing.
+// stopped is the step that stop makes. A second one changes nothing.
 func stopped(l life) (life, effect) {
 	if l.unwanted {
 		return l, nothing
@@ -145,7 +145,7 @@ func stopped(l life) (life, effect) {
 	return life{l.state, true}, nothing
 }
 
-// launched is step until it is known whether the stub has become the program.
+// launched does the work of step until it is known whether the stub has become the program.
 func launched(l life, t trigger) (life, effect) {
 	greet := doGreet
 	if l.unwanted {
@@ -178,7 +178,7 @@ func launched(l life, t trigger) (life, effect) {
 	return l, nothing
 }
 
-// living is step while there is a program.
+// living does the work of step while there is a program.
 func living(l life, t trigger) (life, effect) {
 	switch {
 	case t == exited:

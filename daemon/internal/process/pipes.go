@@ -32,7 +32,7 @@ func (p *Program) adopt() bool {
 		if err != nil { // out of memory or of watches
 			closeAll(p.pipes.ours()[i:]...)
 			p.log.ProgramNotStarted(p.argv[0], err)
-			p.trigger(hangup)
+			p.advance(hangup)
 			return false
 		}
 		*conns[i] = c
@@ -58,7 +58,7 @@ func (s stdin) Closed(c *evloop.Conn, err error) {
 	}
 	s.p.in = nil
 	s.p.failed("stdin", err)
-	s.p.trigger(hangup)
+	s.p.advance(hangup)
 	if err == evloop.ErrLoopClosed {
 		s.p.signal(unix.SIGTERM)
 	}
@@ -110,7 +110,7 @@ func (s stdout) Closed(c *evloop.Conn, err error) {
 	s.p.out = nil
 	s.p.failed("stdout", err)
 	s.p.saidAll()
-	s.p.trigger(hangup)
+	s.p.advance(hangup)
 	s.p.hear()
 }
 

@@ -77,7 +77,7 @@ func New(argv []string, loop *evloop.Loop, log *report.Service, user Audience) *
 // Start has the program run, and does not wait for it.
 func (p *Program) Start() {
 	p.back = backOff{first: p.Times.First, most: p.Times.Most, stable: p.Times.Stable}
-	p.trigger(start)
+	p.advance(start)
 }
 
 // Stop ends the program and does not start it again. Lines that are queued for it are
@@ -87,7 +87,7 @@ func (p *Program) Stop(over func()) {
 	if p.over == nil {
 		p.over = over
 	}
-	p.trigger(stop)
+	p.advance(stop)
 }
 
 // Ready reports whether the program takes a line now.
@@ -114,8 +114,8 @@ func (p *Program) ResumeOutput() {
 	}
 }
 
-// trigger takes a step of the life and carries out its effects.
-func (p *Program) trigger(t trigger) {
+// advance takes a step of the life and carries out its effects.
+func (p *Program) advance(t trigger) {
 	next, do := step(p.life, t)
 	p.life = next
 	if do&(doFork|doLaunch|doAbandon) != 0 {
@@ -193,12 +193,12 @@ func (p *Program) ask() {
 	p.schedule(p.Times.HangUp)
 }
 
-// hear triggers silent if all output of the program was read. Its last lines often say
+// hear advances the life if all output of the program was read. Its last lines often say
 // why it has died, and the loop may need more turns to read them than to learn of the
 // end.
 func (p *Program) hear() {
 	if p.out == nil && p.errs == nil {
-		p.trigger(silent)
+		p.advance(silent)
 	}
 }
 
@@ -224,7 +224,7 @@ func (p *Program) schedule(after time.Duration) {
 }
 
 // Expired goes on with the program's life.
-func (p *Program) Expired(*evloop.Loop, evloop.Timer) { p.trigger(due) }
+func (p *Program) Expired(*evloop.Loop, evloop.Timer) { p.advance(due) }
 
 // signal sends sig to the program and the processes that it has started. It must be
 // called only while the process is not reaped.

@@ -43,7 +43,7 @@ func TestProgramEndedBeforeItWasKnownToRun(t *testing.T) {
 	p := New([]string{"/bin/program"}, loop, report.New(slog.New(slog.NewTextHandler(&out, nil)), config.PeersFull, nil).Service("sensor"), user)
 	p.Times.Rest = time.Hour
 	p.number, p.pipes, p.life = unix.Getpid(), pipes, life{state: early}
-	p.trigger(runs)
+	p.advance(runs)
 	if user.proceeds > 0 || p.Ready() {
 		t.Error("a dead program is given lines")
 	}

@@ -15,7 +15,7 @@ import (
 	"penstock/evloop"
 )
 
-// A program is started in two steps, so that a slow start does not stop the loop:
+// A program is started in two stages, so that a slow start does not stop the loop:
 //
 //	loop ──ForkExec──► stub ──execve──► the program
 //	       our own image,     │ error
@@ -66,7 +66,7 @@ func (p *Program) fork() {
 	pipes, err := openPipes()
 	if err != nil {
 		p.failure = err
-		p.trigger(notForked)
+		p.advance(notForked)
 		return
 	}
 	go p.attend(pipes)
@@ -85,7 +85,7 @@ func (p *Program) attend(pipes pipes) {
 	if err := awaitEnd(pid); err != nil {
 		p.log.ProgramUnseen(pid, err)
 	}
-	if !p.loop.Post(func() { p.trigger(exited) }) {
+	if !p.loop.Post(func() { p.advance(exited) }) {
 		reap(pid) // the loop is closed, so nobody else does
 	}
 }
@@ -105,11 +105,11 @@ func (p *Program) started(pid int, err error, pipes pipes) {
 	if err != nil {
 		closeAll(append(pipes.ours(), pipes.status[0])...)
 		p.failure = err
-		p.trigger(notForked)
+		p.advance(notForked)
 		return
 	}
 	p.pid, p.number, p.pipes, p.failure = pid, pid, pipes, nil
-	p.trigger(forked)
+	p.advance(forked)
 }
 
 // forkStub starts the stub of argv.
@@ -144,7 +144,7 @@ func (p *Program) launch() {
 	if _, err := p.loop.Add(p.pipes.status[0], execStatus{p: p}, nil); err != nil { // out of memory or of watches
 		closeAll(p.pipes.status[0])
 		p.failure = err
-		p.trigger(notRun)
+		p.advance(notRun)
 	}
 }
 
@@ -168,10 +168,10 @@ func (s execStatus) Closed(_ *evloop.Conn, err error) {
 		s.p.failure = err
 	}
 	if s.p.failure != nil {
-		s.p.trigger(notRun)
+		s.p.advance(notRun)
 		return
 	}
-	s.p.trigger(runs)
+	s.p.advance(runs)
 }
 
 // pipes are those between us and a program: [0] is the end to read from.

@@ -224,8 +224,8 @@ func lateLinger(r *rig) {
 // A peer that takes little at a time is not stalled.
 func TestLoopSlowReader(t *testing.T) { eachBackend(t, slowReader) }
 
-// A Unix socket has room again, by its own account, when three quarters of its
-// buffer are free. A peer that takes one of sixty messages in half the timeout is
+// slowReader: a Unix socket reports room only when three quarters of its buffer are free.
+// A peer that takes one of sixty messages in half the timeout is
 // slow, and not stuck.
 func slowReader(r *rig) {
 	c, p := r.unix()
@@ -278,7 +278,8 @@ func longTurn(r *rig) {
 // A loop that never sleeps ends an idle client all the same.
 func TestLoopBusyLoop(t *testing.T) { eachBackend(t, busyLoop) }
 
-// The delay of each turn is short, and counts.
+// busyLoop is late by a little in each turn, and never asleep. The time counts all the
+// same.
 func busyLoop(r *rig) {
 	c, _ := r.tcp()
 	c.SetOptions(&Options{IdleTimeout: 3 * lateAfter.Sub(0)})

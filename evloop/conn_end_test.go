@@ -15,7 +15,7 @@ import (
 // A peer that half-closes gets its whole reply.
 func TestLoopHalfClose(t *testing.T) { eachBackend(t, halfClose) }
 
-// What nc -N does: ask, shut, read the reply.
+// halfClose does what nc -N does: ask, shut, read the reply.
 func halfClose(r *rig) {
 	reply := bytes.Repeat([]byte("reply"), 300_000)
 	for _, pair := range []func() (*Conn, *peer){r.tcp, r.unix} {
@@ -67,7 +67,8 @@ func dataThenReset(r *rig) {
 // A reset while output is queued is reported after the last bytes.
 func TestLoopResetWhileQueued(t *testing.T) { eachBackend(t, resetWhileQueued) }
 
-// The send fails first; what the peer said before is delivered all the same.
+// resetWhileQueued has the send fail first. What the peer said before is delivered all
+// the same.
 func resetWhileQueued(r *rig) {
 	for _, full := range []bool{false, true} {
 		c, p := r.tcp()
@@ -99,7 +100,7 @@ func resetAfterFIN(r *rig) {
 	}
 }
 
-// A peer that closed after its last line is no error.
+// It is no error that a peer closes after its last line.
 func TestLoopPeerCloses(t *testing.T) { eachBackend(t, peerCloses) }
 
 func peerCloses(r *rig) {
@@ -115,7 +116,7 @@ func peerCloses(r *rig) {
 	}
 }
 
-// A peer that closed before it had its reply is an error.
+// It is an error that a peer closes before it had its reply.
 func TestLoopPeerClosesEarly(t *testing.T) { eachBackend(t, peerClosesEarly) }
 
 // A Unix peer that closed hangs up: nothing can be sent. That is an orderly

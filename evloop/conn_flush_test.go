@@ -61,7 +61,8 @@ func lingers(r *rig) {
 // CloseAfterFlush lingers after a full queue too.
 func TestLoopLingersAfterFull(t *testing.T) { eachBackend(t, lingersAfterFull) }
 
-// Drained is due when the queue has emptied, and will not come any more.
+// lingersAfterFull closes when the queue was full: Drained is due, but will not come any
+// more.
 func lingersAfterFull(r *rig) {
 	c, p := r.tcp()
 	c.SetOptions(&Options{Queue: 1000})

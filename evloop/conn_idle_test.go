@@ -86,8 +86,8 @@ func firstLook(r *rig) {
 	}
 }
 
-// A client that does not read is not idle: how long it may do so is the matter of
-// StallTimeout.
+// A client that does not read is not idle. How long it may go on is for StallTimeout to
+// say.
 func TestLoopStuckIsNotIdle(t *testing.T) { eachBackend(t, stuckIsNotIdle) }
 
 func stuckIsNotIdle(r *rig) {

@@ -36,8 +36,8 @@ func sendsOnceAndWaits(r *rig) {
 // A flood leaves the latency of others bounded.
 func TestLoopFloodIsBounded(t *testing.T) { eachBackend(t, floodIsBounded) }
 
-// Counted in turns, not in time: whoever asks is answered in the next turn,
-// and no turn reads more than the budget from the flooder.
+// floodIsBounded counts turns and not time. A client that asks is answered in the next
+// turn, and no turn reads more than the budget from the flooder.
 func floodIsBounded(r *rig) {
 	const budget = 8 << 10
 	r.use(Config{ReadBudget: budget})
@@ -69,8 +69,8 @@ func floodIsBounded(r *rig) {
 // An edge that comes during Data is not lost.
 func TestLoopEdgeDuringData(t *testing.T) { eachBackend(t, edgeDuringData) }
 
-// A peer that answers at once: the next message arrives while Data still
-// runs, after a read that came up short.
+// edgeDuringData plays a peer that answers at once: its next message arrives while
+// Data still runs, after a read that brought less than it could.
 func edgeDuringData(r *rig) {
 	c, p := r.tcp()
 	left := 100

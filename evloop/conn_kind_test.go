@@ -67,7 +67,7 @@ func (r *rig) terminal(canonical bool) (*Conn, *peer) {
 	return r.add(master), newPeer(r.T, slave)
 }
 
-// Every kind carries bytes both ways that it has.
+// Every kind of descriptor carries bytes in each direction that it has.
 func TestLoopKindsCarry(t *testing.T) { eachBackend(t, kindsCarry) }
 
 func kindsCarry(r *rig) {

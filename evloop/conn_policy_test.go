@@ -363,7 +363,7 @@ func droppedWrites(r *rig) {
 func TestLoopPauseIsBounded(t *testing.T) { eachBackend(t, pauseIsBounded) }
 
 // A handler that never asks whether the queue is full is bounded all the same.
-// One that does loses nothing, whatever the size of its last message.
+// A handler that asks loses nothing, whatever the size of its last message.
 func pauseIsBounded(r *rig) {
 	const size = 1000
 	for name, write := range writers {

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What is the epoll back end's own: the mask that the kernel holds, and how
+// These cases are about what only the epoll back end has: the mask that the kernel holds, and how
 // many system calls it takes.
 
 // fdinfo returns the number behind key in /proc/self/fdinfo/FD (proc(5)).

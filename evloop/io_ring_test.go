@@ -15,7 +15,7 @@ import (
 	"penstock/evloop/internal/uring"
 )
 
-// What is the ring's own beside the conformance suite, which it passes too.
+// These cases are about what only the ring has. It passes the conformance suite as well.
 
 // newRinged makes a loop on io_uring and does not take epoll for an answer.
 func newRinged(cfg Config) (*Loop, error) {
@@ -219,7 +219,7 @@ func TestRingHoldsLittle(t *testing.T) {
 	}
 }
 
-// What is held counts for the bound of the loop, and whoever holds the most
+// What is held counts for the bound of the loop. The connection that holds the most
 // pays, as with kept input.
 func TestRingHeldPays(t *testing.T) {
 	r := newRingRig(t)
@@ -349,8 +349,8 @@ func TestRingClosedElsewhere(t *testing.T) {
 	}
 }
 
-// Who sends much is left to epoll, output that was about to go out included,
-// and nothing of either direction is lost or moved.
+// A client that sends much is left to epoll, with the output that was about to go out.
+// Nothing of either direction is lost or moved.
 func TestRingLeavesBulk(t *testing.T) {
 	r := newRingRig(t)
 	r.onData = func(c *Conn, b []byte) int { c.Write(b); return len(b) }

@@ -13,7 +13,7 @@ import (
 type gate struct {
 	r       *rig
 	places  int
-	taken   int // by who was let in; given back in Closed
+	taken   int // places of the clients that were let in; Closed gives them back
 	refused int
 	asked   int
 }

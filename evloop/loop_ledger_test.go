@@ -150,10 +150,11 @@ func boundOverInput(r *rig) {
 	}
 }
 
-// One that is ending and owes the most is cut off.
+// A connection that is ending and owes the most is cut off.
 func TestLoopEndingPays(t *testing.T) { eachBackend(t, endingPays) }
 
-// Nothing more can be dropped of it: its messages are a reply, or a farewell.
+// endingPays: the messages of a connection that is ending are a reply or a farewell, so
+// none can be dropped.
 func endingPays(r *rig) {
 	r.use(Config{Memory: 100_000})
 	conns, _ := r.stuckConns(2, nil)
@@ -336,7 +337,7 @@ func TestDirtyListIsWeighedOnce(t *testing.T) {
 // over all that owe, or over a queue, takes hundreds of times as long.
 const atMost = 20
 
-// To find who pays costs the same however many owe.
+// To find the connection that pays costs the same, however many owe.
 func TestLoopPayerAtOneCost(t *testing.T) { eachBackend(t, payerAtOneCost) }
 
 // A thousand clients that do not read get lines. Each line is one too many for
@@ -370,8 +371,8 @@ func payerAtOneCost(r *rig) {
 	}
 }
 
-// Of those that owe about the same the first pays: a look at the others would be a
-// walk over all debtors.
+// Of the connections that owe about the same the first pays: a look at the others
+// would be a walk over all debtors.
 func TestPayerIsFirstOfItsBucket(t *testing.T) {
 	r := foundRig(t)
 	conns, _ := r.stuckConns(3, nil)

@@ -119,7 +119,7 @@ func postInPost(r *rig) {
 // Post finds a connection by its ID, or its end.
 func TestLoopPostToConn(t *testing.T) { eachBackend(t, postToConn) }
 
-// The way of an answer that another goroutine worked out.
+// postToConn brings an answer that another goroutine worked out to its connection.
 func postToConn(r *rig) {
 	c, p := r.unix()
 	id := c.ID()
@@ -209,8 +209,8 @@ func postedIsReleased(r *rig) {
 	}
 }
 
-// Posts race with Close on purpose: each either runs, is dropped by the stop,
-// or is refused, and none writes to a descriptor that has another owner.
+// Posts race with Close on purpose. Each post runs, is dropped by the stop, or is
+// refused, and none writes to a descriptor that has another owner.
 func TestPostDuringClose(t *testing.T) {
 	for range 50 {
 		l, err := New(Config{})

@@ -4,8 +4,8 @@ package evloop
 
 import "testing"
 
-// What a loop needs for a while only is given back, or would keep the memory of
-// others alive.
+// A loop gives back what it needs only for a while. Otherwise it would keep the memory
+// of others alive.
 
 // What was sent is not kept.
 func TestLoopSentIsReleased(t *testing.T) { eachBackend(t, sentIsReleased) }

@@ -143,8 +143,8 @@ func timersInThousands(r *rig) {
 		}
 		seen[k] = true
 	}
-	// Those of one turn come by deadline; all of them came by deadline but for
-	// those that the turn's moment divides.
+	// The timers of one turn come by deadline. Over all turns the order may differ where
+	// a turn's moment lies between two deadlines.
 	if !slices.IsSortedFunc(c.kinds, func(a, b int) int { return int(deadlines[a] - deadlines[b]) }) {
 		r.Error("not in the order of their deadlines")
 	}
@@ -276,7 +276,7 @@ func idlePaused(r *rig) {
 	}
 }
 
-// StallTimeout ends a flush that makes none.
+// StallTimeout ends a flush that makes no progress.
 func TestLoopStallWhileFlushing(t *testing.T) { eachBackend(t, stallWhileFlushing) }
 
 // A peer that has shut its side and reads nothing is no better than one that

@@ -108,7 +108,7 @@ func turnAccepts(r *rig) {
 	}
 }
 
-// Many that end at once are closed over some turns.
+// Many connections that end at once are closed over some turns.
 func TestLoopTurnBurials(t *testing.T) { eachBackend(t, turnBurials) }
 
 func turnBurials(r *rig) {
@@ -144,7 +144,7 @@ func turnBurials(r *rig) {
 // A handler that looks at Spent goes on in the next turn.
 func TestLoopTurnYields(t *testing.T) { eachBackend(t, turnYields) }
 
-// One line goes to many, and many say one.
+// turnYields: many clients say a line each, and each line goes to all of them.
 func turnYields(r *rig) {
 	const members, lines = 40, 30
 	r.use(Config{Work: 5 * callWork})

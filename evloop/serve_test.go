@@ -83,7 +83,7 @@ func serveMany(r *rig) {
 	stop()
 }
 
-// One that does not read harms nobody else.
+// A client that does not read harms nobody else.
 func TestLoopServeStuck(t *testing.T) { eachBackend(t, serveStuck) }
 
 func serveStuck(r *rig) {

@@ -71,7 +71,7 @@ func (w *simWorld) pause(m *simConn) {
 	m.paused = m.paused || m.c.state < stateDead // not after Detach
 }
 
-// reason is that of an end.
+// reason draws what a connection is ended with.
 func (w *simWorld) reason() error { return []error{nil, errSim}[w.rng.IntN(2)] }
 
 func (w *simWorld) abortSome(m *simConn) {

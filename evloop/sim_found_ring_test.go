@@ -123,7 +123,7 @@ func TestRingSendsNothingBeforeRestored(t *testing.T) {
 	}
 }
 
-// A connection is restored whose peer had sent FIN before. Nothing can be
+// The peer of a restored connection had sent FIN before. Nothing can be
 // received from it any more, so epoll has to tell when the peer is gone.
 func TestRingSeesTheEndOfWhoIsRestoredAfterFIN(t *testing.T) {
 	r := newRingRig(t)

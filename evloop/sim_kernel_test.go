@@ -26,7 +26,7 @@ import (
 // poll does in Linux), and room counts from a third of the buffer on. What it reports
 // beyond that is what really happens late or twice: stale and spurious events.
 //
-// A model of sockets of its own, rather than real ones behind a layer that
+// It has sockets of its own, and not real ones behind a layer that
 // injects faults, because only this decides when a peer acts: between any two
 // system calls, from a seed.
 type simKernel struct {

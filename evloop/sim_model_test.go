@@ -242,8 +242,8 @@ func (m *simConn) checkLost(err error) {
 	}
 }
 
-// checkIdle and checkStalled: nobody ends whose bytes, or whose room, the
-// kernel has already, or who has moved in time. A mark may be as old as a turn,
+// checkIdle and checkStalled: no connection ends whose bytes, or whose room, the
+// kernel has already, or that has moved in time. A mark may be as old as a turn,
 // which does not count beyond lateAfter; and what a peer does between the
 // loop's question and the end is too late.
 func (m *simConn) checkIdle(o *Options) {

@@ -136,8 +136,8 @@ func (w *simWorld) checkSend(c *Conn, f *simFile) {
 	}
 }
 
-// checkRequests: when the loop is closed the kernel has nothing of it left
-// but the poll, which ends with the ring.
+// checkRequests: when the loop is closed, the kernel has no request of it left except
+// the poll, which ends with the ring.
 func (w *simWorld) checkRequests() {
 	for _, r := range w.k.ring.pending {
 		w.fail(r.f, "is still received from")

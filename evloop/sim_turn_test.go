@@ -94,8 +94,8 @@ func (w *simWorld) checkCalls(rest int) {
 	}
 }
 
-// admitted checks that ln may be served, and counts its client, unless that is
-// one who was put off.
+// admitted checks that ln may be served, and counts its client, unless that
+// client was put off before.
 func (w *simWorld) admitted(ln *Listener) {
 	t := &w.turn
 	clients := int(w.l.stats.Accepted - w.clients)

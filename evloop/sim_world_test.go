@@ -55,7 +55,7 @@ var simSizes = []simChoice[int]{{1, "huge", 200 << 10}, {3, "large", 20 << 10}, 
 
 func (w *simWorld) size() int { return 1 + w.rng.IntN(pick(w.rng, simSizes).what) }
 
-// memory is a bound for Config.Memory; every other time none.
+// memory draws a bound for Config.Memory. Every other time there is none.
 func (w *simWorld) memory() int64 {
 	if w.chance(2) {
 		return 0

@@ -78,7 +78,7 @@ func kernelBounded(r *rig) {
 // The kernel's queue is bounded for a handler that sets no options, too.
 func TestLoopKernelBoundedByDefault(t *testing.T) { eachBackend(t, kernelBoundedByDefault) }
 
-// Accepted and added, of TCP and Unix.
+// kernelBoundedByDefault looks at accepted and at added connections, of TCP and Unix.
 func kernelBoundedByDefault(r *rig) {
 	for _, ln := range []int{tcpListener(r.T, 8), unixListener(r.T, 8)} {
 		r.listenOn(ln)

@@ -160,7 +160,7 @@ func FuzzNotifyStatus(f *testing.F) {
 	})
 }
 
-// TestNotifyNil: a process that nobody supervises needs no ifs.
+// TestNotifyNil: the code of a process that nobody supervises needs no if.
 func TestNotifyNil(t *testing.T) {
 	t.Setenv("NOTIFY_SOCKET", "")
 	n, err := NewNotifier()
@@ -272,8 +272,8 @@ func TestNotifySocketReplaced(t *testing.T) {
 	}
 }
 
-// TestBarrier: it returns when what came before was read and the descriptor
-// closed, not sooner, and gives up in time.
+// TestBarrier: a barrier returns when the messages before it were read and the
+// descriptor was closed, not sooner, and gives up in time.
 func TestBarrier(t *testing.T) {
 	n, s := notifier(t)
 	done := make(chan error, 1)

@@ -58,8 +58,8 @@ func gated(g *gate, waiting func()) (*slog.Logger, *Sink) {
 	return slog.New(h), h.sink
 }
 
-// TestSinkKeepsOrder: what waits goes first, and one signal says that
-// something waits.
+// TestSinkKeepsOrder: records that wait go first, and one call of Waiting says that
+// there are some.
 func TestSinkKeepsOrder(t *testing.T) {
 	g, signals := &gate{room: 1}, 0
 	l, sink := gated(g, func() { signals++ })
@@ -103,10 +103,10 @@ func TestSinkCountsWhatItDrops(t *testing.T) {
 	if got := sink.Flush(); got != maxQueueRecords+1 {
 		t.Errorf("%d wait, want %d and the notice", got, maxQueueRecords)
 	}
-	// A reader that takes a few now and then does not yet end the loss ...
+	// A reader that takes a few records now and then does not end the loss.
 	g.room = maxQueueRecords / 4
 	l.Info("m", "i", n)
-	// ... one that takes more than half of the queue does.
+	// A reader that takes more than half of the queue ends it.
 	g.room = maxQueueRecords / 2
 	l.Info("m", "i", n+1)
 	g.room = -1
@@ -158,7 +158,7 @@ func TestSinkRefused(t *testing.T) {
 	}
 }
 
-// TestSinkBroken: where nothing can ever go there is nothing to wait for, not at
+// TestSinkBroken: a transport that never takes anything is not waited for, not at
 // the end either, and the count of what was lost goes with the first record
 // that does.
 func TestSinkBroken(t *testing.T) {

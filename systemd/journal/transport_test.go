@@ -63,7 +63,7 @@ func TestJournalFull(t *testing.T) {
 	}
 }
 
-// TestJournalFullCostsNoCPU: one attempt a record, no spinning. go-systemd's
+// TestJournalFullCostsNoCPU: each record is tried once, without spinning. go-systemd's
 // sender burns a whole CPU in the same place.
 func TestJournalFullCostsNoCPU(t *testing.T) {
 	l, sink, j := fakeJournal(t, Options{})

@@ -45,8 +45,8 @@ func TestParseNative(t *testing.T) {
 	}
 }
 
-// TestJournalRefusesUnsealed: journald would halve its limit for it, or drop
-// it.
+// TestJournalRefusesUnsealed: journald would halve its limit for a memfd
+// without seals, or drop the record.
 func TestJournalRefusesUnsealed(t *testing.T) {
 	j, err := ListenJournal(filepath.Join(t.TempDir(), "j"))
 	if err != nil {

@@ -232,20 +232,7 @@ func (st *stage) commit(p changes, cfg *config.Config) {
 		ep.listeners = nil
 		d.endpoints[s.Name] = ep
 	}
-	successors := make(map[config.Address]*listener, len(st.opened))
-	for _, l := range st.opened {
-		successors[l.Addr] = l
-	}
-	wants := d.wants()
-	for _, l := range open {
-		// The stage has opened an address anew if its listener was dead or could
-		// not be reached.
-		if s := successors[l.Addr]; !l.Inherited && s != nil && s != l {
-			l.close()
-			continue
-		}
-		d.rehome(l, wants)
-	}
+	st.rehome(open)
 	for _, s := range p.replaced {
 		st.made[s.Name].succeed(old[s.Name])
 	}
@@ -257,6 +244,23 @@ func (st *stage) commit(p changes, cfg *config.Config) {
 	}
 	for _, s := range slices.Concat(p.removed, p.replaced) {
 		old[s.Name].retire()
+	}
+}
+
+// rehome finds a service for each open listener. It closes one whose address the stage
+// has opened anew, because the listener was dead or could not be reached.
+func (st *stage) rehome(open []*listener) {
+	successors := make(map[config.Address]*listener, len(st.opened))
+	for _, l := range st.opened {
+		successors[l.Addr] = l
+	}
+	wants := st.d.wants()
+	for _, l := range open {
+		if s := successors[l.Addr]; !l.Inherited && s != nil && s != l {
+			l.close()
+			continue
+		}
+		st.d.rehome(l, wants)
 	}
 }
 

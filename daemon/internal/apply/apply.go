@@ -75,16 +75,21 @@ func (a *Applier) Run(cfg *config.Config) error {
 	if err := a.carryOut(p); err != nil {
 		return err
 	}
-	for _, name := range slices.Sorted(maps.Keys(p.left)) {
-		if p.left[name] != added { // a new socket was most likely opened just now
-			fmt.Fprintf(a.Left, "%s: %s, left open as it was\n", name, p.left[name])
-		}
-	}
+	a.sayLeft(p)
 	unopened, err := a.settle(p.restart, want)
 	return errors.Join(err, a.clear(before, now), a.remember(before, now, slices.AppendSeq(unopened, maps.Keys(p.left))))
 }
 
 func (a *Applier) say(format string, args ...any) { fmt.Fprintf(a.Out, format+"\n", args...) }
+
+// sayLeft writes what Keep has left for a Run without it.
+func (a *Applier) sayLeft(p plan) {
+	for _, name := range slices.Sorted(maps.Keys(p.left)) {
+		if p.left[name] != added { // a new socket was most likely opened just now
+			fmt.Fprintf(a.Left, "%s: %s, left open as it was\n", name, p.left[name])
+		}
+	}
+}
 
 func (a *Applier) generated() ([]unit.File, error) {
 	return unit.Read(filepath.Join(a.Root, unit.GeneratorFolder))

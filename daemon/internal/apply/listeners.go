@@ -42,8 +42,7 @@ const (
 // There can be several, on different network interfaces.
 type listeners map[string][]uint64
 
-// readListeners reads the tables below root. One that is missing, as tcp6 on
-// a kernel without IPv6, is empty. owned are the paths of Unix sockets at which the
+// readListeners reads the tables below root. owned are the paths of Unix sockets at which the
 // file is known to be that of the socket.
 func readListeners(root string) (ls listeners, owned map[string]bool, err error) {
 	ls, owned = listeners{}, map[string]bool{}
@@ -52,27 +51,16 @@ func readListeners(root string) (ls listeners, owned map[string]bool, err error)
 		files, _ = boundFiles() // without it, a file at the path is taken for the socket's
 	}
 	spelled := map[uint32][]string{} // the paths of the sockets that listen at a file
-	for name, parse := range map[string]func(field []string, line string) (string, uint64){
-		"tcp": parseTCP, "tcp6": parseTCP, "unix": parseUnix,
-	} {
-		f, err := os.Open(filepath.Join(root, "proc/net", name))
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return nil, nil, err
-		}
-		s := bufio.NewScanner(f)
-		for s.Scan() {
-			if at, inode := parse(strings.Fields(s.Text()), s.Text()); at != "" && reachable(root, at) {
-				ls[at] = append(ls[at], inode)
-				if file, ok := files[inode]; ok {
-					spelled[file] = append(spelled[file], at)
-				}
+	for name, parse := range map[string]parser{"tcp": parseTCP, "tcp6": parseTCP, "unix": parseUnix} {
+		err := readTable(filepath.Join(root, "proc/net", name), parse, func(at string, inode uint64) {
+			if !reachable(root, at) {
+				return
 			}
-		}
-		err = s.Err()
-		f.Close() // read only: nothing to lose
+			ls[at] = append(ls[at], inode)
+			if file, ok := files[inode]; ok {
+				spelled[file] = append(spelled[file], at)
+			}
+		})
 		if err != nil {
 			return nil, nil, err
 		}
@@ -89,6 +77,30 @@ func readListeners(root string) (ls listeners, owned map[string]bool, err error)
 		})
 	}
 	return ls, owned, nil
+}
+
+// A parser returns the address and the inode of a socket that listens, from a line of a
+// table and its fields. For another line, such as the heading, the address is "".
+type parser func(field []string, line string) (at string, inode uint64)
+
+// readTable calls listens for each socket of a table that listens. A table that is
+// missing, as tcp6 on a kernel without IPv6, is empty.
+func readTable(path string, parse parser, listens func(at string, inode uint64)) error {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close() // read only: nothing to lose
+	s := bufio.NewScanner(f)
+	for s.Scan() {
+		if at, inode := parse(strings.Fields(s.Text()), s.Text()); at != "" {
+			listens(at, inode)
+		}
+	}
+	return s.Err()
 }
 
 // reachable reports whether clients can connect: if the file of a Unix socket was
@@ -119,7 +131,7 @@ func fileAt(at string) (inode uint32, ok bool) {
 	return uint32(st.Ino), true
 }
 
-// parseTCP returns "" for a line that is no listening socket, such as the heading.
+// parseTCP is the parser of tcp and tcp6.
 func parseTCP(field []string, _ string) (string, uint64) {
 	if len(field) < 10 || field[3] != tcpListen {
 		return "", 0
@@ -142,7 +154,8 @@ func parseTCP(field []string, _ string) (string, uint64) {
 	return netip.AddrPortFrom(addr, uint16(n)).String(), inode
 }
 
-// parseUnix takes the path from the line itself, because it may hold blanks.
+// parseUnix is the parser of unix. It takes the path from the line itself, because
+// that may hold blanks.
 func parseUnix(field []string, line string) (string, uint64) {
 	if len(field) < 8 {
 		return "", 0

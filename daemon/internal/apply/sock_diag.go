@@ -44,17 +44,10 @@ func boundFiles() (map[uint64]uint32, error) {
 	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: diagPatience}); err != nil {
 		return nil, os.NewSyscallError("setsockopt", err)
 	}
-	var req [unix.SizeofNlMsghdr + unixDiagReqSize]byte
-	order := binary.NativeEndian
-	order.PutUint32(req[0:], uint32(len(req)))
-	order.PutUint16(req[4:], sockDiagByFamily)
-	order.PutUint16(req[6:], unix.NLM_F_REQUEST|unix.NLM_F_DUMP)
-	req[16] = unix.AF_UNIX
-	order.PutUint32(req[20:], 1<<stateListen)
-	order.PutUint32(req[28:], unixDiagShowVFS)
-	if err := unix.Sendto(fd, req[:], 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+	if err := unix.Sendto(fd, diagRequest(), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return nil, os.NewSyscallError("sendto", err)
 	}
+	order := binary.NativeEndian
 	files := map[uint64]uint32{}
 	for buf := make([]byte, 64<<10); ; {
 		n, _, err := unix.Recvfrom(fd, buf, 0)
@@ -81,6 +74,19 @@ func boundFiles() (map[uint64]uint32, error) {
 			}
 		}
 	}
+}
+
+// diagRequest asks for all listening Unix sockets, with their files.
+func diagRequest() []byte {
+	req := make([]byte, unix.SizeofNlMsghdr+unixDiagReqSize)
+	order := binary.NativeEndian
+	order.PutUint32(req[0:], uint32(len(req)))
+	order.PutUint16(req[4:], sockDiagByFamily)
+	order.PutUint16(req[6:], unix.NLM_F_REQUEST|unix.NLM_F_DUMP)
+	req[16] = unix.AF_UNIX
+	order.PutUint32(req[20:], 1<<stateListen)
+	order.PutUint32(req[28:], unixDiagShowVFS)
+	return req
 }
 
 // boundFile finds UNIX_DIAG_VFS among the attributes of an answer. An abstract

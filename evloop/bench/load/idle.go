@@ -24,11 +24,7 @@ func idle(o Options) (Result, error) {
 	}
 	defer x.close()
 
-	// One connection first, so that what a server sets up once (buffers,
-	// tables, threads) does not count as the price of a connection.
-	one := o
-	one.Conns, one.Warmup, one.Window, one.Mode = 1, 0, 100*time.Millisecond, Echo
-	if _, err := exchange(one, pattern(o.Size), pattern(o.Size)); err != nil {
+	if err := setUp(o); err != nil {
 		return Result{}, err
 	}
 	empty, err := rest(o.Server)
@@ -59,6 +55,14 @@ func idle(o Options) (Result, error) {
 	r, err := w.result()
 	r.Empty, r.Opened, r.Used = empty, opened, used
 	return r, err
+}
+
+// setUp uses one connection, so that what a server sets up once (buffers, tables,
+// threads) does not count as the price of a connection.
+func setUp(o Options) error {
+	o.Conns, o.Warmup, o.Window, o.Mode = 1, 0, 100*time.Millisecond, Echo
+	_, err := exchange(o, pattern(o.Size), pattern(o.Size))
+	return err
 }
 
 // rest waits until the server has settled and reads its memory.

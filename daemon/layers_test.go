@@ -189,7 +189,8 @@ func TestPackagesAreDocumented(t *testing.T) {
 }
 
 // TestLayoutTable: README is short. It says once what each folder is, and of none
-// that is not there. Every package is in one of them.
+// that is not there. Every package is in one of them, and a row of its own says what
+// one of daemon/internal is.
 func TestLayoutTable(t *testing.T) {
 	readme, err := os.ReadFile("../README.md")
 	if err != nil {
@@ -213,7 +214,11 @@ func TestLayoutTable(t *testing.T) {
 	}
 	for _, row := range goList(t, "-f", "{{.ImportPath}}", "./...") {
 		path := strings.TrimPrefix(row[0], module+"/")
-		if !slices.ContainsFunc(rows, func(r string) bool { return within(path, r) }) {
+		known := slices.ContainsFunc(rows, func(r string) bool { return within(path, r) })
+		if filepath.Dir(path) == "daemon/internal" {
+			known = slices.Contains(rows, path)
+		}
+		if !known {
 			t.Errorf("README does not say what %s is", path)
 		}
 	}

@@ -6,19 +6,9 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-
-	"penstock/daemon/internal/config"
 )
 
 func TestDiff(t *testing.T) {
-	parse := func(text string) *config.Config {
-		t.Helper()
-		cfg, err := config.Parse("test.toml", []byte(text))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return cfg
-	}
 	base := "[service.a]\nkind = 'lookup'\nlisten = ['127.0.0.1:1']\nanswers = { x = 'y' }\n"
 	other := "[service.b]\nkind = 'echo'\nlisten = ['127.0.0.1:2']\n"
 	room := "[service.c]\nkind = 'room'\nlisten = ['127.0.0.1:4']\nhistory = 9\n"
@@ -42,7 +32,7 @@ func TestDiff(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			p := diff(parse(tt.old), parse(tt.next))
+			p := diff(parse(t, tt.old), parse(t, tt.next))
 			got := [5]int{len(p.added), len(p.removed), len(p.replaced), len(p.adjusted), p.unchanged}
 			var want [5]int
 			for i := range want {

@@ -71,6 +71,12 @@ func (r *running) do(f func()) {
 	evlooptest.Do(r.t, r.loop, f)
 }
 
+// until lets the loop turn until cond, which is called on it, returns true.
+func (r *running) until(what string, cond func() bool) {
+	r.t.Helper()
+	evlooptest.Until(r.t, r.loop, what, cond)
+}
+
 func (r *running) stop(t testing.TB) {
 	t.Helper()
 	r.loop.Post(func() { r.advance(terminate) })

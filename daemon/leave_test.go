@@ -8,7 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -31,9 +30,7 @@ func TestAsksAtTheEnd(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for accepted := false; !accepted; runtime.Gosched() {
-			r.do(func() { accepted = r.clients() == 1 })
-		}
+		r.until("the accept", func() bool { return r.clients() == 1 })
 		var stopped time.Time
 		r.do(func() {
 			r.advance(terminate)
@@ -126,9 +123,7 @@ func linesLeft(t *testing.T, conf, other, ask, answer, end string) {
 			t.Error(err)
 		}
 	} else {
-		for gone := false; !gone; runtime.Gosched() {
-			r.do(func() { gone = r.clients() == 0 })
-		}
+		r.until("the end of the client", func() bool { return r.clients() == 0 })
 		r.stop(t)
 	}
 	served, lost := strings.Count(string(got), answer), int(ep.lost["unanswered"])

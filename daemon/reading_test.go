@@ -115,9 +115,7 @@ func TestReadingThatHangs(t *testing.T) {
 		}
 	}
 	h.answer <- nil // the card is back
-	for again := true; again; {
-		h.do(func() { again = h.reading != nil })
-	}
+	h.until("the end of the reading", func() bool { return h.reading == nil })
 	h.hangup()
 	<-h.asked
 	h.answer <- nil

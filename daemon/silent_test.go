@@ -122,16 +122,7 @@ func silentRig(t *testing.T, backend, limits, service string) (r *running, conne
 // awaitSilent waits until the daemon has noted n silent clients.
 func (r *running) awaitSilent(n int) {
 	r.t.Helper()
-	for deadline := time.Now().Add(evlooptest.Patience); ; {
-		var have int
-		r.do(func() { have = len(r.silent) })
-		switch {
-		case have == n:
-			return
-		case time.Now().After(deadline):
-			r.t.Fatalf("%d silent clients, want %d", have, n)
-		}
-	}
+	r.until(fmt.Sprintf("the silence of %d clients", n), func() bool { return len(r.silent) == n })
 }
 
 // sayAndHear says something and returns the next n bytes that come.

@@ -95,8 +95,7 @@ func TestLookInPortions(t *testing.T) {
 		}
 		defer c.Close()
 	}
-	for r.seen(-1).Clients() < clients {
-	}
+	r.until("the accept of all", func() bool { return r.clients() == clients })
 	made := make(chan *view.Snapshot, 1)
 	r.do(func() {
 		r.look(clients, func(s *view.Snapshot) { made <- s })
@@ -149,8 +148,7 @@ func BenchmarkSnapshot(b *testing.B) {
 		conns[i] = fd
 	}
 	defer closeFDs(conns)
-	for r.seen(-1).Clients() < clients {
-	}
+	r.until("the accept of all", func() bool { return r.clients() == clients })
 	r.do(func() {
 		further := &look{d: r.Daemon, s: r.snapshot(), then: func(*view.Snapshot) {}}
 		further.addClients(dumpConns)

@@ -123,12 +123,13 @@ func TestVanishedSleeps(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	look := func() (again bool) { // one look, as if its time had come
-		r.do(func() {
-			r.disarm(timerVanished)
-			r.findVanished()
-			again = !r.timers[timerVanished].IsZero()
-		})
+	onLoop := func() (again bool) { // one look, as if its time had come
+		r.disarm(timerVanished)
+		r.findVanished()
+		return !r.timers[timerVanished].IsZero()
+	}
+	look := func() (again bool) {
+		r.do(func() { again = onLoop() })
 		return again
 	}
 	say := func(n int) {
@@ -145,8 +146,7 @@ func TestVanishedSleeps(t *testing.T) {
 	}
 	say(1)
 	hear(1)
-	for look() { // until its kernel has acknowledged the byte
-	}
+	r.until("the acknowledgement of the byte", func() bool { return !onLoop() })
 	armed := false
 	say(1)
 	hear(1)
@@ -159,21 +159,19 @@ func TestVanishedSleeps(t *testing.T) {
 			_, err = client.Write(make([]byte, 64<<10))
 		}
 	}()
-	for waits := false; !waits; {
-		r.do(func() {
-			for c := range r.loop.Conns() {
-				waits = waits || c.Queued() > 0
-			}
-		})
-	}
+	r.until("a queue", func() (waits bool) {
+		for c := range r.loop.Conns() {
+			waits = waits || c.Queued() > 0
+		}
+		return waits
+	})
 	for range 3 {
 		if !look() {
 			t.Error("no further look while a client does not read")
 		}
 	}
 	client.Close()
-	for r.seen(-1).Clients() > 0 {
-	}
+	r.until("the end of the client", func() bool { return r.clients() == 0 })
 	if look() || r.vanished.patient != 0 {
 		t.Errorf("it looks on with %d clients", r.vanished.patient)
 	}

@@ -118,9 +118,7 @@ func TestFanoutIsBounded(t *testing.T) {
 		}
 		r.loop.Post(tick)
 	})
-	for done := false; !done; {
-		r.do(func() { done = f.idle() })
-	}
+	r.until("the end of the fan-out", f.idle)
 	r.do(func() {
 		if most > fanoutFew+1 || turns < clients/(fanoutFew+1) {
 			t.Errorf("%d clients served in %d turns, at most %d in one; want at most %d", clients, turns, most, fanoutFew+1)
@@ -335,9 +333,7 @@ func TestRoomFloodWaitsForOneThatHalts(t *testing.T) {
 	for _, c := range others {
 		go func() { done <- take(c, flood) }()
 	}
-	for begun := false; !begun; {
-		r.do(func() { begun = r.loop.Conn(speaker.id).BytesIn() > uint64(said*len(line)) })
-	}
+	r.until("the flood", func() bool { return r.loop.Conn(speaker.id).BytesIn() > uint64(said*len(line)) })
 	if err := take(halts, said+flood); err != nil {
 		t.Errorf("the one that halted: %v", err)
 	}

@@ -212,9 +212,7 @@ func TestHandlerProgramOutlivesShortMemory(t *testing.T) {
 			_, err = greedy.conn.Write([]byte(strings.Repeat("x", 4000) + "\n"))
 		}
 	}()
-	for full := false; !full; {
-		r.do(func() { p := r.svc.(*handler).program; full = p.Running() && !p.Ready() })
-	}
+	r.until("the pause of the program", func() bool { p := r.svc.(*handler).program; return p.Running() && !p.Ready() })
 	r.do(func() { r.loop.SetLimits(0, 32<<10) })
 	r.wantEnd(evloop.ErrMemory)
 	r.do(func() { r.loop.SetLimits(0, 64<<20) })

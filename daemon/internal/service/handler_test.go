@@ -71,21 +71,15 @@ func TestHandlerTakesTheRestWhenThereIsRoom(t *testing.T) {
 	r.log.wait(t, "program started", 1)
 	last, flood := r.dial(), r.dial()
 	last.send("half")
-	for n := uint64(0); n < 4; {
-		r.do(func() { n = r.loop.Conn(last.id).BytesIn() })
-	}
+	r.until("the half", func() bool { return r.loop.Conn(last.id).BytesIn() == 4 })
 	go func() {
 		for err := error(nil); err == nil; {
 			_, err = flood.conn.Write([]byte(strings.Repeat("x", 4000) + "\n"))
 		}
 	}()
-	for full := false; !full; {
-		r.do(func() { full = !r.svc.(*handler).program.Ready() })
-	}
+	r.until("the pause of the program", func() bool { return !r.svc.(*handler).program.Ready() })
 	last.shut()
-	for waits := false; !waits; {
-		r.do(func() { cl := clientOf(r.loop.Conn(last.id)); waits = cl.eof && cl.rest != nil })
-	}
+	r.until("the wait for room", func() bool { cl := clientOf(r.loop.Conn(last.id)); return cl.eof && cl.rest != nil })
 	flood.conn.Close()
 	if err := os.WriteFile(gate, []byte("go\n"), 0); err != nil {
 		t.Fatal(err)
@@ -223,14 +217,13 @@ func TestHandlerDrain(t *testing.T) {
 	}
 	talker.send("x\n")
 	talker.want("x") // and the others' messages are under way
-	for pending := 0; pending < 2; {
-		pending = 0
-		r.do(func() {
-			for _, c := range r.svc.(*handler).clients {
-				pending += clientOf(c).pending
-			}
-		})
-	}
+	r.until("the arrival of both", func() bool {
+		pending := 0
+		for _, c := range r.svc.(*handler).clients {
+			pending += clientOf(c).pending
+		}
+		return pending == 2
+	})
 	r.do(func() {
 		h := r.svc.(*handler)
 		h.Drain(r.loop.Conn(idle.id), nil, patience)
@@ -263,18 +256,16 @@ func TestHandlerDrainOfWhatWasNotTaken(t *testing.T) {
 			_, err = flood.conn.Write([]byte(strings.Repeat("x", 4000) + "\n"))
 		}
 	}()
-	for full := false; !full; {
-		r.do(func() { full = !r.svc.(*handler).program.Ready() })
-	}
+	r.until("the pause of the program", func() bool { return !r.svc.(*handler).program.Ready() })
 	waiting.send("x\n")
-	for drained := false; !drained; {
-		r.do(func() {
-			if c := r.loop.Conn(waiting.id); clientOf(c).blocked {
-				r.svc.(*handler).Drain(c, c.Input(), patience)
-				drained = true
-			}
-		})
-	}
+	r.until("the wait for room", func() bool {
+		c := r.loop.Conn(waiting.id)
+		blocked := clientOf(c).blocked
+		if blocked {
+			r.svc.(*handler).Drain(c, c.Input(), patience)
+		}
+		return blocked
+	})
 	waiting.wantEOF()
 	waiting.conn.Close()
 	r.wantEnd(ErrUnanswered)

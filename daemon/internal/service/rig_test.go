@@ -107,6 +107,12 @@ func (r *rig) do(f func()) {
 	evlooptest.Do(r.t, r.loop, f)
 }
 
+// until lets the loop turn until cond, which is called on it, returns true.
+func (r *rig) until(what string, cond func() bool) {
+	r.t.Helper()
+	evlooptest.Until(r.t, r.loop, what, cond)
+}
+
 func (r *rig) lose(reason report.Reason, n int) { r.lost[reason] += n }
 
 // wantLost compares what the service has counted as lost.

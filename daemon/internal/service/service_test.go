@@ -29,9 +29,7 @@ func TestEveryKindIsMade(t *testing.T) {
 func TestFinishedHasNoLimit(t *testing.T) {
 	r := serve(t, `kind="chargen"`)
 	c := r.dial()
-	for full := false; !full; { // what waits is more than the kernel takes
-		r.do(func() { full = r.loop.Conn(c.id).Full() })
-	}
+	r.until("more than the kernel takes", func() bool { return r.loop.Conn(c.id).Full() })
 	began := time.Now()
 	r.do(func() {
 		conn := r.loop.Conn(c.id)

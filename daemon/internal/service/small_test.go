@@ -120,19 +120,17 @@ func TestEchoIsBoundedAndLossless(t *testing.T) {
 		c.conn.Write(in)
 		c.conn.CloseWrite()
 	}()
-	most := 0
-	stuck := 0
-	for last := uint64(0); stuck < 1000; { // until the echo has come to a stand
-		r.do(func() {
-			conn := r.loop.Conn(c.id)
-			most = max(most, conn.Queued())
-			if n := conn.BytesIn(); n != last {
-				last, stuck = n, 0
-			} else if conn.Full() {
-				stuck++
-			}
-		})
-	}
+	most, stuck, last := 0, 0, uint64(0)
+	r.until("a stand of the echo", func() bool {
+		conn := r.loop.Conn(c.id)
+		most = max(most, conn.Queued())
+		if n := conn.BytesIn(); n != last {
+			last, stuck = n, 0
+		} else if conn.Full() {
+			stuck++
+		}
+		return stuck == 1000
+	})
 	if limit := r.conf.Queue + 64<<10; most > limit {
 		t.Errorf("%d bytes queued, want at most %d", most, limit)
 	}

@@ -134,6 +134,7 @@ func (l *Loop) Restore(fd int, h Handler, state any, o *Options, saved []byte) (
 		l.forget(c)
 		return nil, fmt.Errorf("evloop: restore fd %d: %w", fd, err)
 	}
+	c.bound(c.opts.queue()) // nothing to do if the handler has called SetOptions
 	l.owe(c)
 	c.watchDeadline()
 	c.makeDirty() // its flush finds out that nothing is left to send, or less than o.LowWater

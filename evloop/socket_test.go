@@ -98,6 +98,33 @@ func kernelBoundedByDefault(r *rig) {
 	}
 }
 
+// A restored connection has the kernel's bound of its options.
+func TestLoopKernelBoundedByRestore(t *testing.T) { eachBackend(t, kernelBoundedByRestore) }
+
+// kernelBoundedByRestore restores with a smaller queue, with a handler that sets no
+// options.
+func kernelBoundedByRestore(r *rig) {
+	const queue = 16 << 10
+	for _, open := range []func() (*Conn, *peer){r.tcp, r.unix} {
+		c, _ := open()
+		fd, saved, err := c.Detach()
+		if err != nil {
+			r.Fatal(err)
+		}
+		if c, err = r.l.Restore(fd, r.probe, nil, &Options{Queue: queue}, saved); err != nil {
+			unix.Close(fd)
+			r.Fatal(err)
+		}
+		level, option, want := unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, queue
+		if c.kind&kindTCP == 0 {
+			level, option, want = unix.SOL_SOCKET, unix.SO_SNDBUF, 2*queue // the kernel doubles it
+		}
+		if got, err := unix.GetsockoptInt(fd, level, option); err != nil || got != want {
+			r.Errorf("TCP %t: the kernel's bound is %d, %v, want %d", c.kind&kindTCP != 0, got, err, want)
+		}
+	}
+}
+
 const siocoutqnsd = 0x894b // of what has been written, that which has not gone out (linux/sockios.h)
 
 // A send buffer that somebody has made small stays so.

@@ -47,8 +47,7 @@ type ring struct {
 	batch   batch
 	turn    uint64
 	asking  bool // epoll has something, and may not say so again
-	enabled bool
-	tid     int // of the thread that may use the ring
+	tid     int  // of the thread that may use the ring; 0: it is not enabled
 	failed  error
 }
 
@@ -110,7 +109,7 @@ func (u *ring) close() {
 		u.r.Abandon()
 	}
 	u.batch.close()
-	if u.enabled && unix.Gettid() == u.tid {
+	if unix.Gettid() == u.tid {
 		runtime.UnlockOSThread() // a locked thread runs no other goroutine: this is the one that enable locked
 	}
 	u.ep.close()
@@ -132,7 +131,7 @@ func (u *ring) enable() error {
 		runtime.UnlockOSThread()
 		return err
 	}
-	u.enabled, u.tid = true, unix.Gettid()
+	u.tid = unix.Gettid()
 	return nil
 }
 
@@ -270,7 +269,7 @@ func (u *ring) drain() {
 
 // wait makes one call of io_uring_enter, and a second one only to sleep.
 func (u *ring) wait(timeout Time) error {
-	if !u.enabled {
+	if u.tid == 0 {
 		if err := u.enable(); err != nil {
 			return err
 		}

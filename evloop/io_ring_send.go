@@ -145,7 +145,7 @@ func (u *ring) send(c *Conn) {
 
 // offer offers all output of the list and handles the results.
 func (u *ring) offer() {
-	if !u.enabled || len(u.batch.sends) > 0 {
+	if u.tid == 0 || len(u.batch.sends) > 0 {
 		return // before Run, the first wait offers it; inside offer, the loop below goes on
 	}
 	for len(u.out) > 0 && u.failed == nil {

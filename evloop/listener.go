@@ -62,16 +62,28 @@ const (
 // getsockopt(2), fcntl(2) and epoll_ctl(2).
 func (l *Loop) Listen(fd int, a Acceptor) (*Listener, error) {
 	l.checkCaller()
-	kind, err := classifySocket(fd)
+	ln, err := l.newListener(fd, a)
+	if err == nil {
+		err = l.addListener(ln)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("evloop: listen on fd %d: %w", fd, err)
 	}
+	return ln, nil
+}
+
+// newListener prepares fd. The loop does not know the listener yet.
+func (l *Loop) newListener(fd int, a Acceptor) (*Listener, error) {
+	kind, err := classifySocket(fd)
+	if err != nil {
+		return nil, err
+	}
 	on, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
 	if err != nil {
-		return nil, fmt.Errorf("evloop: listen on fd %d: %w", fd, os.NewSyscallError("getsockopt", err))
+		return nil, os.NewSyscallError("getsockopt", err)
 	}
 	if on == 0 {
-		return nil, fmt.Errorf("evloop: listen on fd %d: %w", fd, ErrNotListening)
+		return nil, ErrNotListening
 	}
 	ln := &Listener{loop: l, a: a, fd: fd, kind: kind, lingers: l.sys.lingers(fd)} // what is accepted inherits it
 	if kind&kindTCP != 0 {
@@ -80,26 +92,20 @@ func (l *Loop) Listen(fd int, a Acceptor) (*Listener, error) {
 		on, err := unix.GetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY)
 		ln.noDelay = err == nil && on == 0
 	}
-	if err := unix.SetNonblock(fd, true); err != nil {
-		return nil, fmt.Errorf("evloop: listen on fd %d: %w", fd, os.NewSyscallError("fcntl", err))
-	}
-	if err := l.addListener(ln); err != nil {
-		return nil, err
-	}
-	return ln, nil
+	return ln, os.NewSyscallError("fcntl", unix.SetNonblock(fd, true))
 }
 
 func (l *Loop) addListener(ln *Listener) error {
 	if l.closed {
-		return fmt.Errorf("evloop: listen on fd %d: %w", ln.fd, ErrLoopClosed)
+		return ErrLoopClosed
 	}
 	l.refresh()
 	ln.slot, ln.gen = l.listeners.insert(ln)
-	if err := l.sys.watch(ln.fd, unix.EPOLLIN, ln.token()); err != nil {
+	err := l.sys.watch(ln.fd, unix.EPOLLIN, ln.token())
+	if err != nil {
 		l.listeners.remove(ln.slot)
-		return fmt.Errorf("evloop: listen on fd %d: %w", ln.fd, err)
 	}
-	return nil
+	return err
 }
 
 func (ln *Listener) token() token { return newToken(sourceListener, ln.slot, ln.gen) }

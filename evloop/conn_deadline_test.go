@@ -50,9 +50,8 @@ func lateInput(r *rig) {
 	r.later(time.Minute)
 	r.spin("all input", func() bool {
 		for _, c := range conns {
-			if h := r.of(c); h.closed {
-				r.Fatalf("Closed(%v)", h.err)
-			} else if len(h.got) == 0 {
+			r.lives(c, "although it wrote in time")
+			if len(r.of(c).got) == 0 {
 				return false
 			}
 		}
@@ -205,9 +204,7 @@ func lateLinger(r *rig) {
 		}
 	}
 	unseen("one more question")
-	if h := r.of(c); h.closed {
-		r.Errorf("Closed(%v) with input that nobody has read", h.err)
-	}
+	r.lives(c, "with input that nobody has read")
 	r.turn()
 	unseen("and so on, for ever")
 	if h := r.of(c); !h.closed || h.err != nil {
@@ -247,9 +244,7 @@ func slowReader(r *rig) {
 			r.Fatal(n, err)
 		}
 	}
-	if h := r.of(c); h.closed {
-		r.Fatalf("Closed(%v) although it took something all the time", h.err)
-	}
+	r.lives(c, "although it took something all the time")
 	r.later(o.StallTimeout)
 	r.turn()
 	r.later(o.StallTimeout)
@@ -269,9 +264,7 @@ func longTurn(r *rig) {
 	for range 3 {
 		r.turn()
 	}
-	if h := r.of(c); h.closed {
-		r.Fatalf("Closed(%v) for a turn of %v", h.err, stall)
-	}
+	r.lives(c, "because a turn was long")
 	r.ends(c, ErrIdle)
 }
 
@@ -304,9 +297,7 @@ func slowStart(r *rig) {
 	c.SetOptions(&Options{IdleTimeout: start / 2})
 	time.Sleep(start)
 	r.turn()
-	if h := r.of(c); h.closed {
-		r.Fatalf("Closed(%v) before the loop ran", h.err)
-	}
+	r.lives(c, "before the loop ran")
 	r.ends(c, ErrIdle)
 }
 

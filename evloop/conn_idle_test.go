@@ -24,9 +24,7 @@ func finIsLife(r *rig) {
 	r.spin("EOF", func() bool { return r.of(c).eof })
 	r.later(54 * time.Minute)
 	r.turn()
-	if h := r.of(c); h.closed {
-		r.Fatalf("Closed(%v) 54 min after the FIN", h.err)
-	}
+	r.lives(c, "54 min after the FIN")
 	r.later(6 * time.Minute)
 	r.ends(c, ErrIdle)
 }
@@ -52,9 +50,7 @@ func outputIsNoIdleness(r *rig) {
 			r.Fatal(n, err)
 		}
 	}
-	if h := r.of(c); h.closed {
-		r.Errorf("Closed(%v)", h.err)
-	}
+	r.lives(c, "although it took output")
 	r.later(time.Second)
 	r.turn()
 	r.later(time.Second)
@@ -81,9 +77,7 @@ func firstLook(r *rig) {
 		r.later(d * time.Minute)
 		r.turn()
 	}
-	if h := r.of(c); h.closed {
-		r.Errorf("Closed(%v) 54 min after the peer has read", h.err)
-	}
+	r.lives(c, "54 min after the peer has read")
 }
 
 // A client that does not read is not idle. How long it may go on is for StallTimeout to
@@ -142,15 +136,11 @@ func owedIsNoIdleness(r *rig) {
 		r.later(time.Hour)
 		r.turn()
 	}
-	if h := r.of(c); h.closed {
-		r.Fatalf("Closed(%v) while a reply was owed", h.err)
-	}
+	r.lives(c, "while a reply was owed")
 	r.do(func() { c.HoldIdle(false) })
 	r.later(900 * time.Millisecond)
 	r.turn()
-	if h := r.of(c); h.closed {
-		r.Fatalf("Closed(%v) as soon as the reply was not owed any more", h.err)
-	}
+	r.lives(c, "as soon as the reply was not owed any more")
 	r.later(time.Second)
 	r.ends(c, ErrIdle)
 }
@@ -166,9 +156,7 @@ func owedTimeDoesNotCount(r *rig) {
 	r.do(func() { c.HoldIdle(false) })
 	r.later(54 * time.Minute)
 	r.turn()
-	if h := r.of(c); h.closed {
-		r.Fatalf("Closed(%v) 54 min after the reply", h.err)
-	}
+	r.lives(c, "54 min after the reply")
 	r.later(6 * time.Minute)
 	r.ends(c, ErrIdle)
 }

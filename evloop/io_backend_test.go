@@ -214,6 +214,14 @@ func (r *rig) gets(p *peer, want []byte) {
 	}
 }
 
+// lives fails the test if c has ended. when says what has happened before.
+func (r *rig) lives(c *Conn, when string) {
+	r.Helper()
+	if h := r.of(c); h.closed {
+		r.Fatalf("Closed(%v) %s", h.err, when)
+	}
+}
+
 // ends waits for c's Closed and checks its error.
 func (r *rig) ends(c *Conn, want error) {
 	r.Helper()

@@ -69,16 +69,18 @@ func byAddress(services []*config.Service, sock systemd.Socket) *config.Service 
 	return nil
 }
 
-// sameAddress compares a value of listen with what getsockname(2) said. On a
-// kernel without IPv6 ListenStream=PORT is 0.0.0.0:PORT.
+// sameAddress compares a value of listen with what getsockname(2) said.
 func sameAddress(a config.Address, bound string) bool {
 	if a.Text == bound {
 		return true
 	}
 	b, err := config.ParseAddress(bound)
-	if err != nil {
-		return false
-	}
+	return err == nil && same(a, b)
+}
+
+// same reports whether a socket at b is that of a, a value of listen. On a kernel
+// without IPv6 ListenStream=PORT is 0.0.0.0:PORT.
+func same(a, b config.Address) bool {
 	if a.AddrPort.Addr() == netip.IPv6Unspecified() && b.AddrPort.Addr() == netip.IPv4Unspecified() {
 		return a.AddrPort.Port() == b.AddrPort.Port()
 	}

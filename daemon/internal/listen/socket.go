@@ -4,7 +4,6 @@ package listen
 
 import (
 	"fmt"
-	"os"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -37,18 +36,16 @@ func Open(s *config.Service, addr config.Address) (*Socket, error) {
 }
 
 func open(s *config.Service, addr config.Address) (*Socket, error) {
-	fd, err := bind(addr, s)
+	fd, family, err := bind(addr, s)
 	if err != nil {
 		return nil, err
 	}
-	sock := &Socket{FD: fd, Text: addr.Text, Addr: addr, Conf: s}
-	sock.Family, err = unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
-	if err = os.NewSyscallError("getsockopt SO_DOMAIN", err); err == nil && sock.Unix() && addr.Path[0] == '/' {
-		sock.file, err = newSocketFile(addr.Path)
-	}
-	if err != nil {
-		_ = unix.Close(fd)
-		return nil, err
+	sock := &Socket{FD: fd, Family: family, Text: addr.Text, Addr: addr, Conf: s}
+	if sock.Unix() && addr.Path[0] == '/' {
+		if sock.file, err = newSocketFile(addr.Path); err != nil {
+			_ = unix.Close(fd)
+			return nil, err
+		}
 	}
 	return sock, nil
 }
@@ -64,7 +61,7 @@ func Inherit(s *config.Service, from systemd.Socket) *Socket {
 func (s *Socket) Unix() bool { return s.Family == unix.AF_UNIX }
 
 // At reports whether clients of a, a value of listen, come to this socket.
-func (s *Socket) At(a config.Address) bool { return sameAddress(a, s.Text) }
+func (s *Socket) At(a config.Address) bool { return a.Text == s.Text || same(a, s.Addr) }
 
 // Unreachable reports whether the file of a Unix socket that we have bound is gone. If
 // the file cannot be looked at, it counts as present: an attempt to bind it anew would

@@ -60,16 +60,6 @@ func probe(base int, id uint64) sockOpt {
 	return sockOpt{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, base + int(id%keepSpread)}
 }
 
-// keepIdle returns the seconds of silence before the first probe that the
-// listener passes on.
-func keepIdle(fd int) int {
-	s, err := unix.GetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE)
-	if err != nil || keepAlive[0].unset(fd) {
-		return keepAlive[1].value
-	}
-	return s
-}
-
 // A Tuning is what a socket that was accepted does not inherit from its listener.
 // The zero Tuning is for Unix sockets: nothing.
 type Tuning struct {
@@ -85,16 +75,19 @@ func (s *Socket) Tune() (t Tuning) {
 	if s.Unix() {
 		return Tuning{}
 	}
-	if keepAlive[0].unset(s.FD) {
+	t.keepIdle = config.KeepAliveIdle
+	switch {
+	case !keepAlive[0].unset(s.FD): // what its unit has set is passed on
+		if idle, err := unix.GetsockoptInt(s.FD, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE); err == nil {
+			t.keepIdle = idle
+		}
+	case s.Inherited:
 		t.each = keepAlive
-	}
-	if !s.Inherited {
-		for _, o := range t.each {
+	default:
+		for _, o := range keepAlive {
 			o.set(s.FD)
 		}
-		t.each = nil
 	}
-	t.keepIdle = keepIdle(s.FD)
 	return t
 }
 

@@ -12,13 +12,14 @@ import (
 // TestKeepIdle: the spread begins at what the listener has.
 func TestKeepIdle(t *testing.T) {
 	fd := testSocket(t, unix.AF_INET)
+	s := Socket{FD: fd, Family: unix.AF_INET, Inherited: true}
 	usual := keepAlive[1].value
-	if got := keepIdle(fd); got != usual {
+	if got := s.Tune().keepIdle; got != usual {
 		t.Errorf("without keepalive: %d s, want %d", got, usual)
 	}
 	keepAlive[0].set(fd)
 	sockOpt{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, 100}.set(fd)
-	if got := keepIdle(fd); got != 100 {
+	if got := s.Tune().keepIdle; got != 100 {
 		t.Errorf("with KeepAliveTimeSec=100 in the unit: %d s", got)
 	}
 	// TCP_USER_TIMEOUT also ends the waiting for answers to probes.

@@ -162,7 +162,7 @@ func (e Env) haveSockets() error {
 	case len(e.Inherited.Rejected) == 0:
 		return fmt.Errorf("%w: enable penstock.target and run penstock apply", ErrNoSockets)
 	}
-	report.New(e.Log, "", nil).Rejected(e.Inherited.Rejected) // why none of them will do
+	report.Rejected(e.Log, e.Inherited.Rejected) // why none of them will do
 	return ErrNoSockets
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"penstock/daemon/internal/config"
 	"penstock/daemon/internal/listen"
+	"penstock/daemon/internal/report"
 	"penstock/systemd"
 )
 
@@ -22,7 +23,7 @@ func (e Env) relevant(cfg *config.Config) *config.Config {
 // that no service wants is not an error, since its service may have been removed from
 // the file, and the clients of the other services depend on this process.
 func (d *Daemon) inherit(in systemd.Inherited) {
-	d.log.Rejected(in.Rejected)
+	report.Rejected(d.env.Log, in.Rejected)
 	claims, extra := listen.Assign(d.cfg.Services, in.Sockets)
 	d.strays = len(extra)+len(in.Rejected) > 0
 	for _, c := range claims {

@@ -40,7 +40,7 @@ func TestProgramEndedBeforeItWasKnownToRun(t *testing.T) {
 	defer closeAll(append(pipes.theirs(), pipes.status[0])...)
 	var out bytes.Buffer
 	user := &audience{}
-	p := New([]string{"/bin/program"}, loop, report.New(slog.New(slog.NewTextHandler(&out, nil)), config.PeersFull, nil).Service("sensor"), user)
+	p := New([]string{"/bin/program"}, loop, report.New(slog.New(slog.NewTextHandler(&out, nil)), config.PeersFull, loop).Service("sensor"), user)
 	p.Times.Rest = time.Hour
 	p.number, p.pipes, p.life = unix.Getpid(), pipes, life{state: early}
 	p.advance(runs)

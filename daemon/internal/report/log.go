@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"penstock/daemon/internal/config"
-	"penstock/systemd"
 )
 
 // A Log writes the daemon's records. Loop goroutine only.
@@ -23,9 +22,7 @@ type Log struct {
 // cause. Without a clock nothing is limited.
 func New(to *slog.Logger, peers config.Peers, clock Clock) *Log {
 	l := &Log{to: to, peers: peers}
-	if clock != nil {
-		l.lim = newLimiter(clock, l.held)
-	}
+	l.lim = newLimiter(clock, l.held)
 	return l
 }
 
@@ -117,14 +114,6 @@ func hintExtra(name string) string {
 		return "set FileDescriptorName= in " + name + " to the name of a service"
 	}
 	return "if its service was removed from the file: penstock apply"
-}
-
-// Rejected says which descriptors came that are no listening sockets.
-func (l *Log) Rejected(descriptors []systemd.Rejected) {
-	for _, r := range descriptors {
-		l.to.Warn("descriptor closed", messageID(idStraySocket),
-			slog.String(keyName, r.Name), slog.Int(keyFD, r.FD), slog.String(keyReason, r.Reason))
-	}
 }
 
 // FewerConnections says that open files do not allow as many as the file does.

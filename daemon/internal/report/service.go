@@ -31,14 +31,12 @@ func (l *Log) Service(name string) *Service {
 // written now.
 func (s *Service) limited(e event) bool {
 	return s.to.Enabled(context.Background(), e.level) &&
-		(s.log.lim == nil || s.log.lim.allow(limitKey{s.name, e}))
+		s.log.lim.allow(limitKey{s.name, e})
 }
 
 // flush says how many records of e are held back.
 func (s *Service) flush(e event) {
-	if s.log.lim != nil {
-		s.log.lim.flush(limitKey{s.name, e})
-	}
+	s.log.lim.flush(limitKey{s.name, e})
 }
 
 func (s *Service) write(level slog.Level, message string, attrs ...slog.Attr) {

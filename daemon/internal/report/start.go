@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"penstock/daemon/internal/config"
+	"penstock/systemd"
 )
 
 // These records are of a process that has no daemon yet, or of what is beside it.
@@ -34,6 +35,14 @@ func logMistakes(log *slog.Logger, err error) bool {
 // is doing. The services run all the same.
 func NotifyFailed(log *slog.Logger, err error) {
 	log.Warn("service manager not told", slog.Any(keyErr, err))
+}
+
+// Rejected says which descriptors came that are no listening sockets.
+func Rejected(log *slog.Logger, descriptors []systemd.Rejected) {
+	for _, r := range descriptors {
+		log.Warn("descriptor closed", messageID(idStraySocket),
+			slog.String(keyName, r.Name), slog.Int(keyFD, r.FD), slog.String(keyReason, r.Reason))
+	}
 }
 
 // StartsTooOften says that the process waits before it begins, since it was

@@ -126,8 +126,8 @@ const (
 	PlaceCount = "{count}"
 )
 
-// Placeholders are all of them.
-var Placeholders = []string{PlaceName, PlacePeer, PlaceLine, PlaceCount}
+// placeholders are all of them.
+var placeholders = []string{PlaceName, PlacePeer, PlaceLine, PlaceCount}
 
 // template refuses words in braces that are not placeholders, because they would be
 // sent as they are. Other braces are text. A newline is refused, because the second
@@ -147,8 +147,8 @@ func template(v any) (string, error) {
 		}
 		rest = rest[i:]
 		n := 1 + len(rest[1:]) - len(strings.TrimLeft(rest[1:], "abcdefghijklmnopqrstuvwxyz_"))
-		if n > 1 && n < len(rest) && rest[n] == '}' && !slices.Contains(Placeholders, rest[:n+1]) {
-			return "", fmt.Errorf("%s is not one of %s", rest[:n+1], strings.Join(Placeholders, " "))
+		if n > 1 && n < len(rest) && rest[n] == '}' && !slices.Contains(placeholders, rest[:n+1]) {
+			return "", fmt.Errorf("%s is not one of %s", rest[:n+1], strings.Join(placeholders, " "))
 		}
 		rest = rest[1:]
 	}

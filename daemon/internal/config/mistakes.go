@@ -184,5 +184,4 @@ func (p *problems) err() error {
 	return p
 }
 
-func (p *problems) Error() string   { return errors.Join(p.errs...).Error() }
-func (p *problems) Unwrap() []error { return p.errs }
+func (p *problems) Error() string { return errors.Join(p.errs...).Error() }

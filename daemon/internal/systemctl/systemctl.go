@@ -21,20 +21,19 @@ import (
 // A Unit is what the manager knows about a unit. Names and values are those of
 // the properties, see org.freedesktop.systemd1(5).
 type Unit struct {
-	ID       string
-	Load     string // LoadState: loaded, not-found, masked, ...
-	Active   string // ActiveState: active, inactive, failed, ...
-	Sub      string // SubState
-	Result   string
-	Fragment string   // FragmentPath, the unit file
-	Listen   []string // stream sockets, spelled as in ListenStream=
-	MainPID  int      // of a service; 0: none
-	Status   string   // StatusText
-	User     string   // User= of a service
+	ID      string
+	Load    string // LoadState: loaded, not-found, masked, ...
+	Active  string // ActiveState: active, inactive, failed, ...
+	Sub     string // SubState
+	Result  string
+	Listen  []string // stream sockets, spelled as in ListenStream=
+	MainPID int      // of a service; 0: none
+	Status  string   // StatusText
+	User    string   // User= of a service
 }
 
 // properties are those of Unit.
-const properties = "Id,LoadState,ActiveState,SubState,Result,FragmentPath,Listen,MainPID,StatusText,User"
+const properties = "Id,LoadState,ActiveState,SubState,Result,Listen,MainPID,StatusText,User"
 
 // Show returns the units of the given names or patterns, each once. A pattern
 // stands for those that are loaded, a name that no file describes for a unit
@@ -110,7 +109,7 @@ func run(args ...string) ([]byte, error) {
 func parse(block string) (u Unit) {
 	texts := map[string]*string{
 		"Id": &u.ID, "LoadState": &u.Load, "ActiveState": &u.Active, "SubState": &u.Sub, "Result": &u.Result,
-		"FragmentPath": &u.Fragment, "StatusText": &u.Status, "User": &u.User,
+		"StatusText": &u.Status, "User": &u.User,
 	}
 	for line := range strings.Lines(block) {
 		key, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "=")

@@ -34,14 +34,12 @@ Id=penstock-mix.socket
 LoadState=loaded
 ActiveState=active
 SubState=listening
-FragmentPath=/run/systemd/generator/penstock-mix.socket
 
 Result=success
 Id=nosuch.socket
 LoadState=not-found
 ActiveState=inactive
 SubState=dead
-FragmentPath=
 
 Id=nosuch.socket
 LoadState=not-found
@@ -55,8 +53,7 @@ END
 	want := []Unit{
 		{
 			ID: "penstock-mix.socket", Load: "loaded", Active: "active", Sub: "listening", Result: "success",
-			Fragment: "/run/systemd/generator/penstock-mix.socket",
-			Listen:   []string{"127.0.0.1:7001", "/run/mix it%.sock", `@abs"q\x y`, "[::1]:7002"},
+			Listen: []string{"127.0.0.1:7001", "/run/mix it%.sock", `@abs"q\x y`, "[::1]:7002"},
 		},
 		{ID: "nosuch.socket", Load: "not-found", Active: "inactive", Sub: "dead", Result: "success"},
 		{ID: "penstock.service", MainPID: 17, User: "penstock", Status: "2 services, 1=one"},

@@ -245,6 +245,13 @@ func (p *parser) header() bool {
 	return true
 }
 
+// tableIn adds a table to t that stands in a path and has no header of its own.
+func (p *parser) tableIn(t *Table, name string, made origin) *Table {
+	next := &Table{Line: p.line, made: made}
+	t.add(Entry{Name: name, Line: p.line, Value: next})
+	return next
+}
+
 // parent returns the table that the last of names is to be in, or nil with a
 // report.
 func (p *parser) parent(names Path) *Table {
@@ -252,9 +259,7 @@ func (p *parser) parent(names Path) *Table {
 	for i, name := range names[:len(names)-1] {
 		e := t.find(name)
 		if e == nil {
-			next := &Table{Line: p.line, made: implied}
-			t.add(Entry{Name: name, Line: p.line, Value: next})
-			t = next
+			t = p.tableIn(t, name, implied)
 			continue
 		}
 		if t = below(e); t == nil {
@@ -351,9 +356,7 @@ func (p *parser) dotted(t *Table, names Path) *Table {
 	for i, name := range names[:len(names)-1] {
 		e := t.find(name)
 		if e == nil {
-			next := &Table{Line: p.line, made: dotted}
-			t.add(Entry{Name: name, Line: p.line, Value: next})
-			t = next
+			t = p.tableIn(t, name, dotted)
 			continue
 		}
 		next := below(e)

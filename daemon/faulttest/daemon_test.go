@@ -43,7 +43,10 @@ backend = %q
 [service.echo]
 kind = "echo"
 listen = [%q, %q]
-[service.lookup]
+` + otherServices
+
+// otherServices are in the file of every host.
+const otherServices = `[service.lookup]
 kind = "lookup"
 listen = [%q]
 delimiter = "?"
@@ -203,6 +206,13 @@ func (d *daemon) all() string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return strings.Join(d.lines, "\n")
+}
+
+// logIfFailed shows the log of a daemon to whoever has to find out what it did.
+func (d *daemon) logIfFailed() {
+	if d.h.t.Failed() {
+		d.h.t.Logf("log of the daemon:\n%s", d.all())
+	}
 }
 
 // says waits until n lines match, and reports whether they came.

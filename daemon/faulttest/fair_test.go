@@ -252,14 +252,8 @@ func (h *host) flooded(d *daemon, listeners *crowd) func(<-chan struct{}) string
 
 // slowProgram holds the exec of a handler's program, as TestSlowExec does.
 func slowProgram(h *host, d *daemon) func(<-chan struct{}) string {
-	fd, err := unix.FanotifyInit(unix.FAN_CLASS_CONTENT|unix.FAN_CLOEXEC, unix.O_RDONLY|unix.O_CLOEXEC)
-	if err != nil {
-		h.t.Skipf("fanotify_init: %v", err)
-	}
+	fd := h.watchExec()
 	h.t.Cleanup(func() { _ = unix.Close(fd) })
-	if err := unix.FanotifyMark(fd, unix.FAN_MARK_ADD, unix.FAN_OPEN_EXEC_PERM, unix.AT_FDCWD, h.path("program")); err != nil {
-		h.t.Skipf("fanotify_mark: %v", err)
-	}
 	return func(stop <-chan struct{}) string {
 		h.check(unix.Kill(d.child(), unix.SIGKILL)) // it is started again
 		held, since := waitExec(h.t, fd), time.Now()

@@ -41,11 +41,7 @@ func TestInject(t *testing.T) {
 // inject plays one injection and returns how many calls failed.
 func (h *host) inject(i injection) (hit int) {
 	d := h.start()
-	defer func() {
-		if h.t.Failed() {
-			h.t.Logf("log of the daemon:\n%s", d.all())
-		}
-	}()
+	defer d.logIfFailed()
 	d.await("program started") // it has its pipes
 	first, before := d, d.files()
 	guests := h.guests()

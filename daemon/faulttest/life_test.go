@@ -38,22 +38,7 @@ kind = "echo"
 listen = [%q, "127.0.0.1:7"]
 bind_device = "lo"
 socket_user = "0"
-[service.lookup]
-kind = "lookup"
-listen = [%q]
-delimiter = "?"
-answers = { "who" = "Arthur, King of the Britons" }
-[service.room]
-kind = "room"
-listen = [%q]
-welcome = "welcome"
-message = "{line}"
-[service.handler]
-kind = "handler"
-listen = [%q]
-command = [%q]
-error = "failed"
-`
+` + otherServices
 
 // handHost is a host whose daemon opens its sockets itself: Unix sockets, one of
 // them in the place of a left-over, and TCP in a network of its own.
@@ -109,11 +94,7 @@ func (h *host) injectLife(i injection) int {
 	}
 	d := h.spawn()
 	h.tracer = nil
-	defer func() {
-		if h.t.Failed() {
-			h.t.Logf("log of the daemon:\n%s", d.all())
-		}
-	}()
+	defer d.logIfFailed()
 	if h.begins(d, i) {
 		h.endure(d, i)
 		h.reloads(d, i)

@@ -15,7 +15,6 @@ import (
 
 // A manager plays systemd and its journal, and always reads.
 type manager struct {
-	h       *host
 	notify  *sdtest.Notify
 	journal *sdtest.Journal
 }
@@ -24,7 +23,7 @@ type manager struct {
 // folder of drop-ins.
 func managedHost(t *testing.T, backend string) *host {
 	h := unitHost(t, backend)
-	h.manager = &manager{h: h, journal: h.newJournal()}
+	h.manager = &manager{journal: h.newJournal()}
 	var err error
 	h.manager.notify, err = sdtest.ListenNotify(h.path("notify"))
 	h.check(err)
@@ -92,11 +91,7 @@ func TestInjectLog(t *testing.T) {
 
 func (h *host) injectLog(i injection) int {
 	d := h.start()
-	defer func() {
-		if h.t.Failed() {
-			h.t.Logf("log of the daemon:\n%s", d.all())
-		}
-	}()
+	defer d.logIfFailed()
 	if i.on == "stderr" {
 		pipe, err := os.Readlink("/proc/" + itoa(d.pid()) + "/fd/2")
 		h.check(err)

@@ -87,14 +87,8 @@ func TestSlowExec(t *testing.T) {
 	need(t)
 	forBackends(t, func(t *testing.T, backend string) {
 		h := newHost(t, backend, "")
-		fd, err := unix.FanotifyInit(unix.FAN_CLASS_CONTENT|unix.FAN_CLOEXEC, unix.O_RDONLY|unix.O_CLOEXEC)
-		if err != nil {
-			t.Skipf("fanotify_init: %v", err)
-		}
-		defer unix.Close(fd) // allows whatever still waits
-		if err := unix.FanotifyMark(fd, unix.FAN_MARK_ADD, unix.FAN_OPEN_EXEC_PERM, unix.AT_FDCWD, h.path("program")); err != nil {
-			t.Skipf("fanotify_mark: %v", err)
-		}
+		fd := h.watchExec()
+		defer unix.Close(fd)
 		d := h.start()
 		asks, err := h.dial("handler")
 		h.check(err)
@@ -117,6 +111,21 @@ func TestSlowExec(t *testing.T) {
 		h.serves()
 		d.stop()
 	})
+}
+
+// watchExec has the kernel ask at fd before it executes the handler's program. The
+// caller closes fd, which allows whatever still waits.
+func (h *host) watchExec() (fd int) {
+	h.t.Helper()
+	fd, err := unix.FanotifyInit(unix.FAN_CLASS_CONTENT|unix.FAN_CLOEXEC, unix.O_RDONLY|unix.O_CLOEXEC)
+	if err != nil {
+		h.t.Skipf("fanotify_init: %v", err)
+	}
+	if err := unix.FanotifyMark(fd, unix.FAN_MARK_ADD, unix.FAN_OPEN_EXEC_PERM, unix.AT_FDCWD, h.path("program")); err != nil {
+		_ = unix.Close(fd)
+		h.t.Skipf("fanotify_mark: %v", err)
+	}
+	return fd
 }
 
 // waitExec returns the descriptor of the file that is about to be executed.
@@ -158,8 +167,7 @@ func TestFewFiles(t *testing.T) {
 		var all []*client
 		for i := range 120 {
 			socket := []string{"echo", "lookup"}[i%2]
-			from := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 1, byte(i))}} // a source has its own bound
-			conn, err := from.Dial("tcp", h.at[socket].String())
+			conn, err := dialFrom(&net.TCPAddr{IP: net.IPv4(127, 0, 1, byte(i))}, h.at[socket], nil) // a source has its own bound
 			h.check(err)
 			all = append(all, &client{Conn: conn, socket: socket, patience: patience})
 		}
@@ -174,9 +182,7 @@ func TestFewFiles(t *testing.T) {
 		}
 		done.Wait()
 		h.serves()
-		if t.Failed() {
-			t.Logf("log of the daemon:\n%s", d.all())
-		}
+		d.logIfFailed()
 		d.stop()
 	})
 }
@@ -189,9 +195,8 @@ func TestFewerFiles(t *testing.T) {
 		h := newHost(t, backend, "")
 		d := h.start()
 		guests := h.guests()
-		entries, err := os.ReadDir("/proc/" + itoa(d.pid()) + "/fd")
-		h.check(err)
-		few := unix.Rlimit{Cur: uint64(len(entries)), Max: uint64(len(entries))}
+		n := uint64(d.files())
+		few := unix.Rlimit{Cur: n, Max: n}
 		h.check(unix.Prlimit(d.pid(), unix.RLIMIT_NOFILE, &few, nil))
 		// Several: what the program's start has closed meanwhile is room again.
 		var waiting []*client

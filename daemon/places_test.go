@@ -59,7 +59,7 @@ func placesOfTheGone(t *testing.T, limit, backend, network string) {
 }
 
 // passed opens a listener and the descriptor of it that a process inherits.
-func passed(t *testing.T, network string) (ln net.Listener, fd, family int) {
+func passed(t testing.TB, network string) (ln net.Listener, fd, family int) {
 	t.Helper()
 	addr, family := "127.0.0.1:0", unix.AF_INET
 	if network == "unix" {

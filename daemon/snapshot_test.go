@@ -127,13 +127,9 @@ func BenchmarkSnapshot(b *testing.B) {
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		b.Fatal(err)
 	}
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		b.Fatal(err)
-	}
-	at := free.Addr().String()
-	free.Close()
-	r := runDaemon(b, parse(b, fmt.Sprintf("[limits]\nconnections=%d\nper_source=0\n[service.echo]\nkind='echo'\nlisten=['%s']\nidle_timeout='0s'\n", 2*clients, at)))
+	ln, fd, family := passed(b, "tcp")
+	at := ln.Addr().String()
+	r := runActivated(b, fmt.Sprintf("[limits]\nconnections=%d\nper_source=0\n[service.echo]\nkind='echo'\nlisten=['%s']\nidle_timeout='0s'\n", 2*clients, at), fd, family, at)
 	defer r.stop(b)
 	conns := make([]int, clients)
 	ap := mustAddress(b, at).AddrPort

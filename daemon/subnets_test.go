@@ -17,7 +17,7 @@ import (
 
 // runActivated is runDaemon for one service called echo and an inherited
 // listener of it, which it closes at the end.
-func runActivated(t *testing.T, text string, fd, family int, addr string) *running {
+func runActivated(t testing.TB, text string, fd, family int, addr string) *running {
 	t.Helper()
 	sock := systemd.Socket{FD: fd, Name: "echo", Family: family, Type: unix.SOCK_STREAM, Addr: addr}
 	ready := make(chan struct{})

@@ -4,45 +4,18 @@ package daemon
 
 import (
 	"fmt"
-	"log/slog"
 	"net"
 	"testing"
 
 	"golang.org/x/sys/unix"
-
-	"penstock/systemd"
 )
 
 // TestProbesAreSpread: clients that come together are not probed together, or
 // the kernel drops the answers of some and they are cut although alive.
 func TestProbesAreSpread(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	f, err := ln.(*net.TCPListener).File()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	ln, fd, family := passed(t, "tcp")
 	at := ln.Addr().String()
-	ready := make(chan struct{})
-	d, err := New(parse(t, fmt.Sprintf("[service.echo]\nkind='echo'\nlisten=['%s']\n", at)), Env{
-		Log: slog.New(slog.DiscardHandler), Managed: true, Ready: func() { close(ready) },
-		Inherited: systemd.Inherited{Activated: true, Sockets: []systemd.Socket{
-			{FD: fd, Name: "echo", Family: unix.AF_INET, Type: unix.SOCK_STREAM, Addr: at},
-		}},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := run(t, d)
-	<-ready
+	r := runActivated(t, fmt.Sprintf("[service.echo]\nkind='echo'\nlisten=['%s']\n", at), fd, family, at)
 	const clients = 10
 	for range clients {
 		c, err := net.Dial("tcp", at)

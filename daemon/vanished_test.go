@@ -29,13 +29,9 @@ func TestStallTimeoutRules(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.stall, func(t *testing.T) {
-			free, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
-			at := free.Addr().String()
-			free.Close()
-			r := runDaemon(t, parse(t, fmt.Sprintf("[service.echo]\nkind='echo'\nlisten=['%s']\nstall_timeout='%s'\n", at, tt.stall)))
+			ln, fd, family := passed(t, "tcp")
+			at := ln.Addr().String()
+			r := runActivated(t, fmt.Sprintf("[service.echo]\nkind='echo'\nlisten=['%s']\nstall_timeout='%s'\n", at, tt.stall), fd, family, at)
 			defer r.stop(t)
 			client, err := net.Dial("tcp", at)
 			if err != nil {
@@ -110,13 +106,9 @@ func TestIsOwed(t *testing.T) {
 // TestVanishedSleeps: the daemon looks for clients that have vanished for as long
 // as output waits for one, and then not until somebody says something.
 func TestVanishedSleeps(t *testing.T) {
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	at := free.Addr().String()
-	free.Close()
-	r := runDaemon(t, parse(t, fmt.Sprintf("[service.echo]\nkind='echo'\nlisten=['%s']\nstall_timeout='0s'\nidle_timeout='0s'\n", at)))
+	ln, fd, family := passed(t, "tcp")
+	at := ln.Addr().String()
+	r := runActivated(t, fmt.Sprintf("[service.echo]\nkind='echo'\nlisten=['%s']\nstall_timeout='0s'\nidle_timeout='0s'\n", at), fd, family, at)
 	defer r.stop(t)
 	client, err := net.Dial("tcp", at)
 	if err != nil {

@@ -19,8 +19,8 @@ var update = flag.Bool("update", false, "write README's picture anew")
 
 const readme = "../../../README.md"
 
-// The picture in README is of three clients in a room, of which one stops to
-// read. It is drawn from what really comes: the daemon serves the file, each
+// The picture in README is of three clients in a room, of which one stops
+// reading. It is drawn from what really comes: the daemon serves the file, each
 // terminal is a connection, and the last line is the log's.
 const pictureFile = `[service.meter]
 kind    = "room"
@@ -131,13 +131,18 @@ func (s *screen) text(log string) string {
 // TestPicture: the picture in README is what happens. `make picture` draws it
 // anew.
 func TestPicture(t *testing.T) {
-	free, err := net.Listen("tcp", "127.0.0.1:0")
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	to := free.Addr().String()
-	free.Close()
-	p := serve(t, strings.Replace(pictureFile, "7002", to, 1))
+	defer ln.Close()
+	socket, err := ln.(*net.TCPListener).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	to := ln.Addr().String()
+	p := servePassed(t, strings.Replace(pictureFile, "7002", to, 1), "meter", socket)
 
 	s := newScreen(t, to, 3)
 	s.row("$ nc pi 7002", "$ nc pi 7002", "$ nc pi 7002")

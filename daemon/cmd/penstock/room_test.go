@@ -17,11 +17,26 @@ import (
 // serve starts penstock with a configuration and waits until it is ready.
 func serve(t *testing.T, config string) (p *proc) {
 	t.Helper()
+	return serveBy(t, exec.Command("penstock"), config)
+}
+
+// servePassed is serve for a process that inherits the socket of a service.
+func servePassed(t *testing.T, config, service string, socket *os.File) *proc {
+	t.Helper()
+	cmd := exec.Command("activated")
+	cmd.Env = append(os.Environ(), "NOTIFY_SOCKET=", "LISTEN_FDS=1", "LISTEN_FDNAMES="+service)
+	cmd.ExtraFiles = []*os.File{socket}
+	return serveBy(t, cmd, config)
+}
+
+func serveBy(t *testing.T, cmd *exec.Cmd, config string) (p *proc) {
+	t.Helper()
 	file := filepath.Join(t.TempDir(), "penstock.toml")
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p = &proc{cmd: exec.Command("penstock", "run", "-c", file), out: newTranscript(), done: make(chan struct{})}
+	cmd.Args = append(cmd.Args, "run", "-c", file)
+	p = &proc{cmd: cmd, out: newTranscript(), done: make(chan struct{})}
 	if err := p.run(); err != nil {
 		t.Fatal(err)
 	}
@@ -47,8 +62,8 @@ func newChatter(t *testing.T, path string) *chatter {
 	return &chatter{speaker: join(t, path), listener: join(t, path), buf: make([]byte, 64)}
 }
 
-// join enters a room and waits until it is in.
-func join(t *testing.T, path string) net.Conn {
+// dialUnix connects a client that waits for no answer longer than patience.
+func dialUnix(t *testing.T, path string) net.Conn {
 	t.Helper()
 	c, err := net.Dial("unix", path)
 	if err != nil {
@@ -58,6 +73,13 @@ func join(t *testing.T, path string) net.Conn {
 	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
 	}
+	return c
+}
+
+// join enters a room and waits until it is in.
+func join(t *testing.T, path string) net.Conn {
+	t.Helper()
+	c := dialUnix(t, path)
 	if _, err := io.ReadFull(c, make([]byte, len("come in\n"))); err != nil {
 		t.Fatal(err)
 	}

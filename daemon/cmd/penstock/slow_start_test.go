@@ -104,15 +104,7 @@ type asker struct {
 
 func dialEcho(t *testing.T, path string) asker {
 	t.Helper()
-	c, err := net.Dial("unix", path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = c.Close() })
-	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
-		t.Fatal(err)
-	}
-	return asker{c, make([]byte, 5)}
+	return asker{dialUnix(t, path), make([]byte, 5)}
 }
 
 func (a asker) ask(t *testing.T) time.Duration {

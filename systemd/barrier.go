@@ -14,7 +14,9 @@ import (
 
 // Barrier waits until the service manager has read everything sent before, at
 // most for timeout. Use it before an exit that must not outrun STOPPING=1.
-// When time is up the error matches os.ErrDeadlineExceeded.
+// When time is up the error matches os.ErrDeadlineExceeded. A message that
+// cannot be sent is an error too, never an answer. A service manager that ends
+// without having read the message looks like one that has read it.
 //
 // The protocol is a pipe: its write end travels alone with BARRIER=1, and the
 // service manager closes that end when it reads the message, which we see as a
@@ -31,9 +33,13 @@ func (n *Notifier) Barrier(timeout time.Duration) error {
 		return fmt.Errorf("systemd: barrier: %w", os.NewSyscallError("pipe2", err))
 	}
 	defer unix.Close(p[0])
-	err := n.sendBarrier(p[1], deadline)
+	err := n.pass("BARRIER=1", unix.UnixRights(p[1]), deadline)
 	// Our copy has to go first, or the pipe would never hang up.
 	unix.Close(p[1])
+	// Now the pipe has hung up if the message was not sent: that is no answer.
+	if isFull(err) {
+		return fmt.Errorf("systemd: barrier: %w", os.ErrDeadlineExceeded)
+	}
 	if err != nil {
 		return err
 	}
@@ -45,23 +51,4 @@ func (n *Notifier) Barrier(timeout time.Duration) error {
 		return fmt.Errorf("systemd: barrier: %w", os.ErrDeadlineExceeded)
 	}
 	return nil
-}
-
-// sendBarrier passes fd, waiting for room until deadline.
-func (n *Notifier) sendBarrier(fd int, deadline time.Time) error {
-	n.buf = append(n.buf[:0], "BARRIER=1"...)
-	rights := unix.UnixRights(fd)
-	for {
-		err := n.send(rights)
-		if !isFull(err) {
-			return err
-		}
-		ok, err := datagram.Await(n.fd, unix.POLLOUT, deadline)
-		if err != nil {
-			return fmt.Errorf("systemd: barrier: %w", err)
-		}
-		if !ok {
-			return fmt.Errorf("systemd: barrier: %w", os.ErrDeadlineExceeded)
-		}
-	}
 }

@@ -9,6 +9,7 @@
 //	pidfd.go    whose sockets         LISTEN_PIDFDID systemd.exec(5)
 //	notify.go   readiness, status     NOTIFY_SOCKET  sd_notify(3), systemd.service(5)
 //	barrier.go  "has it been read?"                  sd_notify_barrier(3)
+//	fdstore.go  for the next process  FDSTORE        sd_notify(3), FileDescriptorStoreMax=
 //	watchdog.go how often to ping     WATCHDOG_USEC  sd_watchdog_enabled(3)
 //
 // The log of a service is in package journal below this one.

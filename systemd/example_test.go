@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"penstock/systemd"
 	"penstock/systemd/sdtest"
 )
@@ -74,4 +76,32 @@ func ExampleWatchdogInterval() {
 	every, err := systemd.WatchdogInterval()
 	fmt.Println(every, err)
 	// Output: 10s <nil>
+}
+
+// What has to outlive a restart goes to the service manager before the process ends.
+func ExampleNotifier_Store() {
+	n, err := systemd.NewNotifier()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	queue, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	err = n.Store("example.queue", queue[0])
+	if err == nil {
+		err = n.Barrier(time.Second)
+	}
+	// The service manager never says that it has refused. If it has, nobody holds
+	// this end any more, and the other one hangs up.
+	unix.Close(queue[0])
+	end := []unix.PollFd{{Fd: int32(queue[1])}}
+	if _, perr := unix.Poll(end, 0); perr == nil && err == nil && end[0].Revents == 0 {
+		fmt.Println("kept for the next process")
+	} else {
+		fmt.Println("not kept:", err)
+	}
+	// Output: not kept: systemd: store "example.queue": no service manager: unsupported operation
 }

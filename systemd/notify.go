@@ -22,8 +22,8 @@ import (
 // each message: when PID 1 does not read, it would stop the event loop. Here
 // the two kinds of message are told apart:
 //
-//	READY RELOADING STOPPING ERRNO EXTEND_TIMEOUT   wait, but not long
-//	STATUS WATCHDOG                                 dropped: the next one is newer
+//	READY RELOADING STOPPING ERRNO EXTEND_TIMEOUT FDSTORE   wait, but not long
+//	STATUS WATCHDOG                                         dropped: the next one is newer
 //
 // Each method sends one datagram. PID 1 throws away a datagram of more than
 // 4096 bytes as a whole, READY=1 included, hence the cap on the status text.
@@ -153,14 +153,14 @@ func (n *Notifier) Watchdog() error {
 	return n.may()
 }
 
-func (n *Notifier) state(assignment, status string) error {
+func (n *Notifier) state(assignments, status string) error {
 	if n == nil {
 		return nil
 	}
 	if status != "" {
-		assignment += "\n" + string(appendStatus(nil, status))
+		assignments += "\n" + string(appendStatus(nil, status))
 	}
-	return n.must(assignment)
+	return n.must(assignments)
 }
 
 // appendStatus makes an assignment that PID 1 accepts. PID 1 ignores a status
@@ -186,10 +186,17 @@ func (n *Notifier) must(s string) error {
 	if n == nil {
 		return nil
 	}
+	return n.pass(s, nil, soon())
+}
+
+func soon() time.Time { return time.Now().Add(patience) }
+
+// pass sends s, and descriptors with it if there are any, and waits for room until the
+// deadline. If there was none, isFull tells so of the error.
+func (n *Notifier) pass(s string, rights []byte, deadline time.Time) error {
 	n.buf = append(n.buf[:0], s...)
-	deadline := time.Now().Add(patience)
 	for {
-		err := n.send(nil)
+		err := n.send(rights)
 		if !isFull(err) {
 			return err
 		}
@@ -209,10 +216,10 @@ func (n *Notifier) may() error {
 
 // send makes one attempt with n.buf, and connects anew if the socket was
 // replaced, as container managers do when they restart.
-func (n *Notifier) send(oob []byte) error {
-	err := datagram.Send(n.fd, n.buf, oob)
+func (n *Notifier) send(rights []byte) error {
+	err := datagram.Send(n.fd, n.buf, rights)
 	if datagram.PeerGone(err) && n.connect() == nil {
-		err = datagram.Send(n.fd, n.buf, oob)
+		err = datagram.Send(n.fd, n.buf, rights)
 	}
 	if err != nil {
 		key, _, _ := strings.Cut(string(n.buf), "=")

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -22,7 +23,8 @@ import (
 //
 // What the process gets is not trusted to be what its unit files say: order is
 // undefined (252 and 257 pass the same units differently), and a unit may hold
-// FIFOs or datagram sockets. The kernel is asked about each descriptor.
+// FIFOs or datagram sockets. The kernel is asked about each descriptor. What the
+// service manager keeps for a service (fdstore.go) comes in the same list.
 
 // firstFD is SD_LISTEN_FDS_START of sd_listen_fds(3).
 const firstFD = 3
@@ -65,8 +67,17 @@ type Socket struct {
 	Addr string
 }
 
+// A Stored descriptor comes from the service manager's store, see [Notifier.Store]. It
+// has been made close-on-exec and non-blocking; NonBlocking=yes of the unit does not
+// concern it. What it is has not been checked, except that it is no listener.
+type Stored struct {
+	FD   int
+	Name string // from Store; not always used once
+}
+
 // A Rejected descriptor was listed, but is no stream or seqpacket listener. It
-// has been closed, unless it was not passed at all.
+// has been closed, unless it was not passed at all. If it came from the service
+// manager's store, it is still in there, until [Notifier.Forget].
 type Rejected struct {
 	FD     int // the number it had
 	Name   string
@@ -80,6 +91,7 @@ type Inherited struct {
 	// then.
 	Activated bool
 	Sockets   []Socket
+	Stored    []Stored
 	Rejected  []Rejected
 }
 
@@ -87,16 +99,21 @@ type Inherited struct {
 // its protocol, passed to this process. It must be called once, as the first
 // thing in main: it reads and unsets LISTEN_PID, LISTEN_PIDFDID, LISTEN_FDS and
 // LISTEN_FDNAMES, which no child may see, and works on descriptors by their
-// number. The caller owns the sockets of the result.
+// number. The caller owns the sockets and the stored descriptors of the result.
+//
+// The arguments are how the names begin under which the program stores descriptors. The
+// name alone does not decide, since a unit without FileDescriptorName= names its
+// listeners after itself, x.socket for example. A listener goes to Sockets in any case.
+// Without arguments nothing is stored, and what is no listener is rejected.
 //
 // Without LISTEN_FDS the result is empty and the error nil. With an error,
 // which may match [ErrNotForUs] or [ErrNameCount], every descriptor has been
 // left as it was.
 //
 // Source: sd_listen_fds(3), and systemd.exec(5) for LISTEN_PIDFDID (v259).
-func Inherit() (Inherited, error) {
+func Inherit(stored ...string) (Inherited, error) {
 	env := takeEnv("LISTEN_PID", "LISTEN_PIDFDID", "LISTEN_FDS", "LISTEN_FDNAMES")
-	in, err := inherit(env, os.Getpid(), firstFD)
+	in, err := inherit(env, os.Getpid(), firstFD, stored...)
 	if err != nil {
 		return Inherited{}, fmt.Errorf("systemd: inherit sockets: %w", err)
 	}
@@ -118,7 +135,7 @@ func takeEnv(keys ...string) map[string]string {
 
 // inherit is Inherit with everything it depends on as arguments, so that tests
 // can run it on descriptors of their own in one process.
-func inherit(env map[string]string, pid, first int) (Inherited, error) {
+func inherit(env map[string]string, pid, first int, stored ...string) (Inherited, error) {
 	if env["LISTEN_FDS"] == "" {
 		return Inherited{}, nil
 	}
@@ -135,12 +152,7 @@ func inherit(env map[string]string, pid, first int) (Inherited, error) {
 	}
 	in := Inherited{Activated: true}
 	for i := range n {
-		sock, reason := adopt(first+i, names(i))
-		if reason != "" {
-			in.Rejected = append(in.Rejected, Rejected{FD: first + i, Name: names(i), Reason: reason})
-			continue
-		}
-		in.Sockets = append(in.Sockets, sock)
+		in.adopt(first+i, names(i), stored)
 	}
 	return in, nil
 }
@@ -186,32 +198,51 @@ func splitNames(env map[string]string, n int) (func(i int) string, error) {
 	return func(i int) string { return names[i] }, nil
 }
 
-// adopt takes fd over. If it cannot, it returns the reason, and closes fd if
-// that was passed. A descriptor with close-on-exec was not passed, because exec
-// would have closed it: it is one that the Go runtime opened before main, and
-// LISTEN_FDS is too large.
-func adopt(fd int, name string) (Socket, string) {
+// adopt takes fd over. If it cannot, it rejects fd, and closes it if it was passed.
+func (in *Inherited) adopt(fd int, name string, stored []string) {
+	if reason := passed(fd); reason != "" {
+		in.Rejected = append(in.Rejected, Rejected{FD: fd, Name: name, Reason: reason})
+		return
+	}
+	sock, reason := classify(fd, name)
+	ours := reason != "" && slices.ContainsFunc(stored, func(s string) bool { return strings.HasPrefix(name, s) })
+	if reason == "" || ours {
+		reason = prepare(fd)
+	}
+	switch {
+	case reason != "":
+		unix.Close(fd)
+		in.Rejected = append(in.Rejected, Rejected{FD: fd, Name: name, Reason: reason})
+	case ours:
+		in.Stored = append(in.Stored, Stored{FD: fd, Name: name})
+	default:
+		in.Sockets = append(in.Sockets, sock)
+	}
+}
+
+// passed returns why fd was not passed, or "". A descriptor with close-on-exec was not,
+// because exec would have closed it: it is one that the Go runtime opened before main,
+// and LISTEN_FDS is too large.
+func passed(fd int) (reason string) {
 	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
 	switch {
 	case err != nil:
-		return Socket{}, "not open"
+		return "not open"
 	case flags&unix.FD_CLOEXEC != 0:
-		return Socket{}, "not passed: LISTEN_FDS is too large"
+		return "not passed: LISTEN_FDS is too large"
 	}
-	sock, reason := classify(fd, name)
-	if reason == "" {
-		unix.CloseOnExec(fd)
-		// NonBlocking=yes of the unit does the same, but another unit that
-		// shares the socket, or its absence, undoes it.
-		if err := unix.SetNonblock(fd, true); err != nil {
-			reason = "cannot be made non-blocking: " + err.Error()
-		}
+	return ""
+}
+
+// prepare makes fd close-on-exec and non-blocking, or returns why it cannot.
+// NonBlocking=yes of the unit makes listeners non-blocking as well, but another unit
+// that shares the socket, or the lack of that line, undoes it.
+func prepare(fd int) (reason string) {
+	unix.CloseOnExec(fd)
+	if err := unix.SetNonblock(fd, true); err != nil {
+		return "cannot be made non-blocking: " + err.Error()
 	}
-	if reason != "" {
-		unix.Close(fd)
-		return Socket{}, reason
-	}
-	return sock, ""
+	return ""
 }
 
 // classify asks the kernel what fd is. It changes nothing.

@@ -112,7 +112,7 @@ func TestInheritProcess(t *testing.T) {
 	defer chatFile.Close()
 
 	cmd := exec.CommandContext(t.Context(), "/proc/self/exe")
-	cmd.Env = append(sdtest.Environ(), "SYSTEMD_TEST_ROLE=shim")
+	cmd.Env = append(sdtest.Environ(), "SYSTEMD_TEST_ROLE=shim", "SYSTEMD_TEST_NAMES=tcp:chat:pipe")
 	cmd.ExtraFiles = []*os.File{tcpFile, chatFile, r}
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()

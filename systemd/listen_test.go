@@ -21,8 +21,8 @@ import (
 
 // activated reports what a program sees that calls Inherit first.
 func activated() {
-	in, err := Inherit()
-	again, _ := Inherit()
+	in, err := Inherit(testStored)
+	again, _ := Inherit(testStored)
 	for range 2 {
 		runtime.GC() // a finalizer would close what it thinks nobody has
 	}

@@ -90,6 +90,7 @@ var arrows = map[string]string{
 	"process":   "report evloop",
 	"report":    "config text view evloop systemd",
 	"listen":    "config systemd",
+	"handover":  "", // a queue of descriptors, whoever stores or fills it
 	"apply":     "config systemctl unit",
 	"unit":      "config kept",
 	"config":    "kept text toml",

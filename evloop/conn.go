@@ -74,7 +74,8 @@ const (
 	flagEOF                            // the peer's FIN was read
 	flagBroken                         // output failed; reason says why
 	flagReset                          // close by RST
-	flagDetached                       // the descriptor belongs to the caller of Detach
+	flagDetached                       // the descriptor belongs to the caller of DetachAll
+	flagLeaving                        // chosen by DetachAll, and not yet out of the back end
 	flagInData                         // inside Data
 	flagBounded                        // the kernel was given a bound for unsent output
 	flagRoom                           // on the ready list because the kernel has room again
@@ -105,7 +106,7 @@ func (c *Conn) Dropped() uint64 { return c.dropped }
 // Unsent returns how many bytes of output were thrown away because the
 // connection has ended, or because the kernel refuses its output and it is about
 // to end. Messages of Dropped are not among them. It is 0 before that and after
-// Detach. Closed may ask for it.
+// DetachAll. Closed may ask for it.
 func (c *Conn) Unsent() int { return int(c.out.unsent) }
 
 // Input returns the bytes that Data has left unconsumed. They are the loop's.

@@ -24,6 +24,7 @@ func (l *Loop) Add(fd int, h Handler, state any) (*Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("evloop: add fd %d: %w", fd, err)
 	}
+	l.sys.tune(c)
 	if err := l.be.open(c); err != nil {
 		l.conns.remove(c.slot)
 		return nil, fmt.Errorf("evloop: add fd %d: %w", fd, err)
@@ -41,7 +42,7 @@ func (l *Loop) adopt(fd int, h Handler, state any) (*Conn, error) {
 	}
 	l.refresh()
 	if l.sys.sim != nil {
-		return l.newConn(fd, bothWays|kindSocket|kindTCP, h, state), nil
+		return l.newConn(fd, l.sys.sim.classify(fd), h, state), nil
 	}
 	kind, err := classify(fd)
 	if err != nil {
@@ -49,12 +50,6 @@ func (l *Loop) adopt(fd int, h Handler, state any) (*Conn, error) {
 	}
 	if err := unix.SetNonblock(fd, true); err != nil {
 		return nil, os.NewSyscallError("fcntl", err)
-	}
-	if kind.isSocket() {
-		l.sys.neverLinger(fd)
-	}
-	if kind&kindTCP != 0 {
-		unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) // as in admit
 	}
 	return l.newConn(fd, kind, h, state), nil
 }

@@ -5,62 +5,119 @@ package evloop
 import (
 	"errors"
 	"fmt"
-	"os"
-
-	"golang.org/x/sys/unix"
+	"math"
 )
 
-// ErrState means that a saved connection could not be read back.
+// ErrState means that a saved connection could not be read back, because the
+// bytes are damaged or another version of the package wrote them.
 var ErrState = errors.New("evloop: damaged or foreign state of a connection")
 
-// knownReasons are errors that keep their identity across Restore, so that
-// errors.Is goes on working.
-var knownReasons = []error{
-	ErrAborted, ErrFlushTimeout, ErrIdle, ErrInputFull, ErrMemory, ErrOverflow, ErrStalled,
-	os.NewSyscallError("recv", unix.ECONNRESET),
+// A Carried is a connection that DetachAll has taken out of its loop.
+type Carried struct {
+	FD     int    // the descriptor, which is the caller's now
+	State  any    // what Conn.State was
+	Record []byte // for Restore.Conn
+	Err    error  // why the connection could not be taken; the rest is zero then
 }
 
-// Detach takes the connection out of the loop without closing it: kept input,
-// queued output, deadlines and what a Restorer says of State are returned as
-// bytes for Restore, and the descriptor is the caller's. Closed follows with
-// ErrDetached. Timers scheduled for the connection are cancelled, and HoldIdle
-// is over; a handler does both again in Restored. Detach fails inside the
-// connection's own Data, when it is not known yet what is consumed, and once
-// the end has begun, except while CloseAfterFlush still has output to send. The
-// connection then stays as it was.
-func (c *Conn) Detach() (fd int, saved []byte, err error) {
-	c.loop.checkCaller()
-	l := c.loop
-	if c.state > stateFlushing || c.flags&(flagInData|flagBroken) != 0 {
-		return -1, nil, fmt.Errorf("evloop: detach: %w", ErrBusy)
+// DetachAll takes connections out of the loop without closing them, all at the
+// same moment. For each of them, in order, it returns the descriptor and a
+// record of what the loop knows: kept input, queued output, pause, deadlines,
+// counters, an end that has begun, and what a Restorer says of State. messages
+// has the messages that several queues share. Both are for a Restore, in this or
+// another process of the same boot.
+//
+// DetachAll belongs between two turns, as in a posted function or a timer.
+// Nothing is read or written for a connection any more when it returns. Closed
+// follows with ErrDetached once the outermost callback has returned. Timers of
+// the connection are cancelled, and HoldIdle is over. A handler that needs them
+// after the restart writes their deadlines (a Time holds until the next boot)
+// into what Saved returns, and schedules them anew in Restored. A timer that
+// belongs to no connection stays with its loop, so a service does the same with
+// its own. Drops that were not told yet are told in the next loop.
+//
+// The handler's view of the others is its own affair: Closed with ErrDetached is
+// no farewell, and a room does not announce it.
+//
+// A connection that cannot be taken stays as it is, and Err says why: ErrBusy
+// inside its own Data, for one that is over and waits for Closed, and for one
+// that is named twice; the error of Saved; or the error of an io_uring that has
+// failed, with which Run is about to end.
+func (l *Loop) DetachAll(conns []*Conn) (carried []Carried, messages []byte) {
+	l.checkCaller()
+	l.enter()
+	carried = make([]Carried, len(conns))
+	states := make([][]byte, len(conns))
+	for i, c := range conns {
+		states[i], carried[i].Err = c.leaves()
 	}
-	var state []byte
-	if r, ok := c.h.(Restorer); ok {
-		if state, err = r.Saved(c); err != nil {
-			return -1, nil, fmt.Errorf("evloop: detach: %w", err)
+	var leaving []*Conn
+	for i, c := range conns {
+		switch {
+		case carried[i].Err != nil:
+		case c.state >= stateDead: // Saved of another has ended it
+			c.flags &^= flagLeaving
+			carried[i].Err = fmt.Errorf("evloop: detach: %w", ErrBusy)
+		default:
+			leaving = append(leaving, c)
 		}
 	}
+	err := l.be.detach(leaving)
+	var table carriedTable
+	for i, c := range conns {
+		switch {
+		case carried[i].Err != nil:
+		case err != nil:
+			c.flags &^= flagLeaving
+			carried[i].Err = fmt.Errorf("evloop: detach: %w", err)
+		default:
+			carried[i] = Carried{FD: int(c.fd), State: c.State, Record: c.takeOut(states[i], &table)}
+		}
+	}
+	l.leave()
+	return carried, table.encode()
+}
+
+// leaves asks the handler for its state of a connection that is to be detached,
+// and marks it. A second call for the same one finds the mark.
+func (c *Conn) leaves() (state []byte, err error) {
+	if c.state >= stateDead || c.flags&(flagInData|flagLeaving) != 0 {
+		return nil, fmt.Errorf("evloop: detach: %w", ErrBusy)
+	}
+	c.flags |= flagLeaving
+	if r, ok := c.h.(Restorer); ok {
+		if state, err = r.Saved(c); err != nil {
+			c.flags &^= flagLeaving
+			return nil, fmt.Errorf("evloop: detach: %w", err)
+		}
+	}
+	return state, nil
+}
+
+// takeOut writes the record of a connection that the back end has let go of, and
+// ends its time in this loop.
+func (c *Conn) takeOut(state []byte, table *carriedTable) []byte {
+	l := c.loop
 	l.spill(c)
 	c.lookAtOutput()  // what has left since the last look is progress, too
 	c.HoldIdle(false) // Restored holds it again; the time until now does not count as idle
-	fd = int(c.fd)
-	c.flags |= flagDetached
-	l.be.end(c)
-	r := c.save(state)
-	saved = r.encode()
-	l.enter()
+	r := c.save(state, table)
+	b := r.encode()
+	c.unreported, c.unreportedBytes = 0, 0 // told in the next loop
+	c.flags = c.flags&^flagLeaving | flagDetached
 	c.fail(ErrDetached)
-	l.leave()
-	return fd, saved, nil
+	return b
 }
 
 // save fills in the record. The slices are the connection's.
-func (c *Conn) save(state []byte) record {
+func (c *Conn) save(state []byte, table *carriedTable) record {
 	lag := c.loop.lag()
 	r := record{
 		bytesIn: c.bytesIn, bytesOut: c.bytesOut, dropped: c.dropped,
-		lastIn: uint64(c.lastIn + lag), lastOut: uint64(c.lastOut + lag), until: uint64(c.until.Add(lag.Sub(0))),
+		unreported: uint64(c.unreported), unreportedBytes: c.unreportedBytes,
+		lastIn: uint64(c.lastIn + lag), lastOut: uint64(c.lastOut + lag),
 		off: uint64(c.out.off), acked: uint64(c.acked), unsent: uint64(c.out.unsent), in: c.in, state: state,
+		queue: c.carriedQueue(table),
 	}
 	for _, f := range savedFlags {
 		if c.flags&f.flag != 0 {
@@ -70,8 +127,14 @@ func (c *Conn) save(state []byte) record {
 	if c.marked() {
 		r.flags |= savedMark
 	}
-	if c.state == stateFlushing {
+	switch c.state {
+	case stateFlushing:
 		r.flags |= savedFlushing
+	case stateLingering:
+		r.flags |= savedLingering
+	}
+	if c.state != stateOpen {
+		r.until = uint64(c.until.Add(lag.Sub(0)))
 	}
 	if c.out.rest {
 		r.flags |= savedRest
@@ -79,11 +142,30 @@ func (c *Conn) save(state []byte) record {
 	if c.reason != nil {
 		r.reason = []byte(c.reason.Error())
 	}
-	nodes := c.loop.nodes.nodes
-	for i := c.out.head; i != 0; i = nodes[i-1].next {
-		r.messages = append(r.messages, nodes[i-1].data())
+	if c.flags&flagBounded != 0 {
+		r.bound = uint64(c.opts.queue())
 	}
 	return r
+}
+
+// carriedQueue returns the queue by its buffers. The nodes of a buffer are
+// neighbours.
+func (c *Conn) carriedQueue(table *carriedTable) (queue []carriedBuffer) {
+	nodes, last := c.loop.nodes.nodes, (*Message)(nil)
+	for i := c.out.head; i != 0; i = nodes[i-1].next {
+		n := &nodes[i-1]
+		switch {
+		case n.m.shared():
+			queue = append(queue, carriedBuffer{shared: table.number(n.m)})
+		case n.m == last:
+			e := &queue[len(queue)-1]
+			e.pieces = append(e.pieces, n.data())
+		default:
+			queue = append(queue, carriedBuffer{count: uint64(n.m.count), pieces: [][]byte{n.data()}})
+		}
+		last = n.m
+	}
+	return queue
 }
 
 // savedFlags are the flags of a connection that are carried as they are.
@@ -95,122 +177,20 @@ var savedFlags = [...]struct {
 }{
 	{flagPaused, savedPaused},
 	{flagEOF, savedEOF},
+	{flagLate, savedLate},
 	{flagBroken, savedBroken},
+	{flagCut, savedCut},
+	{flagReset, savedReset},
 	{flagFull, savedFull},
 	{flagDrained, savedDrained},
 	{flagOnWay, savedOnWay},
 }
 
-// Restore rebuilds a connection around fd from what Detach returned, in this or
-// another process of the same boot, and owns fd from success on. state becomes
-// c.State, and o its bounds, as by SetOptions: deadlines go on from where they
-// were. A Restorer gets Restored in place of Open; any other handler gets Open.
-// Errors: ErrState, those of Add, and that of Restored.
-func (l *Loop) Restore(fd int, h Handler, state any, o *Options, saved []byte) (*Conn, error) {
-	l.checkCaller()
-	var r record
-	if err := r.decode(saved); err != nil {
-		return nil, fmt.Errorf("evloop: restore fd %d: %w", fd, err)
+// fromTime returns a time of a record on a clock that is behind by lag. A
+// deadline that never comes stays so.
+func fromTime(saved uint64, lag Time) Time {
+	if t := Time(saved); t < math.MaxInt64 {
+		return t - lag
 	}
-	c, err := l.adopt(fd, h, state)
-	if err != nil {
-		return nil, fmt.Errorf("evloop: restore fd %d: %w", fd, err)
-	}
-	if o != nil {
-		c.opts = o
-	}
-	l.enter()
-	defer l.leave()
-	r.apply(c)
-	if err = l.be.open(c); err == nil { // before the callback, which may write more than the kernel takes
-		if rs, ok := h.(Restorer); !ok {
-			h.Open(c)
-		} else if err = rs.Restored(c, r.state); err != nil {
-			c.flags |= flagDetached
-			l.be.end(c)
-		}
-	}
-	if err != nil {
-		l.forget(c)
-		return nil, fmt.Errorf("evloop: restore fd %d: %w", fd, err)
-	}
-	c.bound(c.opts.queue()) // nothing to do if the handler has called SetOptions
-	l.owe(c)
-	c.watchDeadline()
-	c.makeDirty() // its flush finds out that nothing is left to send, or less than o.LowWater
-	return c, nil
-}
-
-// forget undoes newConn and everything that was done to c since, without
-// Closed and without closing the descriptor.
-func (l *Loop) forget(c *Conn) {
-	l.clearQueue(c)
-	l.releaseInput(c)
-	if l.gather.c == c {
-		l.gather.reset()
-	}
-	l.cancelTimers(c)
-	c.unreported, c.unreportedBytes = 0, 0 // there is nobody to tell
-	c.state = stateBuried
-	l.conns.remove(c.slot)
-}
-
-// apply gives a new connection what the record says.
-func (r *record) apply(c *Conn) {
-	l := c.loop
-	c.bytesIn, c.bytesOut, c.dropped = r.bytesIn, r.bytesOut, r.dropped
-	lag := l.lag()
-	c.lastIn, c.until = Time(r.lastIn)-lag, Time(r.until)
-	if c.until < never {
-		c.until -= lag
-	}
-	for _, f := range savedFlags {
-		if r.flags&f.bit != 0 {
-			c.flags |= f.flag
-		}
-	}
-	if r.flags&savedMark != 0 {
-		c.mark()
-	}
-	if r.flags&savedBroken != 0 {
-		c.flags |= flagCut
-	}
-	c.reason = reasonOf(string(r.reason))
-	if n := len(r.in); n > 0 {
-		if n > len(l.rbuf) { // it is shown in one piece, like all that was kept
-			l.rbuf = make([]byte, n)
-		}
-		l.store(c, r.in)
-		c.flags |= flagReplay // it may hold a whole message: a pause can have held it back
-		c.makeReady()
-	}
-	for _, m := range r.messages {
-		l.enqueueCopy(c, m) // short ones share buffers again, or they would owe more than before
-	}
-	c.out.rest = r.flags&savedRest != 0 && c.out.head != 0
-	c.out.off, c.out.bytes = uint32(r.off), c.out.bytes-uint32(r.off)
-	l.weigh(c)
-	c.lastOut = Time(r.lastOut) - lag
-	c.acked, c.out.unsent = uint32(r.acked), uint32(r.unsent)
-	c.lookAtOutput() // what has left since Detach is progress, too
-	c.checkFull()
-	if c.flags&flagDrained != 0 {
-		c.makeReady()
-	}
-	if r.flags&savedFlushing != 0 {
-		c.state = stateFlushing
-	}
-}
-
-// reasonOf returns the known error with that text, or else a new one.
-func reasonOf(text string) error {
-	if text == "" {
-		return nil
-	}
-	for _, err := range knownReasons {
-		if err.Error() == text {
-			return err
-		}
-	}
-	return errors.New(text)
+	return never
 }

@@ -74,7 +74,7 @@ func restart(t *testing.T, open func(Config) (*Loop, error), o *Options, begin f
 		if h.of(c).closed {
 			break
 		}
-		fd, saved, err := c.Detach()
+		fd, saved, err := detach(c)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -83,7 +83,7 @@ func restart(t *testing.T, open func(Config) (*Loop, error), o *Options, begin f
 			t.Fatal(err)
 		}
 		l.clock += Time(24 * time.Hour) // another loop, another clock
-		if c, err = l.Restore(fd, h, nil, o, saved); err != nil {
+		if c, err = restore(l, fd, h, nil, o, saved); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -4,10 +4,8 @@ package evloop
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -82,7 +80,7 @@ func TestDetachRestoreMidway(t *testing.T) {
 		t.Fatal("the socket took everything; the test needs a queue")
 	}
 
-	fd, saved, err := c.Detach()
+	fd, saved, err := detach(c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +90,7 @@ func TestDetachRestoreMidway(t *testing.T) {
 	if first.Stats().Conns != 0 || first.Stats().Queued != 0 {
 		t.Errorf("the first loop keeps %+v", first.Stats())
 	}
-	if _, err := second.Restore(fd, h2, nil, nil, saved); err != nil {
+	if _, err := restore(second, fd, h2, nil, nil, saved); err != nil {
 		t.Fatal(err)
 	}
 	if h2.opened != 0 || h2.restored != 1 {
@@ -135,7 +133,7 @@ func TestDetachRefused(t *testing.T) {
 	ours, peer := unixPair(t)
 	var inside error
 	h := &dataFunc{f: func(c *Conn, p []byte) int {
-		_, _, inside = c.Detach()
+		_, _, inside = detach(c)
 		c.Write(p)
 		return len(p)
 	}}
@@ -188,11 +186,11 @@ func TestDrainedSurvivesRestore(t *testing.T) {
 		if due != (c.flags&flagDrained != 0) || due == c.Full() || h.drained > 0 {
 			t.Fatalf("full %t, drained %d times, %d bytes queued; the test needs it due: %t", c.Full(), h.drained, c.Queued(), due)
 		}
-		fd, saved, err := c.Detach()
+		fd, saved, err := detach(c)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if c, err = second.Restore(fd, h, nil, o, saved); err != nil {
+		if c, err = restore(second, fd, h, nil, o, saved); err != nil {
 			t.Fatal(err)
 		}
 		for range 1000 {
@@ -222,12 +220,12 @@ func TestNothingIsToldAfterAFailedRestore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fd, saved, err := c.Detach()
+	fd, saved, err := detach(c)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer unix.Close(fd)
-	if _, err := second.Restore(fd, h, nil, &Options{Queue: 1, Overflow: DropNewest}, saved); err == nil {
+	if _, err := restore(second, fd, h, nil, &Options{Queue: 1, Overflow: DropNewest}, saved); err == nil {
 		t.Fatal("restored")
 	}
 	turn(t, second)
@@ -256,66 +254,23 @@ func (h *refusesRestore) Restored(c *Conn, _ []byte) error {
 
 func (h *refusesRestore) Dropped(*Conn, int, int) { h.told++ }
 
-// A record that says more than this binary knows, or says it in another way, is
-// foreign, although its sum is right.
-func TestRecordHasOneForm(t *testing.T) {
-	good := record{lastIn: 300, in: []byte("kept"), messages: [][]byte{[]byte("queued")}, off: 2}
-	sum := func(b []byte) []byte { return binary.LittleEndian.AppendUint32(b, crc32.ChecksumIEEE(b)) }
-	body := func(r record) []byte { b := r.encode(); return b[:len(b)-4] }
-	longer := bytes.Replace(body(good), []byte{0xac, 0x02}, []byte{0xac, 0x82, 0x00}, 1) // 300 in three bytes
-	for _, tt := range []struct {
-		name string
-		b    []byte
-		want error
-	}{
-		{"as it is written", sum(body(good)), nil},
-		{"a flag that is not known", sum(body(record{flags: savedUnknown})), ErrState},
-		{"a flag beyond that", sum(body(record{flags: savedUnknown << 10})), ErrState},
-		{"a number that is longer than it must be", sum(longer), ErrState},
-		{"bytes that belong to nothing", sum(append(body(good), 0)), ErrState},
-		{"more of a message sent than it has", sum(body(record{off: 1})), ErrState},
-	} {
-		var r record
-		if err := r.decode(tt.b); err != tt.want {
-			t.Errorf("%s: %v, want %v", tt.name, err, tt.want)
-		}
-	}
+// A parcel is what detach returns of one connection.
+type parcel struct{ record, messages []byte }
+
+// detach is DetachAll for one connection.
+func detach(c *Conn) (fd int, p parcel, err error) {
+	carried, messages := c.loop.DetachAll([]*Conn{c})
+	return carried[0].FD, parcel{carried[0].Record, messages}, carried[0].Err
 }
 
-// FuzzRestoreState checks that no record makes decode panic or accept bytes
-// that it does not write back.
-func FuzzRestoreState(f *testing.F) {
-	l, err := New(Config{})
+// restore is a Restore of one connection.
+func restore(l *Loop, fd int, h Handler, state any, o *Options, p parcel) (*Conn, error) {
+	r, err := l.NewRestore(p.messages)
 	if err != nil {
-		f.Fatal(err)
+		return nil, err
 	}
-	f.Cleanup(func() { l.Close() })
-	c := &Conn{loop: l, h: &lineEcho{}, opts: defaultOptions, kind: bothWays | kindSocket, fd: -1, flags: flagDetached}
-	c.slot, c.gen = l.conns.insert(c)
-	add := func(state []byte) {
-		r := c.save(state)
-		f.Add(r.encode())
-	}
-	add(nil)
-	c.in = []byte("kept")
-	l.enqueue(c, NewMessage([]byte("queued")))
-	c.out.off, c.reason = 2, ErrIdle
-	c.flags |= flagFull | flagPaused
-	add([]byte("state"))
-	c.in = nil
-	l.clearQueue(c)
-	f.Fuzz(func(t *testing.T, b []byte) {
-		if n := len(b) - 4; n > 0 { // a mutation that spoils the sum would be all that is tried
-			b = binary.LittleEndian.AppendUint32(b[:n:n], crc32.ChecksumIEEE(b[:n]))
-		}
-		var r record
-		if r.decode(b) != nil {
-			return
-		}
-		if again := r.encode(); !bytes.Equal(again, b) {
-			t.Errorf("accepted %x and wrote back %x", b, again)
-		}
-	})
+	defer r.Done()
+	return r.Conn(fd, h, state, o, p.record)
 }
 
 func openLoop(t *testing.T) *Loop {

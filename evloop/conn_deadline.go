@@ -171,7 +171,8 @@ func (c *Conn) excused() bool {
 		if c.flags&flagEOF != 0 || !c.kind.reads() {
 			input = newsNone
 		}
-		if c.flags&flagOwed == 0 && !c.owesOutput() && !l.be.pending(c, input) {
+		// What is kept and still to be shown came in time.
+		if c.flags&(flagOwed|flagReplay) == 0 && !c.owesOutput() && !l.be.pending(c, input) {
 			return false
 		}
 		c.lastIn = l.clock

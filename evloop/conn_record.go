@@ -8,42 +8,64 @@ import (
 	"math"
 )
 
-// A connection carried to another process, or another loop, is its descriptor
-// and this record. The record is written by hand: encoding/gob would carry
-// type descriptions for every connection, and a struct dump would tie the new
-// binary to the old one's layout.
+// A connection that is carried to another process, or another loop, is its
+// descriptor, this record, and a table of the messages that several queues
+// share. All is written by hand: encoding/gob would carry type descriptions for
+// every connection, and a struct dump would tie the new binary to the old one's
+// layout.
 //
-//	version  1 byte
-//	numbers  uvarint each: flags (saved* below) bytesIn bytesOut dropped lastIn
-//	         lastOut until off acked unsent
-//	strings  uvarint length and bytes each: reason, kept input, handler's state
-//	count    uvarint, then as many strings: the messages of the queue, whole;
-//	         off bytes of the first have gone out already
-//	crc32    4 bytes, IEEE, over all that precedes
+//	record   version  1 byte
+//	         numbers  uvarint each, in the order of record.numbers
+//	         strings  uvarint length and bytes each: reason, kept input,
+//	                  handler's state
+//	         queue    uvarint count, then as many buffers; off bytes of the first
+//	                  piece have gone out already
+//	         crc32    4 bytes, IEEE, over all that precedes
+//	buffer   shared   uvarint: number of a message in the table, from 1; or 0, and
+//	                  then count, uvarint number of pieces, and the pieces
+//	table    version, uvarint count, then as many strings, and crc32
 //
 // A record can be written in one way only. A bit that this binary does not know
 // makes the record foreign: what a newer binary meant by it would be lost in
 // silence.
 type record struct {
-	flags, bytesIn, bytesOut, dropped, lastIn, lastOut, until, off, acked, unsent uint64
+	flags, bytesIn, bytesOut, dropped, unreported, unreportedBytes uint64
+
+	lastIn, lastOut, until, off, acked, unsent, bound uint64
 
 	reason, in, state []byte
-	messages          [][]byte
+	queue             []carriedBuffer
 }
 
-const stateVersion = 4
+// A carriedBuffer is one Message of a queue. A shared one lies in the table. Any
+// other belongs to the queue, and its messages come back side by side in one
+// buffer: each for itself would be charged more than before, and somebody would
+// pay for that.
+type carriedBuffer struct {
+	shared uint64   // number in the table; 0: none
+	count  uint64   // messages in each piece
+	pieces [][]byte // one for each node
+}
+
+// stateVersion is the version of records and tables. An older or newer one is
+// ErrState: its connection is to be closed in order.
+const stateVersion = 5
 
 const (
-	savedPaused   = 1 << iota
-	savedEOF      // the peer's FIN was read
-	savedMark     // a short read does not mean drained
-	savedFlushing // CloseAfterFlush was called
-	savedRest     // the first message is the rest of one that has begun to go out
-	savedBroken   // input has failed, for reason; what was kept came before that
-	savedFull     // the queue was full and has not fallen to its low-water mark
-	savedDrained  // the queue has fallen to its low-water mark, and Drained is due
-	savedOnWay    // the kernel had output when it was last asked
-	savedUnknown  // this bit and all above it
+	savedPaused    = 1 << iota
+	savedEOF       // the peer's FIN was read
+	savedMark      // a short read does not mean drained
+	savedFlushing  // CloseAfterFlush was called
+	savedLingering // FIN was sent, that of the peer is awaited
+	savedLate      // the lingering was prolonged
+	savedRest      // the first message is the rest of one that has begun to go out
+	savedBroken    // output, or with savedCut input, has failed, for reason
+	savedCut       // input has failed; what was kept came before that
+	savedReset     // to be closed by RST
+	savedFull      // the queue was full and has not fallen to its low-water mark
+	savedDrained   // the queue has fallen to its low-water mark, and Drained is due
+	savedOnWay     // the kernel had output when it was last asked
+	savedUnknown   // this bit and all above it
 )
 
 // savedInput is the most input that is carried along: what a handler has left
@@ -51,56 +73,136 @@ const (
 // all its buffers twice.
 const savedInput = DefaultMaxInput + readSize + 2*maxRingMemory
 
-func (r *record) numbers() [10]*uint64 {
-	return [...]*uint64{&r.flags, &r.bytesIn, &r.bytesOut, &r.dropped, &r.lastIn, &r.lastOut, &r.until, &r.off, &r.acked, &r.unsent}
+func (r *record) numbers() [13]*uint64 {
+	return [...]*uint64{
+		&r.flags, &r.bytesIn, &r.bytesOut, &r.dropped, &r.unreported, &r.unreportedBytes,
+		&r.lastIn, &r.lastOut, &r.until, &r.off, &r.acked, &r.unsent, &r.bound,
+	}
 }
 
 // encode writes the record.
 func (r *record) encode() []byte {
-	b := []byte{stateVersion}
+	size := 128 + len(r.reason) + len(r.in) + len(r.state)
+	for _, e := range r.queue {
+		size += 16
+		for _, p := range e.pieces {
+			size += len(p) + 4
+		}
+	}
+	b := append(make([]byte, 0, size), stateVersion)
 	for _, p := range r.numbers() {
 		b = binary.AppendUvarint(b, *p)
 	}
 	for _, s := range [...][]byte{r.reason, r.in, r.state} {
 		b = appendString(b, s)
 	}
-	b = binary.AppendUvarint(b, uint64(len(r.messages)))
-	for _, m := range r.messages {
-		b = appendString(b, m)
+	b = binary.AppendUvarint(b, uint64(len(r.queue)))
+	for _, e := range r.queue {
+		b = e.appendTo(b)
 	}
-	return binary.LittleEndian.AppendUint32(b, crc32.ChecksumIEEE(b))
+	return seal(b)
+}
+
+func (e *carriedBuffer) appendTo(b []byte) []byte {
+	b = binary.AppendUvarint(b, e.shared)
+	if e.shared != 0 {
+		return b
+	}
+	b = binary.AppendUvarint(b, e.count)
+	b = binary.AppendUvarint(b, uint64(len(e.pieces)))
+	for _, p := range e.pieces {
+		b = appendString(b, p)
+	}
+	return b
 }
 
 func appendString(b, s []byte) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
 }
 
-// decode reads b strictly: every byte belongs to a field, and sizes are those
-// that a loop can have written. The slices alias b.
-func (r *record) decode(b []byte) error {
+// seal adds the sum, which unseal checks.
+func seal(b []byte) []byte {
+	return binary.LittleEndian.AppendUint32(b, crc32.ChecksumIEEE(b))
+}
+
+// unseal returns a decoder for what stands between version and sum.
+func unseal(b []byte) (d decoder, ok bool) {
 	n := len(b) - 4
 	if n < 1 || b[0] != stateVersion || crc32.ChecksumIEEE(b[:n]) != binary.LittleEndian.Uint32(b[n:]) {
+		return decoder{}, false
+	}
+	return decoder{b: b[1:n]}, true
+}
+
+// decode reads b strictly: every byte belongs to a field, and sizes are those
+// that a loop can have written. table has the messages to which b may refer. The
+// slices alias b.
+func (r *record) decode(b []byte, table []*Message) error {
+	d, ok := unseal(b)
+	if !ok {
 		return ErrState
 	}
-	d := decoder{b: b[1:n]}
 	for _, p := range r.numbers() {
 		*p = d.number()
 	}
 	r.reason, r.in, r.state = d.string(), d.string(), d.string()
-	count := d.number()
-	for ; count > 0 && !d.bad; count-- {
-		m := d.string()
-		d.bad = d.bad || len(m) == 0
-		r.messages = append(r.messages, m)
+	for count := d.number(); count > 0 && !d.bad; count-- {
+		r.queue = append(r.queue, d.buffer())
 	}
-	first := 0
-	if len(r.messages) > 0 {
-		first = len(r.messages[0])
-	}
-	if d.bad || len(d.b) > 0 || r.flags >= savedUnknown || max(r.acked, r.unsent) > math.MaxUint32 || len(r.in) > savedInput || (r.off > 0 && r.off >= uint64(first)) {
+	if d.bad || len(d.b) > 0 || !r.consistent() || !r.fits(table) {
 		return ErrState
 	}
 	return nil
+}
+
+// consistent reports whether a connection can have been as r says.
+func (r *record) consistent() bool {
+	is := func(bits uint64) bool { return r.flags&bits != 0 }
+	for _, n := range [...]uint64{r.acked, r.unsent, r.unreported} {
+		if n > math.MaxUint32 {
+			return false
+		}
+	}
+	switch {
+	case r.flags >= savedUnknown, len(r.in) > savedInput, r.bound > longest, r.unreported > r.unreportedBytes:
+	case r.unreported == 0 && r.unreportedBytes > 0:
+	case is(savedFlushing) && is(savedLingering), !is(savedFlushing|savedLingering) && r.until != 0:
+	case is(savedLingering) && len(r.in)+len(r.queue) > 0, is(savedLate) && !is(savedLingering):
+	case is(savedCut) && !is(savedBroken), is(savedBroken) && (len(r.reason) == 0 || len(r.queue) > 0):
+	case len(r.queue) == 0 && (is(savedRest) || r.off > 0):
+	default:
+		return true
+	}
+	return false
+}
+
+// fits reports whether the queue is one that a loop can hold, with the shared
+// messages of table.
+func (r *record) fits(table []*Message) bool {
+	bytes := uint64(0)
+	for i, e := range r.queue {
+		first := uint64(0)
+		switch {
+		case e.shared > uint64(len(table)):
+			return false
+		case e.shared > 0:
+			first = uint64(table[e.shared-1].Len())
+			bytes += first
+		case e.count == 0 || len(e.pieces) == 0 || e.count > 1 && len(e.pieces) > 1:
+			return false
+		default:
+			for _, p := range e.pieces {
+				bytes += uint64(len(p))
+			}
+			if first = uint64(len(e.pieces[0])); e.count > first {
+				return false
+			}
+		}
+		if i == 0 && r.off >= first {
+			return false
+		}
+	}
+	return bytes <= math.MaxUint32 // as many as a queue can count
 }
 
 // A decoder reads numbers and strings until the first that is not there.
@@ -128,4 +230,73 @@ func (d *decoder) string() []byte {
 	s := d.b[:n:n]
 	d.b = d.b[n:]
 	return s
+}
+
+// message is string for what must not be empty, or longer than a message may be.
+func (d *decoder) message() []byte {
+	s := d.string()
+	d.bad = d.bad || len(s) == 0 || len(s) > longest
+	return s
+}
+
+func (d *decoder) buffer() (e carriedBuffer) {
+	if e.shared = d.number(); e.shared != 0 {
+		return e
+	}
+	e.count = d.number()
+	for n := d.number(); n > 0 && !d.bad; n-- {
+		e.pieces = append(e.pieces, d.message())
+	}
+	return e
+}
+
+// A carriedTable collects the messages that several queues may hold. Each is
+// written once, however many hold it.
+type carriedTable struct {
+	numbers  map[*Message]uint64
+	messages []*Message
+}
+
+// number returns the number of m in the table, from 1.
+func (t *carriedTable) number(m *Message) uint64 {
+	n, has := t.numbers[m]
+	if !has {
+		if t.numbers == nil {
+			t.numbers = map[*Message]uint64{}
+		}
+		t.messages = append(t.messages, m)
+		n = uint64(len(t.messages))
+		t.numbers[m] = n
+	}
+	return n
+}
+
+// encode writes the table.
+func (t *carriedTable) encode() []byte {
+	size := 16
+	for _, m := range t.messages {
+		size += 5 + m.Len()
+	}
+	b := append(make([]byte, 0, size), stateVersion)
+	b = binary.AppendUvarint(b, uint64(len(t.messages)))
+	for _, m := range t.messages {
+		b = appendString(b, m.buf)
+	}
+	return seal(b)
+}
+
+// decodeTable reads a table as strictly as a record. The messages are copies.
+func decodeTable(b []byte) ([]*Message, error) {
+	d, ok := unseal(b)
+	if !ok {
+		return nil, ErrState
+	}
+	var table []*Message
+	for count := d.number(); count > 0 && !d.bad; count-- {
+		table = append(table, NewMessage(append([]byte(nil), d.message()...)))
+	}
+	if d.bad || len(d.b) > 0 {
+		return nil, ErrState
+	}
+	return table, nil
 }

@@ -209,11 +209,7 @@ func (l *Loop) extend(c *Conn, p []byte) bool {
 	case merges && m.queued > 1 || !merges && m.count > 1:
 		return false // the buffer was filled before SetOptions changed the policy
 	}
-	from, before := len(m.buf), m.cost()
-	m.buf = append(m.buf, p...)
-	grown := m.cost() - before
-	q.charge += grown
-	l.queued += grown
+	from := l.lengthen(c, m, p)
 	if !merges {
 		l.link(c, m, from)
 		return true
@@ -222,6 +218,17 @@ func (l *Loop) extend(c *Conn, p []byte) bool {
 	n.to += uint32(len(p))
 	q.bytes += uint32(len(p))
 	return true
+}
+
+// lengthen puts p into the buffer of m, which is c's own, and returns where it
+// begins there.
+func (l *Loop) lengthen(c *Conn, m *Message, p []byte) (from int) {
+	from, before := len(m.buf), m.cost()
+	m.buf = append(m.buf, p...)
+	grown := m.cost() - before
+	c.out.charge += grown
+	l.queued += grown
+	return from
 }
 
 // merges reports whether messages may lose their boundaries on the way out.

@@ -52,7 +52,7 @@
 // Drained and at most one EOF. Only Drained comes while the handler has the
 // connection paused, and none of them after CloseAfterFlush or Abort. A
 // callback runs inside another one only if that calls [Loop.Add] or
-// [Loop.Restore], which call Open or Restored before they return. All other
+// [Restore.Conn], which call Open or Restored before they return. All other
 // effects of a callback, on the wire and on other handlers, come after the
 // outermost callback has returned. The bytes that came before a reset are
 // delivered before its error.
@@ -65,6 +65,15 @@
 // together with that of all others, in one system call. The ring belongs to
 // one thread, so the goroutine that calls Run is locked to its thread until
 // Close; nothing is sent before Run has begun.
+//
+// # Restart
+//
+// [Loop.DetachAll] takes connections out of a loop, with all that is known of
+// them, and a [Restore] brings them back in another loop or process, where no
+// peer and no handler sees a difference but [Restorer]. A line that waits in a
+// thousand queues is written once and shared again, so nobody is cut for memory
+// because of it. Between the two steps nothing happens to a connection, and
+// until [Restore.Done] nothing is sent.
 //
 // # A turn
 //

@@ -7,9 +7,9 @@ import "errors"
 // What a call of the package's functions reports. The text around it names the
 // call and the descriptor.
 var (
-	// ErrBusy means that Detach was called inside the connection's own Data, or
-	// when its end had begun.
-	ErrBusy = errors.New("evloop: connection in use or ending")
+	// ErrBusy means that DetachAll was called inside the connection's own Data,
+	// or when it was over.
+	ErrBusy = errors.New("evloop: connection in use or over")
 	// ErrNotListening means that a socket given to Listen does not listen.
 	ErrNotListening = errors.New("evloop: socket does not listen")
 	// ErrSocketType means that a socket is neither a stream nor seqpacket.
@@ -22,7 +22,7 @@ var (
 var (
 	// ErrAborted is the reason of Abort(nil).
 	ErrAborted = errors.New("evloop: aborted")
-	// ErrDetached ends a connection whose descriptor was taken out by Detach.
+	// ErrDetached ends a connection whose descriptor was taken out by DetachAll.
 	ErrDetached = errors.New("evloop: detached")
 	// ErrFlushTimeout means that CloseAfterFlush could not send everything in time.
 	ErrFlushTimeout = errors.New("evloop: output not flushed in time")

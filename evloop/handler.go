@@ -70,12 +70,14 @@ type Dropper interface {
 }
 
 // A Restorer is a Handler whose connections remember something that must
-// survive Detach and Restore.
+// survive DetachAll and a Restore.
 type Restorer interface {
-	// Saved returns c.State as bytes.
+	// Saved returns c.State as bytes, with the deadlines of timers of c. It is
+	// asked for a connection whose end has begun, too.
 	Saved(c *Conn) ([]byte, error)
-	// Restored takes the place of Open; state is what Saved returned. An
-	// error makes Restore fail; the descriptor then still belongs to the
+	// Restored takes the place of Open; state is what Saved returned. Timers
+	// and HoldIdle begin anew here. It may write, which goes out after Done. An
+	// error makes Restore.Conn fail; the descriptor then still belongs to the
 	// caller, and Closed is not called.
 	Restored(c *Conn, state []byte) error
 }

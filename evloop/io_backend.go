@@ -34,6 +34,12 @@ type backend interface {
 	// offer hands the kernel now what send has put off.
 	offer()
 
+	// detach lets go of connections, whose descriptors stay open: nothing is
+	// received for them any more, and input that has left the kernel is moved to
+	// c.in. Nothing is reported for them afterwards. If it fails, all stay, and
+	// the back end is of no use any more: wait will return the error.
+	detach(conns []*Conn) error
+
 	// close closes the back end's descriptors and gives back its memory. No
 	// connection is left.
 	close()
@@ -66,9 +72,8 @@ type mover interface {
 	// may be changed at any time between send and its result.
 	send(c *Conn)
 
-	// end cancels whatever is under way for c and closes its descriptor. With
-	// flagDetached the descriptor stays open, and input that has left the
-	// kernel is moved to c.in. Nothing is reported for c afterwards.
+	// end cancels whatever is under way for c and closes its descriptor. Nothing
+	// is reported for c afterwards.
 	end(c *Conn)
 }
 

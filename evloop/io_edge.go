@@ -22,6 +22,8 @@ const (
 	edgeBlocks                    // no socket, and the kernel does not know RWF_NOWAIT for it
 	edgeOffered                   // on the ring's list of output to offer
 	edgeBulk                      // left to epoll by the ring
+	edgeHeld                      // a Restore is not done: edgeStuck stays
+	edgeNoWait                    // and is set for nothing else
 )
 
 // unread reports whether there may be input that the kernel does not report
@@ -38,8 +40,23 @@ func (c *Conn) readOn() {
 }
 
 // marked reports whether something stands behind the bytes that are to be read.
-// A new registration may not report it again, so Detach saves it.
+// A new registration may not report it again, so DetachAll saves it.
 func (c *Conn) marked() bool { return c.edge&edgeMark != 0 }
+
+// holdOutput has a connection that is restored send nothing until letOutput,
+// whatever its handler writes. One that waits for room goes on waiting then.
+func (c *Conn) holdOutput() {
+	if c.edge |= edgeHeld; c.edge&edgeStuck == 0 {
+		c.edge |= edgeStuck | edgeNoWait
+	}
+}
+
+func (c *Conn) letOutput() {
+	if c.edge&edgeNoWait != 0 {
+		c.edge &^= edgeStuck
+	}
+	c.edge &^= edgeHeld | edgeNoWait
+}
 
 // mark is for a connection that is restored and was marked.
 func (c *Conn) mark() { c.edge |= edgeMark }

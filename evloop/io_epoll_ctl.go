@@ -52,11 +52,15 @@ func (e *epoll) modify(c *Conn) {
 // the open file description. If another process holds that too, events would go
 // on for a number that is no longer ours.
 func (e *epoll) end(c *Conn) {
-	if c.flags&flagDetached != 0 {
-		e.l.sys.epollDel(int(c.fd))
-		return
-	}
 	e.l.sys.close(int(c.fd), c.flags&flagReset != 0 && c.kind&kindTCP != 0)
+}
+
+// detach leaves the input in the kernel, where it is.
+func (e *epoll) detach(conns []*Conn) error {
+	for _, c := range conns {
+		e.l.sys.epollDel(int(c.fd))
+	}
+	return nil
 }
 
 func (k *kernel) epollAdd(fd int, events uint32, t token) error {

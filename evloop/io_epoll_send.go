@@ -152,6 +152,9 @@ func (e *epoll) awaitRoom(c *Conn) {
 
 // disarm ends the wait for room: nothing is queued any more.
 func (e *epoll) disarm(c *Conn) {
+	if c.edge&edgeHeld != 0 {
+		return // the flush behind Done does it
+	}
 	c.edge &^= edgeArmed | edgeStuck
 	e.modify(c)
 }

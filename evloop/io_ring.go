@@ -178,12 +178,7 @@ func (u *ring) end(c *Conn) {
 	if s.watch != watchNone {
 		u.l.sys.epollDel(int(c.fd))
 	}
-	if c.flags&flagDetached != 0 {
-		u.takeBack(c)
-	} else {
-		u.l.sys.closeFD(int(c.fd), c.flags&flagReset != 0 && c.kind&kindTCP != 0)
-	}
-	s = &u.intakes[c.slot]
+	u.l.sys.closeFD(int(c.fd), c.flags&flagReset != 0 && c.kind&kindTCP != 0)
 	u.release(c)
 	*s = intake{}
 }

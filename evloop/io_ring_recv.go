@@ -366,37 +366,3 @@ func (u *ring) came(c *Conn) bool {
 
 // polls asks poll(2) about c's input.
 func (u *ring) polls(c *Conn) int16 { return u.l.sys.poll(c.fd, unix.POLLIN|unix.POLLRDHUP) }
-
-// takeBack moves what has left the kernel for c, but was not delivered, to the
-// kept input, where it is carried along with the connection. So is a failure,
-// which the kernel reports once: the next read would show it as a FIN.
-func (u *ring) takeBack(c *Conn) {
-	s := &u.intakes[c.slot]
-	t := newTag(opRecv, c.slot, c.gen)
-	for i := u.at; i < len(u.events); i++ {
-		if ev := u.events[i]; tag(ev.UserData) == t {
-			if ev.Res > 0 {
-				u.hold(c, s, ev)
-			} else {
-				u.ended(c, s, ev)
-			}
-			u.events[i] = uring.CQE{UserData: uint64(newTag(opCancel, 0, 0))}
-		}
-	}
-	if s.end < 0 && c.state == stateOpen {
-		u.l.discard(c)
-		c.flags |= flagBroken
-		c.reason = os.NewSyscallError("recv", unix.Errno(-s.end))
-	}
-	if s.held == nil {
-		return
-	}
-	rest := s.held[s.off:]
-	c.bytesIn += uint64(len(rest))
-	b := u.l.pool.get(len(c.in) + len(rest))
-	b = append(append(b, c.in...), rest...)
-	u.l.releaseInput(c)
-	c.in = b
-	u.l.queued += int64(cap(b))
-	u.l.weigh(c)
-}

@@ -129,7 +129,9 @@ func (u *ring) send(c *Conn) {
 	}
 	switch {
 	case c.Queued() == 0:
-		u.disarm(c) // the last messages were dropped, not sent
+		if c.edge&edgeHeld == 0 {
+			u.disarm(c) // the last messages were dropped, not sent
+		}
 		return
 	case c.edge&edgeStuck != 0:
 		return

@@ -277,13 +277,13 @@ func TestRingDetachCarriesHeld(t *testing.T) {
 	p.write("one ")
 	r.until("held bytes", func() bool { return ringOf(r.l).intakes[c.slot].held != nil })
 	p.write("two ")
-	fd, saved, err := c.Detach()
+	fd, saved, err := detach(c)
 	if err != nil {
 		t.Fatal(err)
 	}
 	p.write("three")
 	r.use(Config{})
-	again, err := r.l.Restore(fd, r.probe, nil, nil, saved)
+	again, err := restore(r.l, fd, r.probe, nil, nil, saved)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -307,12 +307,12 @@ func TestRingDetachCarriesReset(t *testing.T) {
 		if seen {
 			r.turn()
 		}
-		fd, saved, err := c.Detach()
+		fd, saved, err := detach(c)
 		if err != nil {
 			t.Fatal(err)
 		}
 		r.use(Config{})
-		again, err := r.l.Restore(fd, r.probe, nil, nil, saved)
+		again, err := restore(r.l, fd, r.probe, nil, nil, saved)
 		if err != nil {
 			t.Fatal(err)
 		}

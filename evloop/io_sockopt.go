@@ -44,6 +44,18 @@ func (k *kernel) lingers(fd int) bool {
 	return err == nil && v.Onoff != 0
 }
 
+// tune sets the options of a socket that somebody else has made. One that comes
+// back from another loop has them.
+func (k *kernel) tune(c *Conn) {
+	if k.sim != nil || !c.kind.isSocket() {
+		return
+	}
+	k.neverLinger(int(c.fd))
+	if c.kind&kindTCP != 0 {
+		unix.SetsockoptInt(int(c.fd), unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) // as in admit
+	}
+}
+
 // neverLinger has close return at once, and leave the rest to the kernel.
 func (k *kernel) neverLinger(fd int) {
 	unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{})

@@ -49,6 +49,7 @@ type simulation struct {
 	closeFD    func(fd int, reset bool)
 	poll       func(fd int, events int16) int16
 	unsent     func(fd int) int
+	classify   func(fd int) fdKind
 	pause      func(time.Duration)
 
 	// For the ring only.

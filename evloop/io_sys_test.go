@@ -44,6 +44,7 @@ func throughSeam(t *testing.T, cfg Config, change func(*simulation)) *Loop {
 		closeReset: k.close,
 		poll:       func(fd int, events int16) int16 { return k.poll(int32(fd), events) },
 		unsent:     k.unsent,
+		classify:   func(int) fdKind { return bothWays | kindSocket | kindTCP },
 		pause:      k.pause,
 		closeFD:    k.closeFD,
 		ring: func(count, size int) *uring.Ring {

@@ -40,6 +40,8 @@ type Loop struct {
 	late   bool // by more than lateAfter since looked
 	depth  int  // callbacks in progress
 
+	restoring int // Restores that are not done
+
 	ready, serving []token  // the ready list of the next turn and of this one
 	dirty          []*Conn  // with output to send or a flush to end after the callback
 	strict         bool     // the memory bound was reached in this callback: see owing
@@ -212,6 +214,7 @@ func (l *Loop) Close() {
 		return
 	}
 	l.closed = true
+	l.depth, l.restoring = l.depth-l.restoring, 0 // Done will do nothing any more
 	l.enter()
 	for c := range l.conns.all {
 		c.fail(ErrLoopClosed)

@@ -116,6 +116,9 @@ func (l *Loop) weighDirty() {
 // collectDebt brings what is queued under the loop's memory bound. Each round
 // takes something from one connection, so it ends.
 func (l *Loop) collectDebt() {
+	if l.restoring > 0 {
+		return // what is not back yet may share what is
+	}
 	if l.memory > 0 && l.queued > l.memory {
 		l.be.offer() // nobody owes what the kernel takes
 		l.weighDirty()

@@ -3,7 +3,6 @@
 package evloop
 
 import (
-	"errors"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -103,42 +102,6 @@ func (w *simWorld) holdIdle(m *simConn) {
 	m.owed = !m.owed
 	m.c.HoldIdle(m.owed)
 	m.lastData = w.k.clock
-}
-
-// detach carries m over to a new Conn of the loop in a later turn.
-func (w *simWorld) detach(m *simConn) {
-	if m.s.kind&kindTCP == 0 {
-		return // what a simulated loop adopts is TCP
-	}
-	if w.chance(4) {
-		w.finish(m, time.Duration(w.rng.IntN(int(time.Second))), nil)
-	}
-	m.drainDue = m.drainDue || m.c.Full()
-	queue, _ := w.queues(m.c)
-	if g := &w.l.gather; g.c == m.c {
-		queue += int64(g.bytes + len(g.pieces)*(simNodeSize+simMessageSize+simLeastBuffer))
-	}
-	fd, saved, err := m.c.Detach()
-	w.k.trace("detach %d: %v", m.s.id, err)
-	if err != nil {
-		return
-	}
-	m.carriedQueue = queue
-	w.away = append(w.away, m)
-	w.posted++
-	w.l.Post(func() {
-		w.posted--
-		if _, err := w.l.Restore(fd, w, m, w.pickOptions(m.raw), saved); err != nil {
-			w.k.trace("restore %d: %v", m.s.id, err)
-			m.s.broken = true
-			if errors.Is(err, ErrState) {
-				w.fail("what Detach of", m.s.id, "returned is no state:", len(saved), "bytes")
-			}
-			if !m.closed { // Restored was called, so Closed has to be
-				w.fail("restore of", m.s.id, "failed too late:", err)
-			}
-		}
-	})
 }
 
 // simLoopActs is what a handler may do that concerns all connections, with

@@ -17,10 +17,6 @@ const (
 	simLeastBuffer = 256
 )
 
-// simRestoreMost is how much more a queue may be charged after Restore, where
-// its buffers grow anew.
-const simRestoreMost = 8*simMessageSize + simLeastBuffer
-
 // owes recounts what c holds of the bound: a shared message in full, also where
 // others queue it too. largest is the most that dropping one message may free.
 func (w *simWorld) owes(c *Conn) (debt, largest int64) {

@@ -23,6 +23,7 @@ func enteredBy(t *testing.T, enter func(k *uring.Kernel, wait bool) unix.Errno) 
 	k := &uring.Kernel{}
 	k.Enter = func(_ int, wait bool, _ time.Duration) unix.Errno { return enter(k, wait) }
 	l, err := newLoop(Config{IOUring: &IOUring{}}, &simulation{
+		classify: func(int) fdKind { return bothWays | kindSocket | kindTCP },
 		now:      monotonic,
 		epollCtl: func(int, int, uint32, token) error { return nil },
 		ring:     func(count, size int) *uring.Ring { return uring.Simulate(k, 4, 4, count, size) },

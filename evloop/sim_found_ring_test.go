@@ -104,17 +104,17 @@ func TestRingSendsNothingBeforeRestored(t *testing.T) {
 	}
 	written := r.stick(c)
 	var fd int
-	var saved []byte
-	r.do(func() { fd, saved, err = c.Detach() })
+	var saved parcel
+	r.do(func() { fd, saved, err = detach(c) })
 	if err != nil {
 		t.Fatal(err)
 	}
 	got := p.read()
-	if _, err := r.l.Restore(fd, &refuser{r.probe}, nil, nil, saved); !errors.Is(err, errRefused) {
+	if _, err := restore(r.l, fd, &refuser{r.probe}, nil, nil, saved); !errors.Is(err, errRefused) {
 		t.Fatalf("Restore: %v, want %v", err, errRefused)
 	}
 	r.turn()
-	if _, err := r.l.Restore(fd, r.probe, nil, nil, saved); err != nil {
+	if _, err := restore(r.l, fd, r.probe, nil, nil, saved); err != nil {
 		t.Fatal(err)
 	}
 	r.spin("all output", func() bool { got = append(got, p.read()...); return len(got) >= len(written) })
@@ -131,13 +131,13 @@ func TestRingSeesTheEndOfWhoIsRestoredAfterFIN(t *testing.T) {
 	p.shut()
 	r.until("EOF", func() bool { return r.of(c).eof })
 	var fd int
-	var saved []byte
+	var saved parcel
 	var err error
-	r.do(func() { fd, saved, err = c.Detach() })
+	r.do(func() { fd, saved, err = detach(c) })
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err = r.l.Restore(fd, r.probe, nil, nil, saved)
+	c, err = restore(r.l, fd, r.probe, nil, nil, saved)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -240,11 +240,11 @@ func TestRingDetachCarriesMuch(t *testing.T) {
 	if n := len(ringOf(r.l).intakes[c.slot].held); n <= len(r.l.rbuf) {
 		t.Fatalf("the ring holds %d bytes, want more than one read", n)
 	}
-	fd, saved, err := c.Detach()
+	fd, saved, err := detach(c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err = r.l.Restore(fd, r.probe, nil, nil, saved)
+	c, err = restore(r.l, fd, r.probe, nil, nil, saved)
 	if err != nil {
 		t.Fatal(err)
 	}

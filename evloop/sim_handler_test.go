@@ -20,6 +20,9 @@ func (w *simWorld) call(m *simConn, name string) func() {
 	if w.calling != "" {
 		w.fail(name, "inside", w.calling)
 	}
+	if w.returning != nil && name != "Restored" {
+		w.fail(name, "while connections are brought back")
+	}
 	w.calling = name
 	if name != "Dropped" {
 		w.turn.happened++
@@ -233,11 +236,14 @@ func (w *simWorld) Restored(c *Conn, state []byte) error {
 	}
 	w.away = slices.DeleteFunc(w.away, func(o *simConn) bool { return o == m })
 	w.conns = append(w.conns, m)
-	if queue, _ := w.queues(c); queue > m.carriedQueue+simRestoreMost {
-		w.fail("the queue of", m.s.id, "took", m.carriedQueue, "bytes before Detach, and", queue, "after Restore")
+	if queue, _ := w.queues(c); queue > m.carriedQueue {
+		w.fail("the queue of", m.s.id, "took", m.carriedQueue, "bytes before DetachAll, and", queue, "after Restore")
+	}
+	if w.returning.count(w, c); w.returning.charge > w.returning.most {
+		w.fail("the queues took", w.returning.most, "bytes before DetachAll, and", w.returning.charge, "after Restore")
 	}
 	m.c, m.closed, m.owed = c, false, false
-	m.merges = true // how many messages lie in one buffer is not saved
+	m.toldDrops, m.toldIn = 0, w.l.stats.Turns
 	m.options(w.pickOptions(m.raw))
 	w.act(m)
 	return nil

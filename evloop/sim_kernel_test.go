@@ -38,6 +38,7 @@ type simKernel struct {
 
 	clock  Time
 	files  []*simFile // by descriptor less simFirst; nil: free
+	closed []*simFile // in this turn
 	freed  []int
 	events []*simFile // the ready list of epoll
 	stale  []simStale // registrations that are over
@@ -90,6 +91,7 @@ func (k *simKernel) simulation() *simulation {
 		recv: k.recvCall, send: k.send, accept: k.accept,
 		shutdown: k.shutdown, socketErr: k.socketErr, finished: k.finished, closeReset: k.close,
 		poll: k.poll, unsent: k.unsent, pause: k.pause, closeFD: k.closeFD,
+		classify: func(fd int) fdKind { return k.file("fstat", fd).sock.kind },
 	}
 	if k.ring != nil {
 		sim.ring = k.ring.open
@@ -324,6 +326,7 @@ func (k *simKernel) close(fd int, reset bool) {
 	k.unregister(f)
 	f.closed = true
 	k.files[fd-simFirst] = nil
+	k.closed = append(k.closed, f)
 	k.freed = append(k.freed, fd)
 }
 

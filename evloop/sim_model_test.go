@@ -33,6 +33,7 @@ type simConn struct {
 	mustReplay     bool // it must, if something was kept
 	owed           bool // it waits for a reply
 	overfull       bool // more was left unconsumed than the bound
+	held           bool // is brought back, and Done is still to come
 	consumed       int
 	shown          int    // bytes that Data has seen
 	fresh          int    // that were not kept, in this turn
@@ -56,7 +57,7 @@ type simConn struct {
 	droppedN, lost   int    // as Dropped reported: messages and bytes
 	toldDrops        int    // calls of Dropped in the turn
 	toldIn           uint64 // of this number
-	carriedQueue     int64  // what its queue took of the memory bound before Detach
+	carriedQueue     int64  // what its queue took of the memory bound before DetachAll
 	drainDue         bool   // the queue was full, and Drained has not come
 	refusedN, unsent int    // messages and bytes that Write refused
 	doubtful         int    // bytes for which Write ended the connection: it may have queued or dropped them
@@ -68,6 +69,8 @@ func (m *simConn) wire(p []byte) {
 	switch {
 	case m.closed:
 		m.w.fail("output of", m.s.id, "after Closed")
+	case m.held:
+		m.w.fail("output of", m.s.id, "before Done")
 	case m.raw:
 		if m.carried+len(p) > m.accepted || !simMatch(p, m.s.id, m.carried) {
 			m.w.fail("echo of", m.s.id, "differs at byte", m.carried, "to", m.carried+len(p), "of", m.accepted)

@@ -134,6 +134,9 @@ func play(h simHistory) (w *simWorld, err error) {
 				w.post()
 			}
 		}
+		if w.restarts && w.chance(30) {
+			w.restart()
+		}
 		if err := w.oneTurn(w.chance(2)); err != nil {
 			if !w.k.faults.fatal {
 				w.fail("wait:", err)

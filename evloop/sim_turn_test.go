@@ -2,6 +2,8 @@
 
 package evloop
 
+import "slices"
+
 // What a turn may do has a bound (loop_turn.go), and what it leaves for the next one
 // keeps the loop awake. Both are counted here by what is seen from outside: the
 // calls of the kernel and the callbacks. In every other history the handlers
@@ -27,6 +29,7 @@ type simTurn struct {
 func (w *simWorld) oneTurn(block bool) error {
 	b := w.l.work
 	b.begin()
+	w.k.closed = w.k.closed[:0] // between two turns, as at a restart
 	w.turn = simTurn{work: b.left, happened: 1, kernel: w.k.calls, faults: w.k.faults.calls}
 	if err := w.l.turn(block); err != nil {
 		return err
@@ -71,7 +74,7 @@ func (w *simWorld) checkTurn() {
 func (w *simWorld) checkCalls(rest int) {
 	l, k, t := w.l, w.k, &w.turn
 	single, packets := 0, 0
-	for _, f := range k.files {
+	for _, f := range slices.Concat(k.files, k.closed) {
 		if f == nil {
 			continue
 		}
@@ -84,6 +87,7 @@ func (w *simWorld) checkCalls(rest int) {
 		packets += max(0, f.packets-1)
 		f.calls, f.late, f.packets = 0, 0, 0
 	}
+	k.closed = k.closed[:0]
 	if queued := packets - t.deliveries - t.happened; rest < callWork*queued {
 		w.fail(queued, "packets of queues were sent, and", rest, "is charged for them")
 	}

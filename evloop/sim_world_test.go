@@ -18,23 +18,26 @@ type simWorld struct {
 	k   *simKernel
 	rng *rand.Rand
 
-	lns      []*Listener
-	paused   map[*Listener]bool
-	closedLn map[*Listener]bool
-	socks    []*simSocket
-	conns    []*simConn // open ones
-	away     []*simConn // detached ones
-	timers   []simTimer
-	calling  string // the callback in progress
-	turn     simTurn
-	posted   int    // functions that are still to run
-	quiet    bool   // the history is over: no faults, willing peers
-	bounded  bool   // the loop's memory was bounded at times
-	crowd    bool   // clients come by the hundred, once
-	polite   bool   // handlers look at Spent
-	clients  uint64 // that were accepted, as far as they were counted
-	spent    []TimerID
-	serial   int
+	lns       []*Listener
+	paused    map[*Listener]bool
+	closedLn  map[*Listener]bool
+	socks     []*simSocket
+	conns     []*simConn   // open ones
+	away      []*simConn   // detached ones
+	parcels   []*simParcel // what was detached and waits to be restored
+	returning *simReturn   // a Restore in progress, or nil
+	restarts  bool         // the process is restarted at times
+	timers    []simTimer
+	calling   string // the callback in progress
+	turn      simTurn
+	posted    int    // functions that are still to run
+	quiet     bool   // the history is over: no faults, willing peers
+	bounded   bool   // the loop's memory was bounded at times
+	crowd     bool   // clients come by the hundred, once
+	polite    bool   // handlers look at Spent
+	clients   uint64 // that were accepted, as far as they were counted
+	spent     []TimerID
+	serial    int
 
 	options []*Options
 	scratch []byte   // of write
@@ -75,36 +78,46 @@ func (w *simWorld) begin(h simHistory) {
 			w.lines = append(w.lines, fmt.Sprintf("%v ", time.Duration(w.k.clock))+fmt.Sprintf(format, args...))
 		}
 	}
-	l, err := newLoop(w.config(h), w.k.simulation())
-	if err != nil {
-		w.fail(err)
-	}
-	w.l = l
-	w.polite = w.chance(2)
-	if w.chance(3) {
-		l.work.bury = 1 + w.rng.IntN(3)
-	}
-	if w.k.ring != nil {
-		w.k.ring.attach(l)
-	}
+	w.makeLoop(h.backend)
+	w.polite, w.restarts = w.chance(2), w.chance(2)
 	for range 4 {
 		w.options = append(w.options, w.newOptions())
 	}
 	// No listener brings in terminals and FIFOs, but the loop does not care
 	// where a connection comes from.
 	for _, kind := range []fdKind{kindSocket | kindTCP, kindSocket | kindUnix, kindSocket | kindUnix | kindPacket, kindTerminal, 0} {
-		f := w.k.open(nil)
-		ln := &Listener{loop: l, a: w, fd: f.fd, kind: bothWays | kind}
+		ln := &Listener{a: w, fd: w.k.open(nil).fd, kind: bothWays | kind}
 		w.lns = append(w.lns, ln)
-		if err := l.addListener(ln); err != nil {
-			w.k.close(f.fd, false)
-			w.closedLn[ln], ln.closed = true, true
-		}
+		w.listen(ln)
+	}
+}
+
+// makeLoop makes the loop, with another configuration each time.
+func (w *simWorld) makeLoop(b simBackend) {
+	cfg := w.config(b)
+	l, err := newLoop(cfg, w.k.simulation())
+	if err != nil {
+		w.fail(err)
+	}
+	w.l = l
+	if w.chance(3) {
+		l.work.bury = 1 + w.rng.IntN(3)
+	}
+	if w.k.ring != nil {
+		w.k.ring.attach(l)
+	}
+}
+
+func (w *simWorld) listen(ln *Listener) {
+	ln.loop = w.l
+	if err := w.l.addListener(ln); err != nil {
+		w.k.close(ln.fd, false)
+		w.closedLn[ln], ln.closed = true, true
 	}
 }
 
 // config draws a configuration, and brings in a ring where that is wanted.
-func (w *simWorld) config(h simHistory) Config {
+func (w *simWorld) config(b simBackend) Config {
 	cfg := Config{Connections: 2 + w.rng.IntN(12), Memory: w.memory()}
 	if w.chance(20) {
 		cfg.Connections, w.crowd = 200, true
@@ -115,7 +128,7 @@ func (w *simWorld) config(h simHistory) Config {
 	if w.chance(3) {
 		cfg.Work = 1 + w.rng.IntN(1000)
 	}
-	if h.backend == onRing {
+	if b == onRing {
 		cfg.IOUring = &IOUring{Memory: 16 << (10 + w.rng.IntN(8)/2)} // 8 to 64 buffers
 		w.k.ring = &simRing{k: w.k}
 	}

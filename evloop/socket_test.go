@@ -107,11 +107,11 @@ func kernelBoundedByRestore(r *rig) {
 	const queue = 16 << 10
 	for _, open := range []func() (*Conn, *peer){r.tcp, r.unix} {
 		c, _ := open()
-		fd, saved, err := c.Detach()
+		fd, saved, err := detach(c)
 		if err != nil {
 			r.Fatal(err)
 		}
-		if c, err = r.l.Restore(fd, r.probe, nil, &Options{Queue: queue}, saved); err != nil {
+		if c, err = restore(r.l, fd, r.probe, nil, &Options{Queue: queue}, saved); err != nil {
 			unix.Close(fd)
 			r.Fatal(err)
 		}

@@ -52,15 +52,22 @@ func (w *crew) Open(c *evloop.Conn) {
 		}
 	}
 	w.conns[least].Add(1)
-	fd, saved, err := c.Detach()
-	if err != nil {
+	carried, messages := c.Loop().DetachAll([]*evloop.Conn{c})
+	if err := carried[0].Err; err != nil {
 		c.Abort(err)
 		return
 	}
 	l := w.loops[least]
-	// An error is about a client that has gone meanwhile; the descriptor stays
-	// open then, which a bench can afford.
-	l.Post(func() { _, _ = l.Restore(fd, counted{w.h, &w.conns[least]}, nil, nil, saved) })
+	l.Post(func() {
+		r, err := l.NewRestore(messages)
+		if err != nil {
+			return
+		}
+		// An error is about a client that has gone meanwhile; the descriptor
+		// stays open then, which a bench can afford.
+		_, _ = r.Conn(carried[0].FD, counted{w.h, &w.conns[least]}, nil, nil, carried[0].Record)
+		r.Done()
+	})
 }
 
 // Data is never called: no connection stays.

@@ -15,12 +15,11 @@ import (
 )
 
 // bind opens, configures and listens on addr. The caller owns the descriptor,
-// and for a Unix socket with a path the file as well (see socketFile). family is that
-// of the socket, which a kernel without IPv6 may have changed.
-func bind(addr config.Address, s *config.Service) (fd, family int, err error) {
+// and for a Unix socket with a path the file as well (see socketFile).
+func bind(addr config.Address, s *config.Service) (fd int, err error) {
 	sa, family, err := sockaddr(addr)
 	if err != nil {
-		return -1, family, err
+		return -1, err
 	}
 	fd, err = unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if errors.Is(err, unix.EAFNOSUPPORT) && addr.AddrPort.Addr() == netip.IPv6Unspecified() {
@@ -30,7 +29,7 @@ func bind(addr config.Address, s *config.Service) (fd, family int, err error) {
 		return bind(config.Address{Text: v4.String(), Network: "tcp", AddrPort: v4}, s)
 	}
 	if err != nil {
-		return -1, family, os.NewSyscallError("socket", err)
+		return -1, os.NewSyscallError("socket", err)
 	}
 	defer func() {
 		if err != nil {
@@ -44,12 +43,12 @@ func bind(addr config.Address, s *config.Service) (fd, family int, err error) {
 		err = bindTCP(fd, sa, s)
 	}
 	if err != nil {
-		return fd, family, err
+		return fd, err
 	}
 	if err = unix.Listen(fd, s.Backlog); err != nil && addr.Network == "unix" && addr.Path[0] != '@' {
 		_ = unix.Unlink(addr.Path) // nobody will listen at the file
 	}
-	return fd, family, os.NewSyscallError("listen", err)
+	return fd, os.NewSyscallError("listen", err)
 }
 
 func sockaddr(addr config.Address) (sa unix.Sockaddr, family int, err error) {

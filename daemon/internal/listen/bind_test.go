@@ -29,7 +29,7 @@ func mustAddress(t testing.TB, s string) config.Address {
 // mustBind binds a Unix socket and closes the descriptor at the end of the test.
 func mustBind(t *testing.T, path string, s *config.Service) int {
 	t.Helper()
-	fd, _, err := bind(mustAddress(t, path), s)
+	fd, err := bind(mustAddress(t, path), s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +65,7 @@ func TestBindUnix(t *testing.T) {
 	})
 	t.Run("a left-over socket is replaced", func(t *testing.T) {
 		path := filepath.Join(dir, "stale.sock")
-		fd, _, err := bind(mustAddress(t, path), conf)
+		fd, err := bind(mustAddress(t, path), conf)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -77,7 +77,7 @@ func TestBindUnix(t *testing.T) {
 	t.Run("a served socket is left alone", func(t *testing.T) {
 		path := filepath.Join(dir, "served.sock")
 		mustBind(t, path, conf)
-		if _, _, err := bind(mustAddress(t, path), conf); !errors.Is(err, errInUse) {
+		if _, err := bind(mustAddress(t, path), conf); !errors.Is(err, errInUse) {
 			t.Errorf("second bind: %v, want %v", err, errInUse)
 		}
 	})
@@ -86,7 +86,7 @@ func TestBindUnix(t *testing.T) {
 		if err := os.WriteFile(path, []byte("precious"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, _, err := bind(mustAddress(t, path), conf); err == nil || !strings.Contains(err.Error(), "not a socket") {
+		if _, err := bind(mustAddress(t, path), conf); err == nil || !strings.Contains(err.Error(), "not a socket") {
 			t.Errorf("bind over a file: %v", err)
 		}
 		if got, _ := os.ReadFile(path); string(got) != "precious" {
@@ -96,7 +96,7 @@ func TestBindUnix(t *testing.T) {
 	t.Run("unknown owner", func(t *testing.T) {
 		s := &config.Service{SocketMode: 0o600, SocketGroup: "no-such-group"}
 		path := filepath.Join(dir, "owner.sock")
-		if _, _, err := bind(mustAddress(t, path), s); err == nil || !strings.Contains(err.Error(), "socket_group") {
+		if _, err := bind(mustAddress(t, path), s); err == nil || !strings.Contains(err.Error(), "socket_group") {
 			t.Errorf("bind: %v, want a complaint about socket_group", err)
 		}
 		if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
@@ -110,7 +110,7 @@ func TestBindUnix(t *testing.T) {
 func TestBindAddressToCome(t *testing.T) {
 	for _, host := range []string{"192.0.2.123", "2001:db8::123"} {
 		addr := netip.AddrPortFrom(netip.MustParseAddr(host), 0)
-		fd, _, err := bind(config.Address{Text: addr.String(), Network: "tcp", AddrPort: addr}, &config.Service{Backlog: 5})
+		fd, err := bind(config.Address{Text: addr.String(), Network: "tcp", AddrPort: addr}, &config.Service{Backlog: 5})
 		if errors.Is(err, unix.EAFNOSUPPORT) {
 			continue
 		}
@@ -148,7 +148,7 @@ func TestSocketFileRemove(t *testing.T) {
 }
 
 func TestBindTCP(t *testing.T) {
-	fd, _, err := bind(config.Address{Network: "tcp", AddrPort: mustAddress(t, "127.0.0.1:1").AddrPort, Text: "127.0.0.1:1"},
+	fd, err := bind(config.Address{Network: "tcp", AddrPort: mustAddress(t, "127.0.0.1:1").AddrPort, Text: "127.0.0.1:1"},
 		&config.Service{BindDevice: "no-such-device0"})
 	if err == nil {
 		_ = unix.Close(fd)
@@ -157,7 +157,7 @@ func TestBindTCP(t *testing.T) {
 	if !strings.Contains(err.Error(), "bind_device no-such-device0") {
 		t.Errorf("bind: %v, want a complaint about bind_device", err)
 	}
-	if _, _, err := bind(mustAddress(t, "[fe80::1]:7000%nosuchif0"), &config.Service{}); err == nil ||
+	if _, err := bind(mustAddress(t, "[fe80::1]:7000%nosuchif0"), &config.Service{}); err == nil ||
 		!strings.Contains(err.Error(), "interface nosuchif0") {
 		t.Errorf("bind: %v, want a complaint about the interface", err)
 	}
@@ -182,7 +182,7 @@ func TestBindBothFamilies(t *testing.T) {
 		}
 		got := map[string]int{}
 		for _, addr := range []string{"7000", "[::]:7001"} {
-			fd, _, err := bind(mustAddress(t, addr), &config.Service{Backlog: 5})
+			fd, err := bind(mustAddress(t, addr), &config.Service{Backlog: 5})
 			if err != nil {
 				got[addr] = -1
 				continue

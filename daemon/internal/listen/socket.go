@@ -4,6 +4,7 @@ package listen
 
 import (
 	"fmt"
+	"os"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -36,16 +37,32 @@ func Open(s *config.Service, addr config.Address) (*Socket, error) {
 }
 
 func open(s *config.Service, addr config.Address) (*Socket, error) {
-	fd, family, err := bind(addr, s)
+	fd, err := bind(addr, s)
 	if err != nil {
 		return nil, err
 	}
-	sock := &Socket{FD: fd, Family: family, Text: addr.Text, Addr: addr, Conf: s}
-	if sock.Unix() && addr.Path[0] == '/' {
-		if sock.file, err = newSocketFile(addr.Path); err != nil {
-			_ = unix.Close(fd)
-			return nil, err
-		}
+	return identify(s, addr, fd)
+}
+
+// Adopt takes a socket that a former process has opened for s at addr. It owns fd.
+func Adopt(s *config.Service, addr config.Address, fd int) (*Socket, error) {
+	sock, err := identify(s, addr, fd)
+	if err != nil {
+		return nil, fmt.Errorf("service %s: take over %s: %w", s.Name, addr, err)
+	}
+	return sock, nil
+}
+
+// identify finds out what the daemon has to know of an open socket.
+func identify(s *config.Service, addr config.Address, fd int) (sock *Socket, err error) {
+	sock = &Socket{FD: fd, Text: addr.Text, Addr: addr, Conf: s}
+	sock.Family, err = unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
+	if err = os.NewSyscallError("getsockopt SO_DOMAIN", err); err == nil && sock.Unix() && addr.Path[0] == '/' {
+		sock.file, err = newSocketFile(addr.Path)
+	}
+	if err != nil {
+		_ = unix.Close(fd)
+		return nil, err
 	}
 	return sock, nil
 }

@@ -104,3 +104,6 @@ func (t Tuning) Set(fd int, id uint64) {
 // CutVanished has the kernel end a TCP connection whose peer has not acknowledged
 // any output for VanishedAfter.
 func CutVanished(fd int) { userTimeout.set(fd) }
+
+// SpareVanished undoes CutVanished.
+func SpareVanished(fd int) { sockOpt{userTimeout.level, userTimeout.name, 0}.set(fd) }

@@ -4,6 +4,7 @@ package process
 
 import (
 	"os"
+	"slices"
 	"strconv"
 	"time"
 
@@ -16,7 +17,7 @@ import (
 // A Program is a process that runs for as long as it is wanted, and is started
 // again when it ends. Loop goroutine only.
 type Program struct {
-	argv []string
+	argv []string // of the last attempt
 	loop *evloop.Loop
 	log  *report.Service
 	user Audience
@@ -25,6 +26,9 @@ type Program struct {
 	Times Times
 
 	life    life
+	wanted  []string      // argv of the next attempt
+	renewed bool          // the last attempt has to make room for it
+	grace   time.Duration // that the present one has for its end, if that is more than Times.HangUp
 	back    backOff
 	timer   evloop.TimerID // of the state
 	failure error          // why it was not started
@@ -67,7 +71,7 @@ const (
 // New returns a program that is not running yet. argv[0] is the path of its file.
 func New(argv []string, loop *evloop.Loop, log *report.Service, user Audience) *Program {
 	return &Program{
-		argv: argv, loop: loop, log: log, user: user,
+		argv: argv, wanted: argv, loop: loop, log: log, user: user,
 		Times:  Times{time.Second, 30 * time.Second, time.Minute, 2 * time.Second, time.Second},
 		lines:  lineReader{max: maxReply},
 		spoken: lineReader{max: maxSpoken},
@@ -81,13 +85,47 @@ func (p *Program) Start() {
 }
 
 // Stop ends the program and does not start it again. Lines that are queued for it are
-// still written. over of the first call is called when it has ended; later calls have
-// no effect.
-func (p *Program) Stop(over func()) {
-	if p.over == nil {
-		p.over = over
+// still written. ended is called when it has ended, and at once if it had before.
+func (p *Program) Stop(ended func()) {
+	switch before := p.over; {
+	case p.life.state == over:
+		ended()
+		return
+	case before == nil:
+		p.over = ended
+	default:
+		p.over = func() {
+			before()
+			ended()
+		}
 	}
 	p.advance(stop)
+}
+
+// StopWithin is Stop for a program that has the time grace to answer what it has got.
+func (p *Program) StopWithin(grace time.Duration, ended func()) {
+	p.grace = grace
+	p.Stop(ended)
+}
+
+// Renew has another argv run in place of the present one. A program that runs is asked
+// to end, as by Stop, and has the time grace to answer what it has got; the next one
+// starts at once after it. Renew has no effect if argv is the same.
+func (p *Program) Renew(argv []string, grace time.Duration) {
+	if slices.Equal(argv, p.wanted) {
+		return
+	}
+	p.wanted, p.grace = argv, grace
+	switch p.life.state {
+	case idle, over:
+	case waiting:
+		p.schedule(0)
+	case running:
+		p.renewed = true
+		p.advance(hangup)
+	default: // it makes room once it runs, or is about to
+		p.renewed = true
+	}
 }
 
 // Ready reports whether the program takes a line now.
@@ -129,7 +167,11 @@ func (p *Program) advance(t trigger) {
 	}
 	if do&doGreet != 0 {
 		p.log.ProgramStarted(p.number, p.argv[0]) // it may have been reaped
-		if p.Running() {
+		switch {
+		case !p.Running():
+		case p.renewed:
+			p.advance(hangup) // it has got nothing yet
+		default:
 			p.user.Proceed()
 		}
 	}
@@ -147,7 +189,7 @@ func (p *Program) advance(t trigger) {
 		p.log.ProgramNotStarted(p.argv[0], p.failure)
 	}
 	if do&doWait != 0 {
-		p.schedule(p.back.next(p.ran))
+		p.wait()
 	}
 	if do&doEnd != 0 {
 		p.loop.Cancel(p.timer)
@@ -187,10 +229,22 @@ func (p *Program) end(do effect) {
 
 // ask closes the program's input.
 func (p *Program) ask() {
+	patience := max(p.Times.HangUp, p.grace)
 	if p.in != nil {
-		p.in.CloseAfterFlush(p.Times.HangUp, nil)
+		p.in.CloseAfterFlush(patience, nil)
 	}
-	p.schedule(p.Times.HangUp)
+	p.schedule(patience)
+}
+
+// wait sets the timer for the next attempt. That another argv is wanted says nothing
+// against that one.
+func (p *Program) wait() {
+	if p.renewed {
+		p.back.last = 0
+		p.schedule(0)
+		return
+	}
+	p.schedule(p.back.next(p.ran))
 }
 
 // hear advances the life if all output of the program was read. Its last lines often say
@@ -214,7 +268,7 @@ func (p *Program) bury() {
 	p.saidAll()
 	p.spoken.end(p.say, p.sayLong)
 	p.ran = p.loop.Now().Sub(p.began)
-	p.log.ProgramEnded(p.status, p.life.unwanted, p.user.Gone(), p.ran)
+	p.log.ProgramEnded(p.status, p.life.unwanted || p.renewed, p.user.Gone(), p.ran)
 }
 
 // schedule arms the one timer, that of the state.

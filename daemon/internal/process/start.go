@@ -63,18 +63,19 @@ func become(argv []string) (call string, err syscall.Errno) {
 
 // fork has a goroutine start the stub.
 func (p *Program) fork() {
+	p.argv, p.renewed, p.grace = p.wanted, false, 0
 	pipes, err := openPipes()
 	if err != nil {
 		p.failure = err
 		p.advance(notForked)
 		return
 	}
-	go p.attend(pipes)
+	go p.attend(p.argv, pipes)
 }
 
 // attend runs on its own goroutine from the start of the process to its end.
-func (p *Program) attend(pipes pipes) {
-	pid, err := forkStub(p.argv, pipes)
+func (p *Program) attend(argv []string, pipes pipes) {
+	pid, err := forkStub(argv, pipes)
 	closeAll(pipes.theirs()...)
 	if !p.loop.Post(func() { p.started(pid, err, pipes) }) {
 		closeAll(append(pipes.ours(), pipes.status[0])...)

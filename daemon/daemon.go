@@ -8,7 +8,10 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"sync/atomic"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"penstock/daemon/internal/config"
 	"penstock/daemon/internal/report"
@@ -55,8 +58,17 @@ type Env struct {
 	// and its only sockets are those in Inherited.
 	Managed   bool
 	Inherited systemd.Inherited
-	Notifier  *systemd.Notifier // nil: nobody to tell
-	Watchdog  time.Duration     // interval of WATCHDOG=1; 0: none
+	// Queues are the reader's ends of queues with the connections of a former
+	// process, see ErrHandedOver.
+	Queues []int
+	// Stop has the process stop when it is ready: a former one was asked to, and had
+	// handed over already.
+	Stop bool
+	// MayExec says why the process cannot become another one at a hand-over, or
+	// returns nil. nil: it never can. Only a process without a manager is asked.
+	MayExec  func() error
+	Notifier *systemd.Notifier // nil: nobody to tell
+	Watchdog time.Duration     // interval of WATCHDOG=1; 0: none
 
 	// Probe tries io_uring in another process and returns why it must not be used.
 	// nil: nothing can try it, and loop.backend = "auto" means epoll.
@@ -120,6 +132,10 @@ type Daemon struct {
 	restored *Restored // set while the files of the start are refused; nil: the files are in force
 	cut      int       // connections that the stop ended before they got all their output
 
+	handing   handing
+	stopAsked atomic.Bool // SIGTERM has come, perhaps too late for this process
+	takeover  *takeover   // of the former process, until Run; nil: there is none
+
 	timers   [timerKinds]evloop.TimerID // zero: not armed
 	vanished vanished
 	strays   bool // the process was handed sockets that no service reads from
@@ -142,6 +158,9 @@ func New(cfg *config.Config, env Env) (_ *Daemon, err error) {
 		}
 	}()
 	d.noteStart()
+	if d.takeover, err = d.find(); err != nil {
+		return nil, err
+	}
 	for _, s := range d.cfg.Services {
 		if d.endpoints[s.Name], err = d.newEndpoint(s); err != nil {
 			return nil, err
@@ -149,9 +168,13 @@ func New(cfg *config.Config, env Env) (_ *Daemon, err error) {
 	}
 	if env.Managed {
 		d.inherit(env.Inherited)
-		return d, nil
+	} else if err = d.bindAll(); err != nil {
+		return nil, err
 	}
-	return d, d.bindAll()
+	if d.takeover != nil {
+		d.takeover.all()
+	}
+	return d, nil
 }
 
 // haveSockets says why a process that a unit started has nothing to serve.
@@ -207,9 +230,13 @@ func (d *Daemon) noteStart() {
 	}
 }
 
-// Run serves until a signal or exit_idle stops the daemon; then it returns nil.
+// Run serves until a signal or exit_idle stops the daemon; then it returns nil. It
+// returns ErrHandedOver if the next process is to go on with the connections; then the
+// caller must end the process with a status by which the manager starts the next one, or
+// let it become that one (Queue, Exec).
 func (d *Daemon) Run() error {
 	defer d.release()
+	d.takeOver()
 	for _, ep := range d.ordered() {
 		ep.start()
 	}
@@ -219,8 +246,14 @@ func (d *Daemon) Run() error {
 	d.feedWatchdog()
 	d.flushLog()
 	d.advance(started)
+	if d.env.Stop {
+		d.stopBy(unix.SIGTERM)
+	}
 	if err := d.loop.Run(); err != nil {
 		return err
+	}
+	if d.handing.done {
+		return ErrHandedOver
 	}
 	d.cut += d.clients() // the drain has ended before them
 	return nil
@@ -258,6 +291,13 @@ func (d *Daemon) advance(t trigger) {
 	if do&again != 0 {
 		d.readAgain()
 	}
+	if do&prepare != 0 {
+		d.readNoMore()
+		d.prepare()
+	}
+	if do&freeze != 0 {
+		d.freeze()
+	}
 	if do&drain != 0 {
 		d.readNoMore()
 		d.beginDrain(d.why(t))
@@ -268,7 +308,7 @@ func (d *Daemon) advance(t trigger) {
 }
 
 func (d *Daemon) sayReady(first bool) {
-	d.tell(d.env.Notifier.Ready(d.status()))
+	d.tell(d.ready(first))
 	d.rested()
 	if !first {
 		return

@@ -37,6 +37,7 @@ func (d *Daemon) beginDrain(status string) {
 	// TimeoutStopSec= may be shorter; the process cannot know. If it is longer, the
 	// request does no harm, because systemd never shortens the time.
 	d.tell(d.env.Notifier.ExtendTimeout(patience + exitGrace))
+	d.disarm(timerGiveUp) // that of a hand-over which a stop has overtaken
 	d.arm(timerGiveUp, patience)
 	for _, l := range d.listeners() {
 		l.close()
@@ -55,11 +56,12 @@ func (d *Daemon) emptied(ep *endpoint) {
 	d.stopIfDrained()
 }
 
-// stopIfDrained ends the loop when no client and no program is left. A handler's
-// program is told to end when its last client has gone. It may run on after it has
-// closed its pipes, and only at its end is it known which messages it has not
-// answered. So the daemon waits for the end of the process.
+// stopIfDrained goes on with a hand-over, or ends the loop, when no client and no
+// program is left. A handler's program is told to end when its last client has gone. It
+// may run on after it has closed its pipes, and only at its end is it known which
+// messages it has not answered. So the daemon waits for the end of the process.
 func (d *Daemon) stopIfDrained() {
+	d.lookPrepared()
 	if d.life.phase == stopping && len(d.endpoints)+len(d.retired)+d.ending == 0 {
 		d.advance(drained)
 	}
@@ -69,7 +71,11 @@ func (d *Daemon) stopIfDrained() {
 func (d *Daemon) release() {
 	d.quiet()
 	for _, l := range d.listeners() {
-		l.close()
+		if d.handing.done {
+			l.leave()
+		} else {
+			l.close()
+		}
 	}
 	d.loop.Close() // ends the connections that are left; each is logged
 	for _, ep := range d.all() {

@@ -18,15 +18,15 @@ import (
 // and logs, so that no kind has to. It passes each call on by one indirect call,
 // without an allocation.
 //
-// If a reload changes the kind of a service or a key of that kind, it makes a new
-// endpoint and points the listeners to it. The old endpoint stays until its last
-// connection has closed.
+// If a reload changes the kind of a service or its delimiter, it makes a new endpoint
+// and points the listeners to it. The old endpoint stays until its last connection has
+// closed.
 type endpoint struct {
 	d       *Daemon
 	conf    *config.Service
 	log     *report.Service
 	svc     service.Service
-	opts    *evloop.Options // of connections from now on
+	opts    *evloop.Options // of its connections; see adjustClients
 	sources sources
 
 	listeners []*listener
@@ -50,15 +50,8 @@ func (d *Daemon) newEndpoint(s *config.Service) (*endpoint, error) {
 	if ep.svc, err = service.New(s, d.serviceEnv(ep)); err != nil {
 		return nil, fmt.Errorf("service %s: %w", s.Name, err)
 	}
-	ep.adjust(s)
+	ep.conf, ep.opts = s, service.Options(s, ep.svc)
 	return ep, nil
-}
-
-// adjust gives the endpoint new common keys. Open connections keep the bounds that
-// they began with.
-func (ep *endpoint) adjust(s *config.Service) {
-	ep.conf = s
-	ep.opts = service.Options(s, ep.svc)
 }
 
 // lose counts messages that were received and not served.
@@ -130,6 +123,7 @@ func (ep *endpoint) Open(c *evloop.Conn) {
 
 // Data hands bytes to the service.
 func (ep *endpoint) Data(c *evloop.Conn, p []byte) int {
+	ep.adjustClient(c)
 	n := ep.svc.Data(c, p)
 	ep.d.outputMayWait()
 	if ep.retired && n > 0 && n == len(p) { // a service may take its input in portions
@@ -164,6 +158,10 @@ func (ep *endpoint) Dropped(c *evloop.Conn, messages, bytes int) {
 // Closed counts and logs a connection that has ended.
 func (ep *endpoint) Closed(c *evloop.Conn, err error) {
 	s := service.SessionOf(c)
+	if errors.Is(err, evloop.ErrDetached) {
+		ep.conns-- // the next process has it
+		return
+	}
 	ep.svc.Closed(c, err)
 	ep.conns--
 	if isWatched(c) {

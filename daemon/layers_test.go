@@ -85,12 +85,13 @@ func TestLayers(t *testing.T) {
 // are in TestLayers.
 var arrows = map[string]string{
 	"cmd":       "daemon apply config kept process report systemctl unit evloop systemd systemd/journal",
-	"daemon":    "config listen process report service view evloop systemd",
-	"service":   "config process report text view evloop",
+	"daemon":    "config handover listen process record report service view evloop systemd",
+	"service":   "config process record report text view evloop",
 	"process":   "report evloop",
 	"report":    "config text view evloop systemd",
 	"listen":    "config systemd",
 	"handover":  "", // a queue of descriptors, whoever stores or fills it
+	"record":    "",
 	"apply":     "config systemctl unit",
 	"unit":      "config kept",
 	"config":    "kept text toml",
@@ -203,8 +204,13 @@ func TestLayoutTable(t *testing.T) {
 	_, table, _ := strings.Cut(string(readme), "\n## Where things are\n")
 	table, _, _ = strings.Cut(table, "\n## ")
 	var rows []string
-	for _, m := range regexp.MustCompile("(?m)^\\| `([^`]+)`").FindAllStringSubmatch(table, -1) {
-		path := strings.TrimSuffix(m[1], "/")
+	var paths []string // a row may be about two
+	for _, m := range regexp.MustCompile("(?m)^\\| (`[^|]+) \\|").FindAllStringSubmatch(table, -1) {
+		for path := range strings.SplitSeq(m[1], ", ") {
+			paths = append(paths, strings.Trim(path, "/`"))
+		}
+	}
+	for _, path := range paths {
 		if _, err := os.Stat(filepath.Join("..", path)); err != nil {
 			t.Errorf("README: %v", err)
 		}

@@ -59,30 +59,30 @@ func TestAsksAtTheEnd(t *testing.T) {
 // TestLinesLeftAtTheEnd: of the lines that a service has received, each is served or
 // counted as lost when the service ends or is replaced, and the client counts as cut.
 func TestLinesLeftAtTheEnd(t *testing.T) {
-	for _, tt := range []struct{ name, conf, other, ask, answer string }{
-		{"lookup", "kind = 'lookup'\nanswers = { q = 'a' }", "default = 'b'", "q\n", "a"},
-		{"ticker", "kind = 'ticker'\ninterval = '1h'", "payload = 'b'", "PING\n", "+PONG\r\n"},
-		{"room", "kind = 'room'\nwelcome = 'w'\nmessage = '{line}'", "join = 'b'", "q\n", "q\n"},
-		{"twisted", "kind = 'room'\npreset = 'twisted'\nmessage = '{line}'", "join = 'b'", "q\r\n", "q\n"},
+	for _, tt := range []struct{ name, conf, ask, answer string }{
+		{"lookup", "kind = 'lookup'\nanswers = { q = 'a' }", "q\n", "a"},
+		{"ticker", "kind = 'ticker'\ninterval = '1h'", "PING\n", "+PONG\r\n"},
+		{"room", "kind = 'room'\nwelcome = 'w'\nmessage = '{line}'", "q\n", "q\n"},
+		{"twisted", "kind = 'room'\npreset = 'twisted'\nmessage = '{line}'", "q\r\n", "q\n"},
 	} {
 		for _, end := range []string{"stopped", "removed", "replaced"} {
 			t.Run(tt.name+" "+end, func(t *testing.T) {
-				linesLeft(t, tt.conf, tt.other, tt.ask, tt.answer, end)
+				linesLeft(t, tt.conf, tt.ask, tt.answer, end)
 			})
 		}
 	}
 }
 
-func linesLeft(t *testing.T, conf, other, ask, answer, end string) {
+func linesLeft(t *testing.T, conf, ask, answer, end string) {
 	const lines = 600 // more than one turn serves
 	path := t.TempDir() + "/s"
-	text := fmt.Sprintf("[service.x]\nlisten = ['%s']\n%s\n", path, conf)
-	next := parse(t, text+other+"\n")
+	head := fmt.Sprintf("[service.x]\nlisten = ['%s']\n", path)
+	next := parse(t, head+"kind = 'discard'\n")
 	if end == "removed" {
 		next = parse(t, fmt.Sprintf("[service.y]\nkind = 'echo'\nlisten = ['%s.y']\n", path))
 	}
 	var out bytes.Buffer // the loop's until the end
-	r := runLogged(t, parse(t, text), slog.NewTextHandler(&out, nil))
+	r := runLogged(t, parse(t, head+conf), slog.NewTextHandler(&out, nil))
 	c, err := net.Dial("unix", path)
 	if err != nil {
 		t.Fatal(err)

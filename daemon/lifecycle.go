@@ -10,17 +10,19 @@ package daemon
 // A phase is where the process stands in its life. The only paths are
 //
 //	starting ──► ready ◄──► reloading
-//	    └──────────┴────────────┴────► stopping
+//	    ├──────────┼────────────┼────► leaving ─┐
+//	    └──────────┴────────────┴───────────────┴► stopping
 type phase uint8
 
 const (
 	starting phase = iota
 	ready
 	reloading
+	leaving // the next process is to go on with the connections
 	stopping
 )
 
-var phaseNames = [...]string{"starting", "ready", "reloading", "stopping"}
+var phaseNames = [...]string{"starting", "ready", "reloading", "leaving", "stopping"}
 
 func (p phase) String() string { return phaseNames[p] }
 
@@ -31,7 +33,10 @@ const (
 	started   trigger = iota // every listener is armed
 	hangup                   // SIGHUP: read the configuration again
 	reloaded                 // the new configuration is in force, or refused
-	terminate                // SIGTERM or SIGINT
+	terminate                // SIGTERM, or SIGINT without a manager
+	handOver                 // SIGINT of a manager, or SIGUSR2
+	prepared                 // nothing is left that cannot be carried
+	unable                   // the connections cannot be carried
 	drained                  // the last connection has closed
 	idled                    // no client has come for exit_idle, and none waits
 )
@@ -52,6 +57,8 @@ const (
 	sayReady  effect = 1 << iota // READY=1
 	reload                       // RELOADING=1, then read the files
 	again                        // the files may have changed since their reading began
+	prepare                      // let finish what cannot be carried
+	freeze                       // take the connections out of the loop and queue them
 	drain                        // STOPPING=1, close listeners, let clients finish
 	finish                       // leave the loop
 	noEffects effect = 0
@@ -68,8 +75,16 @@ func step(l life, t trigger) (life, effect) {
 			return l, finish
 		}
 		return l, noEffects
-	case t == terminate, t == idled && l.phase == ready:
+	case t == terminate, t == unable && l.phase == leaving, t == idled && l.phase == ready:
 		return life{phase: stopping}, drain
+	case l.phase == leaving:
+		// The next process reads the files anyway, so a hangup has no effect.
+		if t == prepared {
+			return l, freeze
+		}
+		return l, noEffects
+	case t == handOver:
+		return life{phase: leaving}, prepare
 	case t == hangup && l.phase == ready:
 		return life{phase: reloading}, reload
 	case t == hangup && l.phase == reloading:

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-var triggers = []trigger{started, hangup, reloaded, terminate, drained, idled}
+var triggers = []trigger{started, hangup, reloaded, terminate, handOver, prepared, unable, drained, idled}
 
 // TestStep walks every pair of state and trigger: a cell that is missing from
 // the table fails, so no order of signals is left to chance.
@@ -21,31 +21,42 @@ func TestStep(t *testing.T) {
 	owing := func(p phase) life { return life{phase: p, owed: true} }
 	stays := func(l life) row { return row{l, noEffects} }
 	stop := row{at(stopping), drain}
+	leave := row{at(leaving), prepare}
 
 	table := map[life]map[trigger]row{
 		at(starting): {
 			started: {at(ready), sayReady}, hangup: {owing(starting), noEffects},
-			reloaded: stays(at(starting)), terminate: stop, drained: stays(at(starting)), idled: stays(at(starting)),
+			reloaded: stays(at(starting)), terminate: stop, handOver: leave, drained: stays(at(starting)), idled: stays(at(starting)),
+			prepared: stays(at(starting)), unable: stays(at(starting)),
 		},
 		owing(starting): { // SIGHUP before READY waits until READY was said
 			started: {at(reloading), sayReady | reload}, hangup: stays(owing(starting)),
-			reloaded: stays(owing(starting)), terminate: stop, drained: stays(owing(starting)), idled: stays(owing(starting)),
+			reloaded: stays(owing(starting)), terminate: stop, handOver: leave, drained: stays(owing(starting)), idled: stays(owing(starting)),
+			prepared: stays(owing(starting)), unable: stays(owing(starting)),
 		},
 		at(ready): {
 			started: stays(at(ready)), hangup: {at(reloading), reload},
-			reloaded: stays(at(ready)), terminate: stop, drained: stays(at(ready)), idled: stop,
+			reloaded: stays(at(ready)), terminate: stop, handOver: leave, drained: stays(at(ready)), idled: stop,
+			prepared: stays(at(ready)), unable: stays(at(ready)),
 		},
 		at(reloading): {
 			started: stays(at(reloading)), hangup: {owing(reloading), again},
-			reloaded: {at(ready), sayReady}, terminate: stop, drained: stays(at(reloading)), idled: stays(at(reloading)),
+			reloaded: {at(ready), sayReady}, terminate: stop, handOver: leave, drained: stays(at(reloading)), idled: stays(at(reloading)),
+			prepared: stays(at(reloading)), unable: stays(at(reloading)),
 		},
 		owing(reloading): { // many SIGHUPs during a reload make one more
 			started: stays(owing(reloading)), hangup: {owing(reloading), again},
-			reloaded: {at(reloading), sayReady | reload}, terminate: stop, drained: stays(owing(reloading)), idled: stays(owing(reloading)),
+			reloaded: {at(reloading), sayReady | reload}, terminate: stop, handOver: leave, drained: stays(owing(reloading)), idled: stays(owing(reloading)),
+			prepared: stays(owing(reloading)), unable: stays(owing(reloading)),
 		},
 		at(stopping): {
 			started: stays(at(stopping)), hangup: stays(at(stopping)), reloaded: stays(at(stopping)),
 			terminate: {at(stopping), finish}, drained: {at(stopping), finish}, idled: stays(at(stopping)),
+			prepared: stays(at(stopping)), unable: stays(at(stopping)), handOver: stays(at(stopping)),
+		},
+		at(leaving): {
+			started: stays(at(leaving)), hangup: stays(at(leaving)), reloaded: stays(at(leaving)), drained: stays(at(leaving)), idled: stays(at(leaving)),
+			handOver: stays(at(leaving)), prepared: {at(leaving), freeze}, terminate: stop, unable: stop,
 		},
 	}
 	for from, cells := range table {

@@ -22,6 +22,10 @@ import (
 //	           │        └─ undo: close what was opened, open what was closed
 //	           └─ by service: unchanged, adjusted, replaced, added, removed
 //
+// Clients stay: the service that they have goes on with its new keys (adjust.go). Only
+// one of another kind, or with another delimiter, is replaced, and one that is gone is
+// removed; their clients are finished.
+//
 // The alternative was to restart on each change. That would end connections of
 // services that did not change.
 
@@ -29,8 +33,8 @@ import (
 type changes struct {
 	added     []*config.Service
 	removed   []*config.Service // in their old form
-	replaced  []*config.Service // the kind or a key of the kind has changed
-	adjusted  []*config.Service // only limits, lists or sockets have changed
+	replaced  []*config.Service // the kind or the delimiter has changed
+	adjusted  []*config.Service // other keys have changed
 	unchanged int
 }
 
@@ -47,7 +51,7 @@ func diff(old, next *config.Config) (p changes) {
 			p.added = append(p.added, s)
 		case was.SameAs(s):
 			p.unchanged++
-		case was.CanBecome(s):
+		case was.Continues(s):
 			p.adjusted = append(p.adjusted, s)
 		default:
 			p.replaced = append(p.replaced, s)
@@ -235,6 +239,9 @@ func (st *stage) commit(p changes, cfg *config.Config) {
 	st.rehome(open)
 	for _, s := range p.replaced {
 		st.made[s.Name].succeed(old[s.Name])
+	}
+	for _, s := range p.adjusted {
+		d.endpoints[s.Name].adjustClients()
 	}
 	for _, s := range slices.Concat(p.added, p.replaced) {
 		st.made[s.Name].start()

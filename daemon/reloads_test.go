@@ -227,10 +227,10 @@ func (c drawn) check() error {
 	return nil
 }
 
-// TestReloads puts random configurations in force one after the other, some of which
-// cannot be. After each it compares what answers where with the one that must be in
-// force. A service may be made anew only if a key of its kind has changed. In the end
-// nothing may be left open.
+// TestReloads applies random configurations one after the other, some of which
+// cannot be applied. After each it compares what answers where with the one
+// that must be in force, and a service is another one just when its kind or its
+// delimiter is. In the end nothing may be left open.
 func TestReloads(t *testing.T) {
 	for _, kind := range config.Kinds() {
 		if len(samples[kind]) == 0 {
@@ -254,8 +254,8 @@ func TestReloads(t *testing.T) {
 		if err == nil {
 			for name, ep := range r.inPlace() {
 				a, b := inForce.services[name], now.services[name]
-				if same := a.kind == b.kind && a.sample == b.sample; was[name] != nil && same != (ep == was[name]) {
-					t.Fatalf("step %d: service %s went on: %v, with the same keys: %v\n%s\n%s", step, name, !same, same, inForce.text(), now.text())
+				if goesOn := a.continues(b); was[name] != nil && goesOn != (ep == was[name]) {
+					t.Fatalf("step %d: service %s went on: %v\n%s\n%s", step, name, !goesOn, inForce.text(), now.text())
 				}
 			}
 			inForce = now
@@ -269,6 +269,82 @@ func TestReloads(t *testing.T) {
 		t.Errorf("left behind: %v", left)
 	}
 	evlooptest.SameDescriptors(t, before)
+}
+
+// continues reports whether clients of s stay when b takes its place.
+func (s drawnService) continues(b drawnService) bool {
+	end := func(s drawnService) string {
+		for _, word := range []string{"delimiter", "twisted"} {
+			if strings.Contains(s.of().keys, word) {
+				return word
+			}
+		}
+		return ""
+	}
+	return s.kind == b.kind && end(s) == end(b)
+}
+
+// TestReloadKeepsClients: a client stays through a reload that changes any key of its
+// kind but the delimiter, and its next message meets the new keys.
+func TestReloadKeepsClients(t *testing.T) {
+	for kind, of := range samples {
+		for from := range of {
+			for to := range of {
+				t.Run(fmt.Sprint(kind, " ", from, " to ", to), func(t *testing.T) {
+					keepsClient(t, kind, from, to)
+				})
+			}
+		}
+	}
+}
+
+func keepsClient(t *testing.T, kind config.Kind, from, to int) {
+	c := drawn{dir: sampleFiles(t), limit: 100, services: map[string]drawnService{"a": {kind, from, []int{0}}}}
+	before := c.services["a"]
+	r := runDaemon(t, c.parse(t))
+	defer r.stop(t)
+	client, err := net.Dial("unix", c.path(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if err := client.SetDeadline(time.Now().Add(evlooptest.Patience)); err != nil {
+		t.Fatal(err)
+	}
+	var ep *endpoint
+	for known := false; !known; {
+		r.do(func() { ep = r.endpoints["a"]; known = ep.accepted == 1 })
+	}
+	c.services["a"] = drawnService{kind, to, []int{0}}
+	if !before.continues(c.services["a"]) {
+		return // TestReloads looks at that
+	}
+	cfg := c.parse(t)
+	r.do(func() { err = r.putInForce(cfg) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := c.services["a"].of()
+	want := s.hears
+	switch kind {
+	case config.KindDaytime, config.KindTime, config.KindQOTD, config.KindDiscard, config.KindChargen:
+		return // they have said all, or say nothing new
+	case config.KindRoom: // but not its welcome, which was said
+		_, want, _ = strings.Cut(want, "\n")
+	}
+	if _, err := io.WriteString(client, s.say); err != nil {
+		t.Fatal(err)
+	}
+	if !s.goesOn {
+		_ = client.(*net.UnixConn).CloseWrite()
+	}
+	heard := ""
+	for b := make([]byte, 1024); !strings.HasSuffix(heard, want); {
+		n, err := client.Read(b)
+		if heard += string(b[:n]); err != nil {
+			t.Fatalf("heard %q, %v; want %q at the end", heard, err, want)
+		}
+	}
 }
 
 // inPlace returns the endpoints by the name of their service.

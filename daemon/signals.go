@@ -18,8 +18,9 @@ import (
 // and that is enough. SIGPIPE is not ignored, because a handler's program would
 // inherit that, and shells rely on the signal.
 //
-// SIGUSR2 has no effect yet and must not end the process. It is reserved for handing
-// over to a successor (RestartKillSignal= in systemd.kill(5)).
+// SIGINT is what the manager sends for a restart (RestartKillSignal= in
+// systemd.kill(5)), and a terminal for a stop. SIGUSR2 would not do for the first:
+// until the Go runtime is up, it ends the process with a failure.
 var caught = []os.Signal{unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGUSR1, unix.SIGUSR2, unix.SIGPIPE}
 
 // HoldHangup keeps SIGHUP from ending the process before its Daemon is made and after
@@ -47,6 +48,9 @@ func (d *Daemon) catchSignals() (release func()) {
 	}
 	go func() {
 		for s := range ch {
+			if s == unix.SIGTERM {
+				d.stopAsked.Store(true)
+			}
 			if s != unix.SIGPIPE {
 				d.loop.Post(func() { d.signalled(s.(unix.Signal)) })
 			}
@@ -60,10 +64,10 @@ func (d *Daemon) catchSignals() (release func()) {
 
 func (d *Daemon) signalled(s unix.Signal) {
 	switch s {
-	case unix.SIGTERM, unix.SIGINT:
-		clients := d.clients()
-		d.advance(terminate)
-		d.log.Stopping(unix.SignalName(s), clients)
+	case unix.SIGINT, unix.SIGUSR2:
+		d.restartBy(s)
+	case unix.SIGTERM:
+		d.stopBy(s)
 	case unix.SIGHUP:
 		d.advance(hangup)
 	case unix.SIGUSR1:
@@ -71,8 +75,31 @@ func (d *Daemon) signalled(s unix.Signal) {
 	case unix.SIGCHLD:
 		d.reapOrphans()
 	default:
-		d.log.SignalIgnored(unix.SignalName(s))
+		d.log.SignalIgnored(unix.SignalName(s), nil)
 	}
+}
+
+// restartBy begins a hand-over if s asks for one and somebody keeps the connections.
+func (d *Daemon) restartBy(s unix.Signal) {
+	if s == unix.SIGINT && (!d.env.Managed || d.life.phase == stopping) {
+		d.stopBy(s)
+		return
+	}
+	switch err := d.mayHandOver(); {
+	case err == nil:
+		d.handOverBy(s)
+	case s == unix.SIGINT:
+		d.stopBy(s)
+	default:
+		d.log.SignalIgnored(unix.SignalName(s), err)
+	}
+}
+
+// stopBy begins the end that a signal has asked for.
+func (d *Daemon) stopBy(s unix.Signal) {
+	clients := d.clients()
+	d.advance(terminate)
+	d.log.Stopping(unix.SignalName(s), clients)
 }
 
 // orphansInterval is how soon reapOrphans looks again if it met a program that has

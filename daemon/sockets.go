@@ -44,7 +44,15 @@ func (d *Daemon) bindAll() error {
 	for _, s := range d.cfg.Services {
 		ep := d.endpoints[s.Name]
 		for _, addr := range s.Listen {
-			l, err := d.openListener(ep, addr)
+			l := d.takeListener(ep, addr)
+			var err error
+			if l == nil {
+				l, err = d.openListener(ep, addr)
+			}
+			if err != nil && d.takeover != nil {
+				ep.log.ListenerFailed(addr.Text, err) // clients of others depend on this process
+				continue
+			}
 			if err != nil {
 				return err
 			}
@@ -52,6 +60,19 @@ func (d *Daemon) bindAll() error {
 		}
 	}
 	return nil
+}
+
+// takeListener returns the listener at addr that came from the former process, or nil.
+func (d *Daemon) takeListener(ep *endpoint, addr config.Address) *listener {
+	fd, ok := d.takeover.listener(addr)
+	if !ok {
+		return nil
+	}
+	s, err := listen.Adopt(ep.conf, addr, fd)
+	if err != nil {
+		return nil // its file is gone, so it is opened anew
+	}
+	return &listener{d: d, ep: ep, Socket: s}
 }
 
 // openListener binds one address for ep.

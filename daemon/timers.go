@@ -48,6 +48,10 @@ func (d *Daemon) Expired(_ *evloop.Loop, t evloop.Timer) {
 	case timerWatchdog:
 		d.feedWatchdog()
 	case timerGiveUp:
+		if d.life.phase == leaving {
+			d.advance(prepared)
+			return
+		}
 		d.advance(terminate)
 	case timerFlush:
 		d.flushLog()

@@ -67,6 +67,20 @@ func (d *Daemon) watchPeer(c *evloop.Conn, s *service.Session) {
 	}
 }
 
+// watchAgain is called when a reload may have changed for how long a peer may stay that
+// does not read. was is whether the daemon looked after it before.
+func (d *Daemon) watchAgain(c *evloop.Conn, was bool) {
+	if isWatched(c) == was {
+		return
+	}
+	if was {
+		d.vanished.patient--
+	} else {
+		listen.SpareVanished(c.FD())
+	}
+	d.watchPeer(c, service.SessionOf(c))
+}
+
 // outputMayWait is called when a service may have sent something.
 func (d *Daemon) outputMayWait() {
 	if d.vanished.patient > 0 {

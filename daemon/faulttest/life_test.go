@@ -24,7 +24,7 @@ func unitHost(t *testing.T, backend string) *host {
 	h.check(os.Mkdir(h.path("run"), 0o755))
 	h.check(os.Mkdir(h.path("state"), 0o755))
 	h.env = []string{"RUNTIME_DIRECTORY=" + h.path("run"), "STATE_DIRECTORY=" + h.path("state")}
-	h.change = [2]string{"[service.handler]", "[service.handler]\nmax_line = 4000"}
+	h.change = h.renewal("")
 	return h
 }
 
@@ -51,9 +51,16 @@ func handHost(t *testing.T, backend string) *host {
 	h.program()
 	h.check(os.WriteFile(h.path("penstock.toml"), fmt.Appendf(nil, byHand, backend,
 		h.at["echo"], h.at["lookup"], h.at["room"], h.at["handler"], h.path("program")), 0o600))
-	h.change = [2]string{"[service.handler]", fmt.Sprintf(
-		"[service.more]\nkind = \"echo\"\nlisten = [%q, \"127.0.0.1:8\"]\n[service.handler]\nmax_line = 4000", h.path("more/folders/echo"))}
+	h.change = h.renewal(fmt.Sprintf("[service.more]\nkind = \"echo\"\nlisten = [%q, \"127.0.0.1:8\"]\n", h.path("more/folders/echo")))
 	return h
+}
+
+// renewal is a change by which another program takes the place of the handler's, with
+// another service behind it.
+func (h *host) renewal(more string) [2]string {
+	const end = "]\nerror = \"failed\"\n"
+	command := fmt.Sprintf("command = [%q", h.path("program"))
+	return [2]string{command + end, command + ", \"-\"" + end + more}
 }
 
 // leftOver leaves the file of a socket that nobody serves.

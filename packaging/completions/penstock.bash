@@ -12,7 +12,7 @@ _penstock() {
 		case ${COMP_WORDS[1]} in
 		check) mapfile -t COMPREPLY < <(compgen -W '-c -s -h' -- "$current") ;;
 		run | units | reload) mapfile -t COMPREPLY < <(compgen -W '-c -h' -- "$current") ;;
-		apply) mapfile -t COMPREPLY < <(compgen -W '-k -h' -- "$current") ;;
+		apply) mapfile -t COMPREPLY < <(compgen -W '-k -n -h' -- "$current") ;;
 		version) mapfile -t COMPREPLY < <(compgen -W '-h' -- "$current") ;;
 		esac
 	fi

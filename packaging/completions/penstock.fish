@@ -11,4 +11,5 @@ complete -c penstock -n __fish_use_subcommand -a version -d 'print the version'
 complete -c penstock -n '__fish_seen_subcommand_from run check units reload' -s c -r -F -d 'configuration file'
 complete -c penstock -n '__fish_seen_subcommand_from check' -s s -d 'as the service sees it'
 complete -c penstock -n '__fish_seen_subcommand_from apply' -s k -d 'close no port that is served'
+complete -c penstock -n '__fish_seen_subcommand_from apply' -s n -d 'say what would be done'
 complete -c penstock -n 'not __fish_use_subcommand' -s h -d usage

@@ -7,6 +7,7 @@ import (
 
 	"penstock/daemon/internal/apply"
 	"penstock/daemon/internal/config"
+	"penstock/daemon/internal/kept"
 )
 
 const aboutApply = `Puts ` + defaultConfig + ` and conf.d/*.toml beside it in force on
@@ -18,11 +19,15 @@ mistake; 1 when something does not listen in the end.
 
 With -k no port that is served is closed, not even for a moment: only what
 listens nowhere is opened, and what is left to do is written to standard error.
+
+With -n it says what it would do, and whose clients would be disconnected, and
+does nothing.
 `
 
 func applyFile(p process, c command, args []string) int {
 	flags := c.flags()
 	keep := flags.Bool(keepOption.letter, false, "")
+	preview := flags.Bool(previewOption.letter, false, "")
 	if status, ok := p.parse(c, flags, args); !ok {
 		return status
 	}
@@ -43,9 +48,30 @@ func applyFile(p process, c command, args []string) int {
 		return exitConfig
 	}
 	a := apply.Applier{Root: p.root, Source: source, Out: p.stdout, Keep: *keep, Left: p.stderr}
-	if err := a.Run(cfg); err != nil {
+	if *preview {
+		err = a.Preview(cfg, inForce(p.path(keptFile)))
+	} else {
+		err = a.Run(cfg)
+	}
+	if err != nil {
 		fmt.Fprintln(p.stderr, "penstock apply:", err)
 		return exitFailed
 	}
 	return exitOK
+}
+
+// keptFile is where the service of the package keeps what is in force.
+const keptFile = "/var/lib/penstock/" + lastFile
+
+// inForce returns the configuration that the service has kept, or nil.
+func inForce(path string) *config.Config {
+	files, _, err := kept.Read(path, lastLimit+lastOverhead)
+	if err != nil {
+		return nil
+	}
+	cfg, err := config.Loader{}.Restore(files)
+	if err != nil {
+		return nil
+	}
+	return cfg
 }

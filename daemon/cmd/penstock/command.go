@@ -33,6 +33,7 @@ type option struct {
 var (
 	fileOption    = option{"c", "FILE"}
 	keepOption    = option{"k", ""}
+	previewOption = option{"n", ""}
 	sandboxOption = option{"s", ""}
 )
 
@@ -40,7 +41,7 @@ var commands = []command{
 	{"run", []option{fileOption}, "serve in the foreground; without a file, a built-in example", aboutRun, run},
 	{"check", []option{fileOption, sandboxOption}, "report every mistake in the configuration", aboutCheck, check},
 	{"units", []option{fileOption}, "print the systemd units that the configuration makes", aboutUnits, units},
-	{"apply", []option{keepOption}, "put the changed configuration in force, sockets included", aboutApply, applyFile},
+	{"apply", []option{keepOption, previewOption}, "put the changed configuration in force, sockets included", aboutApply, applyFile},
 	{"reload", []option{fileOption}, "have the running daemon read its files again", aboutReload, reload},
 	{"version", nil, "print the version", aboutVersion, printVersion},
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 
+	"penstock/daemon"
 	"penstock/systemd"
 )
 
@@ -23,6 +24,10 @@ const (
 	exitFailed = 1
 	exitUsage  = 2
 	exitConfig = 78
+
+	// exitHandedOver is EX_TEMPFAIL of sysexits.h: the unit names it as a success
+	// after which the service is started again.
+	exitHandedOver = 75
 )
 
 // A process is what main was started with, so that commands can be tested.
@@ -36,7 +41,7 @@ type process struct {
 func main() {
 	// First of all: until its variables are gone from the environment, anything
 	// that starts a process would pass our sockets on.
-	inherited, err := systemd.Inherit()
+	inherited, err := systemd.Inherit(daemon.QueueName)
 	p := process{os.Stdout, os.Stderr, inherited, err, "/"}
 	os.Exit(p.start(os.Args))
 }

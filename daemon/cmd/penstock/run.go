@@ -22,7 +22,8 @@ import (
 )
 
 const aboutRun = `Serves what FILE and conf.d/*.toml beside it say, in the foreground, until
-SIGTERM. SIGHUP reads the files again, SIGUSR1 writes the state to the log.
+SIGTERM. SIGHUP reads the files again, SIGUSR1 writes the state to the log,
+SIGUSR2 starts the program anew and closes no connection.
 Without -c it serves a built-in example of every kind on loopback and says how
 to try each.
 
@@ -37,9 +38,15 @@ func run(p process, c command, args []string) (status int) {
 	}
 	hangup := daemon.HoldHangup()
 	limitProcs()
+	var running atomic.Pointer[daemon.Daemon]
+	queue := -1 // of a process that becomes the next one, when all else has ended
+	defer func() {
+		if queue >= 0 {
+			status = p.becomeNext(queue, running.Load())
+		}
+	}()
 
 	level := new(slog.LevelVar)
-	var running atomic.Pointer[daemon.Daemon]
 	handler, sink := journal.NewHandler(journal.Options{Identifier: "penstock", Level: level, Waiting: func() {
 		if d := running.Load(); d != nil {
 			d.LogWaiting()
@@ -53,6 +60,8 @@ func run(p process, c command, args []string) (status int) {
 		return fail(env, p.inheritErr, exitFailed)
 	}
 	env.Builtin, env.Probe = *file == "", askChild
+	env.Stop = stopAsked()
+	env.Queues, env.MayExec = queues(p.inherited), func() error { return mayExec(*file) }
 	last := newLastGood(env, *file)
 	defer last.wait(logPatience)
 	env.Applied = last.keep
@@ -64,7 +73,8 @@ func run(p process, c command, args []string) (status int) {
 		defer func() { end(status) }()
 		reportReloads(&env, dir)
 	}
-	return p.runDaemon(env, *file, last, &running)
+	status, queue = p.runDaemon(env, *file, last, &running)
+	return status
 }
 
 // reportReloads has the result of each reload left in the folder.
@@ -94,12 +104,13 @@ func readConfig(ctx context.Context, file string, pipe bool, read func(name, tex
 // logPatience is how long the end of the process waits for a busy journal.
 const logPatience = time.Second
 
-// runDaemon runs the daemon and turns its errors into an exit status.
-func (p process) runDaemon(env daemon.Env, file string, last *lastGood, running *atomic.Pointer[daemon.Daemon]) int {
+// runDaemon runs the daemon and turns its errors into an exit status. queue is for
+// becomeNext; -1: the process is to end.
+func (p process) runDaemon(env daemon.Env, file string, last *lastGood, running *atomic.Pointer[daemon.Daemon]) (status, queue int) {
 	cfg, err := readConfig(context.Background(), file, !env.Managed, last.reading())
 	if err != nil {
 		if cfg, env.Restored = last.restore(err); cfg == nil {
-			return fail(env, err, exitConfig)
+			return fail(env, err, exitConfig), -1
 		}
 	}
 	if !env.Managed {
@@ -112,11 +123,13 @@ func (p process) runDaemon(env daemon.Env, file string, last *lastGood, running 
 	}
 	switch {
 	case err == nil:
-		return exitOK
+		return exitOK, -1
+	case errors.Is(err, daemon.ErrHandedOver):
+		return exitHandedOver, d.Queue()
 	case errors.Is(err, daemon.ErrNoSockets):
-		return fail(env, err, exitConfig)
+		return fail(env, err, exitConfig), -1
 	}
-	return fail(env, err, exitFailed)
+	return fail(env, err, exitFailed), -1
 }
 
 // fail tells the log and the service manager why the process ends.

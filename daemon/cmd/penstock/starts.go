@@ -52,7 +52,7 @@ func begin(folder string, log *slog.Logger) (end func(status int)) {
 		time.Sleep(wait) // SIGTERM ends it: that is not caught yet
 	}
 	return func(status int) {
-		if status == exitOK {
+		if status == exitOK || status == exitHandedOver {
 			forgetStarts(folder)
 		}
 		_ = os.Remove(running) // the manager removes the folder at a stop

@@ -128,8 +128,7 @@ func (a *Applier) remember(before, now []unit.File, unopened []string) error {
 // administrator has masked. It also makes sure that the generator has done
 // its work: it may be masked, or of another version than this command.
 func (a *Applier) want(cfg *config.Config, now []unit.File) (want wanted, masked []string, err error) {
-	overrides := unit.Overrides(a.Root)
-	files, err := unit.Generate(a.Source, cfg, nil, overrides)
+	files, err := a.generate(cfg)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -140,6 +139,19 @@ func (a *Applier) want(cfg *config.Config, now []unit.File) (want wanted, masked
 				filepath.Join(unit.GeneratorFolder, f.Name), a.Source)
 		}
 	}
+	want, masked = a.wanted(cfg, written)
+	return want, masked, nil
+}
+
+// generate returns what the generator makes of cfg.
+func (a *Applier) generate(cfg *config.Config) ([]unit.File, error) {
+	return unit.Generate(a.Source, cfg, nil, unit.Overrides(a.Root))
+}
+
+// wanted returns the sockets that should listen, with the texts of their units, and
+// those that the administrator has masked.
+func (a *Applier) wanted(cfg *config.Config, written map[string]string) (want wanted, masked []string) {
+	overrides := unit.Overrides(a.Root)
 	want = wanted{}
 	for _, s := range cfg.Services {
 		name := unit.SocketName(s.Name)
@@ -152,7 +164,7 @@ func (a *Applier) want(cfg *config.Config, now []unit.File) (want wanted, masked
 			want[name] = wish{written[name], s.Listen}
 		}
 	}
-	return want, masked, nil
+	return want, masked
 }
 
 // observe finds out the state of the machine. The pattern finds the sockets of

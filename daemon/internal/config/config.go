@@ -85,6 +85,15 @@ const (
 	Drop AtEOF = "drop" // it is counted and logged
 )
 
+// Persist says what becomes of the connections of a service at a restart.
+type Persist string
+
+// The values of the key "persist".
+const (
+	PersistRestart Persist = "restart" // the next process goes on with them
+	PersistOff     Persist = "off"     // they are finished, as at a stop
+)
+
 // A Service is one [service.NAME] table. Every field has its effective value:
 // what the files left out holds the default of the kind.
 type Service struct {
@@ -101,9 +110,10 @@ type Service struct {
 	IdleTimeout    time.Duration // without a byte from the client; 0 is never
 	StallTimeout   time.Duration // output waiting and none taken; 0 is never
 	DrainTimeout   time.Duration // for queued output at the end; 0 is not at all
-	MaxLine        int           // bytes of one message, delimiter not counted
-	AtEOF          AtEOF         // of lookup, handler and room; "" for other kinds
-	Queue          int           // bytes waiting for one client
+	Persist        Persist
+	MaxLine        int   // bytes of one message, delimiter not counted
+	AtEOF          AtEOF // of lookup, handler and room; "" for other kinds
+	Queue          int   // bytes waiting for one client
 	Overflow       Overflow
 
 	// The rest of the common keys describes the listening socket. They are set

@@ -31,6 +31,7 @@ func newService(name string, kind Kind, limits Limits) *Service {
 		IdleTimeout:  asking,
 		StallTimeout: 30 * time.Second,
 		DrainTimeout: 10 * time.Second,
+		Persist:      PersistRestart,
 		MaxLine:      defaultLine,
 		Queue:        int(min(64*kib, limits.Memory)),
 		Overflow:     row.overflow.preset,

@@ -124,7 +124,7 @@ func tableOf(s *Service) map[string]any {
 		"kind": string(s.Kind), "listen": listen,
 		"allow": sourceList(s.Allow), "deny": sourceList(s.Deny), "allow_uid": append([]uint32{}, s.AllowUID...),
 		"max_connections": s.MaxConnections, "per_source": s.PerSource,
-		"idle_timeout": s.IdleTimeout.String(), "stall_timeout": s.StallTimeout.String(), "drain_timeout": s.DrainTimeout.String(),
+		"idle_timeout": s.IdleTimeout.String(), "stall_timeout": s.StallTimeout.String(), "drain_timeout": s.DrainTimeout.String(), "persist": string(s.Persist),
 		"max_line": formatSize(int64(s.MaxLine)), "queue": formatSize(int64(s.Queue)), "overflow": string(s.Overflow),
 		"backlog": s.Backlog, "socket_mode": fmt.Sprintf("%04o", s.SocketMode),
 		"socket_user": s.SocketUser, "socket_group": s.SocketGroup, "bind_device": s.BindDevice,

@@ -85,6 +85,7 @@ var commonKeys = []key[Service]{
 	{"idle_timeout", into(func(s *Service) *time.Duration { return &s.IdleTimeout }, timeout(year))},
 	{"stall_timeout", into(func(s *Service) *time.Duration { return &s.StallTimeout }, timeout(year))},
 	{"drain_timeout", into(func(s *Service) *time.Duration { return &s.DrainTimeout }, timeout(time.Hour))},
+	{"persist", into(func(s *Service) *Persist { return &s.Persist }, choice(PersistRestart, PersistOff))},
 	{"max_line", into(func(s *Service) *int { return &s.MaxLine }, size(1, LongestLine))},
 	{"queue", into(func(s *Service) *int { return &s.Queue }, size(256, gib))},
 	{"overflow", into(func(s *Service) *Overflow { return &s.Overflow }, choice(Pause, DropOldest, DropNewest, Disconnect))},

@@ -33,12 +33,8 @@ type kind struct {
 	// check reports what the keys mean together, and reads the files they name.
 	check func(*builder, described)
 
-	// pushes says that the service also sends without being asked. Such a service is
-	// made without a look at overflow, so a reload may change that key.
-	pushes bool
-	// measures reports whether the service was made for one value of queue; nil:
-	// it never is.
-	measures func(*Service) bool
+	// delimiter returns what ends a message of a client; nil: nothing does.
+	delimiter func(*Service) string
 
 	// same compares Of of two services of the kind; nil: field by field.
 	same func(a, b *Service) bool
@@ -126,15 +122,19 @@ func own[K, V any](field func(*K) *V, parse func(any) (V, error)) func(*Service,
 	return into(func(s *Service) *V { return field(s.Of.(*K)) }, parse)
 }
 
-// CanBecome reports whether a reload may keep the running service of s for next: every
-// key from which the service was made is equal. The other keys are about connections
-// and sockets.
-func (s *Service) CanBecome(next *Service) bool {
-	row := s.Kind.row()
-	return s.Kind == next.Kind && s.MaxLine == next.MaxLine && s.AtEOF == next.AtEOF &&
-		(row.pushes || s.Overflow == next.Overflow) &&
-		(row.measures == nil || !row.measures(s) || s.Queue == next.Queue) &&
-		s.sameOf(next)
+// Continues reports whether a reload lets next go on with the connections of s. Another
+// kind speaks another language, and after another delimiter the part of a message that
+// has come already would be read as something else.
+func (s *Service) Continues(next *Service) bool {
+	return s.Kind == next.Kind && s.Delimiter() == next.Delimiter()
+}
+
+// Delimiter returns what ends a message of a client; "": nothing does.
+func (s *Service) Delimiter() string {
+	if delimiter := s.Kind.row().delimiter; delimiter != nil {
+		return delimiter(s)
+	}
+	return ""
 }
 
 // SameAs reports whether every key of the two has the same value.

@@ -9,6 +9,5 @@ var chargenKind = kind{
 	name:     KindChargen,
 	overflow: answering,
 	defaults: listening,
-	measures: func(*Service) bool { return true }, // what it sends at once stays below it
 	try:      func(_ *Service, to string) string { return "nc -d " + to + " | head -n 3" },
 }

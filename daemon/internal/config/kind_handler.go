@@ -39,11 +39,12 @@ var handlerKind = kind{
 	overflow: policies{Disconnect, map[Overflow]string{
 		Pause: "a client that does not read would stop the program for all",
 	}},
-	check:    checkHandler,
-	conns:    3,                                                                // the program's input, output and error output
-	files:    5,                                                                // these, and what starting and awaiting a process needs
-	programs: func(s *Service) []string { return s.Of.(*Handler).Command[:1] }, // check has seen that there is one,
-	try:      say("hello"),
+	check:     checkHandler,
+	delimiter: func(s *Service) string { return s.Of.(*Handler).Delimiter },
+	conns:     3,                                                                // the program's input, output and error output
+	files:     5,                                                                // these, and what starting and awaiting a process needs
+	programs:  func(s *Service) []string { return s.Of.(*Handler).Command[:1] }, // check has seen that there is one,
+	try:       say("hello"),
 }
 
 // command takes an absolute path and arguments. The daemon uses no shell, and in its

@@ -74,12 +74,13 @@ var lookupKind = kind{
 		{"fold_case", own(func(k *Lookup) *bool { return &k.FoldCase }, flag)},
 		atEOF,
 	},
-	defaults: func(s *Service) { s.Of, s.AtEOF = &Lookup{Delimiter: "\n"}, Take },
-	overflow: answering,
-	check:    checkLookup,
-	same:     sameLookup,
-	holds:    func(s *Service) int64 { return s.Of.(*Lookup).Bytes },
-	try:      func(s *Service, to string) string { return "printf '" + s.Of.(*Lookup).example() + "' | nc -N " + to },
+	defaults:  func(s *Service) { s.Of, s.AtEOF = &Lookup{Delimiter: "\n"}, Take },
+	overflow:  answering,
+	check:     checkLookup,
+	same:      sameLookup,
+	delimiter: func(s *Service) string { return s.Of.(*Lookup).Delimiter },
+	holds:     func(s *Service) int64 { return s.Of.(*Lookup).Bytes },
+	try:       func(s *Service, to string) string { return "printf '" + s.Of.(*Lookup).example() + "' | nc -N " + to },
 }
 
 // example returns a question that the table answers and that needs no quoting.

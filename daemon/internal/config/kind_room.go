@@ -57,8 +57,7 @@ var roomKind = kind{
 	overflow: policies{Disconnect, map[Overflow]string{
 		Pause: "not reading from a client makes no room in its queue, for others fill it",
 	}},
-	pushes:   true,
-	measures: func(s *Service) bool { return s.Of.(*Room).History > 0 },
+	delimiter: func(s *Service) string { return s.Of.(*Room).Delimiter() },
 	holds: func(s *Service) int64 {
 		n := int64(s.Of.(*Room).History)
 		return min(n*int64(s.MaxLine), int64(s.HistoryBound())) + n*perEntry
@@ -69,6 +68,14 @@ var roomKind = kind{
 		}
 		return "nc " + to
 	},
+}
+
+// Delimiter returns what ends a line of a member.
+func (r *Room) Delimiter() string {
+	if r.Preset == PresetTwisted {
+		return "\r\n"
+	}
+	return "\n"
 }
 
 // HistoryBound returns the most bytes that a room keeps for newcomers: half of queue.

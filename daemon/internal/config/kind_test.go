@@ -77,9 +77,9 @@ func TestKeyNames(t *testing.T) {
 	}
 }
 
-// TestCanBecome: whatever key of a kind a reload changes, the service is made
-// anew. One left out of the comparison would keep its old value in silence.
-func TestCanBecome(t *testing.T) {
+// TestContinues: a reload keeps a service whatever key has changed, but for the kind
+// and what ends a message. SameAs sees every change.
+func TestContinues(t *testing.T) {
 	for _, row := range kinds {
 		fields := 0
 		if s := newService("x", row.name, Limits{}); s.Of != nil {
@@ -92,14 +92,25 @@ func TestCanBecome(t *testing.T) {
 			if l, ok := b.Of.(*Lookup); ok && l.Answers != nil {
 				l.measure(func() error { return nil }) // as Load does
 			}
-			if a.CanBecome(b) {
-				t.Errorf("%s: the service goes on although %s has changed", row.name, v.Type().Field(i).Name)
+			name := v.Type().Field(i).Name
+			if want := name != "Delimiter"; a.Continues(b) != want {
+				t.Errorf("%s: the service continues: %v, although %s has changed", row.name, !want, name)
+			}
+			if a.SameAs(b) {
+				t.Errorf("%s: the services are the same, although %s has changed", row.name, name)
 			}
 		}
-		a := newService("x", row.name, Limits{})
-		if !a.CanBecome(newService("x", row.name, Limits{})) {
-			t.Errorf("%s: the service does not go on although nothing has changed", row.name)
+		for _, other := range kinds {
+			a, b := newService("x", row.name, Limits{}), newService("x", other.name, Limits{})
+			if want := row == other; a.Continues(b) != want {
+				t.Errorf("%s continues as %s: %v", row.name, other.name, !want)
+			}
 		}
+	}
+	chat, lines := newService("x", KindRoom, Limits{}), newService("x", KindRoom, Limits{})
+	chat.Of.(*Room).Preset = PresetTwisted
+	if lines.Continues(chat) {
+		t.Error("a room continues with another line end")
 	}
 }
 

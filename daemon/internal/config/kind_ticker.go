@@ -28,6 +28,5 @@ var tickerKind = kind{
 	overflow: policies{DropOldest, map[Overflow]string{
 		Pause: "nobody may stop the source",
 	}},
-	check:  func(b *builder, d described) { b.fits(d, "payload", d.Of.(*Ticker).Payload) },
-	pushes: true,
+	check: func(b *builder, d described) { b.fits(d, "payload", d.Of.(*Ticker).Payload) },
 }

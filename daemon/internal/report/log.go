@@ -130,8 +130,12 @@ func (l *Log) FellBack(asked config.Backend, err error) {
 // LoopUnchanged says that a reload cannot change the table loop.
 func (l *Log) LoopUnchanged() { l.to.Warn("changed loop settings wait for a restart") }
 
-// SignalIgnored says that a signal has no meaning here.
-func (l *Log) SignalIgnored(signal string) {
+// SignalIgnored says that a signal has no meaning here, or why it has no effect now.
+func (l *Log) SignalIgnored(signal string, err error) {
+	if err != nil {
+		l.to.Error("signal ignored", slog.String(keySignal, signal), slog.Any(keyErr, err))
+		return
+	}
 	l.to.Info("signal ignored", slog.String(keySignal, signal))
 }
 

@@ -21,8 +21,12 @@ type remainder struct {
 }
 
 func newRemainder(conf *config.Service, env Env) remainder {
-	return remainder{take: conf.AtEOF != config.Drop, log: env.Log, lose: env.Lose}
+	r := remainder{log: env.Log, lose: env.Lose}
+	r.adjust(conf)
+	return r
 }
+
+func (r *remainder) adjust(conf *config.Service) { r.take = conf.AtEOF != config.Drop }
 
 // line returns the rest of c's input, if it is to be taken: as a line (cutLine),
 // or with the word that it is too long for one (cutLong). The line is valid until

@@ -3,7 +3,6 @@
 package service
 
 import (
-	"penstock/daemon/internal/config"
 	"penstock/evloop"
 )
 
@@ -19,7 +18,6 @@ import (
 type chargen struct {
 	plain
 	pattern []byte // twice, so that a full period can begin anywhere
-	queue   int
 }
 
 const (
@@ -29,7 +27,7 @@ const (
 	chargenPeriod = chargenCount * (chargenWidth + 2)
 )
 
-func newChargen(conf *config.Service) *chargen {
+func newChargen() *chargen {
 	p := make([]byte, 0, 2*chargenPeriod)
 	for line := range 2 * chargenCount {
 		for i := range chargenWidth {
@@ -37,7 +35,7 @@ func newChargen(conf *config.Service) *chargen {
 		}
 		p = append(p, '\r', '\n')
 	}
-	return &chargen{pattern: p, queue: conf.Queue}
+	return &chargen{pattern: p}
 }
 
 // Open begins.
@@ -56,7 +54,7 @@ const chargenTurn = 64 << 10
 // fill queues what fits and not more, so that overflow is never asked what to
 // do. A full queue goes on in Drained, any other in the next turn.
 func (s *chargen) fill(c *evloop.Conn) {
-	for left := min(s.queue-c.Queued(), chargenTurn); left > 0; {
+	for left := min(c.Options().Queue-c.Queued(), chargenTurn); left > 0; {
 		at := int((c.BytesOut() + uint64(c.Queued())) % chargenPeriod)
 		n := min(left, chargenPeriod)
 		if !c.WriteStatic(s.pattern[at : at+n]) {

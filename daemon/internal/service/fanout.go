@@ -62,12 +62,12 @@ const (
 	fanoutMost = 64
 )
 
-// newFanout returns a fanout without members. queue is the bound of a member's
-// queue in bytes. What may wait here must be a small part of it, because a member
-// gets it in one piece.
-func newFanout(env Env, queue int) *fanout {
-	return &fanout{loop: env.Loop, sending: env.Sending, bound: queue / 8}
-}
+// newFanout returns a fanout without members. It is behind until adjust is called.
+func newFanout(env Env) *fanout { return &fanout{loop: env.Loop, sending: env.Sending} }
+
+// adjust sets the bound of a member's queue in bytes. What may wait here must be a small
+// part of it, because a member gets it in one piece.
+func (f *fanout) adjust(queue int) { f.bound, f.half = queue/8, queue/2 }
 
 func (f *fanout) end() uint64 { return f.first + uint64(len(f.out)) }
 
@@ -121,6 +121,13 @@ func (f *fanout) behind() bool { return len(f.out) >= fanoutMost || f.bytes > f.
 // catchUp gives c what it has not got yet. It is called before c gets something
 // for it alone, and before its end.
 func (f *fanout) catchUp(c *evloop.Conn) { f.give(c, f.end()) }
+
+// settle gives everybody what has not got to them yet.
+func (f *fanout) settle() {
+	for _, c := range f.members {
+		f.catchUp(c)
+	}
+}
 
 func (f *fanout) give(c *evloop.Conn, end uint64) {
 	s := SessionOf(c)

@@ -74,26 +74,37 @@ func clientOf(c *evloop.Conn) *client { return SessionOf(c).Data.(*client) }
 func (h *handler) Size() int { return len(h.clients) }
 
 func newHandler(conf *config.Service, env Env) *handler {
-	keys := conf.Of.(*config.Handler)
 	h := &handler{
-		conf:    conf,
-		keys:    keys,
 		log:     env.Log,
 		loop:    env.Loop,
-		frame:   newFraming(keys.Delimiter, conf.MaxLine),
 		last:    newRemainder(conf, env),
 		lose:    env.Lose,
 		sending: env.Sending,
 		wire:    newEncoder(),
 		clients: make(map[uint64]*evloop.Conn),
 	}
-	h.fan = newFanout(env, conf.Queue)
+	h.fan = newFanout(env)
 	h.fan.tells, h.fan.passed = true, func() {
 		h.program.ResumeOutput()
 	}
-	h.program = process.New(keys.Command, env.Loop, env.Log, h)
+	h.program = process.New(conf.Of.(*config.Handler).Command, env.Loop, env.Log, h)
+	h.Adjust(conf)
 	return h
 }
+
+// Adjust takes other keys. If the command is another one, the program that runs has
+// drain_timeout to answer what it has got. What it does not answer is told its clients
+// by the key error; messages that it has not got wait for the next program.
+func (h *handler) Adjust(conf *config.Service) {
+	h.conf, h.keys = conf, conf.Of.(*config.Handler)
+	h.frame = newFraming(h.keys.Delimiter, conf.MaxLine)
+	h.last.adjust(conf)
+	h.fan.adjust(conf.Queue)
+	h.program.Renew(h.keys.Command, conf.DrainTimeout)
+}
+
+// Adjusted tells the program of a client, if that is new.
+func (h *handler) Adjusted(c *evloop.Conn) { h.introduce(c) }
 
 // Start starts the program and does not wait for it: clients that come
 // earlier are paused until it runs.

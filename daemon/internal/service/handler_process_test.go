@@ -314,7 +314,7 @@ func TestHandlerHangsUp(t *testing.T) {
 			over := make(chan struct{})
 			r.do(func() { r.svc.(*handler).Stop(func() { close(over) }) })
 			r.log.wait(t, "program ended status="+tt.want, 1)
-			r.do(func() { r.svc.(*handler).Stop(nil) }) // harmless
+			r.do(func() { r.svc.(*handler).Stop(func() {}) }) // harmless
 			<-over
 			r.do(func() {
 				if s := r.loop.Stats(); s.Conns+s.Timers != 0 {

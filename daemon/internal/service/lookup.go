@@ -33,16 +33,22 @@ type lookup struct {
 }
 
 func newLookup(conf *config.Service, env Env) *lookup {
-	keys := conf.Of.(*config.Lookup)
-	return &lookup{
-		frame:   newFraming(keys.Delimiter, conf.MaxLine),
-		rest:    newRemainder(conf, env),
-		answers: keys.Answers,
-		unknown: []byte(keys.Default),
-		fold:    keys.FoldCase,
-		polite:  conf.Overflow == config.Pause,
-	}
+	s := &lookup{rest: newRemainder(conf, env)}
+	s.Adjust(conf)
+	return s
 }
+
+// Adjust takes another table. A question of which a part has come is answered from it.
+func (s *lookup) Adjust(conf *config.Service) {
+	keys := conf.Of.(*config.Lookup)
+	s.frame = newFraming(keys.Delimiter, conf.MaxLine)
+	s.rest.adjust(conf)
+	s.answers, s.unknown, s.fold = keys.Answers, []byte(keys.Default), keys.FoldCase
+	s.polite = conf.Overflow == config.Pause
+}
+
+// Adjusted has nothing to do: a connection remembers no answer.
+func (*lookup) Adjusted(*evloop.Conn) {}
 
 // Data answers the questions in p. A single byte may be a question, and its
 // answer a page: so it stops at a full queue, and the loop shows the rest when

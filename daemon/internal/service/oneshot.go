@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"penstock/daemon/internal/config"
 	"penstock/evloop"
 )
 
@@ -52,6 +53,21 @@ func rfc868(now func() time.Time) func() []byte {
 		return binary.BigEndian.AppendUint32(nil, uint32(now().Unix()+sinceRFC868))
 	}
 }
+
+// A qotd says one of its quotes.
+type qotd struct{ oneShot }
+
+func newQOTD(conf *config.Service) *qotd {
+	s := &qotd{}
+	s.Adjust(conf)
+	return s
+}
+
+// Adjust takes other quotes.
+func (s *qotd) Adjust(conf *config.Service) { s.say = quotes(conf.Of.(*config.QOTD).Quotes) }
+
+// Adjusted has nothing to do: nobody stays.
+func (*qotd) Adjusted(*evloop.Conn) {}
 
 // quotes says one of all, drawn anew for each client (RFC 865). The configuration
 // holds them below the limit of the RFC.

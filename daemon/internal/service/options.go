@@ -21,8 +21,7 @@ var overflows = map[config.Overflow]evloop.Overflow{
 }
 
 // Options translates the service's keys. One value serves all connections
-// of the service, each of which holds a pointer to it; a reload makes a new one
-// and leaves it to the connections that come after it.
+// of the service, each of which holds a pointer to it; a reload makes a new one.
 func Options(s *config.Service, svc Service) *evloop.Options {
 	o := &evloop.Options{
 		MaxInput:     s.MaxLine + maxDelimiter,

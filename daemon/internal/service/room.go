@@ -65,26 +65,35 @@ type member struct {
 func memberOf(c *evloop.Conn) *member { return SessionOf(c).Data.(*member) }
 
 func newRoom(conf *config.Service, env Env) *room {
-	keys := conf.Of.(*config.Room)
-	delim := "\n"
-	if keys.Preset == config.PresetTwisted {
-		delim = "\r\n"
-	}
 	r := &room{
-		conf:         keys,
-		loop:         env.Loop,
-		frame:        newFraming(delim, conf.MaxLine),
-		rest:         newRemainder(conf, env),
-		fan:          newFanout(env, conf.Queue),
-		nicks:        make(map[string]*evloop.Conn),
-		welcome:      parseTemplate(keys.Welcome),
-		message:      parseTemplate(keys.Message),
-		join:         parseTemplate(keys.Join),
-		leave:        parseTemplate(keys.Leave),
-		historyBound: conf.HistoryBound(),
+		loop:  env.Loop,
+		rest:  newRemainder(conf, env),
+		fan:   newFanout(env),
+		nicks: make(map[string]*evloop.Conn),
 	}
-	r.fan.half, r.fan.each, r.fan.passed = conf.Queue/2, r.notice, r.counted
+	r.Adjust(conf)
+	r.fan.each, r.fan.passed = r.notice, r.counted
 	return r
+}
+
+// Adjust takes other texts and bounds. Members stay, with their names and the history.
+func (r *room) Adjust(conf *config.Service) {
+	keys := conf.Of.(*config.Room)
+	r.conf = keys
+	r.frame = newFraming(keys.Delimiter(), conf.MaxLine)
+	r.rest.adjust(conf)
+	r.fan.adjust(conf.Queue)
+	r.welcome, r.message = parseTemplate(keys.Welcome), parseTemplate(keys.Message)
+	r.join, r.leave = parseTemplate(keys.Join), parseTemplate(keys.Leave)
+	r.historyBound = conf.HistoryBound()
+	r.forget()
+}
+
+// Adjusted lets a client in that has not said its name yet and need not any more.
+func (r *room) Adjusted(c *evloop.Conn) {
+	if m := memberOf(c); !m.in && r.conf.Preset != config.PresetSelectChat && !c.Closing() {
+		r.enter(c)
+	}
 }
 
 // Data passes on the lines in p, as long as the others get on with them.
@@ -193,6 +202,11 @@ func (r *room) talk(c *evloop.Conn, line []byte) {
 func (r *room) keep(m *evloop.Message) {
 	r.history = append(r.history, m)
 	r.historyBytes += m.Len()
+	r.forget()
+}
+
+// forget drops what is over the bounds of the history.
+func (r *room) forget() {
 	old := 0
 	for len(r.history)-old > r.conf.History || r.historyBytes > r.historyBound && len(r.history) > old {
 		r.historyBytes -= r.history[old].Len()
@@ -225,14 +239,19 @@ func (r *room) Open(c *evloop.Conn) {
 
 // enter makes c a member, shows it the history and announces it.
 func (r *room) enter(c *evloop.Conn) {
-	r.fan.add(c)
-	memberOf(c).in = true
-	memberOf(c).appetite = appetite{low: r.loop.Now(), seen: r.loop.Now()}
+	r.seat(c)
 	r.say(c, r.welcome)
 	for _, m := range r.history {
 		c.Send(m)
 	}
 	r.announce(c, r.join, &r.news.came)
+}
+
+// seat makes c a member, and tells nobody.
+func (r *room) seat(c *evloop.Conn) {
+	r.fan.add(c)
+	memberOf(c).in = true
+	memberOf(c).appetite = appetite{low: r.loop.Now(), seen: r.loop.Now()}
 }
 
 // say sends a rendered template to c alone.

@@ -16,7 +16,7 @@ import (
 // A Service serves all connections of one configured service. Every method is
 // called on the loop; c.State is a *Session, made before Open.
 //
-// Optional interfaces: Starter, Stopper, Drainer, Fareweller, and from evloop
+// Optional interfaces: Adjuster, Carrier, Suspender, Starter, Stopper, Drainer, Fareweller, and from evloop
 // Dropper (told what an overflow policy threw away).
 type Service interface {
 	evloop.Handler
@@ -32,6 +32,19 @@ type Starter interface{ Start() }
 // is called once, at once or later on the loop, when everything is released;
 // not when the loop is closed before.
 type Stopper interface{ Stop(ended func()) }
+
+// An Adjuster goes on with its connections when a reload changes keys of its kind. Every
+// kind that has keys of its own is one. Only another kind, or another way to cut the
+// stream (config.Service.Continues), makes another service.
+type Adjuster interface {
+	// Adjust takes the place of New for a service that runs. What it gets holds from
+	// the next message on. It is called at each reload, also when nothing has changed,
+	// so that what the former configuration held can be freed.
+	Adjust(conf *config.Service)
+	// Adjusted is called after Adjust for each connection, if a key has changed; not
+	// for all in one turn.
+	Adjusted(c *evloop.Conn)
+}
 
 // A Drainer finishes a connection in its own way when the service ends. c must close
 // within timeout. left is what the client has sent and Data has not taken; it is valid
@@ -83,8 +96,8 @@ var makers = map[config.Kind]func(*config.Service, Env) Service{
 	config.KindDiscard: func(*config.Service, Env) Service { return discard{} },
 	config.KindDaytime: func(_ *config.Service, env Env) Service { return oneShot{daytime(env.Now)} },
 	config.KindTime:    func(_ *config.Service, env Env) Service { return oneShot{rfc868(env.Now)} },
-	config.KindChargen: func(conf *config.Service, _ Env) Service { return newChargen(conf) },
-	config.KindQOTD:    func(conf *config.Service, _ Env) Service { return oneShot{quotes(conf.Of.(*config.QOTD).Quotes)} },
+	config.KindChargen: func(*config.Service, Env) Service { return newChargen() },
+	config.KindQOTD:    func(conf *config.Service, _ Env) Service { return newQOTD(conf) },
 }
 
 // Why a service ended a connection. report.EndOf returns the word for the log.

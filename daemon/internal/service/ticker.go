@@ -27,35 +27,58 @@ type ticker struct {
 	payload  *evloop.Message
 	interval time.Duration
 	next     evloop.Time
+	carried  bool // next is from the former process, and holds for the first client
 	timer    evloop.TimerID
-	input    *report.Service // nil: what comes in is not logged
+	log      *report.Service
+	logInput bool
 	loop     *evloop.Loop
 	lose     func(reason report.Reason, messages int)
 }
 
 func newTicker(conf *config.Service, env Env) *ticker {
-	keys := conf.Of.(*config.Ticker)
-	s := &ticker{
-		payload:  evloop.NewMessage([]byte(keys.Payload)),
-		interval: keys.Interval,
-		loop:     env.Loop,
-		lose:     env.Lose,
-		fan:      newFanout(env, conf.Queue),
-	}
-	if keys.LogInput {
-		s.input = env.Log
-	}
+	s := &ticker{loop: env.Loop, log: env.Log, lose: env.Lose, fan: newFanout(env)}
+	s.Adjust(conf)
 	return s
 }
+
+// Adjust takes another payload and interval. The next payload comes one new interval
+// after the last one, or now if that is over.
+func (s *ticker) Adjust(conf *config.Service) {
+	keys := conf.Of.(*config.Ticker)
+	if s.payload == nil || !bytes.Equal(s.payload.Bytes(), []byte(keys.Payload)) {
+		s.payload = evloop.NewMessage([]byte(keys.Payload))
+	}
+	s.fan.adjust(conf.Queue)
+	s.logInput = keys.LogInput
+	if change := keys.Interval - s.interval; change != 0 {
+		s.interval = keys.Interval
+		if len(s.fan.members) > 0 {
+			s.loop.Cancel(s.timer)
+			s.next = max(s.next.Add(change), s.loop.Now())
+			s.arm()
+		}
+	}
+}
+
+// Adjusted has nothing to do: the next payload comes at its time.
+func (*ticker) Adjusted(*evloop.Conn) {}
 
 // Open adds a client; the first one starts the clock.
 func (s *ticker) Open(c *evloop.Conn) {
 	SessionOf(c).Data = new(command)
+	s.enter(c)
+}
+
+func (s *ticker) enter(c *evloop.Conn) {
 	s.fan.add(c)
-	if len(s.fan.members) == 1 {
-		s.next = s.loop.Now().Add(s.interval)
-		s.arm()
+	if len(s.fan.members) > 1 {
+		return
 	}
+	if !s.carried {
+		s.next = s.loop.Now().Add(s.interval)
+	}
+	s.carried = false
+	s.arm()
 }
 
 // Closed removes a client; the last one stops the clock.
@@ -131,8 +154,8 @@ func (s *ticker) Data(c *evloop.Conn, p []byte) (n int) {
 		cmd.n = 0
 		n += i + 1
 	}
-	if s.input != nil {
-		s.input.InputReceived(SessionOf(c).ID, p[:n])
+	if s.logInput {
+		s.log.InputReceived(SessionOf(c).ID, p[:n])
 	}
 	return n
 }

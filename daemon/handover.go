@@ -1,0 +1,357 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"penstock/daemon/internal/config"
+	"penstock/daemon/internal/handover"
+	"penstock/daemon/internal/record"
+	"penstock/daemon/internal/service"
+	"penstock/evloop"
+)
+
+// The old process's side of a restart that closes no connection. The new one's is in
+// takeover.go, the queue between them in package handover.
+//
+//	SIGINT ─► prepare ─────────────► freeze ─────────────────────────► end, status 75
+//	          programs end, services  store the empty queue
+//	          with persist = "off"    take the connections out of the loop
+//	          are finished; all       fill the queue
+//	          others are served
+//	               │ SIGTERM               │ the store refuses, or no memory
+//	               └───────────────────────┴─► the end of any stop (drain.go)
+//
+// Clients wait from freeze until the new process reads: that is the pause. What a
+// program has still to answer is not part of it.
+//
+// The queue is stored before it is filled, because a process that is killed in between
+// then loses only what was not in yet. The store may refuse it, which shows when nothing
+// is frozen, and costs no connection.
+//
+// A process that no manager holds becomes the next one by execve(2) (SIGUSR2). Its
+// listening sockets go the same way as its connections.
+
+// ErrHandedOver is what Run returns when the connections are in the queue.
+var ErrHandedOver = errors.New("connections handed over to the next process")
+
+// QueueName is the name of the queue in the manager's store. No service can have it:
+// their names have no dot.
+const QueueName = "penstock.queue"
+
+// storePatience bounds the wait for a manager that does not read.
+const storePatience = 2 * time.Second
+
+// saveTime is far more than the records of all connections take, also on a slow board.
+const saveTime = 20 * time.Second
+
+// recordVersion is that of all records which the daemon and its services write. Those
+// of evloop have their own.
+const recordVersion = 1
+
+// Names of process-wide fields.
+const (
+	fieldDaemon   = "daemon"
+	fieldMessages = "messages"
+)
+
+// A descriptor in the queue is that of a client, or of a listener.
+const (
+	tagClient   = 0
+	tagListener = 1
+)
+
+// handing is what a Daemon knows of a hand-over under way.
+type handing struct {
+	byExec     bool  // this process becomes the next one
+	suspending int   // services that have something to finish
+	clients    int   // whose connections were taken out of the loop
+	fds        []int // what was put into the queue, and is open here until the end of the process
+	done       bool  // the queue is filled
+	queue      *handover.Queue
+}
+
+// errNobody says that there is no service manager that could keep the queue.
+var errNobody = errors.New("no service manager is there to keep the connections")
+
+// mayHandOver says why there would be nobody to go on with the connections.
+func (d *Daemon) mayHandOver() error {
+	switch {
+	case !d.env.Managed && d.env.MayExec != nil:
+		return d.env.MayExec()
+	case d.env.Notifier == nil:
+		return errNobody
+	}
+	return nil
+}
+
+// Queue returns the reader's end of the queue for the process that this one becomes,
+// open across execve(2), or -1 if the service manager has it. It is for a caller whose
+// Run has returned ErrHandedOver.
+func (d *Daemon) Queue() int {
+	if !d.handing.byExec {
+		return -1
+	}
+	fd, err := d.handing.queue.Keep()
+	if err != nil {
+		return -1
+	}
+	return fd
+}
+
+// prepare lets finish what cannot be carried: programs, and services that do not want
+// it. All others are served meanwhile.
+func (d *Daemon) prepare() {
+	d.handing.byExec = !d.env.Managed
+	d.handing.suspending++ // until all that is to end has been told
+	patience := d.stillLeaving()
+	for _, ep := range d.ordered() {
+		s, suspends := ep.svc.(service.Suspender)
+		switch {
+		case ep.conf.Persist == config.PersistOff:
+			for _, l := range ep.listeners {
+				l.pause()
+			}
+			d.parked[ep.conf.Name] = append(d.parked[ep.conf.Name], ep.listeners...)
+			delete(d.endpoints, ep.conf.Name)
+			ep.retire()
+		case suspends:
+			d.handing.suspending++
+			s.Suspend(ep.conf.DrainTimeout, func() {
+				d.handing.suspending--
+				d.lookPrepared()
+			})
+		default:
+			continue
+		}
+		patience = max(patience, ep.conf.DrainTimeout+drainGrace)
+	}
+	if patience > 0 {
+		d.tell(d.env.Notifier.ExtendTimeout(patience + exitGrace))
+	}
+	d.arm(timerGiveUp, patience)
+	d.handing.suspending--
+	d.lookPrepared()
+}
+
+// stillLeaving returns the time that services have which a reload has removed or
+// replaced.
+func (d *Daemon) stillLeaving() (patience time.Duration) {
+	if d.ending > 0 {
+		patience = drainGrace
+	}
+	for _, ep := range d.retired {
+		patience = max(patience, ep.conf.DrainTimeout+drainGrace)
+	}
+	return patience
+}
+
+// lookPrepared goes on when all has ended that must.
+func (d *Daemon) lookPrepared() {
+	if d.isPrepared() {
+		d.loop.Post(func() { // connections are taken out between two turns
+			if d.isPrepared() {
+				d.disarm(timerGiveUp)
+				d.advance(prepared)
+			}
+		})
+	}
+}
+
+func (d *Daemon) isPrepared() bool {
+	return d.life.phase == leaving && !d.handing.done && d.handing.suspending+len(d.retired)+d.ending == 0
+}
+
+// freeze takes all connections out of the loop and puts them into the queue.
+func (d *Daemon) freeze() {
+	if d.handing.done {
+		return
+	}
+	began := time.Now()
+	if err := d.openQueue(); err != nil {
+		d.log.HandOverFailed(err)
+		d.advance(unable)
+		return
+	}
+	d.tell(d.env.Notifier.Stopping(fmt.Sprintf("handing over %d connections", d.clients())))
+	d.tell(d.env.Notifier.ExtendTimeout(saveTime))
+	records, fds := d.save()
+	b, err := records.Encode()
+	var result handover.Result
+	if err == nil {
+		result, err = d.handing.queue.Fill(handover.Header{}, b, fds)
+	}
+	if err != nil {
+		d.log.HandOverFailed(err)
+		d.takeBack(records, fds[:d.handing.clients])
+		d.advance(unable)
+		return
+	}
+	cut := 0
+	for _, u := range result.Unsent {
+		if u.Index < d.handing.clients { // the others are listeners
+			handover.End(fds[u.Index])
+			cut++
+		}
+	}
+	d.handing.done, d.handing.fds = true, fds
+	d.log.HandedOver(d.handing.clients-cut, cut, time.Since(began))
+	d.loop.Stop()
+}
+
+// openQueue makes the queue and has the service manager keep it. Nothing is frozen yet.
+func (d *Daemon) openQueue() error {
+	q, err := handover.NewQueue()
+	if err != nil {
+		return err
+	}
+	if d.handing.queue = q; d.handing.byExec {
+		return nil
+	}
+	err = d.env.Notifier.Store(QueueName, q.Reader())
+	if err == nil {
+		err = d.env.Notifier.Barrier(storePatience)
+	}
+	if err == nil {
+		var stored bool
+		if stored, err = q.Stored(); err == nil && !stored {
+			err = errors.New("the service manager does not keep descriptors: see FileDescriptorStoreMax= in systemd.service(5)")
+		}
+	}
+	if err != nil {
+		q.Close()
+	}
+	return err
+}
+
+// save takes the connections out of the loop and returns their records with their
+// descriptors, in the same order.
+func (d *Daemon) save() (*handover.Records, []int) {
+	r := &handover.Records{}
+	for _, ep := range d.ordered() {
+		r.Services = append(r.Services, handover.Field{Name: ep.conf.Name, Data: ep.save()})
+	}
+	var conns []*evloop.Conn
+	for c := range d.loop.Conns() {
+		if s, ok := c.State.(*service.Session); ok && !s.Owner.(*endpoint).retired {
+			conns = append(conns, c)
+		}
+	}
+	carried, messages := d.loop.DetachAll(conns)
+	var fds []int
+	add := func(fd int, data []byte) {
+		cookie, err := handover.Cookie(fd)
+		if err != nil {
+			handover.End(fd)
+			return
+		}
+		r.Conns = append(r.Conns, handover.Conn{Cookie: cookie, Data: data})
+		fds = append(fds, fd)
+	}
+	for _, c := range carried {
+		if c.Err != nil {
+			continue // it stays, and the end of the loop closes it
+		}
+		var w record.Writer
+		w.Number(tagClient)
+		w.Text([]byte(c.State.(*service.Session).Owner.(*endpoint).conf.Name))
+		w.Text(c.Record)
+		add(c.FD, w)
+	}
+	if d.handing.clients = len(fds); d.handing.byExec {
+		for _, l := range d.listeners() {
+			var w record.Writer
+			w.Number(tagListener)
+			w.Text([]byte(l.Text))
+			add(l.FD, w)
+		}
+	}
+	var w record.Writer
+	w.Number(recordVersion)
+	w.Number(d.lastID)
+	r.Process = []handover.Field{{Name: fieldDaemon, Data: w}, {Name: fieldMessages, Data: messages}}
+	return r, fds
+}
+
+// save returns what the next process needs to go on with the service. Each of its
+// connections has all output that it is due by then.
+func (ep *endpoint) save() []byte {
+	var w record.Writer
+	w.Text([]byte(ep.conf.Kind))
+	w.Text([]byte(ep.conf.Delimiter()))
+	if c, ok := ep.svc.(service.Carrier); ok {
+		w.Text(c.Save())
+	} else {
+		w.Text(nil)
+	}
+	return w
+}
+
+// Saved returns what the endpoint and its service know of c, for evloop.Restorer.
+func (ep *endpoint) Saved(c *evloop.Conn) ([]byte, error) {
+	var w record.Writer
+	service.SessionOf(c).Save(&w)
+	if s, ok := ep.svc.(service.Carrier); ok {
+		w.Text(s.SaveConn(c))
+	} else {
+		w.Text(nil)
+	}
+	return w, nil
+}
+
+// takeBack serves connections again that could not be handed over, so that they get
+// the end of any stop.
+func (d *Daemon) takeBack(r *handover.Records, fds []int) {
+	d.handing.queue.Close()
+	for _, s := range d.cfg.Services {
+		old := d.endpoints[s.Name]
+		if old == nil {
+			continue
+		}
+		ep, err := d.newEndpoint(s)
+		if err != nil {
+			continue // its connections are ended below
+		}
+		ep.listeners, old.listeners = old.listeners, nil
+		for _, l := range ep.listeners {
+			l.ep = ep
+		}
+		d.endpoints[s.Name] = ep
+	}
+	t := takeover{d: d, records: r, fds: fds}
+	t.all()
+	t.finish()
+}
+
+// StopAsked reports whether SIGTERM has come. The next process has to obey it.
+func (d *Daemon) StopAsked() bool { return d.stopAsked.Load() }
+
+// Exec has the process at path take the place of this one, with the queue. It returns
+// only with an error. stop is StopAsked.
+func Exec(path string, argv, env []string, queue int, stop bool) error {
+	env = append(env, fmt.Sprintf("%s=%d", QueueVariable, queue))
+	if stop {
+		env = append(env, StopVariable+"=1")
+	}
+	return os.NewSyscallError("execve", syscall.Exec(path, argv, env))
+}
+
+// StopVariable tells a process that was started by Exec to stop (Env.Stop).
+const StopVariable = "PENSTOCK_STOP"
+
+// QueueVariable tells a process that was started by Exec which descriptor the queue is.
+const QueueVariable = "PENSTOCK_QUEUE"
+
+// handOverBy begins a hand-over that a signal has asked for.
+func (d *Daemon) handOverBy(s unix.Signal) {
+	clients := d.clients()
+	d.advance(handOver)
+	d.log.HandingOver(unix.SignalName(s), clients)
+}

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package service
+
+import (
+	"bytes"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"penstock/daemon/internal/config"
+	"penstock/daemon/internal/record"
+	"penstock/daemon/internal/report"
+	"penstock/daemon/internal/view"
+	"penstock/evloop"
+	"penstock/evloop/evlooptest"
+)
+
+// carriers are services whose records are read, by their keys.
+var carriers = []string{
+	"kind=\"room\"\npreset=\"select-chat\"\nhistory=3",
+	"kind=\"ticker\"\ninterval=\"1h\"",
+	"kind=\"handler\"\ncommand=[\"/bin/true\"]",
+	"kind=\"chargen\"",
+}
+
+// TestCarriers: a kind that knows more of a connection than the loop does is among
+// those whose records are read.
+func TestCarriers(t *testing.T) {
+	var known []config.Kind
+	for _, keys := range carriers {
+		known = append(known, parse(t, keys).Kind)
+	}
+	for _, kind := range config.Kinds() {
+		keys := "kind=\"" + string(kind) + "\""
+		if kind == config.KindHandler {
+			keys += "\ncommand=[\"/bin/true\"]"
+		}
+		svc, err := New(parse(t, keys), quietEnv(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := svc.(Carrier); ok != slices.Contains(known, kind) {
+			t.Errorf("%s is a Carrier: %v", kind, ok)
+		}
+	}
+}
+
+func quietEnv(t testing.TB) Env {
+	t.Helper()
+	loop, err := evloop.New(evloop.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { loop.Close() })
+	return Env{
+		Loop: loop, Log: report.New(slog.New(slog.DiscardHandler), config.PeersFull, loop).Service("x"),
+		Now: time.Now, Sending: func() {}, Lose: func(report.Reason, int) {},
+	}
+}
+
+// FuzzCarried: what a service takes for the record of a connection, it writes back with
+// the same bytes. Nothing ends the process.
+func FuzzCarried(f *testing.F) {
+	for i := range carriers {
+		for _, state := range []string{"", "\x03abc\x01\x00", "\x03abc\x01\x01", "\x02\x02PI", "\x00\x00\x00\x00\x00", "\x05\x01\x00\x01\x01z"} {
+			f.Add(uint8(i), []byte(state))
+		}
+	}
+	f.Fuzz(func(t *testing.T, which uint8, state []byte) {
+		env := quietEnv(t)
+		svc, err := New(parse(t, carriers[int(which)%len(carriers)]), env)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fd, _ := evlooptest.Pair(t, "unix")
+		c, err := env.Loop.Add(fd, mute{}, &Session{ID: 7})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if svc.(Carrier).LoadConn(c, state) != nil {
+			return
+		}
+		if got := svc.(Carrier).SaveConn(c); !bytes.Equal(got, state) {
+			t.Errorf("%q is written back as %q", state, got)
+		}
+	})
+}
+
+// mute is a handler of a connection that nothing happens to.
+type mute struct{ evloop.Base }
+
+func (mute) Data(_ *evloop.Conn, p []byte) int { return len(p) }
+func (mute) Closed(*evloop.Conn, error)        {}
+
+// FuzzLoad: the same for what a service as a whole remembers.
+func FuzzLoad(f *testing.F) {
+	f.Add(uint8(0), []byte("\x01\x03abc"))
+	f.Add(uint8(1), []byte("\x05\x07"))
+	f.Fuzz(func(t *testing.T, which uint8, state []byte) {
+		svc, err := New(parse(t, carriers[int(which)%len(carriers)]), quietEnv(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if svc.(Carrier).Load(state) != nil {
+			return
+		}
+		if r, ok := svc.(*room); ok && len(r.history) < r.conf.History && !bytes.Equal(r.Save(), state) {
+			t.Errorf("%q is written back as %q", state, r.Save())
+		}
+	})
+}
+
+// FuzzSession: a session is read back as it was written, and only so.
+func FuzzSession(f *testing.F) {
+	for _, s := range []Session{
+		{ID: 1, Since: 5, Peer: view.Peer{UID: 1000, PID: 4711}},
+		{ID: 1 << 50, Since: 1 << 60, Peer: view.Peer{Addr: netip.MustParseAddrPort("192.0.2.1:7")}},
+		{ID: 3, Peer: view.Peer{Addr: netip.MustParseAddrPort("[fe80::1%eth0]:7")}},
+	} {
+		var w record.Writer
+		s.Save(&w)
+		f.Add([]byte(w))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var s Session
+		r := record.NewReader(b)
+		if s.Load(r) != nil || r.Err() != nil {
+			return
+		}
+		var w record.Writer
+		if s.Save(&w); !bytes.Equal(w, b) {
+			t.Errorf("%x is written back as %x", b, []byte(w))
+		}
+	})
+}

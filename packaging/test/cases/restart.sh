@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# A restart, an upgrade and a signal by hand close no connection, and lose no byte:
+# hundreds of clients have sent half a line before and send the rest afterwards. A
+# stop ends them.
+. ./assert.sh
+
+clients=${RESTART_CLIENTS:-300}
+pid() { property penstock.service MainPID; }
+stored() { property penstock.service NFileDescriptorStore; }
+running() { state_is penstock.service active && not is "$(pid)" "$1" && is "$(stored)" 0; }
+
+claim "install" install_package
+mkdir -p /etc/penstock/conf.d
+more=/etc/penstock/conf.d/50-restart.toml
+cat >$more <<-'END'
+	[limits]
+	per_source = 2000
+	[service.mirror]
+	kind = "echo"
+	listen = ["127.0.0.1:1061"]
+	[service.hall]
+	kind = "room"
+	listen = ["127.0.0.1:1062"]
+	welcome = ""
+	message = "{line}"
+END
+claim "apply" penstock apply
+
+declare -A open
+for ((n = 0; n < clients; n++)); do
+	{ exec {fd}<>/dev/tcp/127.0.0.1/1061; } 2>/dev/null && open[$n]=$fd
+done
+claim "$clients clients" is "${#open[@]}" "$clients"
+exec {speaker}<>/dev/tcp/127.0.0.1/1062 {hears}<>/dev/tcp/127.0.0.1/1062
+
+# begin ROUND sends the first half of a line from every client, finish ROUND the
+# second, and compares the echo of both.
+begin() {
+	local n
+	for n in "${!open[@]}"; do printf 'line %s of %s,' "$1" "$n" >&"${open[$n]}"; done
+}
+finish() {
+	local n line bad=0
+	for n in "${!open[@]}"; do
+		printf ' and its end\n' >&"${open[$n]}"
+	done
+	for n in "${!open[@]}"; do
+		line=
+		IFS= read -r -t $((10 * slow)) -u "${open[$n]}" line
+		[ "$line" = "line $1 of $n, and its end" ] || {
+			bad=$((bad + 1))
+			echo "client $n: '$line'"
+		}
+	done
+	[ $bad = 0 ] || return 1
+	# A member of the room asks nothing and must be one still.
+	printf 'round %s\n' "$1" >&"$speaker"
+	IFS= read -r -t $((10 * slow)) -u "$hears" line
+	is "$line" "round $1"
+}
+
+# ended FD: the daemon has closed the connection; a timeout has another status.
+ended() {
+	local line
+	IFS= read -r -t $((10 * slow)) -u "$1" line
+	is $? 1
+}
+
+begin 0
+claim "before" finish 0
+
+# Another way to start the next process in each round.
+again() {
+	local old
+	old=$(pid)
+	claim "half a line: $1" begin "$1"
+	shift
+	claim "$*" "$@"
+	claim "another process, and an empty store" eventually 20 running "$old"
+}
+again 1 systemctl restart penstock.service
+claim "every byte, in order" finish 1
+again 2 install_package ./penstock-next.deb
+claim "every byte, in order" finish 2
+again 3 systemctl kill --kill-whom=main -s INT penstock.service
+claim "every byte, in order" finish 3
+again 4 systemctl kill --kill-whom=main -s USR2 penstock.service
+claim "every byte, in order" finish 4
+
+# No process can start for a while. The queue waits.
+begin 5
+old=$(pid) before=$(starts)
+mv /usr/bin/penstock /usr/bin/penstock.away
+claim "restart without a program" systemctl restart --no-block penstock.service
+claim "it is tried several times" eventually 30 eval '[ "$(starts)" -gt $((before + 3)) ]'
+mv /usr/bin/penstock.away /usr/bin/penstock
+claim "another process, and an empty store" eventually 60 running "$old"
+claim "every byte, in order" finish 5
+
+# One does not read, and its queue is full. Two restarts in a row.
+exec {stuck}<>/dev/tcp/127.0.0.1/1061
+(timeout 20 head -c 2000000 /dev/zero | tr '\0' x >&"$stuck") 2>/dev/null &
+writer=$!
+claim "a full queue" eventually 10 eval "ss -Htn 'sport = :1061' | awk '\$3 > 20000' | grep -q ."
+begin 6
+for again in 1 2; do
+	old=$(pid)
+	claim "restart $again in a row" systemctl restart penstock.service
+	claim "another process, and an empty store" eventually 20 running "$old"
+done
+claim "every byte, in order" finish 6
+claim "the stuck one gets its own bytes only" is "$(timeout $((20 * slow)) head -c 400000 <&"$stuck" | tr -d x | wc -c)" 0
+kill $writer 2>/dev/null
+wait $writer 2>/dev/null
+exec {stuck}>&-
+
+claim "no connection was closed" is "$(journal -o cat MESSAGE_ID=ebb095295387405384d557a194e43899 | wc -l)" 0
+claim "the log counts them" eval "logged penstock 'connections taken over' | grep -c . | grep -qx 7"
+
+# What a changed file does not want any more is closed, and all others go on.
+begin 7
+sed -i 's/"room"/"discard"/; /^welcome\|^message/d' $more
+claim "restart with another file" systemctl restart penstock.service
+claim "the room's clients are closed" ended "$hears"
+claim "the log says why" logged penstock "connections of a service not taken over"
+exec {hears}>&- {speaker}>&-
+exec {speaker}<>/dev/tcp/127.0.0.1/1061
+hears=$speaker
+claim "the others" finish 7
+
+# A manager that keeps nothing: the connections are finished, and the log says why.
+mkdir /etc/systemd/system/penstock.service.d
+printf '[Service]\nFileDescriptorStoreMax=0\n' >/etc/systemd/system/penstock.service.d/store.conf
+claim "no store" systemctl daemon-reload
+old=$(pid)
+claim "restart without a store" systemctl restart penstock.service
+claim "the connections were finished" ended "${open[1]}"
+claim "the log says so" logged penstock "connections not handed over"
+claim "the service is there" eventually 20 running "$old"
+{ exec {fd}<>/dev/tcp/127.0.0.1/1061; } 2>/dev/null
+open=([0]=$fd)
+speaker=$fd hears=$fd
+begin 8
+claim "and serves" finish 8
+
+claim "stop" systemctl stop penstock.service
+claim "a stop ends them" ended "${open[0]}"
+claim "nothing failed" is "$(systemctl --failed --no-legend --plain)" ""
+done_claiming

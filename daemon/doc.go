@@ -14,6 +14,9 @@
 //	          … SIGHUP: read and check on a goroutine, swap on the loop …
 //	          SIGTERM, or no client for exit_idle:
 //	          STOPPING=1, close listeners, drain, exit 0
+//	          SIGINT of a manager, or SIGUSR2 (handover.go):
+//	          queue the connections, exit 75; New of the next process finds
+//	          them (takeover.go), and Run goes on with them
 //
 // # What is where
 //
@@ -25,6 +28,7 @@
 //	internal/service  the protocols; internal/process: a handler's program
 //	internal/report   every record of the log, every reason, the one limiter
 //	internal/view     what can be seen of the daemon, as plain data
+//	internal/handover a queue of connections between two processes
 //
 // The life of the process (lifecycle.go) and that of a program are pure steps from
 // a state and a trigger to the next state and what is to be done.

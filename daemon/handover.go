@@ -232,29 +232,13 @@ func (d *Daemon) openQueue() error {
 }
 
 // save takes the connections out of the loop and returns their records with their
-// descriptors, in the same order.
+// descriptors, in the same order. Listeners come behind them, if they go along.
 func (d *Daemon) save() (*handover.Records, []int) {
-	r := &handover.Records{}
+	p := parcel{}
 	for _, ep := range d.ordered() {
-		r.Services = append(r.Services, handover.Field{Name: ep.conf.Name, Data: ep.save()})
+		p.Services = append(p.Services, handover.Field{Name: ep.conf.Name, Data: ep.save()})
 	}
-	var conns []*evloop.Conn
-	for c := range d.loop.Conns() {
-		if s, ok := c.State.(*service.Session); ok && !s.Owner.(*endpoint).retired {
-			conns = append(conns, c)
-		}
-	}
-	carried, messages := d.loop.DetachAll(conns)
-	var fds []int
-	add := func(fd int, data []byte) {
-		cookie, err := handover.Cookie(fd)
-		if err != nil {
-			handover.End(fd)
-			return
-		}
-		r.Conns = append(r.Conns, handover.Conn{Cookie: cookie, Data: data})
-		fds = append(fds, fd)
-	}
+	carried, messages := d.loop.DetachAll(d.carriable())
 	for _, c := range carried {
 		if c.Err != nil {
 			continue // it stays, and the end of the loop closes it
@@ -263,21 +247,49 @@ func (d *Daemon) save() (*handover.Records, []int) {
 		w.Number(tagClient)
 		w.Text([]byte(c.State.(*service.Session).Owner.(*endpoint).conf.Name))
 		w.Text(c.Record)
-		add(c.FD, w)
+		p.add(c.FD, w)
 	}
-	if d.handing.clients = len(fds); d.handing.byExec {
+	if d.handing.clients = len(p.fds); d.handing.byExec {
 		for _, l := range d.listeners() {
 			var w record.Writer
 			w.Number(tagListener)
 			w.Text([]byte(l.Text))
-			add(l.FD, w)
+			p.add(l.FD, w)
 		}
 	}
 	var w record.Writer
 	w.Number(recordVersion)
 	w.Number(d.lastID)
-	r.Process = []handover.Field{{Name: fieldDaemon, Data: w}, {Name: fieldMessages, Data: messages}}
-	return r, fds
+	p.Process = []handover.Field{{Name: fieldDaemon, Data: w}, {Name: fieldMessages, Data: messages}}
+	return &p.Records, p.fds
+}
+
+// carriable returns the connections that the next process can go on with.
+func (d *Daemon) carriable() (conns []*evloop.Conn) {
+	for c := range d.loop.Conns() {
+		if s, ok := c.State.(*service.Session); ok && !s.Owner.(*endpoint).retired {
+			conns = append(conns, c)
+		}
+	}
+	return conns
+}
+
+// A parcel is records, and the descriptors of their connections.
+type parcel struct {
+	handover.Records
+	fds []int
+}
+
+// add puts a descriptor in. Every socket has a cookie since Linux 4.12 (socket(7)); one
+// without could not be found again.
+func (p *parcel) add(fd int, data []byte) {
+	cookie, err := handover.Cookie(fd)
+	if err != nil {
+		handover.End(fd)
+		return
+	}
+	p.Conns = append(p.Conns, handover.Conn{Cookie: cookie, Data: data})
+	p.fds = append(p.fds, fd)
 }
 
 // save returns what the next process needs to go on with the service. Each of its

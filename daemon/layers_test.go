@@ -90,7 +90,7 @@ var arrows = map[string]string{
 	"process":   "report evloop",
 	"report":    "config text view evloop systemd",
 	"listen":    "config systemd",
-	"handover":  "", // a queue of descriptors, whoever stores or fills it
+	"handover":  "record", // a queue of descriptors, whoever stores or fills it
 	"record":    "",
 	"apply":     "config systemctl unit",
 	"unit":      "config kept",

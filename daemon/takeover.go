@@ -39,9 +39,8 @@ type takeover struct {
 	left    []int // to be ended after Commit
 }
 
-// find looks into the queues that the process was given. It returns nil if there are
-// no connections in them.
-// With an error the queues are as they were, for another attempt.
+// find looks into the queues that the process was given. It returns nil if there are no
+// connections in them. With an error the queues are as they were, for another attempt.
 func (d *Daemon) find() (*takeover, error) {
 	if len(d.env.Queues) == 0 {
 		return nil, nil
@@ -158,7 +157,7 @@ func (t *takeover) all() {
 		return
 	}
 	t.restore = restore
-	unserved := map[string]int{}
+	told := map[string]bool{}
 	for i, fd := range t.fds {
 		place := i
 		if t.places != nil {
@@ -169,9 +168,10 @@ func (t *takeover) all() {
 		}
 		if name, err := t.one(fd, place, carried); err != nil {
 			t.left = append(t.left, fd)
-			if unserved[name]++; unserved[name] == 1 {
+			if !told[name] {
 				d.log.NotTakenOver(name, err)
 			}
+			told[name] = true
 		} else {
 			t.taken++
 		}

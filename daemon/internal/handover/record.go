@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"penstock/daemon/internal/record"
 )
 
 // The records are lists of named and numbered strings of bytes, in this order:
@@ -121,73 +123,30 @@ const (
 // Decode reads what Encode has written. Data aliases b. It allocates for what is in b and
 // not for what b claims, and the error is ErrRecords whatever is wrong.
 func Decode(b []byte) (*Records, error) {
-	d := decoder{b: b}
-	r := &Records{Process: d.fields(), Services: d.fields(), Conns: d.conns()}
-	if d.bad || len(d.b) > 0 || r.check() != nil {
+	d := record.NewReader(b)
+	r := &Records{Process: fields(d), Services: fields(d), Conns: conns(d)}
+	if d.Err() != nil || r.check() != nil {
 		return nil, ErrRecords
 	}
 	return r, nil
 }
 
-// A decoder reads until the first thing that is not there.
-type decoder struct {
-	b   []byte
-	bad bool
-}
-
-func (d *decoder) fail() {
-	d.bad, d.b = true, nil
-}
-
-func (d *decoder) fields() []Field {
-	list := make([]Field, d.count(leastField))
+func fields(d *record.Reader) []Field {
+	list := make([]Field, d.Count(leastField))
 	for i := range list {
-		list[i] = Field{string(d.string()), d.string()}
+		list[i] = Field{string(d.Text()), d.Text()}
 	}
 	return list
 }
 
-func (d *decoder) conns() []Conn {
-	list := make([]Conn, d.count(leastConn))
+func conns(d *record.Reader) []Conn {
+	list := make([]Conn, d.Count(leastConn))
 	for i := range list {
-		if len(d.b) < 8 {
-			d.fail()
+		cookie := d.Bytes(8)
+		if cookie == nil {
 			break
 		}
-		cookie := binary.LittleEndian.Uint64(d.b)
-		d.b = d.b[8:]
-		list[i] = Conn{cookie, d.string()}
+		list[i] = Conn{binary.LittleEndian.Uint64(cookie), d.Text()}
 	}
 	return list
-}
-
-// count reads the number of things that take at least that many bytes each.
-func (d *decoder) count(least int) int {
-	n := d.number()
-	if n > uint64(len(d.b)/least) {
-		d.fail()
-		return 0
-	}
-	return int(n)
-}
-
-func (d *decoder) number() uint64 {
-	v, n := binary.Uvarint(d.b)
-	if n <= 0 || n > 1 && d.b[n-1] == 0 { // no number, or one that is longer than it must be
-		d.fail()
-		return 0
-	}
-	d.b = d.b[n:]
-	return v
-}
-
-func (d *decoder) string() []byte {
-	n := d.number()
-	if n > uint64(len(d.b)) {
-		d.fail()
-		return nil
-	}
-	s := d.b[:n:n]
-	d.b = d.b[n:]
-	return s
 }

@@ -63,11 +63,11 @@ func (r *Reader) Number() uint64 {
 	return v
 }
 
-// Count returns the next number, which says how many things of at least one byte
-// follow.
-func (r *Reader) Count() int {
+// Count returns the next number, which says how many things of at least so many bytes
+// each follow.
+func (r *Reader) Count(least int) int {
 	n := r.Number()
-	if n > uint64(len(r.b)) {
+	if n > uint64(len(r.b)/least) {
 		r.fail()
 		return 0
 	}
@@ -85,7 +85,15 @@ func (r *Reader) Bool() bool {
 
 // Text returns the next text, a part of the record.
 func (r *Reader) Text() []byte {
-	n := r.Count()
+	return r.Bytes(r.Count(1))
+}
+
+// Bytes returns the next n bytes, a part of the record; nil if there are fewer.
+func (r *Reader) Bytes(n int) []byte {
+	if n > len(r.b) {
+		r.fail()
+		return nil
+	}
 	p := r.b[:n:n]
 	r.b = r.b[n:]
 	return p

@@ -170,7 +170,7 @@ func (r *room) Load(state []byte) error {
 	in := record.NewReader(state)
 	var history []*evloop.Message
 	bytesOf := 0
-	for n := in.Count(); n > 0 && in.Left(); n-- {
+	for n := in.Count(1); n > 0 && in.Left(); n-- {
 		m := evloop.NewMessage(bytes.Clone(in.Text())) // the records are soon garbage
 		history = append(history, m)
 		bytesOf += m.Len()

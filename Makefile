@@ -57,8 +57,8 @@ picture: ## draw the picture in README anew, from what the daemon does
 	$(GO) test ./daemon/cmd/penstock -count=1 -run '^TestPicture$$' -update
 
 .PHONY: race
-race: ## the tests under the race detector (needs a C compiler)
-	CGO_ENABLED=1 $(GO) test -race $(PACKAGES)
+race: ## the tests under the race detector, with shorter simulations (needs a C compiler)
+	CGO_ENABLED=1 $(GO) test -race -short -timeout 20m $(PACKAGES)
 
 .PHONY: sim
 sim: ## SIM_SEEDS histories (20000) on a simulated kernel, for each back end

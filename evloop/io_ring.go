@@ -219,7 +219,7 @@ func (u *ring) submit() {
 		u.drain()
 		switch left := u.r.Staged(); {
 		case !passes(errno):
-			u.failed = os.NewSyscallError("io_uring_enter", errno)
+			u.fail(os.NewSyscallError("io_uring_enter", errno))
 			return
 		case left == 0 && !u.r.Overflowed():
 			return
@@ -227,13 +227,21 @@ func (u *ring) submit() {
 			tries, pause = 0, 0
 		case tries < patient:
 		case u.l.stopped.Load():
-			u.failed = os.NewSyscallError("io_uring_enter", unix.EBUSY)
+			u.fail(os.NewSyscallError("io_uring_enter", unix.EBUSY))
 			return
 		default:
 			pause = min(max(2*pause, time.Millisecond), time.Second)
 			u.l.sys.pause(pause)
 		}
 	}
+}
+
+// fail ends the use of the ring. Sends that the kernel has not taken are
+// withdrawn: to close the connections takes more calls, and by then the memory of
+// a send may hold what another client is to get.
+func (u *ring) fail(err error) {
+	u.failed = err
+	u.r.Withdraw()
 }
 
 // passes reports whether a call that ended with errno is worth another: the
@@ -302,7 +310,7 @@ func (u *ring) sleep() Time {
 	case errno == unix.EINTR:
 		u.submit()
 	case !passes(errno):
-		u.failed = os.NewSyscallError("io_uring_enter", errno)
+		u.fail(os.NewSyscallError("io_uring_enter", errno))
 	}
 	u.drain()
 	return d
@@ -358,7 +366,7 @@ func (u *ring) reportAll() {
 			u.completed(t, ev, n)
 		case opEpoll:
 			if errno := unix.Errno(-ev.Res); ev.Res < 0 && errno != unix.EINTR && errno != unix.ECANCELED {
-				u.failed = os.NewSyscallError("io_uring poll", errno) // nobody could wake the loop
+				u.fail(os.NewSyscallError("io_uring poll", errno)) // nobody could wake the loop
 			}
 			if ev.Flags&uring.FlagMore == 0 {
 				u.todo = append(u.todo, t)
@@ -370,7 +378,7 @@ func (u *ring) reportAll() {
 	if u.asking {
 		var err error
 		if u.asking, err = u.ep.poll(); err != nil {
-			u.failed = err
+			u.fail(err)
 		}
 	}
 }

@@ -76,7 +76,7 @@ func (u *ring) stopAll(conns []*Conn) error {
 		case u.failed != nil:
 			return u.failed
 		case waited > lastOnes:
-			u.failed = errNotCancelled
+			u.fail(errNotCancelled)
 		case ended > 0:
 			pause = 0
 		default:
@@ -100,7 +100,7 @@ func (u *ring) cancelReceive(c *Conn) {
 // collect has the kernel do what it has put off, for n completions that are due.
 func (u *ring) collect(n int) {
 	if errno := u.r.Reap(n); !passes(errno) {
-		u.failed = os.NewSyscallError("io_uring_enter", errno)
+		u.fail(os.NewSyscallError("io_uring_enter", errno))
 	}
 	u.drain()
 }

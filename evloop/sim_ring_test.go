@@ -31,7 +31,8 @@ type simRing struct {
 	q    uring.Kernel
 	epfd int32
 	old  bool       // before Linux 6.5: a cancelled receive reports ENOBUFS
-	lost unix.Errno // an enter has failed for good, and so do all
+	dead bool       // an enter has failed for good: nothing may be sent any more
+	lost unix.Errno // all others fail too
 
 	pending  []*simRequest // receives
 	late     []*simRequest // cancelled ones that have not said so
@@ -125,7 +126,10 @@ func (u *simRing) refuses() unix.Errno {
 		return u.lost
 	}
 	if errno != 0 && u.k.faults.fatal {
-		u.lost = errno
+		u.dead = true
+		if u.k.rng.IntN(2) == 0 {
+			u.lost = errno
+		}
 	}
 	return errno
 }
@@ -221,6 +225,8 @@ func (u *simRing) send(r *simRequest) {
 	r.f = k.file("send", int(r.FD))
 	pieces := r.Pieces()
 	switch {
+	case u.dead:
+		k.fail("send of", r.f, "after the ring has failed")
 	case r.f.sending:
 		k.fail("two sends of", r.f, "at a time")
 	case r.OpFlags != unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL || r.Flags != 0:

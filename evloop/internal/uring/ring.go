@@ -169,6 +169,13 @@ func (r *Ring) Next() *SQE {
 // Staged returns how many entries the kernel has not taken yet.
 func (r *Ring) Staged() int { return int(r.tail - atomic.LoadUint32(r.sqHead)) }
 
+// Withdraw takes back what the kernel has not taken, so that no later call hands
+// it over.
+func (r *Ring) Withdraw() {
+	r.tail = atomic.LoadUint32(r.sqHead)
+	atomic.StoreUint32(r.sqTail, r.tail)
+}
+
 // Submit hands over what is staged and lets deferred work complete, without
 // waiting. A raw call: it cannot block.
 func (r *Ring) Submit() unix.Errno {

@@ -93,6 +93,32 @@ func (ln *Listener) ask() {
 	l.leave()
 }
 
+// TakePutOff gives the client that was put off to the caller, who owns fd then. ok is
+// false if there is none. With Offer it goes on in another process.
+func (ln *Listener) TakePutOff() (fd int, peer netip.AddrPort, ok bool) {
+	ln.loop.checkCaller()
+	p := &ln.putOff
+	if !p.waits || ln.closed {
+		return -1, netip.AddrPort{}, false
+	}
+	p.waits, p.turns = false, 0
+	return p.fd, p.peer, true
+}
+
+// Offer has Accept asked about a connected client that somebody else has accepted, as
+// if it had been put off: in a later turn, before those in the backlog. peer is for
+// Accept. The listener owns fd if Offer returns true. It returns false if another client
+// has been put off already, or the listener accepts nobody any more.
+func (ln *Listener) Offer(fd int, peer netip.AddrPort) bool {
+	ln.loop.checkCaller()
+	if ln.putOff.waits || ln.closed || ln.dead {
+		return false
+	}
+	ln.putOff.turns = 0
+	ln.keep(fd, peer)
+	return true
+}
+
 // letGo refuses the kept client without asking, since Close may be called inside
 // a callback.
 func (ln *Listener) letGo() {

@@ -106,3 +106,28 @@ func acceptPutOffClosed(r *rig) {
 		r.Errorf("peer got %q, %d refused by the acceptor", got, g.refused)
 	}
 }
+
+// A client that was put off goes on at a listener of another loop.
+func TestLoopAcceptPutOffCarried(t *testing.T) { eachBackend(t, acceptPutOffCarried) }
+
+// acceptPutOffCarried: the next acceptor has a place for the client, which loses nothing
+// of what it has said. The first has forgotten it.
+func acceptPutOffCarried(r *rig) {
+	ln, g := r.gate(0, unixListener(r.T, 4))
+	p := dial(r.T, ln.FD())
+	p.write("question")
+	r.spin("the question", func() bool { return g.asked == 1 })
+	fd, _, ok := ln.TakePutOff()
+	if !ok {
+		r.Fatal("nobody was put off")
+	}
+	if _, _, again := ln.TakePutOff(); again {
+		r.Error("the client was given away twice")
+	}
+	r.do(func() { ln.Close() })
+	next, _ := r.gate(1, unixListener(r.T, 4))
+	if !next.Offer(fd, netip.AddrPort{}) || next.Offer(fd, netip.AddrPort{}) {
+		r.Error("Offer must take one client, and no second before that was asked about")
+	}
+	r.gets(p, []byte("question"))
+}

@@ -93,6 +93,16 @@ func (r *Restore) conn(fd int, h Handler, state any, o *Options, b []byte) (*Con
 	return c, nil
 }
 
+// SavedState returns what Restorer.Saved had to say of the connection of a record, for a
+// caller that does not restore it. It aliases b. The error is ErrState.
+func (r *Restore) SavedState(b []byte) ([]byte, error) {
+	var saved record
+	if err := saved.decode(b, r.table); err != nil {
+		return nil, fmt.Errorf("evloop: restore: %w", err)
+	}
+	return saved.state, nil
+}
+
 // Done lets the connections live. What is due to their handlers (Data for kept
 // input, Drained, Dropped, EOF, Closed) comes in the next turns, like any news
 // of the kernel. If more is queued than Config.Memory allows, connections pay
@@ -146,7 +156,6 @@ func (l *Loop) forget(c *Conn) {
 // apply gives a new connection what the record says. Its queue is not sent and
 // its handler not told before Done.
 func (r *record) apply(c *Conn, o *Options, table []*Message) {
-	l, lag := c.loop, c.loop.lag()
 	c.bytesIn, c.bytesOut, c.dropped = r.bytesIn, r.bytesOut, r.dropped
 	c.unreported, c.unreportedBytes = uint32(r.unreported), r.unreportedBytes
 	for _, f := range savedFlags {
@@ -164,9 +173,20 @@ func (r *record) apply(c *Conn, o *Options, table []*Message) {
 	r.applyBound(c, o)
 	r.applyInput(c)
 	r.applyQueue(c, table)
-	l.weigh(c)
-	c.lastIn, c.lastOut = fromTime(r.lastIn, lag), fromTime(r.lastOut, lag)
+	c.loop.weigh(c)
 	c.acked, c.out.unsent = uint32(r.acked), uint32(r.unsent)
+	r.applyTimes(c)
+	c.lookAtOutput() // what has left since DetachAll is progress, too
+	c.checkFull()
+	if c.flags&flagBroken != 0 && c.flags&flagEOF == 0 {
+		c.readOn() // to EAGAIN, which ends it
+	}
+}
+
+// applyTimes sets the deadlines, and what an end that has begun waits for.
+func (r *record) applyTimes(c *Conn) {
+	lag := c.loop.lag()
+	c.lastIn, c.lastOut = fromTime(r.lastIn, lag), fromTime(r.lastOut, lag)
 	switch {
 	case r.flags&savedFlushing != 0:
 		c.state = stateFlushing
@@ -175,11 +195,6 @@ func (r *record) apply(c *Conn, o *Options, table []*Message) {
 	}
 	if c.state != stateOpen {
 		c.until = fromTime(r.until, lag)
-	}
-	c.lookAtOutput() // what has left since DetachAll is progress, too
-	c.checkFull()
-	if c.flags&flagBroken != 0 && c.flags&flagEOF == 0 {
-		c.readOn() // to EAGAIN, which ends it
 	}
 }
 

@@ -26,8 +26,10 @@ var carriers = []string{
 	"kind=\"chargen\"",
 }
 
-// TestCarriers: a kind that knows more of a connection than the loop does is among
-// those whose records are read.
+// TestCarriers: a kind that knows more of a connection than the loop does takes it along
+// to the next process, and is among those whose records are read. It is seen by what
+// it has left in the session, or a timer, when a client has begun to talk. A kind that
+// knows nothing needs no code.
 func TestCarriers(t *testing.T) {
 	var known []config.Kind
 	for _, keys := range carriers {
@@ -38,14 +40,52 @@ func TestCarriers(t *testing.T) {
 		if kind == config.KindHandler {
 			keys += "\ncommand=[\"/bin/true\"]"
 		}
-		svc, err := New(parse(t, keys), quietEnv(t))
+		env := quietEnv(t)
+		svc, err := New(parse(t, keys), env)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, ok := svc.(Carrier); ok != slices.Contains(known, kind) {
-			t.Errorf("%s is a Carrier: %v", kind, ok)
+		_, carries := svc.(Carrier)
+		if carries != slices.Contains(known, kind) {
+			t.Errorf("%s is a Carrier: %v, and in the list carriers: %v", kind, carries, !carries)
+		}
+		if remembers(t, env.Loop, svc) && !carries {
+			t.Errorf("%s remembers something of a client and is no Carrier: a restart would lose it", kind)
 		}
 	}
+}
+
+// remembers reports whether svc knows something of a client that has sent half a message.
+func remembers(t *testing.T, loop *evloop.Loop, svc Service) bool {
+	t.Helper()
+	fd, _ := evlooptest.Pair(t, "unix")
+	timers, s := loop.Stats().Timers, &Session{ID: 7}
+	c, err := loop.Add(fd, svc, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	svc.Data(c, []byte("P"))
+	return s.Data != nil || loop.Stats().Timers > timers
+}
+
+// TestRemembers: the look at a kind finds one that has nothing to carry it with.
+func TestRemembers(t *testing.T) {
+	for _, tt := range []struct {
+		svc  Service
+		want bool
+	}{{echo{}, false}, {forgetful{}, true}} {
+		if got := remembers(t, quietEnv(t).Loop, tt.svc); got != tt.want {
+			t.Errorf("%T remembers something of a client: %v, want %v", tt.svc, got, tt.want)
+		}
+	}
+}
+
+// forgetful counts what each client has sent and does not carry it.
+type forgetful struct{ echo }
+
+func (forgetful) Data(c *evloop.Conn, p []byte) int {
+	SessionOf(c).Data = len(p)
+	return len(p)
 }
 
 func quietEnv(t testing.TB) Env {

@@ -3,6 +3,7 @@
 package service
 
 import (
+	"penstock/daemon/internal/record"
 	"penstock/evloop"
 )
 
@@ -69,3 +70,20 @@ func (s *chargen) fill(c *evloop.Conn) {
 
 // Expired goes on in the next turn.
 func (s *chargen) Expired(l *evloop.Loop, t evloop.Timer) { s.fill(l.Conn(t.Conn)) }
+
+// Save has nothing to say: where a connection is follows from the bytes it was sent.
+func (*chargen) Save() []byte { return nil }
+
+// SaveConn has nothing to say either.
+func (*chargen) SaveConn(*evloop.Conn) []byte { return nil }
+
+// Load takes nothing.
+func (*chargen) Load(state []byte) error { return record.NewReader(state).Err() }
+
+// LoadConn goes on in the next turn, unless the queue is full: Drained comes then.
+func (s *chargen) LoadConn(c *evloop.Conn, state []byte) error {
+	if !c.Full() && !c.Closing() {
+		c.Loop().Schedule(evloop.Timer{Deadline: c.Loop().Now(), Conn: c.ID(), Handler: s})
+	}
+	return record.NewReader(state).Err()
+}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"penstock/daemon/internal/config"
+	"penstock/daemon/internal/record"
 	"penstock/daemon/internal/report"
 	"penstock/evloop"
 )
@@ -202,4 +203,57 @@ func fold(p []byte, word string) bool {
 		}
 	}
 	return true
+}
+
+// Save returns when the next payload is due, and gives every client the last one.
+func (s *ticker) Save() []byte {
+	s.fan.settle()
+	next := s.next
+	if len(s.fan.members) == 0 {
+		next = 0 // the first client begins
+	}
+	var w record.Writer
+	w.Number(uint64(s.interval))
+	w.Number(uint64(next))
+	return w
+}
+
+// Load goes on with the clock of the former process: nobody gets a payload twice, and
+// none is left out but what was due meanwhile.
+func (s *ticker) Load(state []byte) error {
+	r := record.NewReader(state)
+	interval, next := time.Duration(r.Number()), evloop.Time(r.Number())
+	if err := r.Err(); err != nil || next == 0 {
+		return err
+	}
+	s.next = max(next.Add(s.interval-interval), s.loop.Now())
+	s.carried = true
+	return nil
+}
+
+// SaveConn returns the beginning of a command.
+func (*ticker) SaveConn(c *evloop.Conn) []byte {
+	cmd := SessionOf(c).Data.(*command)
+	var w record.Writer
+	w.Number(uint64(cmd.n))
+	w.Text(cmd.word[:min(int(cmd.n), len(cmd.word))])
+	return w
+}
+
+// LoadConn adds a client, and does not begin the interval anew.
+func (s *ticker) LoadConn(c *evloop.Conn, state []byte) error {
+	r := record.NewReader(state)
+	cmd := new(command)
+	n, word := r.Number(), r.Text()
+	if err := r.Err(); err != nil {
+		return err
+	}
+	if n > uint64(len(cmd.word))+1 || len(word) != min(int(n), len(cmd.word)) {
+		return record.ErrDamaged
+	}
+	cmd.n = uint8(n)
+	copy(cmd.word[:], word)
+	SessionOf(c).Data = cmd
+	s.enter(c)
+	return nil
 }

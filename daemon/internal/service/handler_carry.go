@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package service
+
+import (
+	"time"
+
+	"penstock/daemon/internal/record"
+	"penstock/daemon/internal/report"
+	"penstock/evloop"
+)
+
+// What the clients of a handler take along to the next process: Carrier, Suspender.
+
+// Suspend asks the program to end, with the time to answer what it has got.
+func (h *handler) Suspend(timeout time.Duration, ended func()) { h.program.StopWithin(timeout, ended) }
+
+// Save has nothing to say: the program has ended, and the next process starts another.
+// A client that still waits for a reply waits in vain.
+func (h *handler) Save() []byte {
+	h.fan.settle()
+	for _, c := range h.clients {
+		if cl := clientOf(c); cl.pending > 0 {
+			h.lose(report.LostUnanswered, cl.pending)
+			h.fail(c, cl)
+		}
+	}
+	return nil
+}
+
+// Load takes nothing.
+func (*handler) Load(state []byte) error { return record.NewReader(state).Err() }
+
+// SaveConn returns what the client still waits for.
+func (*handler) SaveConn(c *evloop.Conn) []byte {
+	cl := clientOf(c)
+	var w record.Writer
+	w.Number(cl.replyEnd)
+	w.Bool(cl.eof)
+	w.Bool(cl.long)
+	w.Bool(cl.rest != nil)
+	w.Text(cl.rest)
+	return w
+}
+
+// LoadConn has the client wait for the next program.
+func (h *handler) LoadConn(c *evloop.Conn, state []byte) error {
+	r := record.NewReader(state)
+	cl := &client{replyEnd: r.Number(), eof: r.Bool(), long: r.Bool()}
+	if rest, text := r.Bool(), r.Text(); rest {
+		cl.rest = append([]byte{}, text...)
+	} else if len(text) > 0 {
+		return record.ErrDamaged
+	}
+	if err := r.Err(); err != nil {
+		return err
+	}
+	SessionOf(c).Data = cl
+	h.clients[SessionOf(c).ID] = c
+	h.fan.add(c)
+	c.Resume() // Data blocks it again, if it has something to say
+	if cl.rest != nil && !c.Closing() {
+		h.block(c)
+	}
+	return nil
+}

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package service
+
+import (
+	"bytes"
+
+	"penstock/daemon/internal/record"
+	"penstock/evloop"
+)
+
+// What a room and its members take along to the next process: Carrier.
+
+// Save returns the history. Every member has got all lines by then.
+func (r *room) Save() []byte {
+	r.tell()
+	r.fan.settle()
+	var w record.Writer
+	w.Number(uint64(len(r.history)))
+	for _, m := range r.history {
+		w.Text(m.Bytes())
+	}
+	return w
+}
+
+// Load takes the history, as far as the bounds allow.
+func (r *room) Load(state []byte) error {
+	in := record.NewReader(state)
+	var history []*evloop.Message
+	bytesOf := 0
+	for n := in.Count(1); n > 0 && in.Left(); n-- {
+		m := evloop.NewMessage(bytes.Clone(in.Text())) // the records are soon garbage
+		history = append(history, m)
+		bytesOf += m.Len()
+	}
+	if err := in.Err(); err != nil {
+		return err
+	}
+	r.history, r.historyBytes = history, bytesOf
+	r.forget()
+	return nil
+}
+
+// SaveConn returns the name of a client, and whether it is in the room.
+func (*room) SaveConn(c *evloop.Conn) []byte {
+	m := memberOf(c)
+	var w record.Writer
+	w.Text([]byte(m.name))
+	w.Bool(m.in)
+	w.Bool(m.nick)
+	return w
+}
+
+// LoadConn makes c a member again, without a word to anybody. One that waited until the
+// others had read may go on: the pace begins anew.
+func (r *room) LoadConn(c *evloop.Conn, state []byte) error {
+	in := record.NewReader(state)
+	m := &member{name: string(in.Text()), in: in.Bool(), nick: in.Bool()}
+	if err := in.Err(); err != nil {
+		return err
+	}
+	if m.nick && (!validName(m.name) || !r.available(c, m.name)) {
+		return record.ErrDamaged
+	}
+	SessionOf(c).Data = m
+	if m.nick {
+		r.nicks[foldName(m.name)] = c
+	}
+	if m.in {
+		r.seat(c)
+	}
+	c.Resume()
+	r.Adjusted(c)
+	return nil
+}

@@ -236,13 +236,14 @@ func (d *Daemon) noteStart() {
 // let it become that one (Queue, Exec).
 func (d *Daemon) Run() error {
 	defer d.release()
-	d.takeOver()
+	waiting := d.takeOver()
 	for _, ep := range d.ordered() {
 		ep.start()
 	}
 	for _, ep := range d.ordered() {
 		d.armAll(ep)
 	}
+	d.offerWaiting(waiting)
 	d.feedWatchdog()
 	d.flushLog()
 	d.advance(started)
@@ -279,6 +280,9 @@ func (d *Daemon) armAll(ep *endpoint) {
 
 // advance takes a step of the life cycle and carries out its effects.
 func (d *Daemon) advance(t trigger) {
+	if d.handing.done {
+		return // this turn is the last one, and all is the next process's
+	}
 	was := d.life
 	next, do := step(was, t)
 	d.life = next

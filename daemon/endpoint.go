@@ -35,6 +35,7 @@ type endpoint struct {
 	stopped   bool                             // its last connection is gone
 	before    *endpoint                        // has to end before this one starts; nil: none
 	next      *endpoint                        // the one that waits for this one; nil: none
+	why       error                            // ends its clients once it is retired; nil: service.ErrShutdown
 	asking    map[evloop.ConnID]evloop.TimerID // once retired: clients that may still ask
 
 	accepted, dropped uint64
@@ -174,7 +175,9 @@ func (ep *endpoint) Closed(c *evloop.Conn, err error) {
 	ep.d.forgetSilent(c)
 	delete(ep.asking, c.ID())
 	if err == nil && ep.retired {
-		err = service.ErrShutdown
+		if err = ep.why; err == nil {
+			err = service.ErrShutdown
+		}
 	}
 	if ep.d.life.phase == stopping && isCut(err) {
 		ep.d.cut++

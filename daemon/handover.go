@@ -62,17 +62,20 @@ const (
 	fieldMessages = "messages"
 )
 
-// A descriptor in the queue is that of a client, or of a listener.
+// A descriptor in the queue is that of a client, of a listener, or of a client that has
+// not been let in yet.
 const (
 	tagClient   = 0
 	tagListener = 1
+	tagNewcomer = 2
 )
 
 // handing is what a Daemon knows of a hand-over under way.
 type handing struct {
-	byExec     bool  // this process becomes the next one
-	suspending int   // services that have something to finish
-	clients    int   // whose connections were taken out of the loop
+	byExec     bool // this process becomes the next one
+	suspending int  // services that have something to finish
+	clients    int  // whose connections were taken out of the loop, or off a listener
+	silent     map[*evloop.Conn]silent
 	fds        []int // what was put into the queue, and is open here until the end of the process
 	done       bool  // the queue is filled
 	queue      *handover.Queue
@@ -182,6 +185,9 @@ func (d *Daemon) freeze() {
 	}
 	d.tell(d.env.Notifier.Stopping(fmt.Sprintf("handing over %d connections", d.clients())))
 	d.tell(d.env.Notifier.ExtendTimeout(saveTime))
+	for _, l := range d.listeners() {
+		l.pause() // the turn is not over yet, and who comes now is for the next process
+	}
 	records, fds := d.save()
 	b, err := records.Encode()
 	var result handover.Result
@@ -235,6 +241,11 @@ func (d *Daemon) openQueue() error {
 // descriptors, in the same order. Listeners come behind them, if they go along.
 func (d *Daemon) save() (*handover.Records, []int) {
 	p := parcel{}
+	d.handing.silent = make(map[*evloop.Conn]silent, len(d.silent))
+	for _, s := range d.silent {
+		d.handing.silent[s.conn] = s
+	}
+	d.silent = nil
 	for _, ep := range d.ordered() {
 		p.Services = append(p.Services, handover.Field{Name: ep.conf.Name, Data: ep.save()})
 	}
@@ -249,11 +260,14 @@ func (d *Daemon) save() (*handover.Records, []int) {
 		w.Text(c.Record)
 		p.add(c.FD, w)
 	}
+	for _, n := range d.takeNewcomers() {
+		p.add(n.fd, n.save())
+	}
 	if d.handing.clients = len(p.fds); d.handing.byExec {
 		for _, l := range d.listeners() {
 			var w record.Writer
 			w.Number(tagListener)
-			w.Text([]byte(l.Text))
+			w.Text(l.Save())
 			p.add(l.FD, w)
 		}
 	}
@@ -298,6 +312,7 @@ func (ep *endpoint) save() []byte {
 	var w record.Writer
 	w.Text([]byte(ep.conf.Kind))
 	w.Text([]byte(ep.conf.Delimiter()))
+	w.Number(uint64(ep.conf.DrainTimeout))
 	if c, ok := ep.svc.(service.Carrier); ok {
 		w.Text(c.Save())
 	} else {
@@ -310,6 +325,7 @@ func (ep *endpoint) save() []byte {
 func (ep *endpoint) Saved(c *evloop.Conn) ([]byte, error) {
 	var w record.Writer
 	service.SessionOf(c).Save(&w)
+	ep.d.handing.silent[c].save(&w)
 	if s, ok := ep.svc.(service.Carrier); ok {
 		w.Text(s.SaveConn(c))
 	} else {
@@ -338,8 +354,13 @@ func (d *Daemon) takeBack(r *handover.Records, fds []int) {
 		d.endpoints[s.Name] = ep
 	}
 	t := takeover{d: d, records: r, fds: fds}
+	for i := range fds {
+		t.places = append(t.places, i)
+	}
 	t.all()
 	t.finish()
+	t.logLosses()
+	d.offerWaiting(t.waiting)
 }
 
 // StopAsked reports whether SIGTERM has come. The next process has to obey it.

@@ -47,6 +47,12 @@ func (r *running) restart(t *testing.T, cfg *config.Config) (*running, *bytes.Bu
 func (r *running) leave(t *testing.T) int {
 	t.Helper()
 	r.do(func() { r.handOverBy(unix.SIGUSR2) })
+	return r.left(t)
+}
+
+// left returns the queue of r when that has handed over.
+func (r *running) left(t *testing.T) int {
+	t.Helper()
 	if err := <-r.done; !errors.Is(err, ErrHandedOver) {
 		t.Fatalf("Run = %v, want that all was handed over", err)
 	}
@@ -61,10 +67,10 @@ func (r *running) leave(t *testing.T) int {
 // A talker is a client of which each step is checked.
 type talker struct {
 	net.Conn
-	t *testing.T
+	t testing.TB
 }
 
-func talk(t *testing.T, path string) talker {
+func talk(t testing.TB, path string) talker {
 	t.Helper()
 	c, err := net.Dial("unix", path)
 	if err != nil {
@@ -95,6 +101,7 @@ func (c talker) hears(want string) {
 // hearsEnd wants nothing more.
 func (c talker) hearsEnd() {
 	c.t.Helper()
+	defer c.Close()
 	if b, err := io.ReadAll(c); len(b) > 0 || err != nil && !errors.Is(err, unix.ECONNRESET) {
 		c.t.Errorf("heard %q, %v, want the end", b, err)
 	}
@@ -308,6 +315,7 @@ func TestRestartWithAnotherFile(t *testing.T) {
 	for _, c := range []talker{clients["stays"], second, clients["late"]} { // what the next restart ends is late's own affair
 		c.say("y")
 		c.hears("y")
+		c.Close()
 	}
 	r.stop(t)
 	for name, why := range map[string]string{"gone": "no such service", "other": "another kind", "cut": "delimiter"} {

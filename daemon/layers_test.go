@@ -89,7 +89,7 @@ var arrows = map[string]string{
 	"service":   "config process record report text view evloop",
 	"process":   "report evloop",
 	"report":    "config text view evloop systemd",
-	"listen":    "config systemd",
+	"listen":    "config record systemd",
 	"handover":  "record", // a queue of descriptors, whoever stores or fills it
 	"record":    "",
 	"apply":     "config systemctl unit",

@@ -110,16 +110,17 @@ func (l *listener) resume() {
 // close stops listening. An inherited socket belongs to the service manager, and
 // clients may be waiting in it.
 func (l *listener) close() {
-	l.RemoveFile()
-	l.leave()
-}
-
-// leave stops listening here: the next process goes on with the socket, and its file.
-func (l *listener) leave() {
 	if l.waiting != 0 {
 		l.refuse(l.who, l.waiting, nil)
 		l.waiting = 0
 	}
+	l.RemoveFile()
+	l.leave()
+}
+
+// leave stops listening here: the next process goes on with the socket, its file, and
+// who waits for a place.
+func (l *listener) leave() {
 	if l.ln != nil {
 		l.ln.Close()
 	} else {

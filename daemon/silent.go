@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"penstock/daemon/internal/record"
 	"penstock/daemon/internal/report"
 	"penstock/daemon/internal/service"
 	"penstock/daemon/internal/view"
@@ -52,6 +53,25 @@ func (d *Daemon) heard(ep *endpoint, c *evloop.Conn) {
 	if p.Addr.IsValid() && c.BytesIn() == 0 && !c.Closing() {
 		d.silent = append(d.silent, silent{c, ep, sourceOf(p), d.loop.Now(), c.BytesOut()})
 	}
+}
+
+// is reports whether there is such a client.
+func (s silent) is() bool { return s.since != 0 }
+
+// save writes what the next process has to know of s, or that there is none.
+func (s silent) save(w *record.Writer) {
+	w.Number(uint64(s.since))
+	if s.is() {
+		w.Number(s.out)
+	}
+}
+
+// loadSilent reads what save has written. The caller fills in the connection.
+func loadSilent(r *record.Reader) (s silent) {
+	if s.since = evloop.Time(r.Number()); s.is() {
+		s.out = r.Number()
+	}
+	return s
 }
 
 // forgetSilent is called when c has ended.

@@ -64,11 +64,11 @@ func (d *Daemon) bindAll() error {
 
 // takeListener returns the listener at addr that came from the former process, or nil.
 func (d *Daemon) takeListener(ep *endpoint, addr config.Address) *listener {
-	fd, ok := d.takeover.listener(addr)
+	from, ok := d.takeover.listener(addr)
 	if !ok {
 		return nil
 	}
-	s, err := listen.Adopt(ep.conf, addr, fd)
+	s, err := listen.Adopt(ep.conf, addr, from)
 	if err != nil {
 		return nil // its file is gone, so it is opened anew
 	}

@@ -3,14 +3,20 @@
 package daemon
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"math"
+	"slices"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"penstock/daemon/internal/config"
 	"penstock/daemon/internal/handover"
 	"penstock/daemon/internal/listen"
 	"penstock/daemon/internal/record"
+	"penstock/daemon/internal/report"
 	"penstock/daemon/internal/service"
 	"penstock/evloop"
 )
@@ -23,8 +29,8 @@ import (
 //
 // Everything that can fail comes before Commit. If the process ends before, by a
 // mistake in the files, a signal or a crash, the queue is as it was, and the next
-// process finds it. A connection that nobody wants any more is ended after Commit,
-// with the reason in the log.
+// process finds it. What becomes of a connection that is not served any more is in
+// takeover_part.go, listeners are in takeover_listeners.go.
 
 // A takeover is a hand-over that has come.
 type takeover struct {
@@ -32,11 +38,14 @@ type takeover struct {
 	parcels []*handover.Parcel // those whose connections are to be ended come after the first
 	records *handover.Records  // nil: of another version, or damaged
 	fds     []int
-	places  []int // of the record of each descriptor; nil: in the same order
+	places  []int         // of the record of each descriptor; -1: it has none
+	sockets []listen.Left // listeners that came along and were not claimed yet
+	expired error         // nil: the queue is young enough
 
 	restore *evloop.Restore
 	taken   int
-	left    []int // to be ended after Commit
+	waiting []newcomer // who was put off by the former process
+	parting            // who is not taken over
 }
 
 // find looks into the queues that the process was given. It returns nil if there are no
@@ -45,10 +54,9 @@ func (d *Daemon) find() (*takeover, error) {
 	if len(d.env.Queues) == 0 {
 		return nil, nil
 	}
-	if err := handover.Grow(d.cfg.Limits.Connections + spareFiles); err != nil {
-		d.log.TakeOverFailed(err) // it costs time, and nothing else
-	}
+	_ = handover.Grow(d.cfg.Limits.Connections + spareFiles) // without it the adoption takes longer, and no more
 	t := &takeover{d: d}
+	why := map[*handover.Parcel]error{}
 	for _, fd := range d.env.Queues {
 		p, err := handover.Peek(fd)
 		switch {
@@ -58,10 +66,7 @@ func (d *Daemon) find() (*takeover, error) {
 		case p == nil: // it may go well the next time
 			return nil, err
 		}
-		if err != nil {
-			d.log.TakeOverFailed(err)
-			p.Records = nil
-		}
+		why[p] = err
 		t.parcels = append(t.parcels, p)
 	}
 	if len(t.parcels) == 0 {
@@ -69,30 +74,54 @@ func (d *Daemon) find() (*takeover, error) {
 	}
 	newest := handover.Newest(t.parcels)
 	t.parcels[0], t.parcels[newest] = t.parcels[newest], t.parcels[0]
-	t.read(t.parcels[0])
+	t.read(t.parcels[0], why[t.parcels[0]])
 	return t, nil
 }
 
 // spareFiles is for what a process has open beside its connections.
 const spareFiles = 64
 
-// read reads the records of the queue that counts.
-func (t *takeover) read(p *handover.Parcel) {
-	t.fds = p.FDs
-	if p.Records == nil {
-		return // the reason was logged
+// read reads the records of the queue that counts. err is what Peek has said of it.
+func (t *takeover) read(p *handover.Parcel, err error) {
+	if errors.Is(err, handover.ErrExpired) {
+		t.expired, err = report.NewCause(err.Error(), report.EndExpired), nil
 	}
-	r, err := handover.Decode(p.Records)
+	var r *handover.Records
+	if err == nil {
+		r, err = handover.Decode(p.Records)
+	}
 	if err == nil {
 		err = t.d.goOn(r)
 	}
 	if err != nil {
-		t.d.log.TakeOverFailed(err)
+		r = &handover.Records{}
+	}
+	t.fds, t.places = p.FDs, p.Match(r.Conns)
+	t.splitListeners(r)
+	if err != nil {
+		t.d.log.TakeOverFailed(report.EndUnreadable, len(t.fds), err)
 		return
 	}
-	t.records, t.places = r, p.Match(r.Conns)
-	if n := len(r.Conns) - len(p.FDs); n > 0 {
-		t.d.log.TakeOverFailed(fmt.Errorf("%d connections were not in the queue, or this process may not have so many files", n))
+	t.records = r
+	t.fit(mostFiles() - t.d.cfg.ReservedFiles())
+}
+
+// mostFiles returns how many files the process may have open.
+func mostFiles() int {
+	var r unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &r) != nil {
+		return math.MaxInt
+	}
+	return int(min(r.Cur, math.MaxInt32))
+}
+
+// fit gives up what is more than most connections: programs and new clients need files
+// too. Commit ends those, since the queue alone holds them then.
+func (t *takeover) fit(most int) {
+	for most = max(most, 0); len(t.fds) > most; {
+		last := len(t.fds) - 1
+		closeFD(t.fds[last])
+		t.fds, t.places = t.fds[:last], t.places[:last]
 	}
 }
 
@@ -123,120 +152,117 @@ func field(list []handover.Field, name string) []byte {
 	return nil
 }
 
-// listener returns the descriptor of a listener that came along, and takes it out.
-func (t *takeover) listener(a config.Address) (fd int, ok bool) {
-	if t == nil || t.records == nil {
-		return -1, false
-	}
-	for i, fd := range t.fds {
-		if fd < 0 || t.places[i] < 0 {
-			continue
-		}
-		in := record.NewReader(t.records.Conns[t.places[i]].Data)
-		if in.Number() == tagListener && string(in.Text()) == a.Text {
-			t.fds[i] = -1
-			return fd, true
-		}
-	}
-	return -1, false
-}
-
-// all restores every connection whose service goes on with it.
+// all restores every connection whose service goes on with it. Those that are more than
+// limits.connections stay and are counted; newcomers wait until enough have left.
 func (t *takeover) all() {
 	if t.records == nil {
-		t.left = t.fds
+		t.left = t.fds // the reason was logged
 		return
 	}
-	d := t.d
-	carried := t.services()
-	d.loop.SetLimits(max(d.places, len(t.fds))+internalConns(d.cfg), d.cfg.Limits.Memory)
-	restore, err := d.loop.NewRestore(field(t.records.Process, fieldMessages))
+	restore, err := t.d.loop.NewRestore(field(t.records.Process, fieldMessages))
 	if err != nil {
-		d.log.TakeOverFailed(err)
+		t.d.log.TakeOverFailed(report.EndUnreadable, len(t.fds), err)
 		t.left = t.fds
 		return
 	}
 	t.restore = restore
-	told := map[string]bool{}
+	states := t.services()
+	found := make([]bool, len(t.records.Conns))
 	for i, fd := range t.fds {
-		place := i
-		if t.places != nil {
-			place = t.places[i]
-		}
-		if fd < 0 {
+		place := t.places[i]
+		if place < 0 {
+			t.leave(fd, "", errNoRecord)
 			continue
 		}
-		if name, err := t.one(fd, place, carried); err != nil {
-			t.left = append(t.left, fd)
-			if !told[name] {
-				d.log.NotTakenOver(name, err)
-			}
-			told[name] = true
-		} else {
-			t.taken++
+		found[place] = true
+		t.one(fd, t.records.Conns[place].Data, states)
+	}
+	for i, has := range found {
+		if !has {
+			t.absent(t.records.Conns[i].Data, states)
 		}
 	}
 }
 
-// These say why a connection is not served any more.
-var (
-	errNoRecord  = errors.New("there is no record of it")
-	errNoService = errors.New("there is no such service any more")
-	errOther     = errors.New("the service has another kind or delimiter")
-	errListener  = errors.New("the address is not listed any more")
-)
+// A serviceState says whether a service goes on.
+type serviceState struct {
+	kind    config.Kind
+	timeout time.Duration // drain_timeout in the former process
+	err     error         // why the service does not go on; nil: it does
+}
 
-// services gives each service what its predecessor knew, and returns those that go on,
-// with the reason for the others.
-func (t *takeover) services() map[string]error {
-	carried := map[string]error{}
+// services gives each service what its predecessor knew.
+func (t *takeover) services() map[string]serviceState {
+	states := map[string]serviceState{}
 	for _, f := range t.records.Services {
-		carried[f.Name] = t.d.endpoints[f.Name].load(f.Data)
+		states[f.Name] = t.service(t.d.endpoints[f.Name], f.Data)
 	}
-	return carried
+	return states
 }
 
-// load takes what the service of the same name knew. ep may be nil.
-func (ep *endpoint) load(data []byte) error {
-	if ep == nil {
-		return errNoService
-	}
+// service has ep, which may be nil, take what the service of the same name knew.
+func (t *takeover) service(ep *endpoint, data []byte) (s serviceState) {
 	in := record.NewReader(data)
-	kind, delimiter, state := in.Text(), in.Text(), in.Text()
-	if err := in.Err(); err != nil {
-		return err
+	kind, delimiter, timeout, state := in.Text(), in.Text(), in.Number(), in.Text()
+	if s.err = in.Err(); s.err != nil {
+		s.timeout = partTimeout
+		return s
 	}
-	if string(kind) != string(ep.conf.Kind) || string(delimiter) != ep.conf.Delimiter() {
-		return errOther
+	s.kind, s.timeout = config.Kind(kind), time.Duration(min(timeout, math.MaxInt64))
+	switch {
+	case t.expired != nil:
+		s.err = t.expired
+	case ep == nil:
+		s.err = errNoService
+	case s.kind != ep.conf.Kind || string(delimiter) != ep.conf.Delimiter():
+		s.err = errOther
+	default:
+		if c, ok := ep.svc.(service.Carrier); ok {
+			s.err = c.Load(state)
+		}
 	}
-	if c, ok := ep.svc.(service.Carrier); ok {
-		return c.Load(state)
-	}
-	return nil
+	return s
 }
 
-// one restores a connection. It returns the name of its service.
-func (t *takeover) one(fd, place int, carried map[string]error) (name string, err error) {
-	if place < 0 {
-		return "", errNoRecord
+// A client is what the record of one says.
+type client struct {
+	service string
+	saved   []byte // for evloop
+}
+
+// readClient reads a record. It returns false if that is of something else, or damaged.
+func readClient(data []byte) (c client, ok bool) {
+	in := record.NewReader(data)
+	tag := in.Number()
+	c = client{string(in.Text()), in.Text()}
+	return c, tag == tagClient && in.Err() == nil
+}
+
+// one goes on with a client.
+func (t *takeover) one(fd int, data []byte, states map[string]serviceState) {
+	if n, ok := readNewcomer(fd, data); ok {
+		t.waiting = append(t.waiting, n)
+		return
 	}
-	in := record.NewReader(t.records.Conns[place].Data)
-	if in.Number() != tagClient {
-		return "", errListener
+	c, ok := readClient(data)
+	if !ok {
+		t.leave(fd, "", record.ErrDamaged)
+		return
 	}
-	name = string(in.Text())
-	saved := in.Text()
-	if err := in.Err(); err != nil {
-		return name, err
+	state, known := states[c.service]
+	if !known {
+		state = serviceState{timeout: partTimeout, err: errNoService}
 	}
-	if err, known := carried[name]; !known {
-		return name, errNoService
-	} else if err != nil {
-		return name, err
+	if state.err == nil {
+		ep := t.d.endpoints[c.service]
+		_, state.err = t.restore.Conn(fd, ep, &service.Session{Owner: ep}, ep.opts, c.saved)
+		if state.err == nil {
+			t.taken++
+			return
+		}
+		t.miss(c)
 	}
-	ep := t.d.endpoints[name]
-	_, err = t.restore.Conn(fd, ep, &service.Session{Owner: ep}, ep.opts, saved)
-	return name, err
+	t.part(fd, c, state)
 }
 
 // Restored takes the place of Open for a connection of the former process.
@@ -246,6 +272,7 @@ func (ep *endpoint) Restored(c *evloop.Conn, state []byte) error {
 	if err := s.Load(in); err != nil {
 		return err
 	}
+	quiet := loadSilent(in)
 	own := in.Text()
 	if err := in.Err(); err != nil {
 		return err
@@ -262,6 +289,10 @@ func (ep *endpoint) Restored(c *evloop.Conn, state []byte) error {
 		listen.SpareVanished(c.FD()) // the file may have been another one
 	}
 	ep.d.watchPeer(c, s)
+	if quiet.is() {
+		quiet.conn, quiet.ep, quiet.source = c, ep, sourceOf(s.Peer)
+		ep.d.silent = append(ep.d.silent, quiet)
+	}
 	return nil
 }
 
@@ -269,28 +300,29 @@ func (ep *endpoint) Restored(c *evloop.Conn, state []byte) error {
 func (t *takeover) commit() {
 	for i, p := range t.parcels {
 		if err := p.Commit(); err != nil {
-			t.d.log.TakeOverFailed(err)
+			t.d.log.QueueFailed(err)
 		}
 		if i > 0 {
 			p.Discard()
 		}
 	}
 	for _, fd := range t.left {
-		if fd >= 0 {
-			handover.End(fd)
-		}
+		handover.End(fd)
 	}
 }
 
-// takeOver empties the queue, when all that can fail has not.
-func (d *Daemon) takeOver() {
+// takeOver empties the queue, when all that can fail has not. It returns who waits to be
+// let in.
+func (d *Daemon) takeOver() []newcomer {
 	t := d.takeover
 	if t == nil {
-		return
+		return nil
 	}
 	d.takeover = nil
 	t.finish()
+	t.closeListeners()
 	t.spoke()
+	return t.waiting
 }
 
 // ready tells the service manager that the process is ready, or ready again. The first
@@ -302,20 +334,23 @@ func (d *Daemon) ready(first bool) error {
 	return d.env.Notifier.Ready(d.status())
 }
 
-// finish has the loop deliver what has come meanwhile.
+// finish has the loop deliver what has come meanwhile, and ends those who do not go on.
 func (t *takeover) finish() {
 	t.commit()
 	if t.restore != nil {
 		t.restore.Done()
 	}
+	t.sayGoodbye()
+	slices.SortStableFunc(t.d.silent, func(a, b silent) int { return cmp.Compare(a.since, b.since) })
 	t.d.outputMayWait()
 }
 
-// spoke logs how many connections go on, and for how long the queue existed.
+// spoke logs how many connections go on, why others do not, and for how long the queue
+// existed.
 func (t *takeover) spoke() {
-	age := time.Duration(0)
-	if len(t.parcels) > 0 {
-		age = t.parcels[0].Age
+	cut := t.logLosses()
+	if t.restore == nil {
+		cut = len(t.left) // the reason was logged
 	}
-	t.d.log.TookOver(t.taken, len(t.left), age)
+	t.d.log.TookOver(t.taken, cut, t.parcels[0].Age)
 }

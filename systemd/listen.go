@@ -272,11 +272,11 @@ func classify(fd int, name string) (Socket, string) {
 		}
 		return Socket{}, "socket that does not listen"
 	}
-	sa, err := unix.Getsockname(fd)
+	addr, err := Address(fd)
 	if err != nil {
 		return Socket{}, "no address: " + err.Error()
 	}
-	return Socket{FD: fd, Name: name, Family: family, Type: typ, Addr: addrText(fd, sa)}, ""
+	return Socket{FD: fd, Name: name, Family: family, Type: typ, Addr: addr}, ""
 }
 
 // fileKind names what is not a socket.
@@ -294,6 +294,16 @@ func fileKind(fd int) string {
 		return "character device"
 	}
 	return "no socket"
+}
+
+// Address returns where the socket fd is bound, spelled as in Socket.Addr. The errors are
+// those of getsockname(2).
+func Address(fd int) (string, error) {
+	sa, err := unix.Getsockname(fd)
+	if err != nil {
+		return "", os.NewSyscallError("getsockname", err)
+	}
+	return addrText(fd, sa), nil
 }
 
 // addrText spells a bound address as ListenStream= does.

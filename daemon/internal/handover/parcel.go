@@ -110,11 +110,15 @@ func (p *Parcel) check(malformed bool) error {
 	case len(p.FDs)+p.Missing > p.Descriptors:
 		p.Records = nil
 		return fmt.Errorf("%w: it holds more than it says", ErrDamaged)
-	case p.Age > MaxAge:
+	case p.Expired():
 		return &ExpiredError{p.Age}
 	}
 	return nil
 }
+
+// Expired reports whether the queue has waited for too long. Its Records can be read all
+// the same, if the queue is whole.
+func (p *Parcel) Expired() bool { return p.Age > MaxAge }
 
 // Commit takes from the queue what was peeked, without its descriptors, and closes the
 // queue. From here on the connections are the caller's alone. After an error they are

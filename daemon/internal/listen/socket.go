@@ -44,15 +44,6 @@ func open(s *config.Service, addr config.Address) (*Socket, error) {
 	return identify(s, addr, fd)
 }
 
-// Adopt takes a socket that a former process has opened for s at addr. It owns fd.
-func Adopt(s *config.Service, addr config.Address, fd int) (*Socket, error) {
-	sock, err := identify(s, addr, fd)
-	if err != nil {
-		return nil, fmt.Errorf("service %s: take over %s: %w", s.Name, addr, err)
-	}
-	return sock, nil
-}
-
 // identify finds out what the daemon has to know of an open socket.
 func identify(s *config.Service, addr config.Address, fd int) (sock *Socket, err error) {
 	sock = &Socket{FD: fd, Text: addr.Text, Addr: addr, Conf: s}

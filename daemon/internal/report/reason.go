@@ -44,7 +44,10 @@ const (
 	EndReplyLost
 	EndNotTaken
 	EndUnanswered
-	EndUnnamed // only the error itself can tell
+	EndExpired    // this and the following come from a restart
+	EndUnreadable // by the next process
+	EndIncomplete // the next process has not got it
+	EndUnnamed    // only the error itself can tell
 )
 
 // Why a message came to nothing.
@@ -82,6 +85,9 @@ var reasons = [...]struct {
 	EndReplyLost:    {"reply_lost", slog.LevelWarn},
 	EndNotTaken:     {"not_taken", slog.LevelWarn},
 	EndUnanswered:   {"unanswered", slog.LevelWarn},
+	EndExpired:      {"handover_expired", slog.LevelWarn},
+	EndUnreadable:   {"handover_unreadable", slog.LevelWarn},
+	EndIncomplete:   {"handover_incomplete", slog.LevelWarn},
 	EndUnnamed:      {"error", slog.LevelWarn},
 
 	LostUnfinished: {"no_delimiter", slog.LevelWarn},

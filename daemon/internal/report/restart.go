@@ -26,20 +26,28 @@ func (l *Log) HandedOver(conns, cut int, elapsed time.Duration) {
 		slog.Int64(keyElapsed, elapsed.Microseconds()))
 }
 
-// TookOver says with how many connections the process goes on, how many it has closed,
+// TookOver says with how many connections the process goes on, how many it does not,
 // and how long they waited in the queue.
 func (l *Log) TookOver(conns, cut int, waited time.Duration) {
 	l.to.Info("connections taken over", messageID(idTookOver), slog.Int(keyConns, conns), slog.Int(keyCut, cut),
 		slog.Int64(keyElapsed, waited.Microseconds()))
 }
 
-// TakeOverFailed says why some connections or all cannot be taken over.
-func (l *Log) TakeOverFailed(err error) {
-	l.to.Error("connections not taken over", messageID(idNotTakenOver), slog.Any(keyErr, err))
+// TakeOverFailed says why none of so many connections can be taken over.
+func (l *Log) TakeOverFailed(reason Reason, conns int, err error) {
+	l.to.Error("connections not taken over", messageID(idNotTakenOver), slog.String(keyReason, reason.String()),
+		slog.Int(keyConns, conns), slog.Any(keyErr, err))
 }
 
-// NotTakenOver says why connections of a service are closed. service is "" if it is not
-// known.
-func (l *Log) NotTakenOver(service string, err error) {
-	l.to.Warn("connections of a service not taken over", messageID(idNotTakenOver), slog.String(keyService, service), slog.Any(keyErr, err))
+// NotTakenOver says why so many connections of a service are not served any more.
+// service is "" if it is not known.
+func (l *Log) NotTakenOver(service string, reason Reason, conns int, err error) {
+	l.to.Warn("connections of a service not taken over", messageID(idNotTakenOver), slog.String(keyService, service),
+		slog.String(keyReason, reason.String()), slog.Int(keyConns, conns), slog.Any(keyErr, err))
+}
+
+// QueueFailed says that something went wrong with the queue of a former process, after
+// its connections were taken over, or before somebody tries again.
+func (l *Log) QueueFailed(err error) {
+	l.to.Error("queue of connections", slog.Any(keyErr, err))
 }

@@ -46,6 +46,13 @@ type Suspender interface {
 	Suspend(timeout time.Duration, ended func())
 }
 
+// A Misser tells its clients of one that did not come along to this process.
+type Misser interface {
+	// Missed gets its session, without an owner, and what SaveConn has returned.
+	// The call follows that of Load and all of LoadConn.
+	Missed(s *Session, state []byte)
+}
+
 // Save writes the session itself, for the daemon.
 func (s *Session) Save(w *record.Writer) {
 	w.Number(s.ID)

@@ -138,22 +138,22 @@ func (r *room) line(c *evloop.Conn, line []byte) {
 // speak passes on what c said.
 func (r *room) speak(c *evloop.Conn, line []byte) {
 	if len(r.message) > 0 {
-		r.talk(c, r.render(r.message, c, line))
+		r.talk(c, r.render(r.message, SessionOf(c), line))
 	}
 }
 
-// render returns the text about c, with line where the template wants it, and
+// render returns the text about a member, with line where the template wants it, and
 // a newline.
-func (r *room) render(t template, c *evloop.Conn, line []byte) []byte {
+func (r *room) render(t template, of *Session, line []byte) []byte {
 	b := make([]byte, 0, len(line)+96) // as much as most templates add
 	for _, p := range t {
 		switch p.slot {
 		case slotText:
 			b = append(b, p.text...)
 		case slotName:
-			b = append(b, memberOf(c).name...)
+			b = append(b, of.Data.(*member).name...)
 		case slotPeer:
-			b = append(b, r.peer(c)...)
+			b = append(b, r.peer(of)...)
 		case slotLine:
 			b = r.clean(b, line)
 		case slotCount:
@@ -165,11 +165,11 @@ func (r *room) render(t template, c *evloop.Conn, line []byte) []byte {
 
 // peer is the address as the preset's clients know it: the select-chat server
 // says it without the port.
-func (r *room) peer(c *evloop.Conn) string {
+func (r *room) peer(of *Session) string {
 	if r.conf.Preset == config.PresetSelectChat {
-		return SessionOf(c).Peer.Host()
+		return of.Peer.Host()
 	}
-	return SessionOf(c).Peer.String()
+	return of.Peer.String()
 }
 
 // clean appends what a member said, without what the others' terminals would
@@ -244,7 +244,7 @@ func (r *room) enter(c *evloop.Conn) {
 	for _, m := range r.history {
 		c.Send(m)
 	}
-	r.announce(c, r.join, &r.news.came)
+	r.announce(SessionOf(c), c, r.join, &r.news.came)
 }
 
 // seat makes c a member, and tells nobody.
@@ -257,7 +257,7 @@ func (r *room) seat(c *evloop.Conn) {
 // say sends a rendered template to c alone.
 func (r *room) say(c *evloop.Conn, t template) {
 	if len(t) > 0 {
-		c.Write(r.render(t, c, nil))
+		c.Write(r.render(t, SessionOf(c), nil))
 	}
 }
 
@@ -295,7 +295,7 @@ func (r *room) Closed(c *evloop.Conn, _ error) {
 	}
 	r.fan.remove(c)
 	r.release(c, m)
-	r.announce(c, r.leave, &r.news.left)
+	r.announce(SessionOf(c), nil, r.leave, &r.news.left)
 }
 
 // Drain sends a member away because the room itself closes. What it has still to say

@@ -9,7 +9,7 @@ import (
 	"penstock/evloop"
 )
 
-// What a room and its members take along to the next process: Carrier.
+// What a room and its members take along to the next process: Carrier, Misser.
 
 // Save returns the history. Every member has got all lines by then.
 func (r *room) Save() []byte {
@@ -54,9 +54,8 @@ func (*room) SaveConn(c *evloop.Conn) []byte {
 // LoadConn makes c a member again, without a word to anybody. One that waited until the
 // others had read may go on: the pace begins anew.
 func (r *room) LoadConn(c *evloop.Conn, state []byte) error {
-	in := record.NewReader(state)
-	m := &member{name: string(in.Text()), in: in.Bool(), nick: in.Bool()}
-	if err := in.Err(); err != nil {
+	m, err := loadMember(state)
+	if err != nil {
 		return err
 	}
 	if m.nick && (!validName(m.name) || !r.available(c, m.name)) {
@@ -72,4 +71,19 @@ func (r *room) LoadConn(c *evloop.Conn, state []byte) error {
 	c.Resume()
 	r.Adjusted(c)
 	return nil
+}
+
+// loadMember reads what SaveConn has written.
+func loadMember(state []byte) (*member, error) {
+	in := record.NewReader(state)
+	m := &member{name: string(in.Text()), in: in.Bool(), nick: in.Bool()}
+	return m, in.Err()
+}
+
+// Missed tells the members that one of them has left.
+func (r *room) Missed(s *Session, state []byte) {
+	if m, err := loadMember(state); err == nil && m.in {
+		s.Data = m
+		r.announce(s, nil, r.leave, &r.news.left)
+	}
 }

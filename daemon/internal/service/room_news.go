@@ -40,18 +40,19 @@ const newsCost = 100 * time.Microsecond
 // news at once.
 const crowd = 64
 
-// announce tells everybody but c that it has come or left, unless all are
-// leaving: a thousand members would get half a million goodbyes.
-func (r *room) announce(c *evloop.Conn, t template, count *int) {
+// announce tells everybody but one that a member has come or left, unless all are
+// leaving: a thousand members would get half a million goodbyes. but is the member
+// itself, or nil if it has no connection any more.
+func (r *room) announce(of *Session, but *evloop.Conn, t template, count *int) {
 	if len(t) == 0 || r.ending {
 		return
 	}
 	if r.conf.Preset != config.PresetNone {
-		r.fan.send(evloop.NewMessage(r.render(t, c, nil)), c)
+		r.fan.send(evloop.NewMessage(r.render(t, of, nil)), but)
 		return
 	}
 	if *count++; r.news.came+r.news.left == 1 {
-		r.news.one, r.news.about = r.render(t, c, nil), c
+		r.news.one, r.news.about = r.render(t, of, nil), but
 	}
 	if !r.news.timer.IsZero() {
 		return

@@ -309,7 +309,7 @@ func BenchmarkRoomRender(b *testing.B) {
 	b.SetBytes(int64(len(line)))
 	b.ReportAllocs()
 	for b.Loop() {
-		if len(r.render(r.message, c, line)) != 57 {
+		if len(r.render(r.message, SessionOf(c), line)) != 57 {
 			b.Fatal("wrong line")
 		}
 	}

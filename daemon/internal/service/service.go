@@ -16,8 +16,8 @@ import (
 // A Service serves all connections of one configured service. Every method is
 // called on the loop; c.State is a *Session, made before Open.
 //
-// Optional interfaces: Adjuster, Carrier, Suspender, Starter, Stopper, Drainer, Fareweller, and from evloop
-// Dropper (told what an overflow policy threw away).
+// Optional interfaces: Adjuster, Carrier, Misser, Suspender, Starter, Stopper, Drainer,
+// Fareweller, and from evloop Dropper (told what an overflow policy threw away).
 type Service interface {
 	evloop.Handler
 }

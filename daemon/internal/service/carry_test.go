@@ -105,7 +105,7 @@ func quietEnv(t testing.TB) Env {
 // the same bytes. Nothing ends the process.
 func FuzzCarried(f *testing.F) {
 	for i := range carriers {
-		for _, state := range []string{"", "\x03abc\x01\x00", "\x03abc\x01\x01", "\x02\x02PI", "\x00\x00\x00\x00\x00", "\x05\x01\x00\x01\x01z"} {
+		for _, state := range []string{"", "\x03abc\x01\x00", "\x03abc\x01\x01", "\x02\x02PI", "\x00\x00\x00\x00\x00\x00", "\x05\x09\x01\x00\x01\x01z"} {
 			f.Add(uint8(i), []byte(state))
 		}
 	}
@@ -175,4 +175,48 @@ func FuzzSession(f *testing.F) {
 			t.Errorf("%x is written back as %x", b, []byte(w))
 		}
 	})
+}
+
+// TestBlockedOverRestarts: for how long a client waits until a handler's program takes
+// its message is counted through a restart. A restart that waits for the program does
+// not count, and cuts nobody.
+func TestBlockedOverRestarts(t *testing.T) {
+	env := quietEnv(t)
+	open := func() (*handler, *evloop.Conn) {
+		svc, err := New(parse(t, "kind=\"handler\"\ncommand=[\"/bin/true\"]\nidle_timeout=\"1m\"\ndrain_timeout=\"2m\""), env)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fd, _ := evlooptest.Pair(t, "unix")
+		c, err := env.Loop.Add(fd, mute{}, &Session{ID: 7})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.SetOptions(&evloop.Options{IdleTimeout: time.Minute})
+		return svc.(*handler), c
+	}
+	old, c := open()
+	old.Open(c)
+	old.Data(c, []byte("message\n"))
+	want := clientOf(c).until
+	if due := env.Loop.Now().Add(time.Minute); want != due {
+		t.Errorf("a client waits until %v, want %v", want, due)
+	}
+	next, again := open()
+	if err := next.LoadConn(again, old.SaveConn(c)); err != nil {
+		t.Fatal(err)
+	}
+	timers := env.Loop.Stats().Timers
+	next.Data(again, []byte("message\n"))
+	if got := clientOf(again).until; got != want || env.Loop.Stats().Timers != timers+1 {
+		t.Errorf("after a restart it waits until %v with %d timers more, want %v and one", got, env.Loop.Stats().Timers-timers, want)
+	}
+	leaving, c := open()
+	leaving.Open(c)
+	leaving.Suspend(time.Minute, func() {})
+	timers = env.Loop.Stats().Timers
+	leaving.Data(c, []byte("message\n"))
+	if got, due := clientOf(c).until, env.Loop.Now().Add(3*time.Minute); got != due || env.Loop.Stats().Timers != timers {
+		t.Errorf("in a restart it waits until %v with %d timers more, want %v and none", got, env.Loop.Stats().Timers-timers, due)
+	}
 }

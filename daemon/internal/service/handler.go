@@ -50,6 +50,8 @@ type handler struct {
 	untold  []*Session              // closed; the program was told of open, not yet of close
 	missed  int                     // messages that the program has got, of clients that were cut before the reply
 	late    int                     // replies to clients that have left
+
+	suspended bool // the program ends, and the next process starts another
 }
 
 // A client is what a handler remembers of a connection: Session.Data.
@@ -58,7 +60,8 @@ type client struct {
 	replyEnd uint64         // where the last reply ends in the output, counted from the connection's first byte
 	told     bool           // the program knows of the connection
 	blocked  bool           // paused until the program takes more
-	limit    evloop.TimerID // bounds the time for which the client is blocked
+	limit    evloop.TimerID // bounds the time for which the client is blocked,
+	until    evloop.Time    // to this; 0: nothing has waited since a message was taken
 	eof      bool           // the client has no more to say: closed with its last reply
 	rest     []byte         // its last message, which lacks a delimiter and waits for room
 	long     bool           // its last message was too long for one
@@ -166,44 +169,9 @@ func (h *handler) Data(c *evloop.Conn, p []byte) (n int) {
 
 // ask gives the program, which is ready, a message.
 func (h *handler) ask(c *evloop.Conn, msg []byte) {
+	clientOf(c).until = 0
 	h.awaits(c, clientOf(c).pending+1)
 	h.tell(SessionOf(c), eventMessage, msg)
-}
-
-// Kinds of a client's timers.
-const (
-	timerDrain   = iota // drain_timeout is over
-	timerBlocked        // the time in which a message has to be taken is over
-)
-
-// takeTimeout is how long a client waits for the program to take its message
-// when there is no idle_timeout.
-const takeTimeout = 5 * time.Minute
-
-// awaits notes how many replies c waits for. As long as there are any it is not
-// idle.
-func (h *handler) awaits(c *evloop.Conn, replies int) {
-	clientOf(c).pending = replies
-	c.HoldIdle(replies > 0)
-}
-
-// block pauses a client until the program takes more, for a limited time. While the
-// loop does not read from a client, it does not count its silence and does not see that
-// it leaves. Without the limit, clients that have long gone would keep their places, in
-// the end all places, as long as the program does not run.
-func (h *handler) block(c *evloop.Conn) {
-	c.Pause()
-	cl := clientOf(c)
-	cl.blocked = true
-	d := c.Options().IdleTimeout
-	if d == 0 {
-		d = takeTimeout
-	}
-	cl.limit = h.schedule(c, timerBlocked, d)
-}
-
-func (h *handler) schedule(c *evloop.Conn, kind int, after time.Duration) evloop.TimerID {
-	return h.loop.Schedule(evloop.Timer{Deadline: h.loop.Now().Add(after), Kind: kind, Conn: c.ID(), Handler: h})
 }
 
 // next cuts a message off p. Without a delimiter a message is what one read
@@ -282,29 +250,9 @@ func (h *handler) Drain(c *evloop.Conn, left []byte, timeout time.Duration) {
 	}
 	if cl.pending > 0 {
 		c.Pause()
-		h.schedule(c, timerDrain, timeout)
+		h.schedule(c, timerDrain, h.loop.Now().Add(timeout))
 	}
 	h.endIfServed(c)
-}
-
-// Expired ends a connection that has waited too long. If the loop is late, the
-// connection gets the same time again: the program may have room by now, and its
-// replies may have come.
-func (h *handler) Expired(l *evloop.Loop, t evloop.Timer) {
-	c := l.Conn(t.Conn)
-	if late := l.Now().Sub(t.Deadline); late > time.Second {
-		id := h.schedule(c, t.Kind, late)
-		if t.Kind == timerBlocked {
-			clientOf(c).limit = id
-		}
-		return
-	}
-	switch t.Kind {
-	case timerDrain:
-		c.CloseAfterFlush(0, ErrUnanswered)
-	case timerBlocked:
-		c.CloseAfterFlush(goodbyeTimeout, ErrNotTaken)
-	}
 }
 
 // Drained has nothing to go on with.
@@ -344,7 +292,7 @@ func (h *handler) Proceed() {
 	for _, c := range h.clients {
 		h.introduce(c)
 		if cl := clientOf(c); cl.blocked && !cl.leaving {
-			cl.blocked = false
+			cl.blocked, cl.until = false, 0
 			h.loop.Cancel(cl.limit)
 			c.Resume()
 			h.finishAsking(c)

@@ -13,7 +13,10 @@ import (
 // What the clients of a handler take along to the next process: Carrier, Suspender.
 
 // Suspend asks the program to end, with the time to answer what it has got.
-func (h *handler) Suspend(timeout time.Duration, ended func()) { h.program.StopWithin(timeout, ended) }
+func (h *handler) Suspend(timeout time.Duration, ended func()) {
+	h.suspended = true
+	h.program.StopWithin(timeout, ended)
+}
 
 // Save has nothing to say: the program has ended, and the next process starts another.
 // A client that still waits for a reply waits in vain.
@@ -31,11 +34,12 @@ func (h *handler) Save() []byte {
 // Load takes nothing.
 func (*handler) Load(state []byte) error { return record.NewReader(state).Err() }
 
-// SaveConn returns what the client still waits for.
+// SaveConn returns what the client still waits for, and until when.
 func (*handler) SaveConn(c *evloop.Conn) []byte {
 	cl := clientOf(c)
 	var w record.Writer
 	w.Number(cl.replyEnd)
+	w.Number(uint64(cl.until))
 	w.Bool(cl.eof)
 	w.Bool(cl.long)
 	w.Bool(cl.rest != nil)
@@ -46,7 +50,7 @@ func (*handler) SaveConn(c *evloop.Conn) []byte {
 // LoadConn has the client wait for the next program.
 func (h *handler) LoadConn(c *evloop.Conn, state []byte) error {
 	r := record.NewReader(state)
-	cl := &client{replyEnd: r.Number(), eof: r.Bool(), long: r.Bool()}
+	cl := &client{replyEnd: r.Number(), until: evloop.Time(r.Number()), eof: r.Bool(), long: r.Bool()}
 	if rest, text := r.Bool(), r.Text(); rest {
 		cl.rest = append([]byte{}, text...)
 	} else if len(text) > 0 {
@@ -54,6 +58,9 @@ func (h *handler) LoadConn(c *evloop.Conn, state []byte) error {
 	}
 	if err := r.Err(); err != nil {
 		return err
+	}
+	if cl.rest != nil && cl.until == 0 {
+		return record.ErrDamaged // it would wait for ever
 	}
 	SessionOf(c).Data = cl
 	h.clients[SessionOf(c).ID] = c

@@ -36,6 +36,7 @@ import (
 //	await PROC REGEXP             a line of its output
 //	notified REGEXP               a message to the service manager
 //	signal PROC NAME
+//	nofile PROC N                 lowers its limit of open files
 //	lease FILE                    makes the reading of FILE, and its start, wait
 //	wanted FILE                   somebody reads or starts it and waits
 //	release FILE                  gives the lease back
@@ -257,6 +258,12 @@ func notified(ts *testscript.TestScript, _ bool, args []string) {
 
 func signalProc(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(worldOf(ts).procs[args[0]].cmd.Process.Signal(unix.SignalNum(args[1])))
+}
+
+func nofile(ts *testscript.TestScript, _ bool, args []string) {
+	n, err := strconv.ParseUint(args[1], 10, 64)
+	ts.Check(err)
+	ts.Check(unix.Prlimit(worldOf(ts).procs[args[0]].cmd.Process.Pid, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: n, Max: n}, nil))
 }
 
 func pid(ts *testscript.TestScript, _ bool, args []string) {

@@ -150,6 +150,7 @@ func config(dir string, c Cell, address string) (string, error) {
 		load.Room: "kind = \"room\"\nmessage = \"{line}\"\nwelcome = \"\"\njoin = \"\"\nleave = \"\"\necho_to_sender = false\n",
 	}[c.serverMode()]
 	conns := c.Conns + c.Stuck + 16
+	conns += conns/8 + 1 // a sixteenth of the places is not for a single address
 	text := fmt.Sprintf("[limits]\nconnections = %d\nper_source = %d\nmemory = \"256MiB\"\n\n[log]\nlevel = \"warn\"\n\n"+
 		"[service.bench]\n%slisten = [%q]\nqueue = \"256KiB\"\n", conns, conns, kind, address)
 	path := filepath.Join(dir, "penstock.toml")

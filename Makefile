@@ -37,7 +37,7 @@ SIM_SEEDS ?= 20000
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## build bin/penstock, static and stripped
@@ -125,6 +125,10 @@ bench: build ## compare with C and Go peers on this machine (long; needs a quiet
 .PHONY: bench-quick
 bench-quick: build ## the main rows of the comparison in 3 minutes
 	cd $(BENCH) && $(GO) run . -quick -penstock ../../bin/penstock
+
+.PHONY: bench-restart
+bench-restart: build ## the pause of a restart under load (also by systemd, and beside HAProxy, if they are there)
+	cd $(BENCH) && $(GO) run . -restart -penstock ../../bin/penstock
 
 .PHONY: bench-test
 bench-test: ## the tests of the bench itself (fetches its Go peers)

@@ -305,7 +305,7 @@ func TestJudge(t *testing.T) {
 	if got := judge(cell, lines[1:]); len(got) != 0 {
 		t.Errorf("%d verdicts without the yardstick, want none", len(got))
 	}
-	cells := full()
+	cells := append(full(), restarts()...)
 	for _, g := range goals {
 		if kept, err := choose(cells, g.cells); err != nil || len(kept) == 0 {
 			t.Errorf("no cell is judged by %q: %v", g.cells, err)

@@ -29,7 +29,7 @@ type Cell struct {
 // String names the cell, for the table and for -cells.
 func (c Cell) String() string {
 	s := fmt.Sprintf("%s %s %d", c.Mode, c.Network, c.Conns)
-	if c.Mode == load.Echo || c.Mode == load.Room {
+	if c.Mode == load.Echo || c.Mode == load.Room || c.Mode == load.Restart {
 		s += fmt.Sprintf(" %dB", c.Size)
 	}
 	if c.Mode == load.Echo || c.Mode == load.Ask || c.Mode == load.Room {
@@ -46,7 +46,7 @@ func (c Cell) serverMode() string {
 	switch c.Mode {
 	case load.Churn, start:
 		return load.Ask
-	case load.Idle:
+	case load.Idle, load.Restart:
 		return load.Echo
 	}
 	return c.Mode
@@ -111,6 +111,15 @@ func quick() []Cell {
 		{load.Room, "tcp", 100, 64, 1, 0},
 		{load.Idle, "tcp", 1000, 64, 1, 0},
 	}
+}
+
+// restarts are the cells of -restart.
+func restarts() []Cell {
+	var cells []Cell
+	for _, conns := range []int{100, 1000, 8000} {
+		cells = append(cells, Cell{load.Restart, "tcp", conns, 64, 1, 0})
+	}
+	return cells
 }
 
 // choose keeps the cells whose name matches one of the comma-separated

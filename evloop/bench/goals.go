@@ -30,13 +30,15 @@ var (
 	moreOften = func(own, other Line) float64 { return own.Switches.Median - other.Switches.Median }
 	usedBytes = func(own, _ Line) float64 { return own.UsedBytes.Median }
 	resident  = func(own, _ Line) float64 { return own.RestKiB.Median / 1024 }
+	longest   = func(own, _ Line) float64 { return own.Restart.Longest.Median }
 	dirty     = func(own, _ Line) float64 { return own.RestDirtyKiB.Median / 1024 }
 )
 
 const (
-	opsName  = "ops/s, ratio"
-	cpuName  = "CPU/op, ratio"
-	someMany = "tcp (64|1000)"
+	opsName   = "ops/s, ratio"
+	cpuName   = "CPU/op, ratio"
+	pauseName = "longest pause, ms"
+	someMany  = "tcp (64|1000)"
 )
 
 var goals = []goal{
@@ -60,6 +62,10 @@ var goals = []goal{
 	{"idle tcp 0", "penstock", "resident, MiB", resident, "", false, 8},
 	{"idle tcp 0", "penstock", "private dirty, MiB", dirty, "", false, 2},
 	{"start tcp 1", "penstock", "first byte, ratio", waitRatio, yardstick, false, 3},
+	{"restart tcp 1000 64B", "penstock-exec", pauseName, longest, "", false, 200},
+	{"restart tcp 1000 64B", "penstock-systemd", pauseName, longest, "", false, 200},
+	{"restart tcp 8000 64B", "penstock-exec", pauseName, longest, "", false, 500},
+	{"restart tcp 8000 64B", "penstock-systemd", pauseName, longest, "", false, 500},
 }
 
 // A verdict says how a goal came out in a cell.

@@ -4,6 +4,7 @@
 // instead, on the machine at hand, in one run.
 //
 //	bench [flags] [NAME=COMMAND ...]
+//	bench -restart [flags]
 //	bench figure RESULTS > FIGURE.svg
 //
 // Each NAME=COMMAND is one more server. Its command line may hold {mode} (echo,
@@ -13,6 +14,9 @@
 // compared with.
 //
 // The results go to standard output as a table and to a file as JSON lines.
+// With -restart the servers restart under load instead, and the table says for how
+// long their clients wait (restart.go).
+//
 // See package load for what the clients do, and Plan for how runs are ordered.
 package main
 
@@ -40,9 +44,13 @@ const yardstick = "c-epoll"
 // disturbed rounds would take three times as long.
 const quickLimit = 160 * time.Second
 
+// restartLimit is enough for all rounds of -restart on a quiet machine, as quickLimit
+// is for -quick.
+const restartLimit = 8 * time.Minute
+
 // settings are the command line.
 type settings struct {
-	quick              bool
+	quick, restart     bool
 	cells, peers, base string
 	penstock, out      string
 	serverCPU, loadCPU int
@@ -74,6 +82,7 @@ func exit(err error) {
 func parse() settings {
 	var s settings
 	flag.BoolVar(&s.quick, "quick", false, "the main cells only, in three minutes")
+	flag.BoolVar(&s.restart, "restart", false, "instead of the comparison, the pause of a restart under load")
 	flag.StringVar(&s.cells, "cells", "", "comma-separated `patterns` of the cells to run, such as \"echo tcp (64|1000) 64B x1\"")
 	flag.StringVar(&s.peers, "peers", "", "comma-separated `names` of the built-in servers to run")
 	flag.StringVar(&s.base, "base", yardstick, "`name` of the server to compare with")
@@ -87,9 +96,12 @@ func parse() settings {
 	flag.DurationVar(&s.window, "window", 3*time.Second, "measured time of each run")
 	flag.DurationVar(&s.plan.Limit, "limit", 0, "time after which rounds are saved, so that each cell has one at least; 0: none")
 	flag.Parse()
+	set := map[string]bool{}
+	flag.Visit(func(f *flag.Flag) { set[f.Name] = true })
+	if s.restart && !set["limit"] {
+		s.plan.Limit = restartLimit
+	}
 	if s.quick {
-		set := map[string]bool{}
-		flag.Visit(func(f *flag.Flag) { set[f.Name] = true })
 		if !set["window"] {
 			s.window, s.warmup = time.Second, 200*time.Millisecond
 		}
@@ -107,6 +119,8 @@ func parse() settings {
 func run(ctx context.Context, s settings, out, log io.Writer) error {
 	cells := full()
 	switch {
+	case s.restart:
+		cells = restarts()
 	case s.quick:
 		cells = quick()
 	case s.cells != "":
@@ -185,6 +199,9 @@ func rig(s settings) (Rig, error) {
 }
 
 func peers(s settings, log io.Writer) ([]Peer, error) {
+	if s.restart {
+		return restartPeers(s, log)
+	}
 	var wanted []string
 	if s.peers != "" {
 		wanted = strings.Split(s.peers, ",")

@@ -21,11 +21,12 @@ type Peer struct {
 	Modes   []string // what it can do; empty: try all
 	Fragile bool     // stops serving everybody when some do not read
 	Adopts  bool     // serves a socket that was opened for it
+	Restart way      // nil: it cannot restart and keep its clients
 }
 
 // can reports whether the peer has what the cell needs.
 func (p Peer) can(c Cell) bool {
-	if c.Stuck > 0 && p.Fragile || c.Mode == start && !p.Adopts {
+	if c.Stuck > 0 && p.Fragile || c.Mode == start && !p.Adopts || (c.Mode == load.Restart) != (p.Restart != nil) {
 		return false
 	}
 	return len(p.Modes) == 0 || slices.Contains(p.Modes, c.serverMode())
@@ -90,7 +91,7 @@ func build(dir string, wanted []string, pinned bool, log io.Writer) ([]Peer, err
 		if err := writeBack(bin); err != nil {
 			return nil, fmt.Errorf("build %s: %w", s.name, err)
 		}
-		peers = append(peers, Peer{s.name, []string{bin, "{mode}", "{network}", "{address}"}, s.modes, s.fragile, s.adopts})
+		peers = append(peers, Peer{Name: s.name, Command: []string{bin, "{mode}", "{network}", "{address}"}, Modes: s.modes, Fragile: s.fragile, Adopts: s.adopts})
 	}
 	return peers, nil
 }
@@ -124,7 +125,7 @@ func daemon(bin string) (Peer, error) {
 	if _, err := os.Stat(path); err != nil {
 		return Peer{}, fmt.Errorf("penstock: %w", err)
 	}
-	return Peer{"penstock", []string{path, "run", "-c", "{config}"}, []string{load.Echo, load.Ask, load.Room}, false, true}, writeBack(path)
+	return Peer{Name: "penstock", Command: []string{path, "run", "-c", "{config}"}, Modes: []string{load.Echo, load.Ask, load.Room}, Adopts: true}, writeBack(path)
 }
 
 // writeBack has the kernel write the pages of a new binary to disk. Until then
@@ -151,8 +152,12 @@ func config(dir string, c Cell, address string) (string, error) {
 	}[c.serverMode()]
 	conns := c.Conns + c.Stuck + 16
 	conns += conns/8 + 1 // a sixteenth of the places is not for a single address
-	text := fmt.Sprintf("[limits]\nconnections = %d\nper_source = %d\nmemory = \"256MiB\"\n\n[log]\nlevel = \"warn\"\n\n"+
-		"[service.bench]\n%slisten = [%q]\nqueue = \"256KiB\"\n", conns, conns, kind, address)
+	level := "warn"
+	if c.Mode == load.Restart {
+		level = "info" // restarted waits for what the next process says
+	}
+	text := fmt.Sprintf("[limits]\nconnections = %d\nper_source = %d\nmemory = \"256MiB\"\n\n[log]\nlevel = %q\n\n"+
+		"[service.bench]\n%slisten = [%q]\nqueue = \"256KiB\"\n", conns, conns, level, kind, address)
 	path := filepath.Join(dir, "penstock.toml")
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 		return "", fmt.Errorf("write configuration: %w", err)

@@ -44,8 +44,11 @@ func (g Rig) measure(ctx context.Context, p Peer, c Cell) (load.Result, error) {
 	if err != nil {
 		return load.Result{}, err
 	}
-	if c.Mode == start {
+	switch c.Mode {
+	case start:
 		return g.starts(ctx, p, c, address)
+	case load.Restart:
+		return g.restarts(ctx, p, c, address)
 	}
 	server, err := g.start(ctx, p, c, address)
 	if err != nil {
@@ -144,8 +147,9 @@ func (s *process) stop() {
 	s.output.Close()
 }
 
-// load runs the client side in a process of its own, on its own CPU.
-func (g Rig) load(ctx context.Context, o load.Options) (load.Result, error) {
+// load runs the client side in a process of its own, on its own CPU. It gets files
+// from descriptor 3 on.
+func (g Rig) load(ctx context.Context, o load.Options, files ...*os.File) (load.Result, error) {
 	arg, err := json.Marshal(o)
 	if err != nil {
 		return load.Result{}, fmt.Errorf("start load: %w", err)
@@ -156,7 +160,7 @@ func (g Rig) load(ctx context.Context, o load.Options) (load.Result, error) {
 	}
 	cmd := exec.CommandContext(ctx, self, "load", string(arg))
 	var out, msg bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &msg
+	cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = &out, &msg, files
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := sample.StartOn(cmd, g.LoadCPU); err != nil {
 		return load.Result{}, fmt.Errorf("start load: %w", err)

@@ -40,8 +40,14 @@ type Line struct {
 	OpenedBytes, UsedBytes   Spread // own memory for a connection, proportional set
 	RestKiB, RestDirtyKiB    Spread // resident and private dirty with no connection
 	WakeupsPerS, IdleCPUPerS Spread // with idle connections; microseconds
-	Error                    string
+
+	Calm, Restart Pauses // before a restart, and with it
+	Refused       Spread // fresh connections
+	Error         string
 }
+
+// Pauses are those of load.Pauses, in milliseconds.
+type Pauses struct{ Longest, P99, Fresh Spread }
 
 // summarize turns the records of one cell into lines, in the order in which
 // the peers are given; the first of them that has a quiet run is the base.
@@ -144,6 +150,16 @@ func line(runs, base map[int]load.Result) Line {
 	l.RestDirtyKiB = over(func(r load.Result) float64 { return float64(r.Empty.PrivateDirty) / 1024 })
 	l.WakeupsPerS = over(func(r load.Result) float64 { return float64(r.Server.Switches) / r.Elapsed.Seconds() })
 	l.IdleCPUPerS = over(func(r load.Result) float64 { return micros(r.Server.CPU) / r.Elapsed.Seconds() })
+	pauses := func(of func(r load.Result) load.Pauses) Pauses {
+		return Pauses{
+			Longest: over(func(r load.Result) float64 { return micros(of(r).Longest) / 1000 }),
+			P99:     over(func(r load.Result) float64 { return micros(of(r).P99) / 1000 }),
+			Fresh:   over(func(r load.Result) float64 { return micros(of(r).Fresh) / 1000 }),
+		}
+	}
+	l.Calm = pauses(func(r load.Result) load.Pauses { return r.Calm })
+	l.Restart = pauses(func(r load.Result) load.Pauses { return r.Restart })
+	l.Refused = over(func(r load.Result) float64 { return float64(r.Refused) })
 	return l
 }
 

@@ -40,6 +40,8 @@ func printCell(w io.Writer, c Cell, title string, lines []Line) error {
 		idleBlock(t, lines)
 	case start:
 		startBlock(t, lines)
+	case load.Restart:
+		restartBlock(t, lines)
 	default:
 		busyBlock(t, c, lines)
 	}
@@ -117,6 +119,21 @@ func startBlock(w io.Writer, lines []Line) {
 			fmt.Fprintf(w, "%s\t%d\t%.0f\t%.2f\t%s\t%.0f\t%.0f\t%.2f\t%s\t%.1f\t\n", l.Peer, l.Rounds, l.P50.Median,
 				l.Wait.Median, l.Wait.extremes(), l.P99.Median, l.CPU.Median/1000, l.CPURatio.Median, l.CPURatio.extremes(), l.Switches.Median)
 		}
+	}
+}
+
+// restartBlock has milliseconds. In brackets is the window before the restart.
+func restartBlock(w io.Writer, lines []Line) {
+	fmt.Fprint(w, "\tn\tlongest pause ms\t\t(before)\tp99 of clients ms\t\t(before)\tfresh connection ms\t\t(before)\trefused\t\n")
+	for _, l := range lines {
+		if l.Rounds == 0 {
+			continue
+		}
+		fmt.Fprintf(w, "%s\t%d\t", l.Peer, l.Rounds)
+		for _, p := range [][2]Spread{{l.Restart.Longest, l.Calm.Longest}, {l.Restart.P99, l.Calm.P99}, {l.Restart.Fresh, l.Calm.Fresh}} {
+			fmt.Fprintf(w, "%.1f\t(%.1f..%.1f)\t(%.1f)\t", p[0].Median, p[0].Min, p[0].Max, p[1].Median)
+		}
+		fmt.Fprintf(w, "%.0f\t\n", l.Refused.Max)
 	}
 }
 

@@ -32,6 +32,8 @@ const (
 	Room  = "room"  // a line of one sender goes to all other connections
 	Churn = "churn" // connect, ask, read the answer, close
 	Idle  = "idle"  // connect, one echo each, then nothing; Conns 0 measures the server at rest
+	// Restart is Echo at a fixed rate, and the server restarts in the middle.
+	Restart = "restart"
 )
 
 // Question and Answer are what a server in mode Ask must know. Both are part
@@ -52,7 +54,9 @@ type Options struct {
 	Stuck    int    // more connections, which send or join and never read
 	Warmup   time.Duration
 	Window   time.Duration
-	Server   int // PID to account for; 0: none
+	Server   int   // PID to account for; 0: none
+	Helpers  []int // PIDs that are a part of the server as well
+	Due      int   // descriptor that gets a byte when the server shall restart (Restart); 0: none
 }
 
 // Result is what one run found. Times are those of the window alone.
@@ -72,6 +76,17 @@ type Result struct {
 	// Memory of the server: before the connections, when they were open, and
 	// after a message on each. Only in mode Idle.
 	Empty, Opened, Used sample.Memory
+
+	// Only in mode Restart. All else is of the window before the restart.
+	Calm, Restart Pauses
+	Refused       int // fresh connections that were refused or cut off
+}
+
+// Pauses are what the clients of one window waited.
+type Pauses struct {
+	Longest time.Duration // that any client waited for an echo
+	P99     time.Duration // of the longest wait of each client
+	Fresh   time.Duration // the longest from connect(2) to the echo of a message
 }
 
 // Run does what o says and blocks until the window is over. It locks nothing
@@ -102,6 +117,8 @@ func run(o Options) (Result, error) {
 		return churn(o)
 	case Idle:
 		return idle(o)
+	case Restart:
+		return restarts(o)
 	}
 	return Result{}, fmt.Errorf("unknown mode")
 }
@@ -176,6 +193,13 @@ func (w *window) read() (reading, error) {
 		if r.server, err = sample.Process(w.o.Server); err != nil {
 			return r, err
 		}
+	}
+	for _, pid := range w.o.Helpers {
+		u, err := sample.Process(pid)
+		if err != nil {
+			return r, err
+		}
+		r.server = r.server.Add(u)
 	}
 	if r.load, err = sample.Process(os.Getpid()); err != nil {
 		return r, err

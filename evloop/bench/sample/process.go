@@ -34,6 +34,11 @@ func (u Usage) Sub(before Usage) Usage {
 	return Usage{u.CPU - before.CPU, u.Waited - before.Waited, u.Switches - before.Switches, u.Threads}
 }
 
+// Add returns what u and v have used together.
+func (u Usage) Add(v Usage) Usage {
+	return Usage{u.CPU + v.CPU, u.Waited + v.Waited, u.Switches + v.Switches, u.Threads + v.Threads}
+}
+
 // Process reads the usage of a process. A process that is gone satisfies
 // errors.Is(err, fs.ErrNotExist).
 func Process(pid int) (Usage, error) {

@@ -40,9 +40,8 @@ func (l *Loop) adopt(fd int, h Handler, state any) (*Conn, error) {
 	if l.closed {
 		return nil, ErrLoopClosed
 	}
-	l.refresh()
 	if l.sys.sim != nil {
-		return l.newConn(fd, l.sys.sim.classify(fd), h, state), nil
+		return l.adoptKind(fd, l.sys.sim.classify(fd), h, state)
 	}
 	kind, err := classify(fd)
 	if err != nil {
@@ -51,6 +50,15 @@ func (l *Loop) adopt(fd int, h Handler, state any) (*Conn, error) {
 	if err := unix.SetNonblock(fd, true); err != nil {
 		return nil, os.NewSyscallError("fcntl", err)
 	}
+	return l.adoptKind(fd, kind, h, state)
+}
+
+// adoptKind is for a descriptor that a loop has had before, and whose kind is known.
+func (l *Loop) adoptKind(fd int, kind fdKind, h Handler, state any) (*Conn, error) {
+	if l.closed {
+		return nil, ErrLoopClosed
+	}
+	l.refresh()
 	return l.newConn(fd, kind, h, state), nil
 }
 

@@ -113,6 +113,7 @@ func (c *Conn) takeOut(state []byte, table *carriedTable) []byte {
 func (c *Conn) save(state []byte, table *carriedTable) record {
 	lag := c.loop.lag()
 	r := record{
+		kind:    uint64(c.kind),
 		bytesIn: c.bytesIn, bytesOut: c.bytesOut, dropped: c.dropped,
 		unreported: uint64(c.unreported), unreportedBytes: c.unreportedBytes,
 		lastIn: uint64(c.lastIn + lag), lastOut: uint64(c.lastOut + lag),

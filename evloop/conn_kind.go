@@ -19,7 +19,17 @@ const (
 	kindTCP                         // RST is possible
 	kindUnix                        // descriptors may be passed along
 	kindTerminal                    // reports a hang-up as EIO
+	kindUnknown                     // this bit and all above it
 )
+
+// possible reports whether a descriptor can be of kind k.
+func (k fdKind) possible() bool {
+	if k.isSocket() {
+		family := k & (kindTCP | kindUnix)
+		return k&bothWays == bothWays && k&kindTerminal == 0 && family != kindTCP|kindUnix && (family != kindTCP || k.isStream())
+	}
+	return k&bothWays != 0 && k&(kindPacket|kindTCP|kindUnix) == 0 && (k&kindTerminal == 0 || k&bothWays == bothWays)
+}
 
 func (k fdKind) reads() bool    { return k&kindReads != 0 }
 func (k fdKind) writes() bool   { return k&kindWrites != 0 }

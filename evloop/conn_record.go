@@ -29,6 +29,8 @@ import (
 // makes the record foreign: what a newer binary meant by it would be lost in
 // silence.
 type record struct {
+	kind uint64 // fdKind: the kernel would take four calls to say it again
+
 	flags, bytesIn, bytesOut, dropped, unreported, unreportedBytes uint64
 
 	lastIn, lastOut, until, off, acked, unsent, bound uint64
@@ -49,7 +51,7 @@ type carriedBuffer struct {
 
 // stateVersion is the version of records and tables. An older or newer one is
 // ErrState: its connection is to be closed in order.
-const stateVersion = 5
+const stateVersion = 6
 
 const (
 	savedPaused    = 1 << iota
@@ -73,9 +75,9 @@ const (
 // all its buffers twice.
 const savedInput = DefaultMaxInput + readSize + 2*maxRingMemory
 
-func (r *record) numbers() [13]*uint64 {
+func (r *record) numbers() [14]*uint64 {
 	return [...]*uint64{
-		&r.flags, &r.bytesIn, &r.bytesOut, &r.dropped, &r.unreported, &r.unreportedBytes,
+		&r.kind, &r.flags, &r.bytesIn, &r.bytesOut, &r.dropped, &r.unreported, &r.unreportedBytes,
 		&r.lastIn, &r.lastOut, &r.until, &r.off, &r.acked, &r.unsent, &r.bound,
 	}
 }
@@ -164,7 +166,7 @@ func (r *record) consistent() bool {
 		}
 	}
 	switch {
-	case r.flags >= savedUnknown, len(r.in) > savedInput, r.bound > longest, r.unreported > r.unreportedBytes:
+	case r.kind >= uint64(kindUnknown) || !fdKind(r.kind).possible(), r.flags >= savedUnknown, len(r.in) > savedInput, r.bound > longest, r.unreported > r.unreportedBytes:
 	case r.unreported == 0 && r.unreportedBytes > 0:
 	case is(savedFlushing) && is(savedLingering), !is(savedFlushing|savedLingering) && r.until != 0:
 	case is(savedLingering) && len(r.in)+len(r.queue) > 0, is(savedLate) && !is(savedLingering):

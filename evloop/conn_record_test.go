@@ -20,9 +20,10 @@ func TestRecordHasOneForm(t *testing.T) {
 		}
 		return e
 	}
-	good := record{lastIn: 300, in: []byte("kept"), queue: []carriedBuffer{own("queued", "twice"), {shared: 1}}, off: 2}
+	good := record{kind: uint64(bothWays | kindSocket), lastIn: 300, in: []byte("kept"), queue: []carriedBuffer{own("queued", "twice"), {shared: 1}}, off: 2}
 	body := func(r record) []byte { b := r.encode(); return b[:len(b)-4] }
-	with := func(r record) []byte { return seal(body(r)) }
+	of := func(kind fdKind) []byte { return seal(body(record{kind: uint64(kind)})) }
+	with := func(r record) []byte { r.kind = uint64(bothWays | kindSocket); return seal(body(r)) }
 	queue := func(off uint64, b ...carriedBuffer) []byte { return with(record{off: off, queue: b}) }
 	older := body(good)
 	older[0]--
@@ -34,6 +35,17 @@ func TestRecordHasOneForm(t *testing.T) {
 	}{
 		{"as it is written", with(good), nil},
 		{"an older version", seal(older), ErrState},
+		{"a TCP socket", of(bothWays | kindSocket | kindTCP), nil},
+		{"a seqpacket socket", of(bothWays | kindSocket | kindPacket), nil},
+		{"a terminal", of(bothWays | kindTerminal), nil},
+		{"the end of a pipe", of(kindWrites), nil},
+		{"a kind that is not known", of(bothWays | kindUnknown), ErrState},
+		{"neither input nor output", of(kindTerminal), ErrState},
+		{"a socket with one direction", of(kindReads | kindSocket), ErrState},
+		{"a socket that is a terminal", of(bothWays | kindSocket | kindTerminal), ErrState},
+		{"a socket of two families", of(bothWays | kindSocket | kindTCP | kindUnix), ErrState},
+		{"packets of TCP", of(bothWays | kindSocket | kindTCP | kindPacket), ErrState},
+		{"a pipe of packets", of(kindReads | kindPacket), ErrState},
 		{"a flag that is not known", with(record{flags: savedUnknown}), ErrState},
 		{"a flag beyond that", with(record{flags: savedUnknown << 10}), ErrState},
 		{"a number that is longer than it must be", seal(longer), ErrState},

@@ -54,8 +54,8 @@ func (l *Loop) NewRestore(messages []byte) (*Restore, error) {
 // from where they were, and a queue that holds more than o.Queue is full. A
 // Restorer gets Restored in place of Open; any other handler gets Open. So does
 // one whose end had begun (Closing), since Closed will follow. Errors: ErrState,
-// with which the caller should close fd in order; those of Add; and that of
-// Restored.
+// with which the caller should close fd in order; ErrLoopClosed; those of
+// epoll_ctl(2); and that of Restored.
 func (r *Restore) Conn(fd int, h Handler, state any, o *Options, record []byte) (*Conn, error) {
 	r.l.checkCaller()
 	c, err := r.conn(fd, h, state, o, record)
@@ -72,7 +72,7 @@ func (r *Restore) conn(fd int, h Handler, state any, o *Options, b []byte) (*Con
 	if err := saved.decode(b, r.table); err != nil {
 		return nil, err
 	}
-	c, err := l.adopt(fd, h, state)
+	c, err := l.adoptKind(fd, fdKind(saved.kind), h, state)
 	if err != nil {
 		return nil, err
 	}

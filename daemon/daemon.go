@@ -65,7 +65,8 @@ type Env struct {
 	// handed over already.
 	Stop bool
 	// MayExec says why the process cannot become another one at a hand-over, or
-	// returns nil. nil: it never can. Only a process without a manager is asked.
+	// returns nil. nil: it never can. Only a process without a manager is asked. It is
+	// called on a goroutine of its own, and lets others run often.
 	MayExec  func() error
 	Notifier *systemd.Notifier // nil: nobody to tell
 	Watchdog time.Duration     // interval of WATCHDOG=1; 0: none

@@ -44,13 +44,16 @@
 //
 // # Who calls what
 //
-// Everything runs on the goroutine that called Run, except for three goroutines.
+// Everything runs on the goroutine that called Run, except for four goroutines.
 // They hand their results to the loop by evloop.Loop.Post:
 //
 //   - one waits for signals;
 //
 //   - one reads the files during a reload, because a slow disk must not hold up
 //     clients;
+//
+//   - one finds out, before a hand-over by execve(2), whether the next process can
+//     start, which means reading the files as well;
 //
 //   - one for each handler starts its program and waits for its end.
 //

@@ -13,7 +13,6 @@ import (
 
 	"penstock/daemon/internal/config"
 	"penstock/daemon/internal/handover"
-	"penstock/daemon/internal/record"
 	"penstock/daemon/internal/service"
 	"penstock/evloop"
 )
@@ -52,26 +51,9 @@ const storePatience = 2 * time.Second
 // saveTime is far more than the records of all connections take, also on a slow board.
 const saveTime = 20 * time.Second
 
-// recordVersion is that of all records which the daemon and its services write. Those
-// of evloop have their own.
-const recordVersion = 1
-
-// Names of process-wide fields.
-const (
-	fieldDaemon   = "daemon"
-	fieldMessages = "messages"
-)
-
-// A descriptor in the queue is that of a client, of a listener, or of a client that has
-// not been let in yet.
-const (
-	tagClient   = 0
-	tagListener = 1
-	tagNewcomer = 2
-)
-
 // handing is what a Daemon knows of a hand-over under way.
 type handing struct {
+	asking     bool // whether there may be a next process
 	byExec     bool // this process becomes the next one
 	suspending int  // services that have something to finish
 	clients    int  // whose connections were taken out of the loop, or off a listener
@@ -84,15 +66,29 @@ type handing struct {
 // errNobody says that there is no service manager that could keep the queue.
 var errNobody = errors.New("no service manager is there to keep the connections")
 
-// mayHandOver says why there would be nobody to go on with the connections.
-func (d *Daemon) mayHandOver() error {
+// askNext finds out whether there would be somebody to go on with the connections, and
+// calls then with the reason why not, or nil. It reads files, for which clients must not
+// wait, so that is done on another goroutine. While one asks, further requests are for
+// the same.
+func (d *Daemon) askNext(then func(error)) {
 	switch {
 	case !d.env.Managed && d.env.MayExec != nil:
-		return d.env.MayExec()
+		if d.handing.asking {
+			return
+		}
+		d.handing.asking = true
+		go func() {
+			err := d.env.MayExec()
+			d.loop.Post(func() {
+				d.handing.asking = false
+				then(err)
+			})
+		}()
 	case d.env.Notifier == nil:
-		return errNobody
+		then(errNobody)
+	default:
+		then(nil)
 	}
-	return nil
 }
 
 // Queue returns the reader's end of the queue for the process that this one becomes,
@@ -237,103 +233,6 @@ func (d *Daemon) openQueue() error {
 	return err
 }
 
-// save takes the connections out of the loop and returns their records with their
-// descriptors, in the same order. Listeners come behind them, if they go along.
-func (d *Daemon) save() (*handover.Records, []int) {
-	p := parcel{}
-	d.handing.silent = make(map[*evloop.Conn]silent, len(d.silent))
-	for _, s := range d.silent {
-		d.handing.silent[s.conn] = s
-	}
-	d.silent = nil
-	for _, ep := range d.ordered() {
-		p.Services = append(p.Services, handover.Field{Name: ep.conf.Name, Data: ep.save()})
-	}
-	carried, messages := d.loop.DetachAll(d.carriable())
-	for _, c := range carried {
-		if c.Err != nil {
-			continue // it stays, and the end of the loop closes it
-		}
-		var w record.Writer
-		w.Number(tagClient)
-		w.Text([]byte(c.State.(*service.Session).Owner.(*endpoint).conf.Name))
-		w.Text(c.Record)
-		p.add(c.FD, w)
-	}
-	for _, n := range d.takeNewcomers() {
-		p.add(n.fd, n.save())
-	}
-	if d.handing.clients = len(p.fds); d.handing.byExec {
-		for _, l := range d.listeners() {
-			var w record.Writer
-			w.Number(tagListener)
-			w.Text(l.Save())
-			p.add(l.FD, w)
-		}
-	}
-	var w record.Writer
-	w.Number(recordVersion)
-	w.Number(d.lastID)
-	p.Process = []handover.Field{{Name: fieldDaemon, Data: w}, {Name: fieldMessages, Data: messages}}
-	return &p.Records, p.fds
-}
-
-// carriable returns the connections that the next process can go on with.
-func (d *Daemon) carriable() (conns []*evloop.Conn) {
-	for c := range d.loop.Conns() {
-		if s, ok := c.State.(*service.Session); ok && !s.Owner.(*endpoint).retired {
-			conns = append(conns, c)
-		}
-	}
-	return conns
-}
-
-// A parcel is records, and the descriptors of their connections.
-type parcel struct {
-	handover.Records
-	fds []int
-}
-
-// add puts a descriptor in. Every socket has a cookie since Linux 4.12 (socket(7)); one
-// without could not be found again.
-func (p *parcel) add(fd int, data []byte) {
-	cookie, err := handover.Cookie(fd)
-	if err != nil {
-		handover.End(fd)
-		return
-	}
-	p.Conns = append(p.Conns, handover.Conn{Cookie: cookie, Data: data})
-	p.fds = append(p.fds, fd)
-}
-
-// save returns what the next process needs to go on with the service. Each of its
-// connections has all output that it is due by then.
-func (ep *endpoint) save() []byte {
-	var w record.Writer
-	w.Text([]byte(ep.conf.Kind))
-	w.Text([]byte(ep.conf.Delimiter()))
-	w.Number(uint64(ep.conf.DrainTimeout))
-	if c, ok := ep.svc.(service.Carrier); ok {
-		w.Text(c.Save())
-	} else {
-		w.Text(nil)
-	}
-	return w
-}
-
-// Saved returns what the endpoint and its service know of c, for evloop.Restorer.
-func (ep *endpoint) Saved(c *evloop.Conn) ([]byte, error) {
-	var w record.Writer
-	service.SessionOf(c).Save(&w)
-	ep.d.handing.silent[c].save(&w)
-	if s, ok := ep.svc.(service.Carrier); ok {
-		w.Text(s.SaveConn(c))
-	} else {
-		w.Text(nil)
-	}
-	return w, nil
-}
-
 // takeBack serves connections again that could not be handed over, so that they get
 // the end of any stop.
 func (d *Daemon) takeBack(r *handover.Records, fds []int) {
@@ -382,9 +281,12 @@ const StopVariable = "PENSTOCK_STOP"
 // QueueVariable tells a process that was started by Exec which descriptor the queue is.
 const QueueVariable = "PENSTOCK_QUEUE"
 
-// handOverBy begins a hand-over that a signal has asked for.
+// handOverBy begins a hand-over that a signal has asked for, unless one is under way, or
+// the end.
 func (d *Daemon) handOverBy(s unix.Signal) {
-	clients := d.clients()
+	clients, before := d.clients(), d.life.phase
 	d.advance(handOver)
-	d.log.HandingOver(unix.SignalName(s), clients)
+	if before < leaving {
+		d.log.HandingOver(unix.SignalName(s), clients)
+	}
 }

@@ -85,14 +85,16 @@ func (d *Daemon) restartBy(s unix.Signal) {
 		d.stopBy(s)
 		return
 	}
-	switch err := d.mayHandOver(); {
-	case err == nil:
-		d.handOverBy(s)
-	case s == unix.SIGINT:
-		d.stopBy(s)
-	default:
-		d.log.SignalIgnored(unix.SignalName(s), err)
-	}
+	d.askNext(func(err error) {
+		switch {
+		case err == nil:
+			d.handOverBy(s)
+		case s == unix.SIGINT:
+			d.stopBy(s)
+		default:
+			d.log.SignalIgnored(unix.SignalName(s), err)
+		}
+	})
 }
 
 // stopBy begins the end that a signal has asked for.

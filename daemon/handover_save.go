@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package daemon
+
+import (
+	"penstock/daemon/internal/handover"
+	"penstock/daemon/internal/record"
+	"penstock/daemon/internal/service"
+	"penstock/evloop"
+)
+
+// What goes into the queue, and how it is written. takeover.go reads it, in the same
+// order.
+
+// recordVersion is that of all records which the daemon and its services write. Those
+// of evloop have their own.
+const recordVersion = 1
+
+// Names of process-wide fields.
+const (
+	fieldDaemon   = "daemon"
+	fieldMessages = "messages"
+)
+
+// A descriptor in the queue is that of a client, of a listener, or of a client that has
+// not been let in yet.
+const (
+	tagClient   = 0
+	tagListener = 1
+	tagNewcomer = 2
+)
+
+// save takes the connections out of the loop and returns their records with their
+// descriptors, in the same order. Listeners come behind them, if they go along.
+func (d *Daemon) save() (*handover.Records, []int) {
+	p := parcel{}
+	d.handing.silent = make(map[*evloop.Conn]silent, len(d.silent))
+	for _, s := range d.silent {
+		d.handing.silent[s.conn] = s
+	}
+	d.silent = nil
+	for _, ep := range d.ordered() {
+		p.Services = append(p.Services, handover.Field{Name: ep.conf.Name, Data: ep.save()})
+	}
+	carried, messages := d.loop.DetachAll(d.carriable())
+	for _, c := range carried {
+		if c.Err != nil {
+			continue // it stays, and the end of the loop closes it
+		}
+		var w record.Writer
+		w.Number(tagClient)
+		w.Text([]byte(c.State.(*service.Session).Owner.(*endpoint).conf.Name))
+		w.Text(c.Record)
+		p.add(c.FD, w)
+	}
+	for _, n := range d.takeNewcomers() {
+		p.add(n.fd, n.save())
+	}
+	if d.handing.clients = len(p.fds); d.handing.byExec {
+		for _, l := range d.listeners() {
+			var w record.Writer
+			w.Number(tagListener)
+			w.Text(l.Save())
+			p.add(l.FD, w)
+		}
+	}
+	var w record.Writer
+	w.Number(recordVersion)
+	w.Number(d.lastID)
+	p.Process = []handover.Field{{Name: fieldDaemon, Data: w}, {Name: fieldMessages, Data: messages}}
+	return &p.Records, p.fds
+}
+
+// carriable returns the connections that the next process can go on with.
+func (d *Daemon) carriable() (conns []*evloop.Conn) {
+	for c := range d.loop.Conns() {
+		if s, ok := c.State.(*service.Session); ok && !s.Owner.(*endpoint).retired {
+			conns = append(conns, c)
+		}
+	}
+	return conns
+}
+
+// A parcel is records, and the descriptors of their connections.
+type parcel struct {
+	handover.Records
+	fds []int
+}
+
+// add puts a descriptor in. Every socket has a cookie since Linux 4.12 (socket(7)); one
+// without could not be found again.
+func (p *parcel) add(fd int, data []byte) {
+	cookie, err := handover.Cookie(fd)
+	if err != nil {
+		handover.End(fd)
+		return
+	}
+	p.Conns = append(p.Conns, handover.Conn{Cookie: cookie, Data: data})
+	p.fds = append(p.fds, fd)
+}
+
+// save returns what the next process needs to go on with the service. Each of its
+// connections has all output that it is due by then.
+func (ep *endpoint) save() []byte {
+	var w record.Writer
+	w.Text([]byte(ep.conf.Kind))
+	w.Text([]byte(ep.conf.Delimiter()))
+	w.Number(uint64(ep.conf.DrainTimeout))
+	if c, ok := ep.svc.(service.Carrier); ok {
+		w.Text(c.Save())
+	} else {
+		w.Text(nil)
+	}
+	return w
+}
+
+// Saved returns what the endpoint and its service know of c, for evloop.Restorer.
+func (ep *endpoint) Saved(c *evloop.Conn) ([]byte, error) {
+	var w record.Writer
+	service.SessionOf(c).Save(&w)
+	ep.d.handing.silent[c].save(&w)
+	if s, ok := ep.svc.(service.Carrier); ok {
+		w.Text(s.SaveConn(c))
+	} else {
+		w.Text(nil)
+	}
+	return w, nil
+}

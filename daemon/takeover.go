@@ -103,16 +103,24 @@ func (t *takeover) read(p *handover.Parcel, err error) {
 		return
 	}
 	t.records = r
-	t.fit(mostFiles() - t.d.cfg.ReservedFiles())
+	reserved := t.d.cfg.ReservedFiles()
+	t.fit(mostFiles(len(t.fds)+reserved) - reserved)
 }
 
-// mostFiles returns how many files the process may have open.
-func mostFiles() int {
+// mostFiles returns how many files the process may have open: as many as wanted, if the
+// hard limit allows it.
+func mostFiles(want int) int {
 	var r unix.Rlimit
 	if unix.Getrlimit(unix.RLIMIT_NOFILE, &r) != nil {
-		return math.MaxInt
+		return want
 	}
-	return int(min(r.Cur, math.MaxInt32))
+	if r.Cur < uint64(want) && r.Cur < r.Max {
+		raised := r
+		if raised.Cur = min(uint64(want), r.Max); unix.Setrlimit(unix.RLIMIT_NOFILE, &raised) == nil {
+			r = raised
+		}
+	}
+	return int(min(r.Cur, uint64(want)))
 }
 
 // fit gives up what is more than most connections: programs and new clients need files

@@ -78,10 +78,12 @@ func (n *newcomer) save() []byte {
 // readNewcomer reads a record. It returns false if that is of something else, or damaged.
 func readNewcomer(fd int, data []byte) (n newcomer, ok bool) {
 	in := record.NewReader(data)
-	tag := in.Number()
+	if in.Number() != tagNewcomer {
+		return n, false
+	}
 	n = newcomer{fd: fd, service: string(in.Text()), listener: string(in.Text())}
 	addr := in.Text()
-	return n, tag == tagNewcomer && in.Err() == nil && n.peer.UnmarshalBinary(addr) == nil
+	return n, in.Err() == nil && n.peer.UnmarshalBinary(addr) == nil
 }
 
 // offerWaiting has the listeners asked about the newcomers. It is called when they are

@@ -100,7 +100,7 @@ func (r *running) stuff(path string) stuffed {
 func (c stuffed) hearsQueued(kernel int) {
 	c.t.Helper()
 	got, err := io.ReadAll(c)
-	c.Close() // the daemon waits for it
+	c.Close()                                           // the daemon waits for it
 	if err != nil && !errors.Is(err, unix.ECONNRESET) { // what it has still to say is not read
 		c.t.Errorf("there is no end: %v", err)
 	}
@@ -227,6 +227,9 @@ func TestRestartWithinTheFiles(t *testing.T) {
 		if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); (err == nil) != (i < 3) {
 			t.Errorf("descriptor %d of 5: %v", i, err)
 		}
+	}
+	if got := mostFiles(5); got != 5 {
+		t.Errorf("%d files may be open, want the 5 that are asked for", got)
 	}
 	tk.fit(-1)
 	if len(tk.fds) != 0 {

@@ -61,6 +61,12 @@ func (d *Daemon) emptied(ep *endpoint) {
 // may run on after it has closed its pipes, and only at its end is it known which
 // messages it has not answered. So the daemon waits for the end of the process.
 func (d *Daemon) stopIfDrained() {
+	if d.handing.done {
+		if d.timers[timerGiveUp].IsZero() || len(d.retired) == 0 { // nobody is to be finished
+			d.loop.Stop()
+		}
+		return
+	}
 	d.lookPrepared()
 	if d.life.phase == stopping && len(d.endpoints)+len(d.retired)+d.ending == 0 {
 		d.advance(drained)

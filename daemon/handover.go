@@ -196,16 +196,40 @@ func (d *Daemon) freeze() {
 		d.advance(unable)
 		return
 	}
-	cut := 0
-	for _, u := range result.Unsent {
+	d.handing.done, d.handing.fds = true, fds
+	cut := d.finishUnsent(records, fds, result.Unsent)
+	d.log.HandedOver(d.handing.clients-cut, cut, time.Since(began))
+	if cut > 0 {
+		d.disarm(timerGiveUp)
+		d.arm(timerGiveUp, unsentPatience)
+	}
+	d.stopIfDrained()
+}
+
+// unsentPatience is how long all others wait, so that those who could not be queued get
+// their output.
+const unsentPatience = 100 * time.Millisecond
+
+// finishUnsent finishes the clients that the kernel has refused to queue, and returns how
+// many those are. The others live in the queue.
+func (d *Daemon) finishUnsent(r *handover.Records, fds []int, unsent []handover.Unsent) (cut int) {
+	t := takeover{d: d, records: r, expired: errUnsent}
+	for _, u := range unsent {
 		if u.Index < d.handing.clients { // the others are listeners
-			handover.End(fds[u.Index])
-			cut++
+			t.fds, t.places = append(t.fds, fds[u.Index]), append(t.places, u.Index)
+			fds[u.Index] = -1
 		}
 	}
-	d.handing.done, d.handing.fds = true, fds
-	d.log.HandedOver(d.handing.clients-cut, cut, time.Since(began))
-	d.loop.Stop()
+	if cut = len(t.fds); cut == 0 {
+		return 0
+	}
+	d.log.HandOverFailed(fmt.Errorf("%d of %d connections: %w", cut, d.handing.clients, unsent[0].Err))
+	t.all()
+	t.finish()
+	for _, n := range t.waiting {
+		handover.End(n.fd)
+	}
+	return cut
 }
 
 // openQueue makes the queue and has the service manager keep it. Nothing is frozen yet.

@@ -34,6 +34,7 @@ var (
 	errNoService = report.NewCause("there is no such service any more", report.EndShutdown)
 	errOther     = report.NewCause("the service has another kind or delimiter", report.EndShutdown)
 	errNoAddress = report.NewCause("the address is not listed any more", report.EndShutdown)
+	errUnsent    = report.NewCause("it could not be queued for the next process", report.EndIncomplete)
 	errAbsent    = report.NewCause("not in the queue, or more than the limit of open files", report.EndIncomplete)
 )
 

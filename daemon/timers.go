@@ -48,11 +48,14 @@ func (d *Daemon) Expired(_ *evloop.Loop, t evloop.Timer) {
 	case timerWatchdog:
 		d.feedWatchdog()
 	case timerGiveUp:
-		if d.life.phase == leaving {
+		switch {
+		case d.handing.done:
+			d.loop.Stop()
+		case d.life.phase == leaving:
 			d.advance(prepared)
-			return
+		default:
+			d.advance(terminate)
 		}
-		d.advance(terminate)
 	case timerFlush:
 		d.flushLog()
 	case timerOrphans:

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"penstock/daemon/internal/handover"
+)
+
+// TestRestartFinishesWhoIsNotQueued: a client whose descriptor the kernel refuses gets
+// what is queued for it. The others are in the queue, and do not wait for one that does
+// not read.
+func TestRestartFinishesWhoIsNotQueued(t *testing.T) {
+	path := t.TempDir() + "/s"
+	cfg := parse(t, fmt.Sprintf("[service.e]\nkind = 'echo'\nlisten = ['%s']\n", path))
+	r, out := runRestartable(t, cfg)
+	c := r.stuff(path)
+	kernel := r.gone()
+	r.do(func() {
+		records, fds := r.save()
+		r.handing.done = true
+		if cut := r.finishUnsent(records, fds, []handover.Unsent{{Index: 0, Err: unix.ETOOMANYREFS}}); cut != 1 || fds[0] != -1 {
+			t.Errorf("%d clients are finished, and descriptor %d is kept", cut, fds[0])
+		}
+		r.arm(timerGiveUp, time.Minute)
+	})
+	c.hearsQueued(kernel)
+	if err := <-r.done; !errors.Is(err, ErrHandedOver) {
+		t.Errorf("Run = %v, want an end with the last client", err)
+	}
+	wantLine(t, out, "connections not handed over", unix.ETOOMANYREFS.Error())
+	wantLine(t, out, "connection cut", "service=e", "reason=handover_incomplete")
+}

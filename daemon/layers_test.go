@@ -86,8 +86,9 @@ func TestLayers(t *testing.T) {
 var arrows = map[string]string{
 	"cmd":       "daemon apply config kept process report systemctl unit evloop systemd systemd/journal",
 	"daemon":    "config handover listen process record report service view evloop systemd",
-	"service":   "config process record report text view evloop",
+	"service":   "config follow process record report text view evloop",
 	"process":   "report evloop",
+	"follow":    "",
 	"report":    "config text view evloop systemd",
 	"listen":    "config record systemd",
 	"handover":  "record", // a queue of descriptors, whoever stores or fills it

@@ -75,6 +75,11 @@ var samples = map[config.Kind][]sample{
 		{parrot + "error = 'C'", "y\n", "WORD y", false},
 		{parrot + "at_eof = 'drop'", "y\nz", "WORD y", false},
 	},
+	config.KindTail: {
+		{"file = 'quotes'\nhistory = 1", "", "one\n", true},
+		{"file = 'others'\nhistory = 1", "", "two\n", true},
+		{"file = 'lines'\nhistory = 2", "", "2\n3\n", true},
+	},
 	config.KindRoom: {
 		{room("A", "{line}"), "x\n", "A\nx\n", true},
 		{room("B", "{line}"), "x\n", "B\nx\n", true},
@@ -96,7 +101,7 @@ func room(welcome, message string) string {
 func sampleFiles(t *testing.T) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
-	for name, text := range map[string]string{"quotes": "one\n", "others": "two\n", "answers.toml": "a = '8'\n"} {
+	for name, text := range map[string]string{"quotes": "one\n", "others": "two\n", "lines": "1\n2\n3\n", "answers.toml": "a = '8'\n"} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -127,7 +127,8 @@ type Service struct {
 	IPAllow     []string    // IPAddressAllow= of systemd.resource-control(5)
 	IPDeny      []string    // IPAddressDeny=
 
-	// Of holds the keys of the kind: a *Lookup, *Ticker, *Handler, *Room or *QOTD;
+	// Of holds the keys of the kind: a *Lookup, *Ticker, *Handler, *Room, *QOTD
+	// or *Tail;
 	// nil for a kind that has none.
 	Of any
 }

@@ -43,6 +43,7 @@ type kind struct {
 	files    int                     // open files beside sockets and clients
 	holds    func(*Service) int64    // bytes kept however many clients there are
 	programs func(*Service) []string // what it executes
+	reads    func(*Service) []string // files that it reads while it runs
 
 	// try returns a shell command that shows the service at work; to is where
 	// it listens, as arguments of nc(1).
@@ -53,6 +54,7 @@ type kind struct {
 var kinds = []*kind{
 	&lookupKind, &echoKind, &tickerKind, &handlerKind, &roomKind,
 	&discardKind, &daytimeKind, &timeKind, &chargenKind, &qotdKind,
+	&tailKind,
 }
 
 // row returns the row of a kind. An unknown kind has an empty one, so that the
@@ -174,6 +176,14 @@ const perEntry = 128
 func (s *Service) Programs() []string {
 	if programs := s.Kind.row().programs; programs != nil {
 		return programs(s)
+	}
+	return nil
+}
+
+// Reads returns the absolute paths of the files that the service reads while it runs.
+func (s *Service) Reads() []string {
+	if reads := s.Kind.row().reads; reads != nil {
+		return reads(s)
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 //	               pause     drop-oldest  drop-newest  disconnect
 //	asks/answers   default   refused      refused      allowed
 //	ticker         refused   default      allowed      allowed
+//	tail           refused   default      allowed      allowed
 //	room           refused   allowed      allowed      default
 //	handler        refused   broadcasts   broadcasts   default
 //

@@ -65,6 +65,8 @@ const (
 	keyReplies      = "replies"
 	keyUnanswered   = "unanswered"
 	keyEvent        = "event"
+	keyFile         = "file"
+	keyOffset       = "offset"
 	keyHeld         = "suppressed"
 	keyMessageID    = "message_id"
 )

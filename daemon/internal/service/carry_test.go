@@ -24,6 +24,7 @@ var carriers = []string{
 	"kind=\"ticker\"\ninterval=\"1h\"",
 	"kind=\"handler\"\ncommand=[\"/bin/true\"]",
 	"kind=\"chargen\"",
+	"kind=\"tail\"\nfile=\"log\"\nhistory=3",
 }
 
 // TestCarriers: a kind that knows more of a connection than the loop does takes it along
@@ -37,8 +38,11 @@ func TestCarriers(t *testing.T) {
 	}
 	for _, kind := range config.Kinds() {
 		keys := "kind=\"" + string(kind) + "\""
-		if kind == config.KindHandler {
+		switch kind {
+		case config.KindHandler:
 			keys += "\ncommand=[\"/bin/true\"]"
+		case config.KindTail:
+			keys += "\nfile=\"log\""
 		}
 		env := quietEnv(t)
 		svc, err := New(parse(t, keys), env)

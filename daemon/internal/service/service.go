@@ -98,6 +98,7 @@ var makers = map[config.Kind]func(*config.Service, Env) Service{
 	config.KindTime:    func(_ *config.Service, env Env) Service { return oneShot{rfc868(env.Now)} },
 	config.KindChargen: func(*config.Service, Env) Service { return newChargen() },
 	config.KindQOTD:    func(conf *config.Service, _ Env) Service { return newQOTD(conf) },
+	config.KindTail:    func(conf *config.Service, env Env) Service { return newTail(conf, env) },
 }
 
 // Why a service ended a connection. report.EndOf returns the word for the log.

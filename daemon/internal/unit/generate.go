@@ -24,6 +24,7 @@ const (
 const (
 	ServiceDropIn  = Service + ".d/50-sockets.conf"
 	HandlersDropIn = Service + ".d/50-handlers.conf"
+	FilesDropIn    = Service + ".d/50-files.conf"
 	TargetDropIn   = Target + ".d/50-sockets.conf"
 	ReportDropIn   = Target + ".d/50-mistakes.conf"
 )
@@ -67,6 +68,9 @@ func Generate(source string, cfg *config.Config, mistakes error, overrides func(
 	}
 	if slices.ContainsFunc(cfg.Services, runs) {
 		g.add(HandlersDropIn, g.handlersDropIn(cfg), &errs)
+	}
+	if groups := fileGroups(cfg); len(groups) > 0 {
+		g.add(FilesDropIn, g.filesDropIn(groups), &errs)
 	}
 	if mistakes != nil {
 		g.add(ErrorReport, g.errorReport(), &errs)

@@ -74,6 +74,8 @@ var samples = map[config.Kind][]sample{
 		{parrot + "events = true", "x\n", "welcome, WORD x", true},
 		{parrot + "error = 'C'", "y\n", "WORD y", false},
 		{parrot + "at_eof = 'drop'", "y\nz", "WORD y", false},
+		{strings.Replace(parrot, "WORD", `'"$D"'`, 1) + "env = {D = 'E'}", "x\n", "E x", false},
+		{parrot + "directory = '/'", "x\n", "WORD x", false},
 	},
 	config.KindTail: {
 		{"file = 'quotes'\nhistory = 1", "", "one\n", true},

@@ -140,6 +140,12 @@ func tableOf(s *Service) map[string]any {
 		m["payload"], m["interval"], m["log_input"] = k.Payload, k.Interval.String(), k.LogInput
 	case *Handler:
 		m["command"], m["delimiter"], m["events"], m["error"] = k.Command, k.Delimiter, k.Events, k.Error
+		env := map[string]string{}
+		for _, v := range k.Env {
+			name, value, _ := strings.Cut(v, "=")
+			env[name] = value
+		}
+		m["env"], m["directory"] = env, k.Directory
 	case *Room:
 		m["preset"], m["welcome"], m["message"] = string(k.Preset), k.Welcome, k.Message
 		m["join"], m["leave"] = k.Join, k.Leave

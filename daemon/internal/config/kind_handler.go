@@ -20,6 +20,8 @@ type Handler struct {
 	Delimiter string   // ends a message; "" makes what has arrived one message
 	Events    bool     // tell the program about open and close as well
 	Error     string   // to each pending client when the program dies
+	Env       []string // NAME=value, for the program
+	Directory string   // its working folder; "": that of the daemon
 }
 
 var handlerKind = kind{
@@ -30,6 +32,8 @@ var handlerKind = kind{
 		{"command", own(func(k *Handler) *[]string { return &k.Command }, command)},
 		{"events", own(func(k *Handler) *bool { return &k.Events }, flag)},
 		{"error", own(func(k *Handler) *string { return &k.Error }, textUpTo(maxText))},
+		{"env", own(func(k *Handler) *[]string { return &k.Env }, environment)},
+		{"directory", own(func(k *Handler) *string { return &k.Directory }, directory)},
 		atEOF,
 	},
 	defaults: func(s *Service) {

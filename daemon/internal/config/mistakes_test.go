@@ -232,6 +232,11 @@ func TestMistakes(t *testing.T) {
 			`x.toml:4: service.x.interval: 0s is not in 10ms..8760h0m0s`,
 			`x.toml:5: service.x.payload: is empty`,
 		}},
+		{"surroundings of a program", of(KindHandler) + "command = [\"/bin/cat\"]\nenv = { \"a=b\" = \"c\", d = 5 }\ndirectory = \"tmp\"\n", []string{
+			`x.toml:5: service.x.env: "a=b" is not the name of a variable`,
+			`x.toml:5: service.x.env: "d" is an integer, want a string`,
+			`x.toml:6: service.x.directory: is not an absolute path`,
+		}},
 		{"command is a path", of(KindHandler) + "command = [\"cat\"]\n", []string{
 			`x.toml:4: service.x.command: "cat" is not an absolute path`,
 		}},

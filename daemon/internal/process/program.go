@@ -25,6 +25,10 @@ type Program struct {
 	// Times may be changed before Start.
 	Times Times
 
+	// Around may be set before Start, and changed by Surround.
+	Around Surroundings
+	moved  bool // it was changed since the last Renew
+
 	life    life
 	wanted  []string      // argv of the next attempt
 	renewed bool          // the last attempt has to make room for it
@@ -110,12 +114,13 @@ func (p *Program) StopWithin(grace time.Duration, ended func()) {
 
 // Renew has another argv run in place of the present one. A program that runs is asked
 // to end, as by Stop, and has the time grace to answer what it has got; the next one
-// starts at once after it. Renew has no effect if argv is the same.
+// starts at once after it. Renew has no effect if argv and the surroundings are the
+// same.
 func (p *Program) Renew(argv []string, grace time.Duration) {
-	if slices.Equal(argv, p.wanted) {
+	if slices.Equal(argv, p.wanted) && !p.moved {
 		return
 	}
-	p.wanted, p.grace = argv, grace
+	p.wanted, p.grace, p.moved = argv, grace, false
 	switch p.life.state {
 	case idle, over:
 	case waiting:

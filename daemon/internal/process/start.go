@@ -17,7 +17,7 @@ import (
 
 // A program is started in two stages, so that a slow start does not stop the loop:
 //
-//	loop ──ForkExec──► stub ──execve──► the program
+//	loop ──ForkExec──► stub ──chdir, execve──► the program
 //	       our own image,     │ error
 //	       in memory          └──► errno ──► status pipe
 //
@@ -39,12 +39,12 @@ const LaunchCommand = "launch-program"
 // statusFD is the stub's end of the status pipe.
 const statusFD = 3
 
-// Launch is the stub: it turns this process into the program argv. It only
-// returns when that fails, with the exit status.
-func Launch(argv []string) (status int) {
+// Launch is the stub: it turns this process into a program. args are its folder, which
+// may be empty, and its argv. Launch only returns when that fails, with the exit status.
+func Launch(args []string) (status int) {
 	call, err := "execve", syscall.EINVAL
-	if len(argv) > 0 {
-		call, err = become(argv)
+	if len(args) > 1 {
+		call, err = become(args[0], args[1:])
 	}
 	_, _ = unix.Write(statusFD, fmt.Appendf(nil, "%s %d", call, int(err)))
 	return 127 // as a shell that cannot execute a command
@@ -52,10 +52,16 @@ func Launch(argv []string) (status int) {
 
 // become returns the call that has failed. It marks the status pipe close-on-exec:
 // otherwise the program would hold the pipe open and never count as started.
-func become(argv []string) (call string, err syscall.Errno) {
+func become(folder string, argv []string) (call string, err syscall.Errno) {
 	if _, err := unix.FcntlInt(statusFD, unix.F_SETFD, unix.FD_CLOEXEC); err != nil {
 		errno, _ := err.(syscall.Errno)
 		return "fcntl", errno
+	}
+	if folder != "" {
+		if err := syscall.Chdir(folder); err != nil {
+			errno, _ := err.(syscall.Errno)
+			return "chdir", errno
+		}
 	}
 	err, _ = syscall.Exec(argv[0], argv, os.Environ()).(syscall.Errno)
 	return "execve", err
@@ -70,12 +76,12 @@ func (p *Program) fork() {
 		p.advance(notForked)
 		return
 	}
-	go p.attend(p.argv, pipes)
+	go p.attend(p.argv, p.Around, pipes)
 }
 
 // attend runs on its own goroutine from the start of the process to its end.
-func (p *Program) attend(argv []string, pipes pipes) {
-	pid, err := forkStub(argv, pipes)
+func (p *Program) attend(argv []string, around Surroundings, pipes pipes) {
+	pid, err := forkStub(argv, around, pipes)
 	closeAll(pipes.theirs()...)
 	if !p.loop.Post(func() { p.started(pid, err, pipes) }) {
 		closeAll(append(pipes.ours(), pipes.status[0])...)
@@ -114,11 +120,11 @@ func (p *Program) started(pid int, err error, pipes pipes) {
 }
 
 // forkStub starts the stub of argv.
-func forkStub(argv []string, pipes pipes) (pid int, err error) {
+func forkStub(argv []string, around Surroundings, pipes pipes) (pid int, err error) {
 	programs.Lock()
 	defer programs.Unlock()
-	pid, err = syscall.ForkExec("/proc/self/exe", slices.Concat([]string{os.Args[0], LaunchCommand}, argv), &syscall.ProcAttr{
-		Env: programEnv(os.Environ()),
+	pid, err = syscall.ForkExec("/proc/self/exe", slices.Concat([]string{os.Args[0], LaunchCommand, around.Directory}, argv), &syscall.ProcAttr{
+		Env: around.environ(os.Environ()),
 		Files: []uintptr{
 			uintptr(pipes.in[0]), uintptr(pipes.out[1]), uintptr(pipes.errs[1]),
 			statusFD: uintptr(pipes.status[1]),
@@ -129,15 +135,6 @@ func forkStub(argv []string, pipes pipes) (pid int, err error) {
 		programs.pids[pid] = true
 	}
 	return pid, os.NewSyscallError("fork", err)
-}
-
-// programEnv leaves out the variables that the service manager set for the daemon
-// only: a program must not report readiness or take the daemon's sockets.
-func programEnv(env []string) []string {
-	ours := []string{"LISTEN_", "NOTIFY_SOCKET=", "WATCHDOG_", "FDSTORE="}
-	return slices.DeleteFunc(env, func(v string) bool {
-		return slices.ContainsFunc(ours, func(o string) bool { return strings.HasPrefix(v, o) })
-	})
 }
 
 // launch waits until the stub has become the program or has failed.

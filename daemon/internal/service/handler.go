@@ -103,6 +103,7 @@ func (h *handler) Adjust(conf *config.Service) {
 	h.frame = newFraming(h.keys.Delimiter, conf.MaxLine)
 	h.last.adjust(conf)
 	h.fan.adjust(conf.Queue)
+	h.program.Surround(process.Surroundings{Env: h.keys.Env, Directory: h.keys.Directory})
 	h.program.Renew(h.keys.Command, conf.DrainTimeout)
 }
 

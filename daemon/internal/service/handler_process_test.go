@@ -71,6 +71,9 @@ func testProgram() {
 		case "big":
 			n, _ := strconv.Atoi(arg)
 			say(ev.Conn, strings.Repeat("x", n))
+		case "cwd":
+			wd, _ := os.Getwd()
+			say(ev.Conn, wd)
 		case "env":
 			say(ev.Conn, os.Getenv(arg))
 		default:
@@ -283,6 +286,29 @@ func TestHandlerEnvironment(t *testing.T) {
 	c := serveProgram(t, "").dial()
 	c.send("env NOTIFY_SOCKET\nenv LISTEN_FDS\nenv KEPT\n")
 	c.want("yes")
+}
+
+// The program has the variables of the file in place of the daemon's, and starts in the
+// folder of the file. A reload that changes one of them starts another program.
+func TestHandlerSurroundings(t *testing.T) {
+	t.Setenv("KEPT", "yes")
+	t.Setenv("CHANGED", "no")
+	dir := t.TempDir()
+	r := serveProgram(t, "env={CHANGED=\"a=b\",NEW=\"\"}\ndirectory=\""+dir+"\"\n")
+	c := r.dial()
+	c.send("env KEPT\nenv CHANGED\ncwd\n")
+	c.want("yesa=b" + dir)
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, keys := range []string{"env={CHANGED=\"c\"}\ndirectory=\"/\"", "env={CHANGED=\"d\"}\ndirectory=\"/\""} {
+		r.do(func() { r.svc.(Adjuster).Adjust(parse(t, handlerKeys(exe)+keys)) })
+		c.send("env CHANGED\ncwd\n")
+		c.want(keys[14:15] + "/")
+	}
+	r.do(func() { r.svc.(Adjuster).Adjust(parse(t, handlerKeys(exe)+"directory=\"/no such folder\"")) })
+	r.log.wait(t, "err=chdir: no such file or directory", 1)
 }
 
 // The ladder: end of input, SIGTERM, SIGKILL, and again if it was the program

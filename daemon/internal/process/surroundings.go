@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package process
+
+import (
+	"slices"
+	"strings"
+)
+
+// Surroundings are what a program finds around it. The zero value is the daemon's own.
+type Surroundings struct {
+	Env       []string // NAME=value, each in place of the daemon's variable of that name
+	Directory string   // an absolute path; "": the daemon's
+}
+
+func (s Surroundings) equal(t Surroundings) bool {
+	return s.Directory == t.Directory && slices.Equal(s.Env, t.Env)
+}
+
+// environ returns the environment of the program, given that of the daemon.
+func (s Surroundings) environ(own []string) []string {
+	own = slices.DeleteFunc(programEnv(own), func(v string) bool {
+		name, _, _ := strings.Cut(v, "=")
+		return slices.ContainsFunc(s.Env, func(o string) bool { return strings.HasPrefix(o, name+"=") })
+	})
+	return append(own, s.Env...)
+}
+
+// programEnv leaves out the variables that the service manager set for the daemon
+// only: a program must not report readiness or take the daemon's sockets.
+func programEnv(env []string) []string {
+	ours := []string{"LISTEN_", "NOTIFY_SOCKET=", "WATCHDOG_", "FDSTORE="}
+	return slices.DeleteFunc(env, func(v string) bool {
+		return slices.ContainsFunc(ours, func(o string) bool { return strings.HasPrefix(v, o) })
+	})
+}
+
+// Surround has the program run in other surroundings from its next start on. Renew ends
+// one that runs in the former ones.
+func (p *Program) Surround(around Surroundings) {
+	p.moved = p.moved || !p.Around.equal(around)
+	p.Around = around
+}

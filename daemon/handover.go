@@ -57,6 +57,8 @@ type handing struct {
 	byExec     bool // this process becomes the next one
 	suspending int  // services that have something to finish
 	clients    int  // whose connections were taken out of the loop, or off a listener
+	stay       int  // connections that the loop did not give away,
+	stayFor    error
 	silent     map[*evloop.Conn]silent
 	fds        []int // what was put into the queue, and is open here until the end of the process
 	done       bool  // the queue is filled
@@ -198,7 +200,10 @@ func (d *Daemon) freeze() {
 	}
 	d.handing.done, d.handing.fds = true, fds
 	cut := d.finishUnsent(records, fds, result.Unsent)
-	d.log.HandedOver(d.handing.clients-cut, cut, time.Since(began))
+	if n := d.handing.stay; n > 0 {
+		d.log.HandOverFailed(fmt.Errorf("%d connections: %w", n, d.handing.stayFor))
+	}
+	d.log.HandedOver(d.handing.clients-cut, cut+d.handing.stay, time.Since(began))
 	if cut > 0 {
 		d.disarm(timerGiveUp)
 		d.arm(timerGiveUp, unsentPatience)

@@ -45,7 +45,9 @@ func (d *Daemon) save() (*handover.Records, []int) {
 	carried, messages := d.loop.DetachAll(d.carriable())
 	for _, c := range carried {
 		if c.Err != nil {
-			continue // it stays, and the end of the loop closes it
+			d.handing.stay++ // the end of the loop closes it
+			d.handing.stayFor = c.Err
+			continue
 		}
 		var w record.Writer
 		w.Number(tagClient)

@@ -60,6 +60,7 @@ type handing struct {
 	stay       int  // connections that the loop did not give away,
 	stayFor    error
 	silent     map[*evloop.Conn]silent
+	held       int   // the place of the first descriptor that a service holds itself
 	fds        []int // what was put into the queue, and is open here until the end of the process
 	done       bool  // the queue is filled
 	queue      *handover.Queue
@@ -194,6 +195,9 @@ func (d *Daemon) freeze() {
 	}
 	if err != nil {
 		d.log.HandOverFailed(err)
+		for _, fd := range fds[d.handing.held:] {
+			closeFD(fd)
+		}
 		d.takeBack(records, fds[:d.handing.clients])
 		d.advance(unable)
 		return
@@ -280,6 +284,9 @@ func (d *Daemon) takeBack(r *handover.Records, fds []int) {
 			l.ep = ep
 		}
 		d.endpoints[s.Name] = ep
+		if s, ok := old.svc.(service.Stopper); ok {
+			s.Stop(func() {}) // its program has ended; a device is closed
+		}
 	}
 	t := takeover{d: d, records: r, fds: fds}
 	for i := range fds {

@@ -22,12 +22,13 @@ const (
 	fieldMessages = "messages"
 )
 
-// A descriptor in the queue is that of a client, of a listener, or of a client that has
-// not been let in yet.
+// A descriptor in the queue is that of a client, of a listener, of a client that has not
+// been let in yet, or of a service itself, such as a device.
 const (
 	tagClient   = 0
 	tagListener = 1
 	tagNewcomer = 2
+	tagHeld     = 3 // of a service, wrapped
 )
 
 // save takes the connections out of the loop and returns their records with their
@@ -66,6 +67,10 @@ func (d *Daemon) save() (*handover.Records, []int) {
 			p.add(l.FD, w)
 		}
 	}
+	d.handing.held = len(p.fds)
+	for _, ep := range d.ordered() {
+		p.addHeld(ep)
+	}
 	var w record.Writer
 	w.Number(recordVersion)
 	w.Number(d.lastID)
@@ -99,6 +104,28 @@ func (p *parcel) add(fd int, data []byte) {
 	}
 	p.Conns = append(p.Conns, handover.Conn{Cookie: cookie, Data: data})
 	p.fds = append(p.fds, fd)
+}
+
+// addHeld puts in what the service holds itself. A descriptor that cannot go along is
+// opened anew by the next process.
+func (p *parcel) addHeld(ep *endpoint) {
+	h, ok := ep.svc.(service.Holder)
+	if !ok {
+		return
+	}
+	fd := h.Hand()
+	if fd < 0 {
+		return
+	}
+	socket, err := handover.Wrap(fd)
+	closeFD(fd)
+	if err != nil {
+		return
+	}
+	var w record.Writer
+	w.Number(tagHeld)
+	w.Text([]byte(ep.conf.Name))
+	p.add(socket, w)
 }
 
 // save returns what the next process needs to go on with the service. Each of its

@@ -86,7 +86,9 @@ func TestLayers(t *testing.T) {
 var arrows = map[string]string{
 	"cmd":       "daemon apply config kept process report systemctl unit evloop systemd systemd/journal",
 	"daemon":    "config handover listen process record report service view evloop systemd",
-	"service":   "config follow process record report text view evloop",
+	"service":   "config device follow process record report text tty view evloop",
+	"device":    "report tty evloop",
+	"tty":       "",
 	"process":   "report evloop",
 	"follow":    "",
 	"report":    "config text view evloop systemd",

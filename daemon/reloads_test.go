@@ -82,6 +82,16 @@ var samples = map[config.Kind][]sample{
 		{"file = 'others'\nhistory = 1", "", "two\n", true},
 		{"file = 'lines'\nhistory = 2", "", "2\n3\n", true},
 	},
+	config.KindBridge: {
+		{said("A"), "x\n", "A x\n", true},
+		{said("B"), "x\n", "B x\n", true},
+		{said("C") + "delimiter = \"y\\n\"", "xy\n", "C xy\n", true},
+		{said("D") + "history = 2", "x\n", "D x\n", true},
+		{said("E") + "delimiter = ''\ngap = '10ms'\non_loss = 'close'\nnotice = 'N'", "x\n", "E x\n", true},
+		{said("F") + "speed = 1200\nmode = '7E1'\nflow = 'rtscts'\ndtr = 'on'\nrts = 'off'\nhangup = true\n" +
+			"rs485 = 'rts-on-send'\nlow_latency = true\nexclusive = false\nat_eof = 'drop'", "x\n", "F x\n", true},
+		{"device = '/dev/null'", "", "", true},
+	},
 	config.KindRoom: {
 		{room("A", "{line}"), "x\n", "A\nx\n", true},
 		{room("B", "{line}"), "x\n", "B\nx\n", true},
@@ -92,6 +102,11 @@ var samples = map[config.Kind][]sample{
 		{room("F", "{line}") + "echo_to_sender = false", "x\n", "F\n", true},
 		{room("G", "{line}") + "preset = 'twisted'", "x\r\n", "G\nx\n", true},
 	},
+}
+
+// said is a bridge to a program that says back what it hears, behind a word.
+func said(word string) string {
+	return fmt.Sprintf("write = 'any'\ncommand = ['/bin/sh', '-c', 'while IFS= read -r m; do echo \"%s $m\"; done']\n", word)
 }
 
 // room says nothing of its own accord but a welcome, unless another line does.

@@ -137,6 +137,9 @@ func (ep *endpoint) view() view.Service {
 	for _, a := range ep.missing() {
 		v.Missing = append(v.Missing, a.Text)
 	}
+	if s, ok := ep.svc.(service.Viewer); ok {
+		s.View(&v)
+	}
 	return v
 }
 

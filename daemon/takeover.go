@@ -43,6 +43,7 @@ type takeover struct {
 	expired error         // nil: the queue is young enough
 
 	restore *evloop.Restore
+	held    []int // sockets in which what services hold lies; closed after Commit
 	taken   int
 	waiting []newcomer // who was put off by the former process
 	parting            // who is not taken over
@@ -183,13 +184,34 @@ func (t *takeover) all() {
 			continue
 		}
 		found[place] = true
-		t.one(fd, t.records.Conns[place].Data, states)
+		if data := t.records.Conns[place].Data; !t.isHeld(fd, data, states) {
+			t.one(fd, data, states)
+		}
 	}
 	for i, has := range found {
 		if !has {
 			t.absent(t.records.Conns[i].Data, states)
 		}
 	}
+}
+
+// isHeld gives a service what it held itself, if fd is that.
+func (t *takeover) isHeld(fd int, data []byte, states map[string]serviceState) bool {
+	in := record.NewReader(data)
+	if in.Number() != tagHeld {
+		return false
+	}
+	t.held = append(t.held, fd)
+	name := string(in.Text())
+	if state, known := states[name]; !known || state.err != nil || in.Err() != nil {
+		return true
+	}
+	if h, ok := t.d.endpoints[name].svc.(service.Holder); ok {
+		if fd, err := handover.Unwrap(fd); err == nil { // or else it is opened anew
+			h.Take(fd)
+		}
+	}
+	return true
 }
 
 // A serviceState says whether a service goes on.
@@ -316,6 +338,9 @@ func (t *takeover) commit() {
 	}
 	for _, fd := range t.left {
 		handover.End(fd)
+	}
+	for _, fd := range t.held {
+		closeFD(fd)
 	}
 }
 

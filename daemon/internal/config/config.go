@@ -112,7 +112,7 @@ type Service struct {
 	DrainTimeout   time.Duration // for queued output at the end; 0 is not at all
 	Persist        Persist
 	MaxLine        int   // bytes of one message, delimiter not counted
-	AtEOF          AtEOF // of lookup, handler and room; "" for other kinds
+	AtEOF          AtEOF // of lookup, handler, room and bridge; "" for other kinds
 	Queue          int   // bytes waiting for one client
 	Overflow       Overflow
 
@@ -127,7 +127,7 @@ type Service struct {
 	IPAllow     []string    // IPAddressAllow= of systemd.resource-control(5)
 	IPDeny      []string    // IPAddressDeny=
 
-	// Of holds the keys of the kind: a *Lookup, *Ticker, *Handler, *Room, *QOTD
+	// Of holds the keys of the kind: a *Lookup, *Ticker, *Handler, *Room, *Bridge, *QOTD
 	// or *Tail;
 	// nil for a kind that has none.
 	Of any

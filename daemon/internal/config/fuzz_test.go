@@ -146,6 +146,12 @@ func tableOf(s *Service) map[string]any {
 			env[name] = value
 		}
 		m["env"], m["directory"] = env, k.Directory
+	case *Bridge:
+		m["device"], m["command"] = k.Device, append([]string{}, k.Command...)
+		m["speed"], m["mode"], m["flow"], m["dtr"], m["rts"], m["hangup"] = k.Speed, k.Mode, k.Flow, k.DTR, k.RTS, k.HangUp
+		m["rs485"], m["low_latency"], m["exclusive"] = k.RS485, k.LowLatency, k.Exclusive
+		m["delimiter"], m["gap"], m["history"], m["write"] = k.Delimiter, k.Gap.String(), k.History, string(k.Write)
+		m["on_loss"], m["notice"] = string(k.OnLoss), k.Notice
 	case *Room:
 		m["preset"], m["welcome"], m["message"] = string(k.Preset), k.Welcome, k.Message
 		m["join"], m["leave"] = k.Join, k.Leave

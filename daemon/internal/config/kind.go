@@ -52,7 +52,7 @@ type kind struct {
 
 // kinds are in the order of the manual page.
 var kinds = []*kind{
-	&lookupKind, &echoKind, &tickerKind, &handlerKind, &roomKind,
+	&lookupKind, &echoKind, &tickerKind, &handlerKind, &roomKind, &bridgeKind,
 	&discardKind, &daytimeKind, &timeKind, &chargenKind, &qotdKind,
 	&tailKind,
 }

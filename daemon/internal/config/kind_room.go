@@ -40,10 +40,10 @@ var roomKind = kind{
 	name: KindRoom,
 	keys: []key[Service]{
 		{"preset", setPreset},
-		{"welcome", own(func(k *Room) *string { return &k.Welcome }, template)},
-		{"message", own(func(k *Room) *string { return &k.Message }, template)},
-		{"join", own(func(k *Room) *string { return &k.Join }, template)},
-		{"leave", own(func(k *Room) *string { return &k.Leave }, template)},
+		{"welcome", own(func(k *Room) *string { return &k.Welcome }, roomText)},
+		{"message", own(func(k *Room) *string { return &k.Message }, roomText)},
+		{"join", own(func(k *Room) *string { return &k.Join }, roomText)},
+		{"leave", own(func(k *Room) *string { return &k.Leave }, roomText)},
 		{"history", own(func(k *Room) *int { return &k.History }, integer(0, 10000))},
 		{"echo_to_sender", own(func(k *Room) *bool { return &k.EchoToSender }, flag)},
 		atEOF,
@@ -133,13 +133,17 @@ const (
 	PlaceCount = "{count}"
 )
 
-// placeholders are all of them.
-var placeholders = []string{PlaceName, PlacePeer, PlaceLine, PlaceCount}
+// roomText takes a template of a room.
+var roomText = templateOf(PlaceName, PlacePeer, PlaceLine, PlaceCount)
 
-// template refuses words in braces that are not placeholders, because they would be
-// sent as they are. Other braces are text. A newline is refused, because the second
-// line would look like the line of another client.
-func template(v any) (string, error) {
+// templateOf returns a function that takes a template with these placeholders. It refuses
+// other words in braces, because they would be sent as they are. Other braces are text. A
+// newline is refused, because the second line would look like the line of somebody else.
+func templateOf(placeholders ...string) func(any) (string, error) {
+	return func(v any) (string, error) { return template(v, placeholders) }
+}
+
+func template(v any, placeholders []string) (string, error) {
 	s, err := textUpTo(1024)(v)
 	if err != nil {
 		return "", err

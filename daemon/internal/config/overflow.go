@@ -16,6 +16,7 @@ import (
 //	tail           refused   default      allowed      allowed
 //	room           refused   allowed      allowed      default
 //	handler        refused   broadcasts   broadcasts   default
+//	bridge         refused   default      allowed      allowed
 //
 // "broadcasts" is allowed here, and the service sees to it that only lines to all are
 // dropped, never a reply to a client.

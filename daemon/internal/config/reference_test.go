@@ -47,6 +47,8 @@ func TestReferenceDefaults(t *testing.T) {
 			s.Of.(*Tail).File = got.Of.(*Tail).File
 		case KindHandler:
 			s.Of.(*Handler).Command = got.Of.(*Handler).Command
+		case KindBridge:
+			s.Of.(*Bridge).Device = got.Of.(*Bridge).Device
 		case KindQOTD:
 			s.Of.(*QOTD).Quotes = builtinQuotes
 		}
@@ -93,7 +95,7 @@ func TestReferenceComplete(t *testing.T) {
 	}
 }
 
-var manualItem = regexp.MustCompile(`(?m)^\.It Ic ([a-z_]+)(?: = (.*))?$`)
+var manualItem = regexp.MustCompile(`(?m)^\.It Ic ([a-z0-9_]+)(?: = (.*))?$`)
 
 // The manual page has every key and no other, and where it states a default it
 // is the one of reference.toml.

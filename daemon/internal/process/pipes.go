@@ -77,6 +77,10 @@ const deliveries = 16 << 10
 // Data takes fewer bytes the more clients there are, since each line may go to all of
 // them: a program that floods its output must not keep the loop busy for long.
 func (s stdout) Data(c *evloop.Conn, b []byte) int {
+	if s.p.Raw != nil {
+		s.p.Raw(b)
+		return len(b)
+	}
 	b = portion(c, b, deliveries/max(4, s.p.user.Size()))
 	s.p.lines.feed(b, s.p.user.Deliver, s.p.user.Overlong)
 	return len(b)

@@ -24,6 +24,11 @@ type Program struct {
 
 	// Times may be changed before Start.
 	Times Times
+	// Raw takes the output as it comes, in place of Deliver and Overlong. Waits is called
+	// when a program has ended or was not started, and a next attempt is to come. They
+	// may be set before Start, and be nil.
+	Raw   func(p []byte)
+	Waits func()
 
 	// Around may be set before Start, and changed by Surround.
 	Around Surroundings
@@ -133,6 +138,12 @@ func (p *Program) Renew(argv []string, grace time.Duration) {
 	}
 }
 
+// Starting reports whether it is not known yet whether the program runs, or whether one
+// is about to take its place.
+func (p *Program) Starting() bool {
+	return p.renewed || p.life.state == idle || p.life.state == starting || p.life.state == launching
+}
+
 // Ready reports whether the program takes a line now.
 func (p *Program) Ready() bool { return p.Running() && !p.in.Full() }
 
@@ -140,7 +151,8 @@ func (p *Program) Ready() bool { return p.Running() && !p.in.Full() }
 // has ended would be lost, while the next one can still answer it.
 func (p *Program) Running() bool { return p.life.state == running && p.in != nil && !p.in.Closing() }
 
-// Write sends a line, which must end in LF, to a program that is ready.
+// Write sends bytes to a program that is ready. A program that reads lines wants whole
+// ones.
 func (p *Program) Write(line []byte) { p.in.Write(line) }
 
 // PauseOutput has the program wait with what it says until ResumeOutput.
@@ -195,6 +207,9 @@ func (p *Program) advance(t trigger) {
 	}
 	if do&doWait != 0 {
 		p.wait()
+		if p.Waits != nil {
+			p.Waits()
+		}
 	}
 	if do&doEnd != 0 {
 		p.loop.Cancel(p.timer)

@@ -67,6 +67,15 @@ const (
 	keyEvent        = "event"
 	keyFile         = "file"
 	keyOffset       = "offset"
+	keyDevice       = "device"
+	keySource       = "source"
+	keyState        = "state"
+	keyGot          = "got"
+	keyOverrun      = "overrun"
+	keyFrame        = "frame"
+	keyParity       = "parity"
+	keyBreak        = "break"
+	keyLong         = "long_lines"
 	keyHeld         = "suppressed"
 	keyMessageID    = "message_id"
 )
@@ -95,6 +104,7 @@ const (
 	idTookOver      = "6758b8414a7742e992d8fb20709c8d27"
 	idNotTakenOver  = "e6f39281020e499eb2b14550bfd76866"
 	idAcceptFails   = "7e18bdebf04b43f6a298221ea5baa164"
+	idNoDevice      = "558dfde8811e4a269ada288e8d62faf6"
 )
 
 func messageID(id string) slog.Attr { return slog.String(keyMessageID, id) }

@@ -44,6 +44,7 @@ const (
 	EndReplyLost
 	EndNotTaken
 	EndUnanswered
+	EndSourceGone
 	EndExpired    // this and the following come from a restart
 	EndUnreadable // by the next process
 	EndIncomplete // the next process has not got it
@@ -54,6 +55,7 @@ const (
 const (
 	LostUnfinished Reason = iota + EndUnnamed + 1 // the key at_eof
 	LostUnanswered                                // by a handler's program, or by a service that ends
+	LostAbsent                                    // the device or program of a bridge is away
 )
 
 // reasons holds the word, and the level of the record: that a client left by
@@ -85,6 +87,7 @@ var reasons = [...]struct {
 	EndReplyLost:    {"reply_lost", slog.LevelWarn},
 	EndNotTaken:     {"not_taken", slog.LevelWarn},
 	EndUnanswered:   {"unanswered", slog.LevelWarn},
+	EndSourceGone:   {"source_gone", slog.LevelInfo},
 	EndExpired:      {"handover_expired", slog.LevelWarn},
 	EndUnreadable:   {"handover_unreadable", slog.LevelWarn},
 	EndIncomplete:   {"handover_incomplete", slog.LevelWarn},
@@ -92,6 +95,7 @@ var reasons = [...]struct {
 
 	LostUnfinished: {"no_delimiter", slog.LevelWarn},
 	LostUnanswered: {"unanswered", slog.LevelWarn},
+	LostAbsent:     {"absent", slog.LevelWarn},
 }
 
 // String returns the word.
@@ -104,7 +108,7 @@ func Refusals() []Reason { return between(RefusedAddress, RefusedPeer) }
 func Ends() []Reason { return between(EndOrderly, EndUnnamed) }
 
 // Losses returns every reason for which a message comes to nothing.
-func Losses() []Reason { return between(LostUnfinished, LostUnanswered) }
+func Losses() []Reason { return between(LostUnfinished, LostAbsent) }
 
 func between(first, last Reason) (all []Reason) {
 	for r := first; r <= last; r++ {

@@ -33,6 +33,9 @@ func stateRecords(s *view.Snapshot, peers config.Peers) []record {
 	for i := range s.Services {
 		v := &s.Services[i]
 		out = append(out, record{"service state", serviceAttrs(v)})
+		if v.Source != nil {
+			out = append(out, record{"source state", sourceAttrs(v.Name, v.Source)})
+		}
 		for _, c := range v.Conns {
 			out = append(out, record{"connection state", connAttrs(v.Name, c, peers)})
 		}
@@ -62,6 +65,14 @@ func serviceAttrs(v *view.Service) []slog.Attr {
 		slog.Uint64(keyAccepted, v.Accepted), slog.String(keyRefused, counts(v.Refused)), slog.String(keyLost, counts(v.Lost)),
 		slog.Int(keyKernel, v.Kernel), slog.Uint64(keyDropped, v.Dropped),
 		slog.Uint64(keyBytesIn, v.Closed.In+v.Open.In), slog.Uint64(keyBytesOut, v.Closed.Out+v.Open.Out),
+	}
+}
+
+func sourceAttrs(service string, s *view.Source) []slog.Attr {
+	return []slog.Attr{
+		slog.String(keyService, service), slog.String(keySource, s.Name), slog.String(keyState, s.State),
+		slog.Uint64(keyBytesIn, s.In), slog.Uint64(keyBytesOut, s.Out), slog.Uint64(keyLong, s.Long),
+		slog.Uint64(keyOverrun, s.Overrun), slog.Uint64(keyFrame, s.Frame), slog.Uint64(keyParity, s.Parity), slog.Uint64(keyBreak, s.Break),
 	}
 }
 

@@ -7,6 +7,8 @@ import (
 	"math"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"penstock/daemon/internal/record"
 	"penstock/daemon/internal/view"
 	"penstock/evloop"
@@ -52,6 +54,17 @@ type Misser interface {
 	// The call follows that of Load and all of LoadConn.
 	Missed(s *Session, state []byte)
 }
+
+// A Holder has a descriptor of its own that goes along with its connections.
+type Holder interface {
+	// Hand returns a duplicate of it after Save, which is the caller's, or -1 for none.
+	Hand() int
+	// Take takes another duplicate in the next process, after Load and before Start. It
+	// owns fd.
+	Take(fd int)
+}
+
+func closeFD(fd int) { _ = unix.Close(fd) }
 
 // Save writes the session itself, for the daemon.
 func (s *Session) Save(w *record.Writer) {

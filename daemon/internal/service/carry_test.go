@@ -25,6 +25,7 @@ var carriers = []string{
 	"kind=\"handler\"\ncommand=[\"/bin/true\"]",
 	"kind=\"chargen\"",
 	"kind=\"tail\"\nfile=\"log\"\nhistory=3",
+	"kind=\"bridge\"\ncommand=[\"/bin/true\"]\nhistory=3",
 }
 
 // TestCarriers: a kind that knows more of a connection than the loop does takes it along
@@ -39,7 +40,7 @@ func TestCarriers(t *testing.T) {
 	for _, kind := range config.Kinds() {
 		keys := "kind=\"" + string(kind) + "\""
 		switch kind {
-		case config.KindHandler:
+		case config.KindHandler, config.KindBridge:
 			keys += "\ncommand=[\"/bin/true\"]"
 		case config.KindTail:
 			keys += "\nfile=\"log\""

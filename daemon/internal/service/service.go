@@ -10,6 +10,7 @@ import (
 
 	"penstock/daemon/internal/config"
 	"penstock/daemon/internal/report"
+	"penstock/daemon/internal/view"
 	"penstock/evloop"
 )
 
@@ -17,7 +18,7 @@ import (
 // called on the loop; c.State is a *Session, made before Open.
 //
 // Optional interfaces: Adjuster, Carrier, Misser, Suspender, Starter, Stopper, Drainer,
-// Fareweller, and from evloop Dropper (told what an overflow policy threw away).
+// Viewer, Holder, Fareweller, and from evloop Dropper (told what an overflow policy threw away).
 type Service interface {
 	evloop.Handler
 }
@@ -56,6 +57,9 @@ type Drainer interface {
 	Drain(c *evloop.Conn, left []byte, timeout time.Duration)
 }
 
+// A Viewer adds to a snapshot what only it knows.
+type Viewer interface{ View(v *view.Service) }
+
 // A Fareweller has a last line for a client that is cut off because it did
 // not read. The bytes must not change.
 type Fareweller interface{ Farewell() []byte }
@@ -93,6 +97,7 @@ var makers = map[config.Kind]func(*config.Service, Env) Service{
 	config.KindTicker:  func(conf *config.Service, env Env) Service { return newTicker(conf, env) },
 	config.KindHandler: func(conf *config.Service, env Env) Service { return newHandler(conf, env) },
 	config.KindRoom:    func(conf *config.Service, env Env) Service { return newRoom(conf, env) },
+	config.KindBridge:  func(conf *config.Service, env Env) Service { return newBridge(conf, env) },
 	config.KindDiscard: func(*config.Service, Env) Service { return discard{} },
 	config.KindDaytime: func(_ *config.Service, env Env) Service { return oneShot{daytime(env.Now)} },
 	config.KindTime:    func(_ *config.Service, env Env) Service { return oneShot{rfc868(env.Now)} },
@@ -111,9 +116,9 @@ var (
 	// ErrReplyLost means that a handler's client did not read and a reply to
 	// it did not fit its queue, where only broadcasts may be dropped.
 	ErrReplyLost error = report.NewCause("reply does not fit the queue", report.EndReplyLost)
-	// ErrNotTaken means that a handler's program has not taken what the client
-	// sent for idle_timeout, or takeTimeout without one.
-	ErrNotTaken error = report.NewCause("the program takes no message", report.EndNotTaken)
+	// ErrNotTaken means that a handler's program, or the source of a bridge, has not
+	// taken what the client sent for idle_timeout, or takeTimeout without one.
+	ErrNotTaken error = report.NewCause("the program or device takes no message", report.EndNotTaken)
 	// ErrUnanswered means that a client had sent messages that nobody will serve: the
 	// service ends, or the program of a handler has died.
 	ErrUnanswered error = report.NewCause("messages without a reply", report.EndUnanswered)

@@ -46,6 +46,7 @@ type Service struct {
 	Accepted, Dropped uint64 // clients since the start; messages that overflow took
 	Refused, Lost     map[string]uint64
 	Closed            Traffic // of clients that have gone
+	Source            *Source // of a bridge; nil for other kinds
 
 	// The following are zero until the clients themselves were looked at.
 
@@ -62,6 +63,17 @@ type Listener struct {
 
 // Traffic counts bytes of connections.
 type Traffic struct{ In, Out uint64 }
+
+// A Source is the device or program of a bridge. What is counted here was lost, or was
+// wrong, before any client could get it.
+type Source struct {
+	Name    string // path of the device or program
+	State   string // absent, opening, up, lost and the like
+	Traffic        // since it is up
+	Long    uint64 // lines that were passed on in pieces
+
+	Overrun, Frame, Parity, Break uint64 // counted by the driver since the service began
+}
 
 // A Conn is one client's connection.
 type Conn struct {

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package daemon
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"penstock/evloop/evlooptest"
+)
+
+// TestRestartCarriesDevice: the next process goes on with the open device. What it says
+// between the two is not lost, half a line is ended, and clients notice nothing. A line
+// gets its settings back at the stop, and not at the restart.
+func TestRestartCarriesDevice(t *testing.T) {
+	for _, backend := range []string{"epoll", "auto"} {
+		t.Run(backend, func(t *testing.T) {
+			master, slave := evlooptest.PTY(t)
+			socket := t.TempDir() + "/s"
+			conf := func(more string) string {
+				return fmt.Sprintf("[loop]\nbackend = %q\n[service.b]\nkind = 'bridge'\nlisten = ['%s']\ndevice = '%s'\nwrite = 'any'\nnotice = '# {state}'\nhistory = 2\n%s", backend, socket, slave, more)
+			}
+			echo := func() bool {
+				t.Helper()
+				s, err := unix.IoctlGetTermios(int(master.Fd()), unix.TCGETS2)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return s.Lflag&unix.ECHO != 0
+			}
+			says := func(text string) {
+				t.Helper()
+				if _, err := master.WriteString(text); err != nil {
+					t.Fatal(err)
+				}
+			}
+			device := func(want string) {
+				t.Helper()
+				b := make([]byte, len(want))
+				if n, err := master.Read(b); string(b[:n]) != want {
+					t.Fatalf("the device got %q, %v, want %q", b[:n], err, want)
+				}
+			}
+			cfg := parse(t, conf(""))
+			r, _ := runRestartable(t, cfg)
+			c := talk(t, socket)
+			c.say("open?\n")
+			device("open?\n")
+			if echo() {
+				t.Error("the line is not set")
+			}
+			says("one\nha")
+			c.hears("one\n")
+			c.say("un")
+			r.taken("b", 8)
+			queue := r.leave(t)
+			if echo() {
+				t.Error("the line got its settings back at the restart")
+			}
+			says("lf\n")
+			r, out := runRestartable(t, cfg, queue)
+			says("two\n")
+			c.hears("half\ntwo\n")
+			c.say("ended\n")
+			device("unended\n")
+			newcomer := talk(t, socket)
+			newcomer.hears("half\ntwo\n")
+			newcomer.Close()
+
+			r, _ = r.restart(t, parse(t, conf("speed = 115200"))) // opened anew
+			c.hears("# back\n")
+			says("three\n")
+			c.hears("three\n")
+			c.Close()
+			r.stop(t)
+			if !echo() {
+				t.Error("the line did not get its settings back at the stop")
+			}
+			if strings.Contains(out.String(), "device open") {
+				t.Errorf("the device was opened anew:\n%s", out)
+			}
+		})
+	}
+}
+
+// TestRestartEndsProgram: a bridge's program is ended and another one started, and the
+// clients learn of the gap.
+func TestRestartEndsProgram(t *testing.T) {
+	socket := t.TempDir() + "/s"
+	cfg := parse(t, fmt.Sprintf("[service.b]\nkind = 'bridge'\nlisten = ['%s']\ncommand = ['/bin/cat']\nwrite = 'any'\nnotice = '# {state}'\non_loss = 'close'\n", socket))
+	r, _ := runRestartable(t, cfg)
+	c := talk(t, socket)
+	c.say("one\n")
+	c.hears("one\n")
+	r, _ = r.restart(t, cfg)
+	c.hears("# gone\n# back\n")
+	c.say("two\n")
+	c.hears("two\n")
+	c.Close()
+	r.stop(t)
+}

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestBridgeKeys: a bridge has one source, and what cannot be meant is said.
+func TestBridgeKeys(t *testing.T) {
+	const at = "x.toml:4: service.x."
+	for _, tt := range []struct {
+		text string
+		want []string
+	}{
+		{"device='/dev/ttyUSB0'", nil},
+		{"device='/dev/ttyUSB0'\ncommand=[]", nil},
+		{"command=['/bin/cat']", nil},
+		{"device='/dev/x'\ndelimiter=''\ngap='5ms'", nil},
+		{"", []string{`x.toml:1: service.x.device: missing, want the path of a device such as "/dev/ttyUSB0", or "command"`}},
+		{"command=['/bin/cat']\ndevice='/dev/x'", []string{at + "command: a bridge has one source, and there is a device already"}},
+		{"device='ttyUSB0'", []string{at + `device: "ttyUSB0" is not an absolute path`}},
+		{"gap='5ms'\ndevice='/dev/x'", []string{at + `gap: has no effect beside a delimiter, want delimiter = ""`}},
+		{"mode='8X1'\ndevice='/dev/x'", []string{at + `mode: "8X1" is not a mode such as "8N1", "7E1" or "8N2"`}},
+		{"mode=8\ndevice='/dev/x'", []string{at + `mode: is an integer, want a string such as "8N1"`}},
+		{"speed=0\ndevice='/dev/x'", []string{at + "speed: 0 is not in 1..20000000"}},
+		{"notice='{name}'\ndevice='/dev/x'", []string{at + "notice: {name} is not one of {state}"}},
+		{"overflow='pause'\ndevice='/dev/x'", []string{at + `overflow: "pause" is not for kind "bridge": nobody may stop the source; want "drop-oldest", "drop-newest", "disconnect"`}},
+	} {
+		if diff := cmp.Diff(tt.want, mistakes(t, of(KindBridge)+tt.text+"\n")); diff != "" {
+			t.Errorf("%q, -want +got:\n%s", tt.text, diff)
+		}
+	}
+	c, err := Parse("x.toml", []byte(of(KindBridge)+"command=['/bin/cat']\nspeed=1200\ndtr='off'\nmode='8N1'\n"))
+	if err != nil || fmt.Sprint(c.Warnings) != "x.toml:5: service.x.speed: warning: has no effect: the source is a program\nx.toml:6: service.x.dtr: warning: has no effect: the source is a program\n" {
+		t.Errorf("keys of a device beside a program: %v, %v", c.Warnings, err)
+	}
+}

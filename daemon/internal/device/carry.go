@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package device
+
+import (
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"penstock/daemon/internal/tty"
+	"penstock/evloop"
+)
+
+// At a restart the next process goes on with the open device: no line of the cable moves,
+// and what the device says meanwhile waits in the kernel.
+//
+//	Flush ─► Hand             │     Carry ─► Start
+//	 output    a duplicate    │      another duplicate, or none
+//	         old process      │     new process
+
+// Flush calls done when the device has taken all that was written to it, at the latest
+// after timeout.
+func (d *Device) Flush(timeout time.Duration, done func()) {
+	end := d.loop.Now().Add(timeout)
+	f := &flush{d: d, end: end, done: done}
+	f.Expired(d.loop, evloop.Timer{})
+}
+
+// A flush is a Flush under way.
+type flush struct {
+	d    *Device
+	end  evloop.Time
+	done func()
+}
+
+// Expired looks how far it is.
+func (f *flush) Expired(l *evloop.Loop, _ evloop.Timer) {
+	if !f.d.Up() || f.d.conn.Queued() == 0 || l.Now() >= f.end {
+		f.done()
+		return
+	}
+	l.Schedule(evloop.Timer{Deadline: l.Now().Add(f.d.Times.Room), Handler: f})
+}
+
+// A Carried is what goes along with an open device.
+type Carried struct {
+	Options string // under which it was opened, in words
+	Before  []byte // how a line was set before that
+}
+
+// Hand returns a duplicate of the open device, which is the caller's, or -1 if it is not
+// open. This process must not read from it any more.
+func (d *Device) Hand() (int, Carried) {
+	if !d.Up() {
+		return -1, Carried{}
+	}
+	fd, err := unix.FcntlInt(uintptr(d.now.fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return -1, Carried{}
+	}
+	return fd, Carried{words(d.wanted), d.now.before.Bytes()}
+}
+
+// words are the same for the same options.
+func words(o Options) string { return fmt.Sprintf("%+v", o) }
+
+// Carry has Start go on with fd, which Hand has returned in the former process. It owns
+// fd. If it was opened under other options, or is not what has the device's name now, it
+// is closed, and Start opens the device: Carry reports whether it will go on.
+func (d *Device) Carry(fd int, c Carried) bool {
+	var st, named unix.Stat_t
+	o := d.wanted
+	err := unix.Fstat(fd, &st)
+	r := openDevice{fd: fd, path: o.Path, is: identityOf(&st), line: tty.Is(fd)}
+	r.write = o.Write && st.Mode&unix.S_IFMT == unix.S_IFCHR
+	if err == nil && r.line {
+		if r.before, err = tty.SavedOf(c.Before); err == nil {
+			d.first, d.firstOf = r.before, r.is
+		}
+	}
+	other := unix.Stat(o.Path, &named) == nil && identityOf(&named) != r.is
+	if err != nil || other || words(o) != c.Options || d.life.state != idle {
+		go r.letGo(false, d.Times)
+		return false
+	}
+	d.now = r
+	return true
+}
+
+// goOn adds a device that was carried to the loop.
+func (d *Device) goOn() {
+	d.told = true
+	watch, path := d.folders.fd, d.now.path
+	d.advance(carried)
+	if !d.Up() {
+		return
+	}
+	d.user.Up()
+	go func() {
+		names := watchFolders(watch, path)
+		d.loop.Post(func() { d.folders.names = names })
+	}()
+}

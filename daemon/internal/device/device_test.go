@@ -1,0 +1,372 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package device
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"penstock/daemon/internal/config"
+	"penstock/daemon/internal/report"
+	"penstock/daemon/internal/tty"
+	"penstock/evloop"
+	"penstock/evloop/evlooptest"
+)
+
+func TestMain(m *testing.M) { os.Exit(evlooptest.Main(m)) }
+
+// A rig is a device on a running loop. Its fields belong to the loop.
+type rig struct {
+	t     *testing.T
+	loop  *evloop.Loop
+	dev   *Device
+	got   []byte
+	ups   int
+	downs int
+	room  int // calls of Proceed
+
+	mu  sync.Mutex
+	log bytes.Buffer
+}
+
+func (r *rig) Up()           { r.ups++ }
+func (r *rig) Down()         { r.downs++ }
+func (r *rig) Data(p []byte) { r.got = append(r.got, p...) }
+func (r *rig) Proceed()      { r.room++ }
+
+func (r *rig) Write(p []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.log.Write(p)
+}
+
+func (r *rig) logged() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.log.String()
+}
+
+// usual is how a line is set when a test is not about that.
+var usual = tty.Settings{Speed: 9600, Bits: 8, Parity: tty.None, Stop: 1}
+
+// eachBackend runs f with a loop of each kind. A kernel that refuses the ring has the
+// loop fall back, and the test is the same.
+func eachBackend(t *testing.T, f func(t *testing.T, c evloop.Config)) {
+	t.Run("epoll", func(t *testing.T) { f(t, evloop.Config{}) })
+	t.Run("io_uring", func(t *testing.T) { f(t, evloop.Config{IOUring: &evloop.IOUring{}}) })
+}
+
+func serve(t *testing.T, c evloop.Config, o Options) *rig {
+	t.Helper()
+	loop, err := evloop.New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &rig{t: t, loop: loop}
+	log := report.New(slog.New(slog.NewTextHandler(r, &slog.HandlerOptions{Level: slog.LevelDebug})), config.PeersFull, loop)
+	if o.TTY == (tty.Settings{}) {
+		o.TTY = usual
+	}
+	r.dev = New(o, loop, log.Service("x"), r)
+	r.dev.Times.First, r.dev.Times.Most, r.dev.Times.Room = 5*time.Millisecond, 20*time.Millisecond, 2*time.Millisecond
+	r.dev.Times.Flush = 100 * time.Millisecond
+	r.dev.Start()
+	t.Cleanup(func() { r.dev.Stop(func() {}) }) // when the loop is closed
+	evlooptest.Run(t, loop)
+	return r
+}
+
+func (r *rig) until(what string, cond func() bool) {
+	r.t.Helper()
+	evlooptest.Until(r.t, r.loop, what, cond)
+}
+
+func (r *rig) do(f func()) { r.t.Helper(); evlooptest.Do(r.t, r.loop, f) }
+
+// want waits until exactly these bytes have come.
+func (r *rig) want(s string) {
+	r.t.Helper()
+	r.until(fmt.Sprintf("%d bytes", len(s)), func() bool { return len(r.got) >= len(s) })
+	r.do(func() {
+		if string(r.got) != s {
+			r.t.Errorf("got %d bytes %.60q, want %d %.60q", len(r.got), r.got, len(s), s)
+		}
+		r.got = nil
+	})
+}
+
+// stop ends the device and waits for it.
+func (r *rig) stop() {
+	r.t.Helper()
+	ended := false
+	r.do(func() { r.dev.Stop(func() { ended = true }) })
+	r.until("the end of the device", func() bool { return ended })
+}
+
+func write(t *testing.T, to *os.File, s string) {
+	t.Helper()
+	if _, err := to.WriteString(s); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// link has name lead to a device, as udev does.
+func link(t *testing.T, to, name string) {
+	t.Helper()
+	_ = os.Remove(name)
+	if err := os.Symlink(to, name); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestUnplugged: a device that goes is closed at once, so that its name is free, and the
+// one that comes under its name is opened.
+func TestUnplugged(t *testing.T) {
+	eachBackend(t, func(t *testing.T, c evloop.Config) {
+		name := filepath.Join(t.TempDir(), "usb-0")
+		r := serve(t, c, Options{Path: name, Exclusive: true})
+		r.until("the news that it is not there", func() bool { return r.downs == 1 })
+		for round := 1; round <= 3; round++ {
+			master, slave := evlooptest.PTY(t)
+			link(t, slave, name)
+			r.until("the device", func() bool { return r.ups == round })
+			write(t, master, "one\n")
+			r.want("one\n")
+			before := 0
+			r.do(func() { before = r.downs })
+			os.Remove(name)
+			master.Close()
+			r.until("its end", func() bool { return r.downs > before })
+			r.until("its close", func() bool { return r.dev.now.fd < 0 && r.dev.conn == nil && r.dev.life.state != lost })
+			if open := openNames(t, slave); open != "" {
+				t.Errorf("%s is still open", open)
+			}
+		}
+		if n := strings.Count(r.logged(), `"device gone"`); n != 3 {
+			t.Errorf("%d records that it is gone, want 3:\n%s", n, r.logged())
+		}
+	})
+}
+
+// openNames lists what of this process is open under a name that begins so.
+func openNames(t *testing.T, name string) (open string) {
+	t.Helper()
+	for _, d := range evlooptest.Descriptors() {
+		if strings.Contains(d, name+" (deleted)") || strings.HasSuffix(d, name) {
+			open += d + " "
+		}
+	}
+	return open
+}
+
+// TestMoreThanARead: a line gives 4095 bytes a read at most, and no other edge for what is
+// behind them.
+func TestMoreThanARead(t *testing.T) {
+	eachBackend(t, func(t *testing.T, c evloop.Config) {
+		master, slave := evlooptest.PTY(t)
+		r := serve(t, c, Options{Path: slave})
+		r.until("the device", func() bool { return r.ups == 1 })
+		text := strings.Repeat("0123456789abcde\n", 3000)
+		go func() { _, _ = master.WriteString(text) }()
+		r.want(text)
+	})
+}
+
+// TestLeftBehind: what another program has set does not make an idle line look like one
+// that is gone. pyserial leaves exactly this.
+func TestLeftBehind(t *testing.T) {
+	master, slave := evlooptest.PTY(t)
+	fd, err := unix.Open(slave, unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	before, err := unix.IoctlGetTermios(fd, unix.TCGETS2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before.Lflag &^= unix.ICANON
+	before.Cc[unix.VMIN], before.Cc[unix.VTIME] = 0, 0
+	if err := unix.IoctlSetTermios(fd, unix.TCSETS2, before); err != nil {
+		t.Fatal(err)
+	}
+	r := serve(t, evloop.Config{}, Options{Path: slave, TTY: tty.Settings{Speed: 250000, Bits: 8, Parity: tty.None, Stop: 2}})
+	r.until("the device", func() bool { return r.ups == 1 })
+	write(t, master, "\x03\x11a\r\n") // bytes that a terminal would act on
+	r.want("\x03\x11a\r\n")
+	now, err := unix.IoctlGetTermios(fd, unix.TCGETS2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if now.Ospeed != 250000 || now.Ispeed != 250000 || now.Cc[unix.VMIN] != 1 || now.Cflag&unix.CSTOPB == 0 || now.Cflag&unix.HUPCL != 0 {
+		t.Errorf("the line is set to %+v", now)
+	}
+	r.stop()
+	again, err := unix.IoctlGetTermios(fd, unix.TCGETS2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before.Cflag &^= unix.HUPCL
+	if *again != *before {
+		t.Errorf("after the stop the line is set to\n%+v, before it was\n%+v", again, before)
+	}
+	r.do(func() {
+		if r.downs > 0 {
+			t.Errorf("the device was gone %d times", r.downs)
+		}
+	})
+}
+
+// TestRefused: what the driver keeps is logged. A pseudo-terminal has eight bits.
+func TestRefused(t *testing.T) {
+	_, slave := evlooptest.PTY(t)
+	r := serve(t, evloop.Config{}, Options{Path: slave, TTY: tty.Settings{Speed: 9600, Bits: 7, Parity: tty.Even, Stop: 1, DTR: tty.On}})
+	r.until("the device", func() bool { return r.ups == 1 })
+	for _, want := range []string{"key=mode asked=7E1 got=8N1", "key=dtr asked=on"} {
+		if !strings.Contains(r.logged(), want) {
+			t.Errorf("the log lacks %q:\n%s", want, r.logged())
+		}
+	}
+}
+
+// TestExclusive: a second program that asks as well does not get the device, and gets it
+// when the first has let it go.
+func TestExclusive(t *testing.T) {
+	master, slave := evlooptest.PTY(t)
+	a := serve(t, evloop.Config{}, Options{Path: slave, Exclusive: true})
+	a.until("the device", func() bool { return a.ups == 1 })
+	b := serve(t, evloop.Config{}, Options{Path: slave, Exclusive: true})
+	b.until("the refusal", func() bool { return b.downs > 2 })
+	if n := strings.Count(b.logged(), "another program has it"); n != 1 {
+		t.Errorf("%d records of it, want one however often it is tried:\n%s", n, b.logged())
+	}
+	a.stop()
+	b.until("the device", func() bool { return b.ups == 1 })
+	write(t, master, "x\n")
+	b.want("x\n")
+}
+
+// TestFIFO: writers come and go, and the device stays. One that is removed and made anew
+// is opened anew.
+func TestFIFO(t *testing.T) {
+	eachBackend(t, func(t *testing.T, c evloop.Config) {
+		name := filepath.Join(t.TempDir(), "fifo")
+		make := func() {
+			if err := unix.Mkfifo(name, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		make()
+		r := serve(t, c, Options{Path: name, Write: true})
+		r.until("the device", func() bool { return r.ups == 1 })
+		say := func(s string) {
+			w, err := os.OpenFile(name, os.O_WRONLY, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			write(t, w, s)
+			w.Close()
+			r.want(s)
+		}
+		say("one\n")
+		say("two\n")
+		r.do(func() {
+			if r.downs > 0 || r.dev.Takes() {
+				t.Errorf("%d ends without a writer, want none; takes output: %v", r.downs, r.dev.Takes())
+			}
+		})
+		os.Remove(name)
+		make()
+		r.until("the new one", func() bool { return r.ups == 2 })
+		say("three\n")
+	})
+}
+
+// TestNoDevice: what is none is named once, and nothing else happens.
+func TestNoDevice(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{
+		file: "regular file", dir: "no terminal line", filepath.Join(dir, "none"): "no such file", "/dev/null": "cannot be waited for",
+	} {
+		r := serve(t, evloop.Config{}, Options{Path: name})
+		r.until("some attempts", func() bool { return r.downs > 2 })
+		if n := strings.Count(r.logged(), want); n != 1 || strings.Contains(r.logged(), "gone") {
+			t.Errorf("%s: %d records with %q, want one and no other:\n%s", name, n, want, r.logged())
+		}
+		r.stop()
+	}
+}
+
+// TestWrite: output goes out in order, and a device that takes none is read all the same.
+func TestWrite(t *testing.T) {
+	eachBackend(t, func(t *testing.T, c evloop.Config) {
+		master, slave := evlooptest.PTY(t)
+		r := serve(t, c, Options{Path: slave, Write: true})
+		r.until("the device", func() bool { return r.ups == 1 })
+		piece, wrote := bytes.Repeat([]byte("0123456789abcde\n"), 64), 0
+		r.do(func() {
+			for r.dev.Ready() {
+				r.dev.Write(piece)
+				wrote++
+			}
+			r.dev.AwaitRoom()
+		})
+		r.until("a full device", func() bool {
+			for r.dev.Ready() {
+				r.dev.Write(piece)
+				wrote++
+			}
+			return r.dev.conn.Queued() >= roomFor
+		})
+		before := 0
+		r.do(func() { before = r.room; r.dev.AwaitRoom() })
+		write(t, master, "read\n")
+		r.want("read\n")
+		got := make([]byte, wrote*len(piece))
+		for n := 0; n < len(got); {
+			k, err := master.Read(got[n:])
+			if err != nil {
+				t.Fatal(err)
+			}
+			n += k
+		}
+		if !bytes.Equal(got, bytes.Repeat(piece, wrote)) {
+			t.Error("other bytes have come out")
+		}
+		r.until("the word that there is room", func() bool { return r.room > before })
+	})
+}
+
+// TestRenew: other settings hold at once.
+func TestRenew(t *testing.T) {
+	master, slave := evlooptest.PTY(t)
+	r := serve(t, evloop.Config{}, Options{Path: slave})
+	r.until("the device", func() bool { return r.ups == 1 })
+	fast := usual
+	fast.Speed = 115200
+	r.do(func() { r.dev.Renew(Options{Path: slave, TTY: usual}) }) // the same
+	r.do(func() { r.dev.Renew(Options{Path: slave, TTY: fast}) })
+	r.until("the device again", func() bool { return r.ups == 2 })
+	write(t, master, "x\n")
+	r.want("x\n")
+	now, err := unix.IoctlGetTermios(int(master.Fd()), unix.TCGETS2)
+	if err != nil || now.Ospeed != 115200 {
+		t.Errorf("speed %d (%v), want 115200", now.Ospeed, err)
+	}
+	if strings.Contains(r.logged(), "gone") {
+		t.Errorf("it is logged as gone:\n%s", r.logged())
+	}
+}

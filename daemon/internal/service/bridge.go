@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package service
+
+import (
+	"bytes"
+	"strings"
+	"time"
+
+	"penstock/daemon/internal/config"
+	"penstock/daemon/internal/device"
+	"penstock/daemon/internal/report"
+	"penstock/daemon/internal/view"
+	"penstock/evloop"
+)
+
+// A bridge passes on what one source sends, a device or a program, to all its clients, and
+// what they send to the source.
+//
+//	source ─► cut ─► Message ─┬─► history
+//	                          └─► fanout ─┬─► queue of a ─► socket
+//	                                      └─► queue of b ─► socket
+//	clients ─► whole messages ─► source
+//
+// The source is read whatever its clients do: a port without flow control loses what
+// nobody reads. So a full queue is that client's own affair, by its overflow policy. What
+// one read of the source has brought goes out as one message, as far as it is whole lines:
+// a message for each line would cost twenty times as much in a burst.
+//
+// The source is in bridge_source.go, the way of its bytes in bridge_cut.go, that of the
+// clients' messages in bridge_write.go.
+type bridge struct {
+	conf *config.Service
+	keys *config.Bridge
+	env  Env
+	loop *evloop.Loop
+	log  *report.Service
+	fan  *fanout // to all clients
+
+	source  source
+	former  int    // sources that a reload has replaced and that have yet to end
+	over    func() // called when they have, because the service ends; nil: it does not
+	started bool   // Start was called
+	up      bool   // the source is there
+	missed  bool   // it has gone since clients were last told that it is there
+
+	suspended bool           // a restart is near: the source takes nothing any more
+	handing   int            // the device for the next process; see Save
+	carried   device.Carried // of the former process
+	goesOn    bool           // its device was taken over: half a line is still to be ended
+
+	cut     cutter
+	history pieces
+
+	frame   framing // of clients, unless the delimiter is empty
+	rest    remainder
+	waiting []*evloop.Conn // clients that wait until the source takes more
+}
+
+// A caller is what a bridge remembers of a client: Session.Data.
+type caller struct {
+	waits bool           // in bridge.waiting
+	limit evloop.TimerID // bounds the wait
+	rest  []byte         // its last message, which lacks a delimiter and waits too
+	eof   bool           // it has no more to say
+}
+
+func callerOf(c *evloop.Conn) *caller { return SessionOf(c).Data.(*caller) }
+
+func newBridge(conf *config.Service, env Env) *bridge {
+	b := &bridge{env: env, loop: env.Loop, log: env.Log, fan: newFanout(env), rest: newRemainder(conf, env)}
+	b.cut.out, b.cut.long = b.pass, env.Log.LongPassed
+	b.fan.tells, b.fan.passed = true, func() { b.source.Hold(false) }
+	b.Adjust(conf)
+	return b
+}
+
+// Adjust takes other keys. If they are about the source, it is closed and opened anew, or
+// ended and started anew.
+func (b *bridge) Adjust(conf *config.Service) {
+	keys := conf.Of.(*config.Bridge)
+	b.conf, b.keys = conf, keys
+	b.fan.adjust(conf.Queue)
+	b.rest.adjust(conf)
+	if keys.Delimiter != "" {
+		b.frame = newFraming(keys.Delimiter, conf.MaxLine)
+	}
+	b.cut.adjust(conf)
+	b.history.adjust(keys, conf.HistoryBound())
+	if b.source != nil && b.source.Renew(conf) {
+		return
+	}
+	before := b.source
+	b.source = newSource(b, conf)
+	if before == nil || !b.started {
+		return
+	}
+	b.former++
+	b.Down()
+	before.Stop(b.replaced)
+}
+
+// replaced goes on when a former source has ended: the next one may need what it had.
+func (b *bridge) replaced() {
+	b.former--
+	switch {
+	case b.former > 0:
+	case b.over != nil:
+		b.over()
+	default:
+		b.source.Start()
+	}
+}
+
+// Adjusted has nothing to do: a client is the same with other keys.
+func (*bridge) Adjusted(*evloop.Conn) {}
+
+// Start has the source opened or started, and does not wait for it.
+func (b *bridge) Start() {
+	b.started = true
+	if !b.goesOn {
+		b.cut.lost(b.halfLine)
+	}
+	b.source.Start()
+	b.fed()
+}
+
+// Stop closes or ends the source.
+func (b *bridge) Stop(ended func()) {
+	b.source.Stop(func() {
+		if b.former > 0 {
+			b.over = ended
+			return
+		}
+		ended()
+	})
+}
+
+// Up is called when the source is there.
+func (b *bridge) Up() {
+	b.up = true
+	if b.missed {
+		b.notice("back")
+	}
+	b.missed = false
+	b.Proceed()
+}
+
+// Down is called when the source is gone or has not come. The beginning of a message, of
+// which the rest will not come, is no message.
+func (b *bridge) Down() {
+	if b.up {
+		b.up, b.missed = false, true
+		b.cut.lost(b.halfLine)
+		b.notice("gone")
+		if b.keys.OnLoss == config.LossClose && !b.suspended {
+			b.dismissAll()
+		}
+	}
+	b.Proceed() // those that wait learn that they wait in vain
+}
+
+// halfLine counts the beginning of a line that will never be whole.
+func (b *bridge) halfLine(n int) {
+	b.env.Lose(report.LostUnfinished, 1)
+	b.log.HalfLineDropped(n)
+}
+
+// notice tells the clients about the source.
+func (b *bridge) notice(state string) {
+	if b.keys.Notice == "" {
+		return
+	}
+	end := b.keys.Delimiter
+	if end == "" {
+		end = "\n"
+	}
+	b.fan.send(evloop.NewMessage([]byte(strings.ReplaceAll(b.keys.Notice, config.PlaceState, state)+end)), nil)
+}
+
+// dismissAll ends all connections, since the source is gone.
+func (b *bridge) dismissAll() {
+	b.fan.settle()
+	for _, c := range b.fan.members {
+		c.CloseAfterFlush(untilStalled, ErrSourceGone)
+	}
+}
+
+// ErrSourceGone means that the device or program of a bridge has gone, and that its clients
+// are to know it by the end of their connections (the key on_loss).
+var ErrSourceGone error = report.NewCause("the source is gone", report.EndSourceGone)
+
+// pass sends a piece of the source's output to everybody, and keeps it for newcomers.
+func (b *bridge) pass(piece []byte) {
+	m := evloop.NewMessage(bytes.Clone(piece))
+	b.history.keep(m)
+	b.fan.send(m, nil)
+	if b.fan.behind() {
+		b.source.Hold(true) // the loop is, not a client: it goes on within a few turns
+	}
+}
+
+// Open lets a client in and shows it the history.
+func (b *bridge) Open(c *evloop.Conn) {
+	b.seat(c, new(caller))
+	b.history.show(func(m *evloop.Message) { c.Send(m) })
+}
+
+func (b *bridge) seat(c *evloop.Conn, cl *caller) {
+	SessionOf(c).Data = cl
+	b.fan.add(c)
+}
+
+// Drained has nothing to go on with.
+func (*bridge) Drained(*evloop.Conn) {}
+
+// Closed forgets a client.
+func (b *bridge) Closed(c *evloop.Conn, _ error) {
+	b.fan.remove(c)
+	b.forget(c)
+}
+
+// Drain ends a connection because the service ends. What the client has still to say
+// comes too late.
+func (b *bridge) Drain(c *evloop.Conn, left []byte, timeout time.Duration) {
+	b.fan.catchUp(c)
+	cl := callerOf(c)
+	late := 0
+	switch {
+	case b.keys.Write == config.WriteNone:
+	case b.keys.Delimiter != "":
+		late = bytes.Count(left, b.frame.delim)
+	case len(left) > 0:
+		late = 1
+	}
+	if cl.rest != nil {
+		late++
+	}
+	b.forget(c)
+	var reason error
+	if late > 0 && !c.Closing() {
+		b.env.Lose(report.LostUnanswered, late)
+		reason = ErrUnanswered
+	}
+	c.CloseAfterFlush(timeout, reason)
+}
+
+// View adds the source to a snapshot.
+func (b *bridge) View(v *view.Service) {
+	v.Source = b.source.View()
+	v.Source.Long = b.cut.longs
+}

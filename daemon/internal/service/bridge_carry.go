@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package service
+
+import (
+	"bytes"
+	"time"
+
+	"penstock/daemon/internal/device"
+	"penstock/daemon/internal/record"
+	"penstock/evloop"
+)
+
+// At a restart the next process goes on with the open device: it gets the descriptor, half
+// a line that has come, the history, and the messages of clients that wait. A program is
+// ended, and the next process starts another; clients learn of the gap if they want to.
+
+// Suspend has the source take what it has got, and ends a program.
+func (b *bridge) Suspend(timeout time.Duration, ended func()) {
+	b.suspended = true
+	b.source.Suspend(timeout, ended)
+}
+
+// Save returns what the service knows. Every client has got everything by then.
+func (b *bridge) Save() []byte {
+	b.fan.settle()
+	var w record.Writer
+	w.Bool(b.up)
+	w.Bool(b.missed)
+	w.Bool(b.cut.going)
+	w.Text(b.cut.part)
+	w.Number(b.cut.longs)
+	w.Number(uint64(len(b.history.list)))
+	b.history.show(func(m *evloop.Message) { w.Text(m.Bytes()) })
+	b.handing = -1
+	var c device.Carried
+	if s, ok := b.source.(*deviceSource); ok {
+		b.handing, c = s.Hand()
+	}
+	w.Text([]byte(c.Options))
+	w.Text(c.Before)
+	return w
+}
+
+// Hand returns the open device, for Holder.
+func (b *bridge) Hand() int { return b.handing }
+
+// Load takes what Save has returned.
+func (b *bridge) Load(state []byte) error {
+	in := record.NewReader(state)
+	up, missed, going := in.Bool(), in.Bool(), in.Bool()
+	part, longs := bytes.Clone(in.Text()), in.Number()
+	var history []*evloop.Message
+	for n := in.Count(1); n > 0 && in.Left(); n-- {
+		history = append(history, evloop.NewMessage(bytes.Clone(in.Text()))) // the records are soon garbage
+	}
+	options, before := in.Text(), in.Text()
+	if err := in.Err(); err != nil {
+		return err
+	}
+	for _, m := range history {
+		b.history.keep(m)
+	}
+	b.cut.part, b.cut.going, b.cut.longs = part, going, longs
+	b.missed = missed || up // unless it goes on: Take
+	b.carried = device.Carried{Options: string(options), Before: bytes.Clone(before)}
+	return nil
+}
+
+// Take goes on with the device of the former process, for Holder.
+func (b *bridge) Take(fd int) {
+	s, ok := b.source.(*deviceSource)
+	if !ok {
+		closeFD(fd)
+		return
+	}
+	if s.Carry(fd, b.carried) {
+		b.missed, b.goesOn = false, true
+	}
+}
+
+// SaveConn returns what a client has said and the source has not taken.
+func (*bridge) SaveConn(c *evloop.Conn) []byte {
+	cl := callerOf(c)
+	var w record.Writer
+	w.Bool(cl.eof)
+	w.Bool(cl.rest != nil)
+	w.Text(cl.rest)
+	return w
+}
+
+// LoadConn makes c a client again. What waits is offered when the source is there.
+func (b *bridge) LoadConn(c *evloop.Conn, state []byte) error {
+	in := record.NewReader(state)
+	cl := &caller{eof: in.Bool()}
+	if rest, text := in.Bool(), in.Text(); rest {
+		cl.rest = append([]byte{}, text...)
+	} else if len(text) > 0 {
+		return record.ErrDamaged
+	}
+	if err := in.Err(); err != nil {
+		return err
+	}
+	b.seat(c, cl)
+	c.Resume()
+	if cl.rest != nil && !c.Closing() {
+		b.wait(c)
+	}
+	return nil
+}

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package service
+
+import (
+	"io"
+	"strings"
+	"testing"
+
+	"penstock/daemon/internal/report"
+	"penstock/evloop"
+)
+
+// TestBridgeWrite: messages reach the device whole and in order, also those of a client
+// that sends them before the device is open, and the last one without an end.
+func TestBridgeWrite(t *testing.T) {
+	bothBackEnds(t, func(t *testing.T, bounds evloop.Config) {
+		p := newPlug(t)
+		p.in()
+		r := bridgeOn(t, bounds, p, "write = 'any'")
+		a, b := r.dial(), r.dial()
+		a.send("a1\r\na2\nha")
+		p.hears("a1\r\na2\n")
+		b.send("b1\n")
+		p.hears("b1\n")
+		a.send("lf\nrest")
+		p.hears("half\n")
+		a.shut()
+		p.hears("rest")
+		a.wantEOF()
+		b.send(strings.Repeat("x", 5000) + "\n")
+		if got := b.rest(); got != "ERR line too long\n" {
+			t.Errorf("a client that sends too long a line gets %q", got)
+		}
+		p.out()
+	})
+}
+
+// TestBridgeFullDevice: a device that takes nothing has its writers wait, loses none of
+// their messages, and is read meanwhile.
+func TestBridgeFullDevice(t *testing.T) {
+	bothBackEnds(t, func(t *testing.T, bounds evloop.Config) {
+		p := newPlug(t)
+		p.in()
+		r := bridgeOn(t, bounds, p, "write = 'any'")
+		r.untilUp(true)
+		a, b := r.dial(), r.dial()
+		text := strings.Repeat(strings.Repeat("x", 63)+"\n", 4096)
+		sent := make(chan error, 1)
+		go func() {
+			_, err := io.WriteString(a.conn, text)
+			sent <- err
+		}()
+		r.until("a client that waits", func() bool { return len(r.bridge().waiting) == 1 })
+		p.says("still here\n")
+		b.want("still here\n")
+		p.hears(text)
+		if err := <-sent; err != nil {
+			t.Error(err)
+		}
+		r.wantLost(report.LostAbsent, 0)
+		p.out()
+	})
+}
+
+// TestBridgeWaitingClients: those that wait for a device that does not take their message
+// are let go, and when the device goes they learn that it is lost.
+func TestBridgeWaitingClients(t *testing.T) {
+	p := newPlug(t)
+	p.in()
+	r := bridgeOn(t, evloop.Config{}, p, "write = 'any'")
+	r.untilUp(true)
+	fill, leaves, late, ends := r.dial(), r.dial(), r.dial(), r.dial()
+	text := strings.Repeat(strings.Repeat("x", 63)+"\n", 4096)
+	go func() { _, _ = io.WriteString(fill.conn, text) }()
+	r.until("a client that waits for a full device", func() bool {
+		return len(r.bridge().waiting) == 1 && !r.bridge().source.(*deviceSource).Ready()
+	})
+	for i, c := range []*testClient{leaves, late, ends} {
+		c.send("y\n")
+		r.until("another one", func() bool { return len(r.bridge().waiting) == i+2 })
+	}
+	r.do(func() {
+		r.loop.Conn(leaves.id).Abort(nil)
+		r.bridge().Expired(r.loop, evloop.Timer{Deadline: r.loop.Now(), Kind: timerBlocked, Conn: late.id})
+		r.bridge().Drain(r.loop.Conn(ends.id), r.loop.Conn(ends.id).Input(), patience)
+	})
+	r.wantEnd(evloop.ErrAborted)
+	late.wantEOF()
+	ends.wantEOF()
+	late.conn.Close()
+	r.wantEnd(ErrNotTaken)
+	ends.conn.Close()
+	r.wantEnd(ErrUnanswered)
+	r.do(func() {
+		if n := len(r.bridge().waiting); n != 1 {
+			t.Errorf("%d clients wait, want one", n)
+		}
+	})
+	p.out()
+	r.until("the loss of what waited", func() bool { return r.lost[report.LostAbsent] > 0 && len(r.bridge().waiting) == 0 })
+}

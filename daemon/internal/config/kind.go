@@ -45,6 +45,10 @@ type kind struct {
 	programs func(*Service) []string // what it executes
 	reads    func(*Service) []string // files that it reads while it runs
 
+	// device returns the path of a device that it opens, "" for none, and whether it
+	// writes to it.
+	device func(*Service) (path string, write bool)
+
 	// try returns a shell command that shows the service at work; to is where
 	// it listens, as arguments of nc(1).
 	try func(s *Service, to string) string
@@ -186,6 +190,15 @@ func (s *Service) Reads() []string {
 		return reads(s)
 	}
 	return nil
+}
+
+// Device returns the path of a device that the service opens, "" for none, and whether
+// it writes to it.
+func (s *Service) Device() (path string, write bool) {
+	if device := s.Kind.row().device; device != nil {
+		return device(s)
+	}
+	return "", false
 }
 
 // Try returns a shell command that shows the service at work. to is where it

@@ -99,6 +99,10 @@ var bridgeKind = kind{
 		}
 		return nil
 	},
+	device: func(s *Service) (string, bool) {
+		k := s.Of.(*Bridge)
+		return k.Device, k.Write != WriteNone
+	},
 	try: func(s *Service, to string) string {
 		if s.Of.(*Bridge).Write == WriteNone {
 			return listenOnly(s, to)

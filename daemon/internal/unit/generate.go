@@ -72,6 +72,9 @@ func Generate(source string, cfg *config.Config, mistakes error, overrides func(
 	if groups := fileGroups(cfg); len(groups) > 0 {
 		g.add(FilesDropIn, g.filesDropIn(groups), &errs)
 	}
+	if d := devicesOf(cfg); len(d.allow) > 0 {
+		g.add(DevicesDropIn, d.dropIn(), &errs)
+	}
 	if mistakes != nil {
 		g.add(ErrorReport, g.errorReport(), &errs)
 		g.add(ReportDropIn, g.reportDropIn(), &errs)

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package unit
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// TestDevices: the sandbox opens for what the file names, for reading alone where nobody
+// writes, and not at all without a device.
+func TestDevices(t *testing.T) {
+	bridge := func(name, keys string) string {
+		return fmt.Sprintf("[service.%s]\nkind = 'bridge'\nlisten = ['@%s']\n%s\n", name, name, keys)
+	}
+	const head = "[Service]\nPrivateDevices=no\nDevicePolicy=closed\n"
+	const usb = "Wants=modprobe@usbserial.service\nAfter=modprobe@usbserial.service\n"
+	const acm = "Wants=modprobe@cdc_acm.service\nAfter=modprobe@cdc_acm.service\n"
+	for _, tt := range []struct{ text, want string }{
+		{bridge("a", "command = ['/bin/cat']"), ""},
+		{bridge("a", "device = '/run/penstock/fifo'"), ""},
+		{bridge("a", "device = '/dev/ttyUSB0'"), "[Unit]\n" + usb + "\n" + head + "DeviceAllow=char-ttyUSB r\nSupplementaryGroups=dialout\n"},
+		{
+			bridge("a", "device = '/dev/ttyUSB0'") + bridge("b", "device = '/dev/ttyUSB1'\nwrite = 'any'") + bridge("c", "device = '/dev/ttyUSB2'"),
+			"[Unit]\n" + usb + "\n" + head + "DeviceAllow=char-ttyUSB rw\nSupplementaryGroups=dialout\n",
+		},
+		{
+			bridge("a", "device = '/dev/serial/by-id/usb-x-if00'"),
+			"[Unit]\n" + acm + usb + "\n" + head + "DeviceAllow=char-ttyACM r\nDeviceAllow=char-ttyUSB r\nSupplementaryGroups=dialout\n",
+		},
+		{bridge("a", "device = '/dev/ttyAMA0'\nwrite = 'any'"), head + "DeviceAllow=char-ttyAMA rw\nSupplementaryGroups=dialout\n"},
+		{bridge("a", "device = '/dev/ttyS1'"), head + "DeviceAllow=char-ttyS r\nSupplementaryGroups=dialout\n"},
+		{bridge("a", "device = '/dev/hidraw0'"), head + "DeviceAllow=/dev/hidraw0 r\n"},
+		{bridge("a", "device = '/dev/%n \"x'"), head + "DeviceAllow=\"/dev/%%n \\\"x\" r\n"},
+	} {
+		cfg, err := load(t, tt.text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files, err := Generate("/x", cfg, nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		for _, f := range files {
+			if f.Name == DevicesDropIn {
+				_, got, _ = strings.Cut(f.Text, "\n")
+			}
+		}
+		if got != tt.want {
+			t.Errorf("%s\ngot\n%s\nwant\n%s", tt.text, got, tt.want)
+		}
+	}
+}

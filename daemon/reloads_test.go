@@ -296,7 +296,7 @@ func TestReloads(t *testing.T) {
 // continues reports whether clients of s stay when b takes its place.
 func (s drawnService) continues(b drawnService) bool {
 	end := func(s drawnService) string {
-		for _, word := range []string{"delimiter", "twisted"} {
+		for _, word := range []string{"delimiter = ''", "delimiter", "twisted"} {
 			if strings.Contains(s.of().keys, word) {
 				return word
 			}

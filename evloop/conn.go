@@ -83,6 +83,8 @@ const (
 	flagOnWay                          // the kernel had output when it was last asked
 	flagLate                           // lingering was prolonged
 	flagCut                            // input has failed, for reason; what was kept came before that
+	flagShut                           // CloseWrite was called
+	flagFINDue                         // and FIN has yet to follow what is queued
 )
 
 // ID returns the connection's name.

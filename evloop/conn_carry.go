@@ -185,6 +185,8 @@ var savedFlags = [...]struct {
 	{flagFull, savedFull},
 	{flagDrained, savedDrained},
 	{flagOnWay, savedOnWay},
+	{flagShut, savedShut},
+	{flagFINDue, savedFINDue},
 }
 
 // fromTime returns a time of a record on a clock that is behind by lag. A

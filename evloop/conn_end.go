@@ -16,6 +16,27 @@ import "time"
 // short enough for a restart.
 const lingerTime = time.Second
 
+// CloseWrite ends the output in order, and nothing else: what is queued goes out, then
+// FIN, and Write returns false from now on. Data and EOF go on, and the connection
+// stays until the handler ends it or both directions have ended. It is for a relay
+// whose one peer has said all and still waits for the answer. Only sockets can do it:
+// on another descriptor, and when the end has begun, the call does nothing.
+func (c *Conn) CloseWrite() {
+	c.loop.checkCaller()
+	if c.state != stateOpen || c.flags&flagShut != 0 || !c.kind.halfCloses() {
+		return
+	}
+	c.flags |= flagShut | flagFINDue
+	c.makeDirty()
+}
+
+// sendFIN is called when the kernel has taken the last byte before it. An error means
+// that the peer has gone, which the next read tells.
+func (c *Conn) sendFIN() {
+	c.flags &^= flagFINDue
+	_ = c.loop.sys.shutdown(int(c.fd))
+}
+
 // CloseAfterFlush ends the connection in order: no further Data and EOF, what
 // is queued goes out, then FIN. Closed gets reason. If reason is nil, Closed
 // gets ErrFlushTimeout when the peer has not taken everything after timeout, or

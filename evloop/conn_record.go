@@ -67,6 +67,8 @@ const (
 	savedFull      // the queue was full and has not fallen to its low-water mark
 	savedDrained   // the queue has fallen to its low-water mark, and Drained is due
 	savedOnWay     // the kernel had output when it was last asked
+	savedShut      // CloseWrite was called
+	savedFINDue    // and FIN was not sent yet
 	savedUnknown   // this bit and all above it
 )
 
@@ -172,6 +174,7 @@ func (r *record) consistent() bool {
 	case is(savedLingering) && len(r.in)+len(r.queue) > 0, is(savedLate) && !is(savedLingering):
 	case is(savedCut) && !is(savedBroken), is(savedBroken) && (len(r.reason) == 0 || len(r.queue) > 0):
 	case len(r.queue) == 0 && (is(savedRest) || r.off > 0):
+	case is(savedFINDue) && !is(savedShut):
 	default:
 		return true
 	}

@@ -81,8 +81,11 @@ func (l *Loop) afterSend(c *Conn) {
 	if c.out.bucket != 0 {
 		l.weigh(c)
 	}
-	if c.state == stateFlushing {
+	switch {
+	case c.state == stateFlushing:
 		c.flushed()
+	case c.flags&flagFINDue != 0 && c.flags&flagBroken == 0:
+		c.sendFIN()
 	}
 }
 

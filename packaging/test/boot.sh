@@ -65,6 +65,19 @@ tests() {
 	done
 }
 
+# older builds a version whose records are older, and the released 0.1.0 if its source
+# is here: a tarball or a shallow clone has no history.
+older() {
+	mkdir "$work/older"
+	tar -C "$root" --exclude=.git --exclude=./bin -cf - . | tar -C "$work/older" -xf -
+	sed -i 's/^const recordVersion = 1$/const recordVersion = 0/' "$work/older/daemon/handover.go"
+	cp "$("$work/older/packaging/deb/build.sh" -o "$work/older" -v "$version~older" "$row")" "$work/payload/penstock-older.deb"
+	mkdir "$work/released"
+	git -C "$root" archive "$released" 2>/dev/null | tar -C "$work/released" -xf - 2>/dev/null || return 0
+	cp "$("$work/released/packaging/deb/build.sh" -o "$work/released" "$row")" "$work/payload/penstock-0.1.0.deb"
+}
+released=cfd04a00d130 # the last commit of 0.1.0
+
 # contain runs one case in a container and keeps what it says.
 contain() {
 	local name=$1 folder=$work/$1 start=$SECONDS status=0
@@ -84,6 +97,7 @@ contain() {
 
 mapfile -t names < <(cases "$@")
 case " ${names[*]} " in *" kernel "*) tests ;; esac
+case " ${names[*]} " in *" downgrade "*) older ;; esac
 if [ "$kind" != nspawn ]; then
 	[ "$kind" = qemu ] || export BOARD=$kind
 	"$here/qemu.sh" "$arch" "$suite" "$work/payload" "${names[@]}"

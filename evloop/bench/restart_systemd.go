@@ -144,11 +144,11 @@ func (s managed) restart(ctx context.Context) error {
 	return err
 }
 
-// stop leaves nothing behind, also of units that were not started.
+// stop leaves nothing behind, also of units that were not started. The load has ended,
+// so there is nobody whom the daemon would let finish.
 func (s managed) stop() {
-	s.ctl(context.Background(), "kill", "--signal=SIGKILL", unitName+".service")         //nolint:errcheck // it may not run
-	s.ctl(context.Background(), "stop", unitName+".socket", unitName+".service")         //nolint:errcheck // as above
-	s.ctl(context.Background(), "reset-failed", unitName+".socket", unitName+".service") //nolint:errcheck // it may not have failed
+	s.ctl(context.Background(), "stop", unitName+".socket", unitName+".service")         //nolint:errcheck // they may not have started
+	s.ctl(context.Background(), "reset-failed", unitName+".socket", unitName+".service") //nolint:errcheck // they may not have failed
 	for _, suffix := range []string{".service", ".socket"} {
 		os.Remove(s.file(suffix))
 	}

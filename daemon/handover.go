@@ -60,7 +60,7 @@ type handing struct {
 	stay       int  // connections that the loop did not give away,
 	stayFor    error
 	silent     map[*evloop.Conn]silent
-	held       int   // the place of the first descriptor that a service holds itself
+	held       int   // the place behind those that services hold themselves
 	fds        []int // what was put into the queue, and is open here until the end of the process
 	done       bool  // the queue is filled
 	queue      *handover.Queue
@@ -195,7 +195,7 @@ func (d *Daemon) freeze() {
 	}
 	if err != nil {
 		d.log.HandOverFailed(err)
-		for _, fd := range fds[d.handing.held:] {
+		for _, fd := range fds[d.handing.clients:d.handing.held] {
 			closeFD(fd)
 		}
 		d.takeBack(records, fds[:d.handing.clients])
@@ -224,7 +224,7 @@ const unsentPatience = 100 * time.Millisecond
 func (d *Daemon) finishUnsent(r *handover.Records, fds []int, unsent []handover.Unsent) (cut int) {
 	t := takeover{d: d, records: r, expired: errUnsent}
 	for _, u := range unsent {
-		if u.Index < d.handing.clients { // the others are listeners
+		if u.Index < d.handing.clients { // the others are listeners, or devices that are opened anew
 			t.fds, t.places = append(t.fds, fds[u.Index]), append(t.places, u.Index)
 			fds[u.Index] = -1
 		}

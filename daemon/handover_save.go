@@ -59,17 +59,17 @@ func (d *Daemon) save() (*handover.Records, []int) {
 	for _, n := range d.takeNewcomers() {
 		p.add(n.fd, n.save())
 	}
-	if d.handing.clients = len(p.fds); d.handing.byExec {
+	d.handing.clients = len(p.fds)
+	for _, ep := range d.ordered() {
+		p.addHeld(ep)
+	}
+	if d.handing.held = len(p.fds); d.handing.byExec {
 		for _, l := range d.listeners() {
 			var w record.Writer
 			w.Number(tagListener)
 			w.Text(l.Save())
 			p.add(l.FD, w)
 		}
-	}
-	d.handing.held = len(p.fds)
-	for _, ep := range d.ordered() {
-		p.addHeld(ep)
 	}
 	var w record.Writer
 	w.Number(recordVersion)
@@ -104,28 +104,6 @@ func (p *parcel) add(fd int, data []byte) {
 	}
 	p.Conns = append(p.Conns, handover.Conn{Cookie: cookie, Data: data})
 	p.fds = append(p.fds, fd)
-}
-
-// addHeld puts in what the service holds itself. A descriptor that cannot go along is
-// opened anew by the next process.
-func (p *parcel) addHeld(ep *endpoint) {
-	h, ok := ep.svc.(service.Holder)
-	if !ok {
-		return
-	}
-	fd := h.Hand()
-	if fd < 0 {
-		return
-	}
-	socket, err := handover.Wrap(fd)
-	closeFD(fd)
-	if err != nil {
-		return
-	}
-	var w record.Writer
-	w.Number(tagHeld)
-	w.Text([]byte(ep.conf.Name))
-	p.add(socket, w)
 }
 
 // save returns what the next process needs to go on with the service. Each of its

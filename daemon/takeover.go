@@ -195,25 +195,6 @@ func (t *takeover) all() {
 	}
 }
 
-// isHeld gives a service what it held itself, if fd is that.
-func (t *takeover) isHeld(fd int, data []byte, states map[string]serviceState) bool {
-	in := record.NewReader(data)
-	if in.Number() != tagHeld {
-		return false
-	}
-	t.held = append(t.held, fd)
-	name := string(in.Text())
-	if state, known := states[name]; !known || state.err != nil || in.Err() != nil {
-		return true
-	}
-	if h, ok := t.d.endpoints[name].svc.(service.Holder); ok {
-		if fd, err := handover.Unwrap(fd); err == nil { // or else it is opened anew
-			h.Take(fd)
-		}
-	}
-	return true
-}
-
 // A serviceState says whether a service goes on.
 type serviceState struct {
 	kind    config.Kind

@@ -39,11 +39,11 @@ func (t *takeover) isHeld(fd int, data []byte, states map[string]serviceState) b
 		return false
 	}
 	t.held = append(t.held, fd)
-	name := string(in.Text())
-	if state, known := states[name]; !known || state.err != nil || in.Err() != nil {
+	name := in.Text()
+	if state, known := states[string(name)]; !known || state.err != nil || in.Err() != nil {
 		return true
 	}
-	if h, ok := t.d.endpoints[name].svc.(service.Holder); ok {
+	if h, ok := t.d.endpoints[string(name)].svc.(service.Holder); ok {
 		if fd, err := handover.Unwrap(fd); err == nil { // or else it is opened anew
 			h.Take(fd)
 		}

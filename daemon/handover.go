@@ -171,15 +171,18 @@ func (d *Daemon) isPrepared() bool {
 	return d.life.phase == leaving && !d.handing.done && d.handing.suspending+len(d.retired)+d.ending == 0
 }
 
-// freeze takes all connections out of the loop and puts them into the queue.
+// freeze takes all connections out of the loop and puts them into the queue. At the
+// first call it has the queue stored, and returns.
 func (d *Daemon) freeze() {
-	if d.handing.done {
+	switch {
+	case d.handing.done, !d.timers[timerStored].IsZero():
+		return
+	case d.handing.queue == nil && !d.store():
 		return
 	}
 	began := time.Now()
-	if err := d.openQueue(); err != nil {
-		d.log.HandOverFailed(err)
-		d.advance(unable)
+	if err := d.held(); err != nil {
+		d.notHandedOver(err)
 		return
 	}
 	d.tell(d.env.Notifier.Stopping(fmt.Sprintf("handing over %d connections", d.clients())))
@@ -193,13 +196,15 @@ func (d *Daemon) freeze() {
 	if err == nil {
 		result, err = d.handing.queue.Fill(handover.Header{}, b, fds)
 	}
+	if err == nil {
+		err = d.held()
+	}
 	if err != nil {
-		d.log.HandOverFailed(err)
 		for _, fd := range fds[d.handing.clients:d.handing.held] {
 			closeFD(fd)
 		}
 		d.takeBack(records, fds[:d.handing.clients])
-		d.advance(unable)
+		d.notHandedOver(err)
 		return
 	}
 	d.handing.done, d.handing.fds = true, fds
@@ -241,7 +246,26 @@ func (d *Daemon) finishUnsent(r *handover.Records, fds []int, unsent []handover.
 	return cut
 }
 
-// openQueue makes the queue and has the service manager keep it. Nothing is frozen yet.
+// storeGrace is how long the clients are served on after the queue was stored. A manager
+// that refuses it says nothing, and since systemd 254 another process closes it for the
+// manager, after the answer to BARRIER=1. Seen on 257: 27 ms after it.
+const storeGrace = 100 * time.Millisecond
+
+// store makes the queue and has the service manager keep it. Nothing is frozen yet. It
+// reports whether to go on at once.
+func (d *Daemon) store() bool {
+	if err := d.openQueue(); err != nil {
+		d.notHandedOver(err)
+		return false
+	}
+	if d.handing.byExec {
+		return true
+	}
+	d.disarm(timerGiveUp)
+	d.arm(timerStored, storeGrace)
+	return false
+}
+
 func (d *Daemon) openQueue() error {
 	q, err := handover.NewQueue()
 	if err != nil {
@@ -255,15 +279,34 @@ func (d *Daemon) openQueue() error {
 		err = d.env.Notifier.Barrier(storePatience)
 	}
 	if err == nil {
-		var stored bool
-		if stored, err = q.Stored(); err == nil && !stored {
-			err = errors.New("the service manager does not keep descriptors: see FileDescriptorStoreMax= in systemd.service(5)")
-		}
-	}
-	if err != nil {
-		q.Close()
+		q.Release()
+		err = d.held()
 	}
 	return err
+}
+
+// errNotKept is the word of a manager that closes what it should keep.
+var errNotKept = errors.New("the service manager does not keep descriptors: see FileDescriptorStoreMax= in systemd.service(5)")
+
+// held returns why the queue is not in the store, or nil.
+func (d *Daemon) held() error {
+	if d.handing.byExec {
+		return nil
+	}
+	held, err := d.handing.queue.Held()
+	if err == nil && !held {
+		err = errNotKept
+	}
+	return err
+}
+
+// notHandedOver gives the connections the end of any stop.
+func (d *Daemon) notHandedOver(err error) {
+	d.log.HandOverFailed(err)
+	if d.handing.queue != nil {
+		d.handing.queue.Close()
+	}
+	d.advance(unable)
 }
 
 // takeBack serves connections again that could not be handed over, so that they get

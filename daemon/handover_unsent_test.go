@@ -5,12 +5,15 @@ package daemon
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"penstock/daemon/internal/handover"
+	"penstock/systemd"
+	"penstock/systemd/sdtest"
 )
 
 // TestRestartFinishesWhoIsNotQueued: a client whose descriptor the kernel refuses gets
@@ -36,4 +39,35 @@ func TestRestartFinishesWhoIsNotQueued(t *testing.T) {
 	}
 	wantLine(t, out, "connections not handed over", unix.ETOOMANYREFS.Error())
 	wantLine(t, out, "connection cut", "service=e", "reason=handover_incomplete")
+}
+
+// TestRestartRefusedLate: a manager may close what it does not keep a moment after it has
+// answered. The connections are finished all the same.
+func TestRestartRefusedLate(t *testing.T) {
+	m, err := sdtest.ListenManager(filepath.Join(sdtest.ShortDir(t), "n"), 4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	t.Setenv("NOTIFY_SOCKET", m.Path)
+	n, err := systemd.NewNotifier()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.Close()
+	path := t.TempDir() + "/s"
+	r, out := runRestartable(t, parse(t, fmt.Sprintf("[service.e]\nkind = 'echo'\nlisten = ['%s']\n", path)))
+	c := talk(t, path)
+	c.say("x")
+	c.hears("x")
+	r.do(func() {
+		r.env.Managed, r.env.Notifier = true, n
+		r.handOverBy(unix.SIGINT)
+		r.loop.Post(m.Empty) // behind the function that has the queue stored
+	})
+	c.hearsEnd()
+	if err := <-r.done; err != nil {
+		t.Errorf("Run = %v", err)
+	}
+	wantLine(t, out, "connections not handed over", errNotKept.Error())
 }

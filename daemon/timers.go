@@ -16,6 +16,7 @@ const (
 	timerStatus timerKind = iota
 	timerWatchdog
 	timerGiveUp
+	timerStored // the queue of a hand-over is in the manager's store
 	timerFlush
 	timerIdle // while there is no client and exit_idle is set
 	timerReading
@@ -56,6 +57,8 @@ func (d *Daemon) Expired(_ *evloop.Loop, t evloop.Timer) {
 		default:
 			d.advance(terminate)
 		}
+	case timerStored:
+		d.loop.Post(func() { d.advance(prepared) })
 	case timerFlush:
 		d.flushLog()
 	case timerOrphans:

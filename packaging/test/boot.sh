@@ -70,7 +70,8 @@ tests() {
 older() {
 	mkdir "$work/older"
 	tar -C "$root" --exclude=.git --exclude=./bin -cf - . | tar -C "$work/older" -xf -
-	sed -i 's/^const recordVersion = 1$/const recordVersion = 0/' "$work/older/daemon/handover.go"
+	sed -i 's/^const recordVersion = 1$/const recordVersion = 0/' "$work/older/daemon/handover_save.go"
+	grep -q '^const recordVersion = 0$' "$work/older/daemon/handover_save.go"
 	cp "$("$work/older/packaging/deb/build.sh" -o "$work/older" -v "$version~older" "$row")" "$work/payload/penstock-older.deb"
 	mkdir "$work/released"
 	git -C "$root" archive "$released" 2>/dev/null | tar -C "$work/released" -xf - 2>/dev/null || return 0

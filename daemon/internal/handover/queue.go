@@ -60,11 +60,14 @@ func (q *Queue) SoftLimit() uint64 { return q.soft }
 // the queue's.
 func (q *Queue) Reader() int { return q.reader }
 
-// Stored closes our copy of the reader's end and reports whether somebody else holds
-// one. The caller must have waited until the service manager has read the message that
-// carried it. False: the store has refused it, and Fill would fail.
-func (q *Queue) Stored() (bool, error) {
-	q.reader = shut(q.reader)
+// Release closes our copy of the reader's end. Whoever was given another one has the
+// queue from now on.
+func (q *Queue) Release() { q.reader = shut(q.reader) }
+
+// Held reports whether somebody else holds the reader's end, for a caller that has
+// released its own. False: the store has refused it. It may be true for a moment more
+// after that: a manager since systemd 254 closes what it refuses by a process of its own.
+func (q *Queue) Held() (bool, error) {
 	p := []unix.PollFd{{Fd: int32(q.writer)}} // POLLHUP is reported unasked
 	for {
 		_, err := unix.Poll(p, 0)

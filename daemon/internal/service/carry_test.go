@@ -106,6 +106,24 @@ func quietEnv(t testing.TB) Env {
 	}
 }
 
+// TestTickerKeepsItsClock: a payload that was due while nobody served comes at once, and
+// the next one when it would have come without the restart.
+func TestTickerKeepsItsClock(t *testing.T) {
+	env := quietEnv(t)
+	s := newTicker(parse(t, "kind=\"ticker\"\ninterval=\"1h\""), env)
+	due := env.Loop.Now().Add(-time.Minute)
+	var w record.Writer
+	w.Number(uint64(time.Hour))
+	w.Number(uint64(due))
+	if err := s.Load(w); err != nil {
+		t.Fatal(err)
+	}
+	s.Expired(env.Loop, evloop.Timer{})
+	if want := due.Add(time.Hour); s.next != want {
+		t.Errorf("the next payload is %v off", s.next.Sub(want))
+	}
+}
+
 // FuzzCarried: what a service takes for the record of a connection, it writes back with
 // the same bytes. Nothing ends the process.
 func FuzzCarried(f *testing.F) {

@@ -219,14 +219,18 @@ func (s *ticker) Save() []byte {
 }
 
 // Load goes on with the clock of the former process: nobody gets a payload twice, and
-// none is left out but what was due meanwhile.
+// the next ones come when they would have come without the restart. What was due
+// meanwhile comes once.
 func (s *ticker) Load(state []byte) error {
 	r := record.NewReader(state)
 	interval, next := time.Duration(r.Number()), evloop.Time(r.Number())
 	if err := r.Err(); err != nil || next == 0 {
 		return err
 	}
-	s.next = max(next.Add(s.interval-interval), s.loop.Now())
+	if interval <= 0 || next < 0 {
+		return record.ErrDamaged
+	}
+	s.next = next.Add(s.interval - interval)
 	s.carried = true
 	return nil
 }

@@ -61,8 +61,9 @@ race: ## the tests under the race detector, with shorter simulations (needs a C 
 	CGO_ENABLED=1 $(GO) test -race -short -timeout 20m $(PACKAGES)
 
 .PHONY: sim
-sim: ## SIM_SEEDS histories (20000) on a simulated kernel, for each back end
+sim: ## SIM_SEEDS histories (20000) on a simulated kernel, for each back end, and a hundredth of them of the daemon
 	$(GO) test ./evloop -count=1 -v -timeout 60m -run '^Test(Ring)?Simulation$$' -seeds=$(SIM_SEEDS)
+	$(GO) test ./daemon -count=1 -v -timeout 60m -run '^Test(Ring)?Simulation$$' -seeds=$$(($(SIM_SEEDS) / 100 + 1))
 
 .PHONY: fault-test
 fault-test: build ## the binary while system calls fail, FAULT_TIME of them (60s; 0: all; needs root, strace)

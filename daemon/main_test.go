@@ -10,10 +10,14 @@ import (
 	"penstock/evloop/evlooptest"
 )
 
-// The test binary is also the process in which a handler's program is started.
+// The test binary is also the process in which a handler's program is started, and one such
+// program itself (sim_program_test.go).
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == process.LaunchCommand {
 		os.Exit(process.Launch(os.Args[2:]))
+	}
+	if len(os.Args) == 3 && os.Args[1] == "played" {
+		os.Exit(simPlayed(os.Args[2]))
 	}
 	os.Exit(evlooptest.Main(m))
 }

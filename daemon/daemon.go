@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"penstock/daemon/internal/config"
+	"penstock/daemon/internal/listen"
 	"penstock/daemon/internal/report"
 	"penstock/daemon/internal/service"
 	"penstock/evloop"
@@ -122,6 +123,7 @@ type Daemon struct {
 	ending    int                    // services without clients whose program has yet to end
 	parked    map[string][]*listener // inherited sockets of services that were removed
 	places    int                    // how many clients there may be; see fitConnections
+	beside    int                    // connections that clients have beside their own
 	sources   sources                // of all clients
 	silent    []silent               // clients that may be gone, the oldest first
 	lastID    uint64                 // ID of the newest session; stays below 2^53
@@ -384,5 +386,7 @@ func (d *Daemon) serviceEnv(ep *endpoint) service.Env {
 		Now:     time.Now,
 		Lose:    ep.lose,
 		Sending: ep.d.outputMayWait,
+		Beside:  ep.d.hasBeside,
+		Tune:    listen.TuneBackend,
 	}
 }

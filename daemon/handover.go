@@ -60,6 +60,7 @@ type handing struct {
 	stay       int  // connections that the loop did not give away,
 	stayFor    error
 	silent     map[*evloop.Conn]silent
+	beside     int   // of them: connections that a client has beside its own
 	held       int   // the place behind those that services hold themselves
 	fds        []int // what was put into the queue, and is open here until the end of the process
 	done       bool  // the queue is filled
@@ -212,8 +213,8 @@ func (d *Daemon) freeze() {
 	if n := d.handing.stay; n > 0 {
 		d.log.HandOverFailed(fmt.Errorf("%d connections: %w", n, d.handing.stayFor))
 	}
-	d.log.HandedOver(d.handing.clients-cut, cut+d.handing.stay, time.Since(began))
-	if cut > 0 {
+	d.log.HandedOver(d.handing.clients-d.handing.beside-cut, cut+d.handing.stay, time.Since(began))
+	if len(result.Unsent) > 0 {
 		d.disarm(timerGiveUp)
 		d.arm(timerGiveUp, unsentPatience)
 	}
@@ -232,12 +233,15 @@ func (d *Daemon) finishUnsent(r *handover.Records, fds []int, unsent []handover.
 		if u.Index < d.handing.clients { // the others are listeners, or devices that are opened anew
 			t.fds, t.places = append(t.fds, fds[u.Index]), append(t.places, u.Index)
 			fds[u.Index] = -1
+			if c, ok := readClient(r.Conns[u.Index].Data); !ok || !c.companion {
+				cut++
+			}
 		}
 	}
-	if cut = len(t.fds); cut == 0 {
+	if len(t.fds) == 0 {
 		return 0
 	}
-	d.log.HandOverFailed(fmt.Errorf("%d of %d connections: %w", cut, d.handing.clients, unsent[0].Err))
+	d.log.HandOverFailed(fmt.Errorf("%d of %d connections: %w", len(t.fds), d.handing.clients, unsent[0].Err))
 	t.all()
 	t.finish()
 	for _, n := range t.waiting {

@@ -23,12 +23,14 @@ const (
 )
 
 // A descriptor in the queue is that of a client, of a listener, of a client that has not
-// been let in yet, or of a service itself, such as a device.
+// been let in yet, of a service itself, such as a device, or of a connection that a
+// client has beside its own.
 const (
-	tagClient   = 0
-	tagListener = 1
-	tagNewcomer = 2
-	tagHeld     = 3 // of a service, wrapped
+	tagClient    = 0
+	tagListener  = 1
+	tagNewcomer  = 2
+	tagHeld      = 3 // of a service, wrapped
+	tagCompanion = 4
 )
 
 // save takes the connections out of the loop and returns their records with their
@@ -46,13 +48,19 @@ func (d *Daemon) save() (*handover.Records, []int) {
 	carried, messages := d.loop.DetachAll(d.carriable())
 	for _, c := range carried {
 		if c.Err != nil {
-			d.handing.stay++ // the end of the loop closes it
-			d.handing.stayFor = c.Err
+			d.handing.stayFor = c.Err // the end of the loop closes it
+			if _, client := c.State.(*service.Session); client {
+				d.handing.stay++
+			}
 			continue
 		}
+		tag, client := tagged(c.State)
+		if tag == tagCompanion {
+			d.handing.beside++
+		}
 		var w record.Writer
-		w.Number(tagClient)
-		w.Text([]byte(c.State.(*service.Session).Owner.(*endpoint).conf.Name))
+		w.Number(tag)
+		w.Text([]byte(client.Owner.(*endpoint).conf.Name))
 		w.Text(c.Record)
 		p.add(c.FD, w)
 	}
@@ -81,11 +89,25 @@ func (d *Daemon) save() (*handover.Records, []int) {
 // carriable returns the connections that the next process can go on with.
 func (d *Daemon) carriable() (conns []*evloop.Conn) {
 	for c := range d.loop.Conns() {
-		if s, ok := c.State.(*service.Session); ok && !s.Owner.(*endpoint).retired {
+		if _, s := tagged(c.State); s != nil && !s.Owner.(*endpoint).retired {
 			conns = append(conns, c)
 		}
 	}
 	return conns
+}
+
+// tagged returns what a connection is, and the session of the client to which it
+// belongs, or nil if it belongs to none.
+func tagged(state any) (tag uint64, s *service.Session) {
+	switch state := state.(type) {
+	case *service.Session:
+		return tagClient, state
+	case service.Companion:
+		if c := state.Client(); c != nil {
+			return tagCompanion, service.SessionOf(c)
+		}
+	}
+	return 0, nil
 }
 
 // A parcel is records, and the descriptors of their connections.

@@ -113,7 +113,7 @@ func (d *Daemon) putInForce(cfg *config.Config) error {
 		d.log.FewerConnections(cfg.Limits.Connections, connections)
 	}
 	d.places = connections
-	d.loop.SetLimits(connections+internalConns(cfg), cfg.Limits.Memory)
+	d.setLimits(connections, cfg)
 	limitMemory(cfg)
 	if cfg.Loop != d.cfg.Loop {
 		d.log.LoopUnchanged()

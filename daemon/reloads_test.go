@@ -92,6 +92,13 @@ var samples = map[config.Kind][]sample{
 			"rs485 = 'rts-on-send'\nlow_latency = true\nexclusive = false\nat_eof = 'drop'", "x\n", "F x\n", true},
 		{"device = '/dev/null'", "", "", true},
 	},
+	config.KindProxy: { // whose backends are those of sampleFiles
+		{"to = ['" + backendAt("A") + "']", "x", "A x", false},
+		{"to = ['" + backendAt("B") + "']", "x", "B x", false},
+		{"to = ['" + backendAt("A") + "']\nsend_proxy = 'v1'", "x", "A PROXY UNKNOWN\r\nx", false},
+		{"to = ['" + backendAt("A") + "']\nconnect_timeout = '1s'", "x", "A x", false},
+		{"to = ['" + backendAt("A") + "']\nwait = '1s'", "x", "A x", false},
+	},
 	config.KindRoom: {
 		{room("A", "{line}"), "x\n", "A\nx\n", true},
 		{room("B", "{line}"), "x\n", "B\nx\n", true},
@@ -114,10 +121,11 @@ func room(welcome, message string) string {
 	return fmt.Sprintf("welcome = '%s'\nmessage = '%s'\n", welcome, message)
 }
 
-// sampleFiles makes a folder with the files that samples name.
+// sampleFiles makes a folder with the files that samples name, and serves the backends.
 func sampleFiles(t *testing.T) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
+	serveBackends(t, "A", "B")
 	for name, text := range map[string]string{"quotes": "one\n", "others": "two\n", "lines": "1\n2\n3\n", "answers.toml": "a = '8'\n"} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -351,6 +359,8 @@ func keepsClient(t *testing.T, kind config.Kind, from, to int) {
 	switch kind {
 	case config.KindDaytime, config.KindTime, config.KindQOTD, config.KindDiscard, config.KindChargen:
 		return // they have said all, or say nothing new
+	case config.KindProxy:
+		want = before.of().hears // it keeps its backend
 	case config.KindRoom: // but not its welcome, which was said
 		_, want, _ = strings.Cut(want, "\n")
 	}

@@ -31,7 +31,7 @@ func fitConnections(cfg *config.Config) (connections int, err error) {
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &r); err != nil {
 		return 0, os.NewSyscallError("getrlimit", err)
 	}
-	want := uint64(cfg.Limits.Connections + reserved)
+	want := uint64(cfg.Limits.Connections + cfg.Beside(cfg.Limits.Connections) + reserved)
 	if soft := min(want, uint64(r.Max)); uint64(r.Cur) < soft {
 		r.Cur = soft
 		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &r); err != nil {
@@ -43,7 +43,30 @@ func fitConnections(cfg *config.Config) (connections int, err error) {
 		return 0, fmt.Errorf("limit of open files is %d, at least %d are needed: raise LimitNOFILE= or ulimit -n",
 			r.Cur, reserved+1)
 	}
-	return int(got) - reserved, nil
+	return clientsIn(cfg, int(got)-reserved), nil
+}
+
+// clientsIn returns how many clients fit into so many files. Every second file may be
+// that of a relay's backend, unless max_connections says that there are fewer relays.
+func clientsIn(cfg *config.Config, files int) int {
+	n := max(files-cfg.Beside(cfg.Limits.Connections), (files+1)/2)
+	if cfg.Beside(1) == 0 {
+		n = files
+	}
+	return min(n, cfg.Limits.Connections)
+}
+
+// setLimits tells the loop how many connections there may be. Those that clients have
+// beside their own come on top as they are made, so that limits.connections counts
+// clients, whatever services they use.
+func (d *Daemon) setLimits(clients int, cfg *config.Config) {
+	d.loop.SetLimits(clients+internalConns(cfg)+d.beside, cfg.Limits.Memory)
+}
+
+// hasBeside counts n more connections that clients have beside their own.
+func (d *Daemon) hasBeside(n int) {
+	d.beside += n
+	d.setLimits(d.places, d.cfg)
 }
 
 // internalConns returns how many connections of the loop are not clients: the pipes
@@ -77,7 +100,7 @@ func readBudget(memory int64) int {
 // hold counts in full. Without it the collector would run all the time and never get
 // below the ceiling.
 func memoryCeiling(cfg *config.Config) int64 {
-	ceiling := cfg.Limits.Memory + memoryFloor + int64(cfg.Limits.Connections)*perConnection
+	ceiling := cfg.Limits.Memory + memoryFloor + int64(cfg.Limits.Connections+cfg.Beside(cfg.Limits.Connections))*perConnection
 	for _, s := range cfg.Services {
 		ceiling += 2 * s.Holds() // during a reload the old service holds as much again
 	}

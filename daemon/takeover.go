@@ -55,7 +55,8 @@ func (d *Daemon) find() (*takeover, error) {
 	if len(d.env.Queues) == 0 {
 		return nil, nil
 	}
-	_ = handover.Grow(d.cfg.Limits.Connections + spareFiles) // without it the adoption takes longer, and no more
+	clients := d.cfg.Limits.Connections
+	_ = handover.Grow(clients + d.cfg.Beside(clients) + spareFiles) // without it the adoption takes longer, and no more
 	t := &takeover{d: d}
 	why := map[*handover.Parcel]error{}
 	for _, fd := range d.env.Queues {
@@ -237,19 +238,20 @@ func (t *takeover) service(ep *endpoint, data []byte) (s serviceState) {
 
 // A client is what the record of one says.
 type client struct {
-	service string
-	saved   []byte // for evloop
+	service   string
+	saved     []byte // for evloop
+	companion bool   // it is of the connection that a client has beside its own
 }
 
 // readClient reads a record. It returns false if that is of something else, or damaged.
 func readClient(data []byte) (c client, ok bool) {
 	in := record.NewReader(data)
 	tag := in.Number()
-	c = client{string(in.Text()), in.Text()}
-	return c, tag == tagClient && in.Err() == nil
+	c = client{string(in.Text()), in.Text(), tag == tagCompanion}
+	return c, (tag == tagClient || tag == tagCompanion) && in.Err() == nil
 }
 
-// one goes on with a client.
+// one goes on with a client, or what it has beside.
 func (t *takeover) one(fd int, data []byte, states map[string]serviceState) {
 	if n, ok := readNewcomer(fd, data); ok {
 		t.waiting = append(t.waiting, n)
@@ -263,6 +265,10 @@ func (t *takeover) one(fd int, data []byte, states map[string]serviceState) {
 	state, known := states[c.service]
 	if !known {
 		state = serviceState{timeout: partTimeout, err: errNoService}
+	}
+	if c.companion {
+		t.companion(fd, c, state)
+		return
 	}
 	if state.err == nil {
 		ep := t.d.endpoints[c.service]

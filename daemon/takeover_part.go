@@ -43,6 +43,7 @@ type parting struct {
 	losses    []loss
 	endpoints map[goodbye]*endpoint
 	leavers   []*evloop.Conn // restored, and to be finished
+	remnants  []remnant      // that leavers have beside their own connection
 	missed    []missed       // others of their service are to be told
 	left      []int          // to be ended after Commit
 }
@@ -131,8 +132,8 @@ func (t *takeover) leaving(g goodbye, of serviceState) (*endpoint, error) {
 // absent is called for a record whose connection did not come.
 func (t *takeover) absent(data []byte, states map[string]serviceState) {
 	c, ok := readClient(data)
-	if !ok {
-		return // a listener, or one who has not been let in yet
+	if !ok || c.companion {
+		return // a listener, one who has not been let in yet, or told by the service
 	}
 	t.lose(c.service, errAbsent)
 	if state, known := states[c.service]; known && state.err == nil {
@@ -180,6 +181,7 @@ func (t *takeover) sayGoodbye() {
 	for _, c := range t.leavers {
 		c.CloseAfterFlush(service.SessionOf(c).Owner.(*endpoint).conf.DrainTimeout, nil)
 	}
+	t.endRemnants()
 	for i := range t.missed {
 		m := &t.missed[i]
 		m.to.Missed(&m.session, m.state)

@@ -127,8 +127,8 @@ type Service struct {
 	IPAllow     []string    // IPAddressAllow= of systemd.resource-control(5)
 	IPDeny      []string    // IPAddressDeny=
 
-	// Of holds the keys of the kind: a *Lookup, *Ticker, *Handler, *Room, *Bridge, *QOTD
-	// or *Tail;
+	// Of holds the keys of the kind: a *Lookup, *Ticker, *Handler, *Room, *Bridge, *Proxy,
+	// *QOTD or *Tail;
 	// nil for a kind that has none.
 	Of any
 }

@@ -152,6 +152,12 @@ func tableOf(s *Service) map[string]any {
 		m["rs485"], m["low_latency"], m["exclusive"] = k.RS485, k.LowLatency, k.Exclusive
 		m["delimiter"], m["gap"], m["history"], m["write"] = k.Delimiter, k.Gap.String(), k.History, string(k.Write)
 		m["on_loss"], m["notice"] = string(k.OnLoss), k.Notice
+	case *Proxy:
+		to := []string{}
+		for _, a := range k.To {
+			to = append(to, a.Text)
+		}
+		m["to"], m["send_proxy"], m["connect_timeout"], m["wait"] = to, string(k.SendProxy), k.ConnectTimeout.String(), k.Wait.String()
 	case *Room:
 		m["preset"], m["welcome"], m["message"] = string(k.Preset), k.Welcome, k.Message
 		m["join"], m["leave"] = k.Join, k.Leave

@@ -39,11 +39,13 @@ type kind struct {
 	// same compares Of of two services of the kind; nil: field by field.
 	same func(a, b *Service) bool
 
-	conns    int                     // connections of the loop that are no clients: pipes
-	files    int                     // open files beside sockets and clients
-	holds    func(*Service) int64    // bytes kept however many clients there are
-	programs func(*Service) []string // what it executes
-	reads    func(*Service) []string // files that it reads while it runs
+	conns    int                      // connections of the loop that are no clients: pipes
+	files    int                      // open files beside sockets and clients
+	beside   int                      // connections of the loop, and open files, for each client beside its own
+	holds    func(*Service) int64     // bytes kept however many clients there are
+	programs func(*Service) []string  // what it executes
+	reads    func(*Service) []string  // files that it reads while it runs
+	targets  func(*Service) []Address // what it connects to
 
 	// device returns the path of a device that it opens, "" for none, and whether it
 	// writes to it.
@@ -57,7 +59,7 @@ type kind struct {
 // kinds are in the order of the manual page.
 var kinds = []*kind{
 	&lookupKind, &echoKind, &tickerKind, &handlerKind, &roomKind, &bridgeKind,
-	&discardKind, &daytimeKind, &timeKind, &chargenKind, &qotdKind,
+	&proxyKind, &discardKind, &daytimeKind, &timeKind, &chargenKind, &qotdKind,
 	&tailKind,
 }
 
@@ -165,6 +167,15 @@ func (s *Service) Conns() int { return s.Kind.row().conns }
 // clients: its sockets, and what its kind opens.
 func (s *Service) Files() int { return len(s.Listen) + s.Kind.row().files }
 
+// Beside returns how many connections of the loop, and open files, the service needs at
+// most for its clients beside their own, if there are at most so many clients.
+func (s *Service) Beside(clients int) int {
+	if s.MaxConnections > 0 {
+		clients = min(clients, s.MaxConnections)
+	}
+	return clients * s.Kind.row().beside
+}
+
 // Holds estimates the bytes that the service keeps beside those of its clients.
 func (s *Service) Holds() int64 {
 	if holds := s.Kind.row().holds; holds != nil {
@@ -188,6 +199,14 @@ func (s *Service) Programs() []string {
 func (s *Service) Reads() []string {
 	if reads := s.Kind.row().reads; reads != nil {
 		return reads(s)
+	}
+	return nil
+}
+
+// Targets returns the addresses that the service connects to.
+func (s *Service) Targets() []Address {
+	if targets := s.Kind.row().targets; targets != nil {
+		return targets(s)
 	}
 	return nil
 }

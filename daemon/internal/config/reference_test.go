@@ -49,6 +49,8 @@ func TestReferenceDefaults(t *testing.T) {
 			s.Of.(*Handler).Command = got.Of.(*Handler).Command
 		case KindBridge:
 			s.Of.(*Bridge).Device = got.Of.(*Bridge).Device
+		case KindProxy:
+			s.Of.(*Proxy).To = got.Of.(*Proxy).To
 		case KindQOTD:
 			s.Of.(*QOTD).Quotes = builtinQuotes
 		}

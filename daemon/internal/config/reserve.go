@@ -8,9 +8,19 @@ package config
 // does.
 const headroom = 32
 
+// Beside returns how many connections of the loop, and open files, so many clients of
+// all services may need beside their own: a relay has two for each.
+func (c *Config) Beside(clients int) int {
+	n := 0
+	for _, s := range c.Services {
+		n += s.Beside(clients)
+	}
+	return min(n, clients)
+}
+
 // ReservedFiles returns how many open files the daemon needs beside those of its
 // clients. RLIMIT_NOFILE, which the generated unit or the daemon sets, is this number
-// plus Limits.Connections.
+// plus Limits.Connections and what these have beside.
 func (c *Config) ReservedFiles() int {
 	n := headroom
 	for _, s := range c.Services {

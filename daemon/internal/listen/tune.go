@@ -101,6 +101,12 @@ func (t Tuning) Set(fd int, id uint64) {
 	}
 }
 
+// TuneBackend sets on a TCP connection that was made as fd what an accepted one has:
+// one whose other end vanished without a word is found. id spreads the probes.
+func TuneBackend(fd int, id uint64) {
+	Tuning{each: keepAlive, keepIdle: config.KeepAliveIdle}.Set(fd, id)
+}
+
 // CutVanished has the kernel end a TCP connection whose peer has not acknowledged
 // any output for VanishedAfter.
 func CutVanished(fd int) { userTimeout.set(fd) }

@@ -10,6 +10,7 @@ const (
 	keyService      = "service"
 	keyKind         = "kind"
 	keyListener     = "listener"
+	keyAddress      = "address"
 	keyName         = "name"
 	keyFD           = "fd"
 	keyConn         = "conn"

@@ -44,6 +44,9 @@ const (
 	EndReplyLost
 	EndNotTaken
 	EndUnanswered
+	EndNoBackend
+	EndBackendReset
+	EndBackendFailed
 	EndSourceGone
 	EndExpired    // this and the following come from a restart
 	EndUnreadable // by the next process
@@ -70,28 +73,31 @@ var reasons = [...]struct {
 	RefusedSource:  {"per_source", slog.LevelWarn},
 	RefusedPeer:    {"peer_unknown", slog.LevelWarn},
 
-	EndOrderly:      {"end", slog.LevelDebug},
-	EndReset:        {"reset", slog.LevelDebug},
-	EndIdle:         {"idle", slog.LevelInfo},
-	EndShutdown:     {"shutdown", slog.LevelDebug},
-	EndOverflow:     {"overflow", slog.LevelWarn},
-	EndMemory:       {"memory", slog.LevelWarn},
-	EndInputFull:    {"input_full", slog.LevelWarn},
-	EndStalled:      {"stalled", slog.LevelWarn},
-	EndFlushTimeout: {"flush_timeout", slog.LevelWarn},
-	EndAborted:      {"aborted", slog.LevelWarn},
-	EndLoopClosed:   {"shutdown", slog.LevelWarn},
-	EndTimeout:      {"timeout", slog.LevelInfo},
-	EndUnreachable:  {"unreachable", slog.LevelInfo},
-	EndLineTooLong:  {"line_too_long", slog.LevelWarn},
-	EndReplyLost:    {"reply_lost", slog.LevelWarn},
-	EndNotTaken:     {"not_taken", slog.LevelWarn},
-	EndUnanswered:   {"unanswered", slog.LevelWarn},
-	EndSourceGone:   {"source_gone", slog.LevelInfo},
-	EndExpired:      {"handover_expired", slog.LevelWarn},
-	EndUnreadable:   {"handover_unreadable", slog.LevelWarn},
-	EndIncomplete:   {"handover_incomplete", slog.LevelWarn},
-	EndUnnamed:      {"error", slog.LevelWarn},
+	EndOrderly:       {"end", slog.LevelDebug},
+	EndReset:         {"reset", slog.LevelDebug},
+	EndIdle:          {"idle", slog.LevelInfo},
+	EndShutdown:      {"shutdown", slog.LevelDebug},
+	EndOverflow:      {"overflow", slog.LevelWarn},
+	EndMemory:        {"memory", slog.LevelWarn},
+	EndInputFull:     {"input_full", slog.LevelWarn},
+	EndStalled:       {"stalled", slog.LevelWarn},
+	EndFlushTimeout:  {"flush_timeout", slog.LevelWarn},
+	EndAborted:       {"aborted", slog.LevelWarn},
+	EndLoopClosed:    {"shutdown", slog.LevelWarn},
+	EndTimeout:       {"timeout", slog.LevelInfo},
+	EndUnreachable:   {"unreachable", slog.LevelInfo},
+	EndLineTooLong:   {"line_too_long", slog.LevelWarn},
+	EndReplyLost:     {"reply_lost", slog.LevelWarn},
+	EndNotTaken:      {"not_taken", slog.LevelWarn},
+	EndUnanswered:    {"unanswered", slog.LevelWarn},
+	EndNoBackend:     {"no_backend", slog.LevelWarn},
+	EndBackendReset:  {"backend_reset", slog.LevelDebug},
+	EndBackendFailed: {"backend_failed", slog.LevelWarn},
+	EndSourceGone:    {"source_gone", slog.LevelInfo},
+	EndExpired:       {"handover_expired", slog.LevelWarn},
+	EndUnreadable:    {"handover_unreadable", slog.LevelWarn},
+	EndIncomplete:    {"handover_incomplete", slog.LevelWarn},
+	EndUnnamed:       {"error", slog.LevelWarn},
 
 	LostUnfinished: {"no_delimiter", slog.LevelWarn},
 	LostUnanswered: {"unanswered", slog.LevelWarn},

@@ -121,7 +121,7 @@ func (s *Service) Closed(c view.Conn, err error) {
 		message, id = "connection cut", messageID(idCut)
 	}
 	cause := slog.Attr{}
-	if _, system := errors.AsType[unix.Errno](err); system || reason == EndUnnamed {
+	if _, system := errors.AsType[unix.Errno](err); system || reason == EndUnnamed || reason == EndBackendFailed {
 		cause = slog.Any(keyErr, err)
 	}
 	unsent := slog.Attr{}

@@ -66,6 +66,19 @@ type Holder interface {
 
 func closeFD(fd int) { _ = unix.Close(fd) }
 
+// A Companion is the State of a connection that a client has beside its own. It moves to
+// the next process together with the client.
+type Companion interface {
+	Client() *evloop.Conn // nil: gone
+}
+
+// A Companioned has such connections.
+type Companioned interface {
+	// Companion returns the handler and the bounds of one that comes from a former
+	// process. The handler is an evloop.Restorer, which sets State.
+	Companion() (evloop.Handler, *evloop.Options)
+}
+
 // Save writes the session itself, for the daemon.
 func (s *Session) Save(w *record.Writer) {
 	w.Number(s.ID)

@@ -26,6 +26,7 @@ var carriers = []string{
 	"kind=\"chargen\"",
 	"kind=\"tail\"\nfile=\"log\"\nhistory=3",
 	"kind=\"bridge\"\ncommand=[\"/bin/true\"]\nhistory=3",
+	"kind=\"proxy\"\nto=[\"/run/b\"]",
 }
 
 // TestCarriers: a kind that knows more of a connection than the loop does takes it along
@@ -44,6 +45,8 @@ func TestCarriers(t *testing.T) {
 			keys += "\ncommand=[\"/bin/true\"]"
 		case config.KindTail:
 			keys += "\nfile=\"log\""
+		case config.KindProxy:
+			keys += "\nto=[\"/run/b\"]"
 		}
 		env := quietEnv(t)
 		svc, err := New(parse(t, keys), env)
@@ -103,6 +106,7 @@ func quietEnv(t testing.TB) Env {
 	return Env{
 		Loop: loop, Log: report.New(slog.New(slog.DiscardHandler), config.PeersFull, loop).Service("x"),
 		Now: time.Now, Sending: func() {}, Lose: func(report.Reason, int) {},
+		Beside: func(int) {}, Tune: func(int, uint64) {},
 	}
 }
 

@@ -33,6 +33,9 @@ func Options(s *config.Service, svc Service) *evloop.Options {
 	if f, ok := svc.(Fareweller); ok {
 		o.Farewell, o.FarewellTimeout = f.Farewell(), farewellTimeout
 	}
+	if b, ok := svc.(Bounder); ok {
+		b.Bound(o)
+	}
 	return o
 }
 

@@ -17,8 +17,8 @@ import (
 // A Service serves all connections of one configured service. Every method is
 // called on the loop; c.State is a *Session, made before Open.
 //
-// Optional interfaces: Adjuster, Carrier, Misser, Suspender, Starter, Stopper, Drainer,
-// Viewer, Holder, Fareweller, and from evloop Dropper (told what an overflow policy threw away).
+// Optional interfaces: Adjuster, Bounder, Carrier, Companioned, Misser, Suspender, Starter,
+// Stopper, Drainer, Viewer, Holder, Fareweller, and from evloop Dropper (told what an overflow policy threw away).
 type Service interface {
 	evloop.Handler
 }
@@ -64,6 +64,12 @@ type Viewer interface{ View(v *view.Service) }
 // not read. The bytes must not change.
 type Fareweller interface{ Farewell() []byte }
 
+// A Bounder bounds its connections in another way than their keys say to all others.
+type Bounder interface {
+	// Bound changes o, which Options has filled in.
+	Bound(o *evloop.Options)
+}
+
 // Env is what a service may use of the daemon.
 type Env struct {
 	Loop *evloop.Loop
@@ -74,6 +80,12 @@ type Env struct {
 	// a connection: from a timer, or because a program has said something. Loop
 	// only.
 	Sending func()
+
+	// Beside counts n connections more, or fewer, that a client has beside its own.
+	// Loop only.
+	Beside func(n int)
+	// Tune sets the options of a TCP connection to another server.
+	Tune func(fd int, id uint64)
 
 	// Lose counts messages of clients that were received and came to nothing,
 	// by the reason; the service also logs what it loses. Loop only.
@@ -98,6 +110,7 @@ var makers = map[config.Kind]func(*config.Service, Env) Service{
 	config.KindHandler: func(conf *config.Service, env Env) Service { return newHandler(conf, env) },
 	config.KindRoom:    func(conf *config.Service, env Env) Service { return newRoom(conf, env) },
 	config.KindBridge:  func(conf *config.Service, env Env) Service { return newBridge(conf, env) },
+	config.KindProxy:   func(conf *config.Service, env Env) Service { return newProxy(conf, env) },
 	config.KindDiscard: func(*config.Service, Env) Service { return discard{} },
 	config.KindDaytime: func(_ *config.Service, env Env) Service { return oneShot{daytime(env.Now)} },
 	config.KindTime:    func(_ *config.Service, env Env) Service { return oneShot{rfc868(env.Now)} },
@@ -119,6 +132,10 @@ var (
 	// ErrNotTaken means that a handler's program, or the source of a bridge, has not
 	// taken what the client sent for idle_timeout, or takeTimeout without one.
 	ErrNotTaken error = report.NewCause("the program or device takes no message", report.EndNotTaken)
+	// ErrNoBackend means that no address of a proxy's backend has answered in time.
+	ErrNoBackend error = report.NewCause("no backend has answered", report.EndNoBackend)
+	// ErrBackendReset means that the backend of a proxy has reset the connection.
+	ErrBackendReset error = report.NewCause("the backend has reset the connection", report.EndBackendReset)
 	// ErrUnanswered means that a client had sent messages that nobody will serve: the
 	// service ends, or the program of a handler has died.
 	ErrUnanswered error = report.NewCause("messages without a reply", report.EndUnanswered)

@@ -1,0 +1,308 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package service
+
+import (
+	"errors"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"penstock/daemon/internal/config"
+	"penstock/daemon/internal/report"
+	"penstock/evloop"
+)
+
+// A proxy has a connection to a backend for each client, and passes on what comes on
+// either: bytes, the end of one direction, and a reset. How it finds the backend is in
+// proxy_search.go.
+//
+//	client ──► Data ──► queue of the backend's connection ──► backend
+//	   ▲                                                         │
+//	   └────── queue of the client's connection ◄── Data ◄───────┘
+//
+//	one side shuts its output (FIN)     CloseWrite on the other: its answer still comes
+//	both have                           CloseAfterFlush on both
+//	one side is reset, or fails         Abort of the other, which sends RST on TCP
+//	a queue is full                     Pause of the side that fills it, until Drained
+//
+// Bytes are copied through the loop's read buffer. splice(2) copies less for bulk, but
+// needs a pipe of two descriptors for each direction that is under way.
+//
+// The policy of both connections is Disconnect, and no more is written than fits. Pause
+// of evloop stops reading from the connection whose own queue is full, which is right
+// for answers. Here the queue is filled by the other side: a client that does not read
+// yet may still send.
+//
+// The time without a byte is watched on the client's connection alone. It sees both
+// directions, so one that moves keeps the other alive.
+type proxy struct {
+	conf   *config.Service
+	keys   *config.Proxy
+	env    Env
+	opts   *evloop.Options // of connections to backends
+	silent evloop.Time     // since when no backend answers; 0: the last attempt went well
+
+	backends int    // connections to them
+	ended    func() // to be called when there are none; nil: not asked for
+
+	halves map[uint64]*pair // of a former process, by session, until both halves are there
+	loaded []*pair          // that still look for a backend
+}
+
+// A pair is a client and its backend: Session.Data of the client, and State of the
+// backend's connection.
+type pair struct {
+	client  *evloop.Conn // nil: gone
+	backend *evloop.Conn // nil: not there yet, or gone
+	search  *search      // of the backend; nil: it is over
+
+	clientShut, backendShut bool // has no more to say
+	awaited                 bool // the other half has yet to come from a former process
+	leaving                 bool // the service ends: the client is not asked any more
+}
+
+func pairOf(c *evloop.Conn) *pair { return SessionOf(c).Data.(*pair) }
+
+func newProxy(conf *config.Service, env Env) *proxy {
+	p := &proxy{env: env}
+	p.Adjust(conf)
+	return p
+}
+
+// Adjust takes other keys. Clients that have a backend keep it.
+func (p *proxy) Adjust(conf *config.Service) {
+	p.conf, p.keys = conf, conf.Of.(*config.Proxy)
+	p.opts = &evloop.Options{Queue: conf.Queue, Overflow: evloop.Disconnect, StallTimeout: conf.StallTimeout}
+}
+
+// Adjusted gives the backend of c the new bounds.
+func (p *proxy) Adjusted(c *evloop.Conn) {
+	if b := pairOf(c).backend; b != nil {
+		b.SetOptions(p.opts)
+	}
+}
+
+// Bound sets what differs from other kinds, see proxy.
+func (p *proxy) Bound(o *evloop.Options) { o.Overflow, o.MaxInput = evloop.Disconnect, 0 }
+
+// Open begins to look for a backend. Until there is one, nothing is read from c.
+func (p *proxy) Open(c *evloop.Conn) {
+	pr := &pair{client: c}
+	SessionOf(c).Data = pr
+	c.Pause()
+	p.find(pr)
+}
+
+// Data passes on what the client has sent.
+func (p *proxy) Data(c *evloop.Conn, b []byte) int {
+	pr := pairOf(c)
+	if pr.backend == nil {
+		return len(b) // nobody is left who wants it
+	}
+	return pass(c, pr.backend, b)
+}
+
+// pass writes to one connection what the other has sent, as much as the queue takes, and
+// pauses it if that is not all.
+func pass(from, to *evloop.Conn, b []byte) int {
+	n := len(b)
+	if queued := to.Queued(); queued > 0 { // an empty queue takes anything
+		n = min(n, max(0, to.Options().Queue-queued))
+	}
+	if n > 0 && !to.WriteStatic(b[:n]) {
+		return len(b) // its output has ended, and the rest is for nobody
+	}
+	if n < len(b) {
+		from.Pause()
+	}
+	return n
+}
+
+// EOF passes the end of the client's output on.
+func (p *proxy) EOF(c *evloop.Conn) {
+	pr := pairOf(c)
+	pr.clientShut = true
+	pr.shut(pr.backend)
+}
+
+// shut ends the output of to, whose other side has no more to say, or the pair if that
+// was the last of both directions.
+func (pr *pair) shut(to *evloop.Conn) {
+	if !pr.clientShut || !pr.backendShut {
+		if to != nil {
+			to.CloseWrite()
+		}
+		return
+	}
+	for _, c := range [...]*evloop.Conn{pr.client, pr.backend} {
+		if c != nil {
+			finish(c)
+		}
+	}
+}
+
+// Drained reads on from the backend: what it has sent was taken by the client.
+func (p *proxy) Drained(c *evloop.Conn) {
+	if b := pairOf(c).backend; b != nil {
+		b.Resume()
+	}
+}
+
+// Closed ends the connection to the backend, in the same way as the client's has ended.
+func (p *proxy) Closed(c *evloop.Conn, err error) {
+	pr := pairOf(c)
+	pr.client = nil
+	pr.search.stop()
+	pr.search = nil
+	switch {
+	case pr.backend == nil:
+	case err == nil, errors.Is(err, evloop.ErrIdle), errors.Is(err, ErrShutdown):
+		finish(pr.backend)
+	default:
+		pr.backend.Abort(err)
+	}
+}
+
+// Drain has the client say no more, which the backend is told as by a FIN of its own,
+// so that it may still answer what it has got.
+func (p *proxy) Drain(c *evloop.Conn, left []byte, timeout time.Duration) {
+	pr := pairOf(c)
+	if pr.backend == nil || timeout == 0 || c.Closing() {
+		c.CloseAfterFlush(timeout, nil)
+		return
+	}
+	pass(c, pr.backend, left)
+	c.Pause()
+	pr.leaving, pr.clientShut = true, true
+	pr.shut(pr.backend)
+	l := p.env.Loop
+	l.Schedule(evloop.Timer{Deadline: l.Now().Add(timeout), Conn: c.ID(), Handler: lapse{}})
+}
+
+// A lapse ends clients whose time to be finished is over.
+type lapse struct{}
+
+func (lapse) Expired(l *evloop.Loop, t evloop.Timer) {
+	l.Conn(t.Conn).CloseAfterFlush(0, evloop.ErrFlushTimeout)
+}
+
+// Stop waits for what the last clients have left for their backends. At the end of the
+// process the daemon bounds that time.
+func (p *proxy) Stop(ended func()) {
+	p.ended = ended
+	p.counts(0)
+}
+
+// counts notes n more connections to backends.
+func (p *proxy) counts(n int) {
+	p.backends += n
+	if n != 0 {
+		p.env.Beside(n)
+	}
+	if f := p.ended; f != nil && p.backends == 0 {
+		p.ended = nil
+		f()
+	}
+}
+
+// A far handles the connections to backends.
+type far struct{ p *proxy }
+
+// Open has nothing to do: adopt has done it.
+func (far) Open(*evloop.Conn) {}
+
+// Data passes on what the backend has sent.
+func (f far) Data(b *evloop.Conn, data []byte) int {
+	pr := b.State.(*pair)
+	if pr.client == nil {
+		return len(data)
+	}
+	defer f.p.env.Sending()
+	if f.p.conf.Overflow == config.Disconnect {
+		pr.client.WriteStatic(data)
+		return len(data)
+	}
+	return pass(b, pr.client, data)
+}
+
+// EOF passes the end of the backend's output on.
+func (f far) EOF(b *evloop.Conn) {
+	pr := b.State.(*pair)
+	pr.backendShut = true
+	pr.shut(pr.client)
+	f.p.env.Sending()
+}
+
+// Drained reads on from the client.
+func (far) Drained(b *evloop.Conn) {
+	if pr := b.State.(*pair); pr.client != nil && !pr.leaving {
+		pr.client.Resume()
+	}
+}
+
+// Closed ends the client's connection. A backend that has said all and closed leaves
+// nobody for what the client still says, but the client gets its answer to the end.
+func (f far) Closed(b *evloop.Conn, err error) {
+	pr := b.State.(*pair)
+	defer f.p.counts(-1)
+	if errors.Is(err, evloop.ErrDetached) {
+		return // the next process has both
+	}
+	pr.backend = nil
+	switch reason := backendEnd(err); {
+	case pr.client == nil:
+	case err == nil || pr.backendShut:
+		pr.client.CloseAfterFlush(untilStalled, reason)
+	default:
+		pr.client.Abort(reason)
+	}
+}
+
+// backendEnd returns the client's end for that of its backend.
+func backendEnd(err error) error {
+	switch {
+	case err == nil, errors.Is(err, evloop.ErrMemory), errors.Is(err, evloop.ErrLoopClosed):
+		return err
+	case errors.Is(err, unix.ECONNRESET), errors.Is(err, unix.EPIPE):
+		return ErrBackendReset
+	}
+	return report.NewCause("backend: "+err.Error(), report.EndBackendFailed)
+}
+
+// adopt begins to pass bytes between the client of pr and the backend on fd.
+func (p *proxy) adopt(pr *pair, fd int, to config.Address) {
+	session := SessionOf(pr.client)
+	if to.Network == "tcp" {
+		p.env.Tune(fd, session.ID)
+	}
+	b, err := p.env.Loop.Add(fd, far{p}, pr)
+	if err != nil {
+		closeFD(fd)
+		pr.client.Abort(report.NewCause(err.Error(), report.EndBackendFailed))
+		return
+	}
+	p.counts(+1)
+	pr.backend = b
+	b.SetOptions(p.opts)
+	if v := p.keys.SendProxy; v != config.SendProxyOff {
+		b.Write(proxyHeader(v, session.Peer.Addr, localAddr(pr.client.FD())))
+	}
+	pr.client.Resume()
+}
+
+// answered notes that a backend has answered at to.
+func (p *proxy) answered(to config.Address) {
+	if p.silent != 0 {
+		p.env.Log.BackendAnswers(to.Text, p.env.Loop.Now().Sub(p.silent))
+		p.silent = 0
+	}
+}
+
+// unanswered notes that no address has answered. to is the last one.
+func (p *proxy) unanswered(to config.Address, err error) {
+	if p.silent == 0 {
+		p.silent = p.env.Loop.Now()
+		p.env.Log.BackendSilent(to.Text, err)
+	}
+}

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package service
+
+import (
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"penstock/daemon/internal/config"
+	"penstock/evloop"
+)
+
+// A search is for a backend that answers, for one client:
+//
+//	          an address is left             answers
+//	begin ─► trying ───────────────► trying ─────────► adopt
+//	           ▲   │ none is left
+//	     pause │   ▼
+//	         resting ── the time of "wait" is over ──► client aborted, ErrNoBackend
+//
+// An address has connect_timeout to answer. The pause after a round of them doubles from
+// 50 ms to a second. Each client searches by itself: to let the others wait for the
+// first would be less work while the backend is away, but a client that finds it would
+// then have to wait for one that is still asking an address which does not answer.
+type search struct {
+	p     *proxy
+	pr    *pair
+	until evloop.Time // no new round after it
+	next  int         // address to try
+	round int
+	pause time.Duration
+	dial  *dial // under way; nil: none
+	timer evloop.TimerID
+	last  config.Address // that did not answer
+	err   error          // and why
+}
+
+const (
+	firstPause = 50 * time.Millisecond
+	lastPause  = time.Second
+)
+
+// find begins a search for the client of pr.
+func (p *proxy) find(pr *pair) {
+	s := &search{p: p, pr: pr, until: p.env.Loop.Now().Add(p.keys.Wait), pause: firstPause}
+	pr.search = s
+	s.try()
+}
+
+// try tries the addresses that are left of this round.
+func (s *search) try() {
+	l, targets := s.p.env.Loop, s.p.keys.To
+	if s.pr.client.Closing() {
+		return // the service ends
+	}
+	for s.next < len(targets) {
+		to := targets[s.next]
+		s.next++
+		s.last = to
+		fd, d, err := startDial(l, to, func(fd int, err error) { s.dialed(to, fd, err) })
+		switch {
+		case err != nil:
+			s.err = err
+		case d == nil:
+			s.found(to, fd)
+			return
+		default:
+			s.dial = d
+			s.wait(s.patience())
+			return
+		}
+	}
+	s.rest()
+}
+
+// patience returns how long an address has to answer. In later rounds it does not reach
+// beyond the time of "wait".
+func (s *search) patience() time.Duration {
+	d := s.p.keys.ConnectTimeout
+	if s.round > 0 {
+		d = min(d, max(firstPause, s.until.Sub(s.p.env.Loop.Now())))
+	}
+	return d
+}
+
+// rest ends a round: another follows after a pause, or the search is over.
+func (s *search) rest() {
+	s.p.unanswered(s.last, s.err)
+	left := s.until.Sub(s.p.env.Loop.Now())
+	if left <= 0 {
+		client := s.pr.client
+		s.pr.search = nil
+		client.Abort(ErrNoBackend)
+		return
+	}
+	s.next = 0
+	s.round++
+	s.wait(min(s.pause, left))
+	s.pause = min(2*s.pause, lastPause)
+}
+
+// wait sets the timer, which belongs to the client and ends with it.
+func (s *search) wait(d time.Duration) {
+	l := s.p.env.Loop
+	s.timer = l.Schedule(evloop.Timer{Deadline: l.Now().Add(d), Conn: s.pr.client.ID(), Handler: s})
+}
+
+// Expired is called when an address has not answered in time, or a pause is over.
+func (s *search) Expired(*evloop.Loop, evloop.Timer) {
+	s.timer = evloop.TimerID{}
+	if s.dial != nil {
+		s.dial.cancel()
+		s.dial = nil
+		s.err = os.NewSyscallError("connect", unix.ETIMEDOUT)
+	}
+	s.try()
+}
+
+// dialed is called when an address has answered in some way.
+func (s *search) dialed(to config.Address, fd int, err error) {
+	s.dial = nil
+	s.p.env.Loop.Cancel(s.timer)
+	if err != nil {
+		s.err = err
+		s.try()
+		return
+	}
+	s.found(to, fd)
+}
+
+// found ends the search: fd is connected to the backend.
+func (s *search) found(to config.Address, fd int) {
+	s.pr.search = nil
+	s.p.answered(to)
+	if s.pr.client.Closing() {
+		closeFD(fd)
+		return
+	}
+	s.p.adopt(s.pr, fd, to)
+}
+
+// stop ends the search without a result. s may be nil.
+func (s *search) stop() {
+	if s == nil {
+		return
+	}
+	s.dial.cancel()
+	s.dial = nil
+	s.p.env.Loop.Cancel(s.timer)
+}

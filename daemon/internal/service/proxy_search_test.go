@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package service
+
+import (
+	"errors"
+	"net"
+	"path/filepath"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"penstock/evloop"
+)
+
+// A backend that comes late gets what the client has sent meanwhile.
+func TestProxyWaitsForBackend(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "late")
+	r := serve(t, to("", path))
+	c := r.client("tcp")
+	say2(t, c, "early")
+	r.log.wait(t, "backend does not answer address="+path, 1)
+	ln, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	s := (&backend{t, ln}).accept()
+	wantBytes(t, s, "early")
+	r.log.wait(t, "backend answers again address="+path, 1)
+}
+
+// When the time of "wait" is over, the client is told by a reset.
+func TestProxyGivesUp(t *testing.T) {
+	for _, wait := range []string{"0s", "100ms"} {
+		r := serve(t, to("wait='"+wait+"'", filepath.Join(t.TempDir(), "none")))
+		c := r.client("tcp")
+		if n, err := c.Read(make([]byte, 1)); !errors.Is(err, unix.ECONNRESET) {
+			t.Errorf("wait %s: read %d bytes, %v; want %v", wait, n, err, unix.ECONNRESET)
+		}
+		r.wantEnd(ErrNoBackend)
+		if n := r.log.count("backend does not answer"); n != 1 {
+			t.Errorf("wait %s: logged %d times", wait, n)
+		}
+	}
+}
+
+// The first address that answers serves: others refuse, or say nothing.
+func TestProxyNextAddress(t *testing.T) {
+	b := newBackend(t, "tcp")
+	refuses := newBackend(t, "tcp")
+	refuses.ln.Close()
+	r := serve(t, to("connect_timeout='50ms'", filepath.Join(t.TempDir(), "none"), refuses.addr(), deaf(t), b.addr()))
+	c := r.client("unix")
+	say2(t, c, "x")
+	wantBytes(t, b.accept(), "x")
+}
+
+// deaf returns an address that does not answer: its backlog is full.
+func deaf(t *testing.T) string {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(fd) })
+	if err := errors.Join(unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}), unix.Listen(fd, 0)); err != nil {
+		t.Fatal(err)
+	}
+	sa, err := unix.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // one is in the backlog, and one may be before it
+		c, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { unix.Close(c) })
+		if err := unix.Connect(c, sa); err != nil && err != unix.EINPROGRESS {
+			t.Fatal(err)
+		}
+		unix.Poll([]unix.PollFd{{Fd: int32(c), Events: unix.POLLOUT}}, 20)
+	}
+	return addrPort(sa).String()
+}
+
+// A client that leaves during the search takes it along.
+func TestProxyClientLeavesEarly(t *testing.T) {
+	r := serve(t, to("", deaf(t)))
+	r.client("unix")
+	r.do(func() {
+		for c := range r.loop.Conns() {
+			c.Abort(nil)
+		}
+	})
+	r.wantEnd(evloop.ErrAborted)
+	r.do(func() {
+		if n := r.loop.Stats().Timers; n != 0 {
+			t.Errorf("%d timers are left", n)
+		}
+	})
+}

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package daemon
+
+import (
+	"time"
+
+	"penstock/daemon/internal/service"
+	"penstock/evloop"
+)
+
+// A client may have a connection beside its own, such as that to the backend of a proxy.
+// It is restored by itself, and the service brings the two together. If the client does
+// not go on, neither does this one: it gets what it was due, and ends without a record
+// of its own. Clients alone are counted.
+
+// A remnant is the other end of a client that is left behind.
+type remnant struct {
+	conn    *evloop.Conn
+	timeout time.Duration
+}
+
+// leftover handles remnants: there is nobody for what they say.
+type leftover struct{ evloop.Base }
+
+// Restored takes the place of Open.
+func (leftover) Restored(*evloop.Conn, []byte) error { return nil }
+
+// Saved has nothing to say.
+func (leftover) Saved(*evloop.Conn) ([]byte, error) { return nil, nil }
+
+// Data drops what is said.
+func (leftover) Data(_ *evloop.Conn, p []byte) int { return len(p) }
+
+// Closed has nobody to tell.
+func (leftover) Closed(*evloop.Conn, error) {}
+
+// companion restores the connection that a client has beside its own.
+func (t *takeover) companion(fd int, c client, of serviceState) {
+	if of.err == nil {
+		if s, ok := t.d.endpoints[c.service].svc.(service.Companioned); ok {
+			h, opts := s.Companion()
+			if _, err := t.restore.Conn(fd, h, nil, opts, c.saved); err == nil {
+				return
+			}
+		}
+		t.left = append(t.left, fd) // the service ends the client
+		return
+	}
+	conn, err := t.restore.Conn(fd, leftover{}, nil, &evloop.Options{}, c.saved)
+	if err != nil {
+		t.left = append(t.left, fd)
+		return
+	}
+	t.remnants = append(t.remnants, remnant{conn, of.timeout})
+}
+
+// endRemnants finishes those whose clients are finished.
+func (t *takeover) endRemnants() {
+	for _, r := range t.remnants {
+		r.conn.CloseAfterFlush(r.timeout, nil)
+	}
+}

@@ -42,7 +42,7 @@ func decide(before, now []unit.File, want wanted, h host) plan {
 	for _, name := range slices.Sorted(maps.Keys(h.units)) {
 		p.orphan(h.units[name], want)
 	}
-	limits := slices.ContainsFunc([]string{unit.ServiceDropIn, unit.HandlersDropIn, unit.FilesDropIn, unit.DevicesDropIn}, func(name string) bool {
+	limits := slices.ContainsFunc([]string{unit.ServiceDropIn, unit.HandlersDropIn, unit.FilesDropIn, unit.DevicesDropIn, unit.ProxiesDropIn}, func(name string) bool {
 		return atStart(was[name]) != atStart(is[name])
 	})
 	p.decideService(h, limits, len(want))

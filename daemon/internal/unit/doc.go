@@ -8,6 +8,7 @@
 //	penstock.service.d/50-handlers.conf   only with a handler: what it may run
 //	penstock.service.d/50-files.conf      only for log files of a group: may read them
 //	penstock.service.d/50-devices.conf    only with a bridge of a device: what it may open
+//	penstock.service.d/50-proxies.conf    only with a proxy that needs the network: to where
 //	penstock.target.d/50-sockets.conf     the target wants and upholds them
 //	penstock-config-error.service   only with mistakes: says them in the journal
 //	penstock.target.d/50-mistakes.conf    the target wants that one too

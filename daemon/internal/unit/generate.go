@@ -25,6 +25,7 @@ const (
 	ServiceDropIn  = Service + ".d/50-sockets.conf"
 	HandlersDropIn = Service + ".d/50-handlers.conf"
 	FilesDropIn    = Service + ".d/50-files.conf"
+	ProxiesDropIn  = Service + ".d/50-proxies.conf"
 	TargetDropIn   = Target + ".d/50-sockets.conf"
 	ReportDropIn   = Target + ".d/50-mistakes.conf"
 )
@@ -74,6 +75,9 @@ func Generate(source string, cfg *config.Config, mistakes error, overrides func(
 	}
 	if d := devicesOf(cfg); len(d.allow) > 0 {
 		g.add(DevicesDropIn, d.dropIn(), &errs)
+	}
+	if t := proxiesDropIn(cfg); t != nil {
+		g.add(ProxiesDropIn, t, &errs)
 	}
 	if mistakes != nil {
 		g.add(ErrorReport, g.errorReport(), &errs)
@@ -154,7 +158,7 @@ func (g *generator) serviceDropIn(cfg *config.Config) *text {
 const filesStep = 1024
 
 func openFiles(cfg *config.Config) int {
-	n := cfg.Limits.Connections + cfg.ReservedFiles()
+	n := cfg.Limits.Connections + cfg.Beside(cfg.Limits.Connections) + cfg.ReservedFiles()
 	return (n + filesStep - 1) / filesStep * filesStep
 }
 

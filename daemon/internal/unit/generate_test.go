@@ -36,6 +36,12 @@ func TestGenerateWritesNoMoreThanNeeded(t *testing.T) {
 		{"a handler opens the sandbox", "[service.a]\nkind = \"handler\"\nlisten = [\"7\"]\ncommand = [\"/bin/cat\"]\n", nil, []string{
 			"penstock-a.socket", HandlersDropIn, ServiceDropIn, TargetDropIn,
 		}},
+		{"a proxy to a file opens nothing", "[service.a]\nkind = \"proxy\"\nlisten = [\"7\"]\nto = [\"/run/b\"]\n", nil, []string{
+			"penstock-a.socket", ServiceDropIn, TargetDropIn,
+		}},
+		{"a proxy to an address opens the network", "[service.a]\nkind = \"proxy\"\nlisten = [\"7\"]\nto = [\"/run/b\", \"192.0.2.1:80\"]\n", nil, []string{
+			"penstock-a.socket", ProxiesDropIn, ServiceDropIn, TargetDropIn,
+		}},
 		{"a mistake leaves the other service its socket", "[service.a]\n" + echo + "[service.b]\nkind = \"ehco\"\n", nil, []string{
 			"penstock-a.socket", ErrorReport, ReportDropIn, ServiceDropIn, TargetDropIn,
 		}},

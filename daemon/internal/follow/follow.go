@@ -43,6 +43,7 @@ type File struct {
 	queue   int // inotify
 	folders []folder
 	due     bool // the last look said so
+	stale   bool // the folders are to be watched anew
 
 	pause func() // for tests: other processes do something now
 }
@@ -128,11 +129,13 @@ func (f *File) Look() (found Found) {
 	if !news.due && !f.due {
 		return Found{}
 	}
-	if news.folders || f.folders == nil {
+	f.stale = f.stale || news.folders || f.folders == nil
+	if f.stale {
 		if err := f.watch(); err != nil {
 			f.due = true
 			return Found{Err: err}
 		}
+		f.stale = false
 	}
 	f.paused()
 	if len(f.files) == 0 {
@@ -152,10 +155,7 @@ func (f *File) paused() {
 
 // read reads on in the file that is followed.
 func (f *File) read() Found {
-	absent, err := f.meet()
-	if err != nil {
-		return Found{Err: err}
-	}
+	absent, trouble := f.meet() // the followed file is read to its end all the same
 	over := f.over()
 	f.paused()
 	var is unix.Stat_t
@@ -177,13 +177,15 @@ func (f *File) read() Found {
 		f.at = f.files[0].id
 		return Found{Event: Truncated, Start: f.at, More: true}
 	case n > 0:
-		found := Found{Start: f.at, Data: data[:n], More: n == chunk || over}
+		found := Found{Start: f.at, Data: data[:n], More: n == chunk || over || trouble != nil}
 		f.at = f.at.After(data[:n])
 		return found
 	case over:
 		f.leave()
 		f.at = f.files[0].id
 		return Found{Event: Replaced, Start: f.at, More: true}
+	case trouble != nil:
+		return Found{Err: trouble}
 	case absent && is.Nlink == 0 && len(f.files) == 1:
 		f.leave()
 		f.begin = beginStart

@@ -202,6 +202,29 @@ func TestFollowChain(t *testing.T) {
 	}
 }
 
+// TestFollowRefused: the old file is read to its end also while the new one cannot be
+// opened.
+func TestFollowRefused(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	appendTo(t, path, "")
+	w := newFollower(t, path, 0, 1000)
+	w.want("")
+	must(t, os.Rename(path, path+".1"))
+	appendTo(t, path, "new\n")
+	appendTo(t, path+".1", "late\n")
+	var limit unix.Rlimit
+	must(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
+	must(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 0, Max: limit.Max}))
+	for range 5 {
+		w.look()
+	}
+	must(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &limit))
+	if string(w.got) != "late\n" || !errors.Is(w.err, unix.EMFILE) {
+		t.Errorf("got %q, %v; want the old file's end, and why the new one is not read", w.got, w.err)
+	}
+	w.want("late\nnew\n")
+}
+
 // TestFollowPaths: the file is found when it comes, whatever was missing before, and
 // nothing has to be looked at meanwhile.
 func TestFollowPaths(t *testing.T) {

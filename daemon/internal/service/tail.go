@@ -228,7 +228,7 @@ func (s *tail) place() follow.Place { return s.at.After(s.data[:s.done]) }
 // take takes a line, or what there is of it, off p. A line that is too long goes out in
 // pieces: nothing of the file is left out.
 func (s *tail) take(p []byte) (n int) {
-	room := s.max - len(s.half)
+	room := max(s.max-len(s.half), 0) // half may be of a longer max_line
 	i := bytes.IndexByte(p[:min(len(p), room+1)], '\n')
 	switch {
 	case i >= 0:
@@ -242,7 +242,7 @@ func (s *tail) take(p []byte) (n int) {
 		s.half = append(s.half, p...)
 		return len(p)
 	}
-	s.long += s.max
+	s.long += len(s.half) + room
 	s.send(p[:room])
 	return room
 }

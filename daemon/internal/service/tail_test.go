@@ -183,6 +183,20 @@ func TestTailAdjust(t *testing.T) {
 	r.dial().want("3\n")
 }
 
+// TestTailAdjustsMaxLine: half a line may be longer than a reload allows.
+func TestTailAdjustsMaxLine(t *testing.T) {
+	f := newLogFile(t)
+	half := strings.Repeat("x", 200)
+	f.add("one\n" + half)
+	r := serve(t, f.conf("history=1"))
+	a := r.dial()
+	a.want("one\n")
+	r.until("the half line", func() bool { return len(r.svc.(*tail).half) == len(half) })
+	r.do(func() { r.svc.(Adjuster).Adjust(parse(t, f.conf("history=1\nmax_line=100"))) })
+	f.add("yz\n")
+	a.want(half + "yz\n")
+}
+
 // TestTailCarried: the next process goes on at the next byte, also in the middle of a
 // line and after a rotation, and knows the recent lines.
 func TestTailCarried(t *testing.T) {

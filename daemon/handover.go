@@ -136,9 +136,7 @@ func (d *Daemon) prepare() {
 		}
 		patience = max(patience, ep.conf.DrainTimeout+drainGrace)
 	}
-	if patience > 0 {
-		d.tell(d.env.Notifier.ExtendTimeout(patience + exitGrace))
-	}
+	d.tell(d.env.Notifier.ExtendTimeout(patience + exitGrace))
 	d.arm(timerGiveUp, patience)
 	d.handing.suspending--
 	d.lookPrepared()
@@ -253,7 +251,7 @@ func (d *Daemon) finishUnsent(r *handover.Records, fds []int, unsent []handover.
 // storeGrace is how long the clients are served on after the queue was stored. A manager
 // that refuses it says nothing, and since systemd 254 another process closes it for the
 // manager, after the answer to BARRIER=1. Seen on 257: 27 ms after it.
-const storeGrace = 100 * time.Millisecond
+const storeGrace = 250 * time.Millisecond
 
 // store makes the queue and has the service manager keep it. Nothing is frozen yet. It
 // reports whether to go on at once.

@@ -254,6 +254,10 @@ func readClient(data []byte) (c client, ok bool) {
 // one goes on with a client, or what it has beside.
 func (t *takeover) one(fd int, data []byte, states map[string]serviceState) {
 	if n, ok := readNewcomer(fd, data); ok {
+		if t.expired != nil {
+			t.leave(fd, n.service, t.expired)
+			return
+		}
 		t.waiting = append(t.waiting, n)
 		return
 	}

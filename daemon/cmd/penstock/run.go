@@ -52,7 +52,7 @@ func run(p process, c command, args []string) (status int) {
 			d.LogWaiting()
 		}
 	}})
-	defer sink.Close(logPatience)
+	defer func() { sink.Close(endPatience(status)) }()
 	log := slog.New(handler)
 	env := p.environment(log)
 	env.Log, env.Level, env.Flush, env.Hangup = log, level, sink.Flush, hangup
@@ -63,7 +63,7 @@ func run(p process, c command, args []string) (status int) {
 	env.Stop = stopAsked()
 	env.Queues, env.MayExec = queues(p.inherited), func() error { return mayExec(*file) }
 	last := newLastGood(env, *file)
-	defer last.wait(logPatience)
+	defer func() { last.wait(endPatience(status)) }()
 	env.Applied = last.keep
 	env.Load = func(ctx context.Context) (*config.Config, error) {
 		return readConfig(ctx, *file, false, last.reading())
@@ -101,8 +101,14 @@ func readConfig(ctx context.Context, file string, pipe bool, read func(name, tex
 	}}.Load(file)
 }
 
-// logPatience is how long the end of the process waits for a busy journal.
-const logPatience = time.Second
+// endPatience is how long the end of the process waits for a busy journal and for the
+// disk. After a hand-over all clients wait too, and the next process writes the same files.
+func endPatience(status int) time.Duration {
+	if status == exitHandedOver {
+		return 50 * time.Millisecond
+	}
+	return time.Second
+}
 
 // runDaemon runs the daemon and turns its errors into an exit status. queue is for
 // becomeNext; -1: the process is to end.

@@ -51,7 +51,8 @@ type handler struct {
 	missed  int                     // messages that the program has got, of clients that were cut before the reply
 	late    int                     // replies to clients that have left
 
-	suspended bool // the program ends, and the next process starts another
+	suspended bool        // the program ends, and the next process starts another
+	earliest  evloop.Time // no client is cut for its wait before: after a restart a program has to start
 }
 
 // A client is what a handler remembers of a connection: Session.Data.

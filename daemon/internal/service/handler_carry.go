@@ -15,8 +15,17 @@ import (
 // Suspend asks the program to end, with the time to answer what it has got.
 func (h *handler) Suspend(timeout time.Duration, ended func()) {
 	h.suspended = true
+	for _, c := range h.clients { // nothing is taken from here on, which is not their doing
+		if cl := clientOf(c); cl.blocked {
+			h.loop.Cancel(cl.limit)
+			cl.until = cl.until.Add(timeout)
+		}
+	}
 	h.program.StopWithin(timeout, ended)
 }
+
+// startTime is what a program has to start, for a client whose time was over meanwhile.
+const startTime = 5 * time.Second
 
 // Save has nothing to say: the program has ended, and the next process starts another.
 // A client that still waits for a reply waits in vain.
@@ -62,6 +71,7 @@ func (h *handler) LoadConn(c *evloop.Conn, state []byte) error {
 	if cl.rest != nil && cl.until == 0 {
 		return record.ErrDamaged // it would wait for ever
 	}
+	h.earliest = h.loop.Now().Add(startTime)
 	SessionOf(c).Data = cl
 	h.clients[SessionOf(c).ID] = c
 	h.fan.add(c)

@@ -48,7 +48,7 @@ func (h *handler) block(c *evloop.Conn) {
 		cl.until = h.loop.Now().Add(d)
 	}
 	if !h.suspended { // the next process has it wait on
-		cl.limit = h.schedule(c, timerBlocked, cl.until)
+		cl.limit = h.schedule(c, timerBlocked, max(cl.until, h.earliest))
 	}
 }
 

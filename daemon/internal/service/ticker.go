@@ -67,6 +67,7 @@ func (*ticker) Adjusted(*evloop.Conn) {}
 // Open adds a client; the first one starts the clock.
 func (s *ticker) Open(c *evloop.Conn) {
 	SessionOf(c).Data = new(command)
+	s.carried = false // none of those for whom the clock went on has come along
 	s.enter(c)
 }
 

@@ -45,25 +45,7 @@ func (d *Daemon) save() (*handover.Records, []int) {
 	for _, ep := range d.ordered() {
 		p.Services = append(p.Services, handover.Field{Name: ep.conf.Name, Data: ep.save()})
 	}
-	carried, messages := d.loop.DetachAll(d.carriable())
-	for _, c := range carried {
-		if c.Err != nil {
-			d.handing.stayFor = c.Err // the end of the loop closes it
-			if _, client := c.State.(*service.Session); client {
-				d.handing.stay++
-			}
-			continue
-		}
-		tag, client := tagged(c.State)
-		if tag == tagCompanion {
-			d.handing.beside++
-		}
-		var w record.Writer
-		w.Number(tag)
-		w.Text([]byte(client.Owner.(*endpoint).conf.Name))
-		w.Text(c.Record)
-		p.add(c.FD, w)
-	}
+	messages := d.detach(&p)
 	for _, n := range d.takeNewcomers() {
 		p.add(n.fd, n.save())
 	}
@@ -84,6 +66,32 @@ func (d *Daemon) save() (*handover.Records, []int) {
 	w.Number(d.lastID)
 	p.Process = []handover.Field{{Name: fieldDaemon, Data: w}, {Name: fieldMessages, Data: messages}}
 	return &p.Records, p.fds
+}
+
+// detach takes all connections that can be carried out of the loop, and returns the
+// messages that they share.
+func (d *Daemon) detach(p *parcel) (messages []byte) {
+	conns := d.carriable()
+	carried, messages := d.loop.DetachAll(conns)
+	for i, c := range carried {
+		if c.Err != nil { // nothing else is set
+			d.handing.stayFor = c.Err // the end of the loop closes it
+			if _, client := conns[i].State.(*service.Session); client {
+				d.handing.stay++
+			}
+			continue
+		}
+		tag, client := tagged(c.State)
+		if tag == tagCompanion {
+			d.handing.beside++
+		}
+		var w record.Writer
+		w.Number(tag)
+		w.Text([]byte(client.Owner.(*endpoint).conf.Name))
+		w.Text(c.Record)
+		p.add(c.FD, w)
+	}
+	return messages
 }
 
 // carriable returns the connections that the next process can go on with.

@@ -387,6 +387,11 @@ func (d *Daemon) serviceEnv(ep *endpoint) service.Env {
 		Lose:    ep.lose,
 		Sending: ep.d.outputMayWait,
 		Beside:  ep.d.hasBeside,
-		Tune:    listen.TuneBackend,
+		Tune: func(fd int, id uint64) {
+			listen.TuneBackend(fd, id)
+			if !isPatient(ep.conf.StallTimeout) {
+				listen.CutVanished(fd)
+			}
+		},
 	}
 }

@@ -98,7 +98,9 @@ func checkProxy(b *builder, d described) {
 	}
 	for _, to := range k.To {
 		for _, a := range d.Listen {
-			if a.Overlaps(to) {
+			// Of all that a wildcard covers, only loopback is this machine for certain.
+			wildcard := a.Network == "tcp" && a.AddrPort.Addr().IsUnspecified()
+			if a.Overlaps(to) && (!wildcard || to.AddrPort.Addr().Unmap().IsLoopback()) {
 				b.wrong(d.where("to"), fmt.Errorf("%s is this service itself, see listen", to))
 			}
 		}

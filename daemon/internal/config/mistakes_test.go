@@ -257,6 +257,10 @@ func TestMistakes(t *testing.T) {
 			`x.toml:6: service.y.listen: [::]:7000 cannot be opened beside 127.0.0.1:7000 of service.x, one covers the other`,
 			`x.toml:6: service.y.listen: @y is opened twice, here and by this service`,
 		}},
+		{"a proxy to itself", "[service.x]\nkind=\"proxy\"\nlisten=[\"7000\"]\nto=[\"10.0.0.5:7000\", \"127.0.0.1:7000\", \"[::1]:7000\"]\n", []string{
+			`x.toml:4: service.x.to: 127.0.0.1:7000 is this service itself, see listen`,
+			`x.toml:4: service.x.to: [::1]:7000 is this service itself, see listen`,
+		}},
 		{"same address on two devices", "[service.x]\nkind=\"echo\"\nlisten=[\"7000\"]\nbind_device=\"a\"\n[service.y]\nkind=\"echo\"\nlisten=[\"7000\"]\nbind_device=\"b\"\n", nil},
 	}
 	for _, tt := range tests {

@@ -102,7 +102,8 @@ func (t Tuning) Set(fd int, id uint64) {
 }
 
 // TuneBackend sets on a TCP connection that was made as fd what an accepted one has:
-// one whose other end vanished without a word is found. id spreads the probes.
+// one whose other end vanished without a word is found, unless output waits for it; see
+// CutVanished. id spreads the probes.
 func TuneBackend(fd int, id uint64) {
 	Tuning{each: keepAlive, keepIdle: config.KeepAliveIdle}.Set(fd, id)
 }

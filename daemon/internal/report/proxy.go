@@ -7,7 +7,10 @@ import (
 	"time"
 )
 
-var backendSilent = event{"backend does not answer", slog.LevelWarn, usualBurst}
+var (
+	backendSilent  = event{"backend does not answer", slog.LevelWarn, usualBurst}
+	backendAnswers = event{"backend answers again", slog.LevelInfo, usualBurst}
+)
 
 // BackendSilent says that a client waits, because no address of the backend has
 // answered. address is the last one that was tried, and err what it said.
@@ -19,6 +22,8 @@ func (s *Service) BackendSilent(address string, err error) {
 
 // BackendAnswers says that the backend answers again, at address.
 func (s *Service) BackendAnswers(address string, silent time.Duration) {
-	s.flush(backendSilent)
-	s.write(slog.LevelInfo, "backend answers again", slog.String(keyAddress, address), slog.Int64(keyElapsed, silent.Microseconds()))
+	if s.limited(backendAnswers) {
+		s.flush(backendSilent)
+		s.write(slog.LevelInfo, backendAnswers.name, slog.String(keyAddress, address), slog.Int64(keyElapsed, silent.Microseconds()))
+	}
 }

@@ -4,6 +4,7 @@ package service
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -60,6 +61,8 @@ type pair struct {
 	clientShut, backendShut bool // has no more to say
 	awaited                 bool // the other half has yet to come from a former process
 	leaving                 bool // the service ends: the client is not asked any more
+
+	rest []byte // of a leaving client, for which the queue has no room yet
 }
 
 func pairOf(c *evloop.Conn) *pair { return SessionOf(c).Data.(*pair) }
@@ -158,6 +161,10 @@ func (p *proxy) Closed(c *evloop.Conn, err error) {
 	switch {
 	case pr.backend == nil:
 	case err == nil, errors.Is(err, evloop.ErrIdle), errors.Is(err, ErrShutdown):
+		if p.conf.StallTimeout == 0 { // nobody is there any more to see that it hangs
+			pr.backend.CloseAfterFlush(p.conf.DrainTimeout, nil)
+			return
+		}
 		finish(pr.backend)
 	default:
 		pr.backend.Abort(err)
@@ -172,12 +179,20 @@ func (p *proxy) Drain(c *evloop.Conn, left []byte, timeout time.Duration) {
 		c.CloseAfterFlush(timeout, nil)
 		return
 	}
-	pass(c, pr.backend, left)
 	c.Pause()
-	pr.leaving, pr.clientShut = true, true
-	pr.shut(pr.backend)
+	pr.leaving, pr.rest = true, slices.Clone(left) // left is the loop's
+	pr.passRest()
 	l := p.env.Loop
 	l.Schedule(evloop.Timer{Deadline: l.Now().Add(timeout), Conn: c.ID(), Handler: lapse{}})
+}
+
+// passRest passes on what a leaving client has said, and the end.
+func (pr *pair) passRest() {
+	pr.rest = pr.rest[pass(pr.client, pr.backend, pr.rest):]
+	if len(pr.rest) == 0 && !pr.clientShut {
+		pr.clientShut = true
+		pr.shut(pr.backend)
+	}
 }
 
 // A lapse ends clients whose time to be finished is over.
@@ -236,7 +251,11 @@ func (f far) EOF(b *evloop.Conn) {
 
 // Drained reads on from the client.
 func (far) Drained(b *evloop.Conn) {
-	if pr := b.State.(*pair); pr.client != nil && !pr.leaving {
+	switch pr := b.State.(*pair); {
+	case pr.client == nil:
+	case pr.leaving:
+		pr.passRest()
+	default:
 		pr.client.Resume()
 	}
 }

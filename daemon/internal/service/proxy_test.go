@@ -285,6 +285,39 @@ func TestProxyDrain(t *testing.T) {
 	r.wantEnd(nil)
 }
 
+// What was read from a client by then goes to a backend that is slow, all of it.
+func TestProxyDrainPassesAll(t *testing.T) {
+	b := newBackend(t, "tcp")
+	r := serve(t, to("queue='8KiB'", b.addr()))
+	c := r.client("tcp")
+	s := b.accept()
+	sent := make([]byte, 16<<20) // more than the kernels take
+	for i := range sent {
+		sent[i] = byte(i >> 8)
+	}
+	go c.Write(sent)
+	r.until("input waits for the backend", func() bool {
+		for c := range r.loop.Conns() {
+			if _, client := c.State.(*Session); client && len(c.Input()) > 0 {
+				return true
+			}
+		}
+		return false
+	})
+	var read int
+	r.do(func() {
+		for c := range r.loop.Conns() {
+			if _, client := c.State.(*Session); client {
+				read = int(c.BytesIn())
+				r.svc.(Drainer).Drain(c, c.Input(), patience)
+			}
+		}
+	})
+	if got, err := io.ReadAll(s); err != nil || len(got) != read || !bytes.Equal(got, sent[:read]) {
+		t.Errorf("backend got %d bytes (%v) of %d that were read", len(got), err, read)
+	}
+}
+
 // A backend that does not end is cut when the time is over.
 func TestProxyDrainLapses(t *testing.T) {
 	b := newBackend(t, "tcp")

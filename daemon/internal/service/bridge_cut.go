@@ -70,8 +70,10 @@ func (k *cutter) lines(p []byte) {
 		k.whole(p[:end+len(k.delim)])
 		p = p[end+len(k.delim):]
 	}
-	if n := len(p); n > k.max {
-		p = k.piece(p)
+	if n := len(p) - (len(k.delim) - 1); n > k.max { // the last bytes may belong to the delimiter
+		k.tooLong()
+		k.inPieces(p[:n])
+		p = p[n:]
 	}
 	k.part = append(k.part[:0], p...)
 	if len(p) == 0 && cap(k.part) > keepPart {
@@ -127,15 +129,6 @@ func (k *cutter) tooLong() {
 		k.longs++
 		k.long(k.max)
 	}
-}
-
-// piece passes on p, of which the end has not come, and returns what may be the beginning
-// of its delimiter.
-func (k *cutter) piece(p []byte) (rest []byte) {
-	k.tooLong()
-	n := len(p) - (len(k.delim) - 1)
-	k.inPieces(p[:n])
-	return p[n:]
 }
 
 // pieces passes on what has come without a pause and is more than a message may have.

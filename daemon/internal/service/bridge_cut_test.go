@@ -48,6 +48,8 @@ func TestCutter(t *testing.T) {
 		{"too long", "max_line = 4", []string{"abcde", "f", "g\nh\n"}, []string{"abcd", "e", "fg\nh\n"}, 1, 0},
 		{"too long, twice", "max_line = 4", []string{"abcde", "\nabcdef"}, []string{"abcd", "e", "\n", "abcd", "ef"}, 2, 0},
 		{"too long, and the delimiter cut", "max_line = 4\ndelimiter = '12'", []string{"abcde1", "2x12"}, []string{"abcd", "e", "12x12"}, 1, 0},
+		{"as long as it may be, and the delimiter cut", "max_line = 4\ndelimiter = '12'", []string{"abcd1", "2"}, []string{"abcd12"}, 0, 0},
+		{"a delimiter longer than a line", "max_line = 8\ndelimiter = '0123456789abcdef'", []string{"abcdefghij", "0123456789abcdefx"}, []string{"abcdefghij0123456789abcdef"}, 0, 1},
 		{"a queue takes some", "queue = 2048", []string{strings.Repeat("abcdefg\n", 40)}, []string{strings.Repeat("abcdefg\n", 32), strings.Repeat("abcdefg\n", 8)}, 0, 0},
 		{"a line that is longer than a message of several", "queue = 2048", []string{"a\n" + strings.Repeat("x", 400) + "\nb\n"}, []string{"a\n", strings.Repeat("x", 400) + "\n", "b\n"}, 0, 0},
 		{"no delimiter", `delimiter = ""`, []string{"a\nb", "c"}, []string{"a\nb", "c"}, 0, 0},

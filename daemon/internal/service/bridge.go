@@ -55,11 +55,14 @@ type bridge struct {
 	frame   framing // of clients, unless the delimiter is empty
 	rest    remainder
 	waiting []*evloop.Conn // clients that wait until the source takes more
+	hungry  int            // the first of them: those that went on and had nothing taken
 }
 
 // A caller is what a bridge remembers of a client: Session.Data.
 type caller struct {
 	waits bool           // in bridge.waiting
+	fed   bool           // something of it was taken since it last went on
+	until evloop.Time    // end of the wait; 0: something was taken since it began
 	limit evloop.TimerID // bounds the wait
 	rest  []byte         // its last message, which lacks a delimiter and waits too
 	eof   bool           // it has no more to say

@@ -16,7 +16,7 @@ import (
 // which they come.
 //
 //	Data ─► message ─► Offer ─┬─ taken
-//	  ▲                       ├─ full: the client is paused, in the order of the others
+//	  ▲                       ├─ full: the client is paused, behind the others
 //	  └── Resume ◄── Proceed ─┘
 //	                          └─ away: the message is dropped, counted and logged
 //
@@ -65,11 +65,13 @@ func (b *bridge) offer(c *evloop.Conn, message []byte) bool {
 	if !b.suspended {
 		verdict = b.source.Offer(message)
 	}
-	switch verdict {
-	case full:
+	if verdict == full {
 		b.wait(c)
 		return false
-	case away:
+	}
+	cl := callerOf(c)
+	cl.fed, cl.until = true, 0
+	if verdict == away {
 		b.env.Lose(report.LostAbsent, 1)
 		b.log.SourceDropped(SessionOf(c).ID, len(message), report.LostAbsent)
 	}
@@ -77,27 +79,37 @@ func (b *bridge) offer(c *evloop.Conn, message []byte) bool {
 }
 
 // wait stops reading from c until the source takes more, for a limited time: the loop does
-// not see that a client leaves from which it does not read.
+// not see that a client leaves from which it does not read. A client of which nothing was
+// taken since it last went on waits before all those that had their share. Otherwise the
+// one with the longest backlog would fill each room that there is.
 func (b *bridge) wait(c *evloop.Conn) {
 	cl := callerOf(c)
 	c.Pause()
 	cl.waits = true
-	b.waiting = append(b.waiting, c)
-	d := c.Options().IdleTimeout
-	if d == 0 {
-		d = takeTimeout
+	if cl.fed {
+		b.waiting = append(b.waiting, c)
+	} else {
+		b.waiting = slices.Insert(b.waiting, b.hungry, c)
+		b.hungry++
 	}
-	cl.limit = b.loop.Schedule(evloop.Timer{Deadline: b.loop.Now().Add(d), Kind: timerBlocked, Conn: c.ID(), Handler: b})
+	if cl.until == 0 {
+		d := c.Options().IdleTimeout
+		if d == 0 {
+			d = takeTimeout
+		}
+		cl.until = b.loop.Now().Add(d)
+	}
+	cl.limit = b.loop.Schedule(evloop.Timer{Deadline: cl.until, Kind: timerBlocked, Conn: c.ID(), Handler: b})
 }
 
 // Proceed lets the clients go on that wait for the source. Those for which there is no
-// room will wait again, behind those that had none before.
+// room will wait again, before those that had it, and no longer in all than wait says.
 func (b *bridge) Proceed() {
 	list := b.waiting
-	b.waiting = nil
+	b.waiting, b.hungry = nil, 0
 	for _, c := range list {
 		cl := callerOf(c)
-		cl.waits = false
+		cl.waits, cl.fed = false, false
 		b.loop.Cancel(cl.limit)
 		c.Resume()
 		b.lastWord(c, cl)
@@ -113,7 +125,11 @@ func (b *bridge) forget(c *evloop.Conn) {
 	}
 	cl.waits = false
 	b.loop.Cancel(cl.limit)
-	b.waiting = slices.DeleteFunc(b.waiting, func(w *evloop.Conn) bool { return w == c })
+	i := slices.Index(b.waiting, c)
+	b.waiting = slices.Delete(b.waiting, i, i+1)
+	if i < b.hungry {
+		b.hungry--
+	}
 }
 
 // EOF ends the connection of a client that has said all it had to say, unless it only
@@ -161,7 +177,9 @@ func (b *bridge) Expired(l *evloop.Loop, t evloop.Timer) {
 	}
 	c := l.Conn(t.Conn)
 	if late := l.Now().Sub(t.Deadline); late > time.Second {
-		callerOf(c).limit = l.Schedule(evloop.Timer{Deadline: l.Now().Add(late), Kind: t.Kind, Conn: t.Conn, Handler: b})
+		cl := callerOf(c)
+		cl.until = l.Now().Add(late)
+		cl.limit = l.Schedule(evloop.Timer{Deadline: cl.until, Kind: t.Kind, Conn: t.Conn, Handler: b})
 		return
 	}
 	c.CloseAfterFlush(goodbyeTimeout, ErrNotTaken)

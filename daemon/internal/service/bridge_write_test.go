@@ -4,6 +4,7 @@ package service
 
 import (
 	"io"
+	"slices"
 	"strings"
 	"testing"
 
@@ -99,4 +100,61 @@ func TestBridgeWaitingClients(t *testing.T) {
 	})
 	p.out()
 	r.until("the loss of what waited", func() bool { return r.lost[report.LostAbsent] > 0 && len(r.bridge().waiting) == 0 })
+}
+
+// A meter is a source that takes as many messages as it is told.
+type meter struct {
+	source
+	room int
+	got  []string
+}
+
+func (m *meter) Offer(p []byte) verdict {
+	if m.room == 0 {
+		return full
+	}
+	m.room--
+	m.got = append(m.got, string(p))
+	return taken
+}
+
+// TestBridgeFairWriters: one line gets through to a slow source before the rest of a
+// backlog that came first, and a client of which nothing is taken does not get more time
+// each time that others are served.
+func TestBridgeFairWriters(t *testing.T) {
+	m := new(meter)
+	r := serveLoop(t, parse(t, "kind='bridge'\ndevice='/nonexistent/tty'\nwrite='any'"), evloop.Config{Memory: 64 << 20}, func(r *rig) {
+		m.source = r.svc.(*bridge).source
+		r.svc.(*bridge).source = m
+	})
+	round := func(room, wait int) (end evloop.Time) {
+		r.do(func() {
+			m.room = room
+			r.bridge().Proceed()
+		})
+		r.until("those that wait", func() bool {
+			list := r.bridge().waiting
+			if m.room > 0 || len(list) != wait {
+				return false
+			}
+			end = callerOf(list[wait-1]).until
+			return true
+		})
+		return end
+	}
+	much, little := r.dial(), r.dial()
+	much.send(strings.Repeat("much\n", 1000))
+	round(0, 1)
+	little.send("little\n")
+	before := round(0, 2)
+	if after := round(0, 2); after != before {
+		t.Errorf("a client that goes on in vain may wait until %d, and before it until %d", after, before)
+	}
+	round(2, 2)
+	round(2, 1)
+	r.do(func() {
+		if want := []string{"much\n", "much\n", "little\n", "much\n"}; !slices.Equal(m.got, want) {
+			t.Errorf("the source got %q, want %q", m.got, want)
+		}
+	})
 }

@@ -50,7 +50,8 @@ type Carried struct {
 }
 
 // Hand returns a duplicate of the open device, which is the caller's, or -1 if it is not
-// open. This process must not read from it any more.
+// open. This process does not read from it any more, not even in the rest of this turn:
+// what it read would be in no record.
 func (d *Device) Hand() (int, Carried) {
 	if !d.Up() {
 		return -1, Carried{}
@@ -59,6 +60,8 @@ func (d *Device) Hand() (int, Carried) {
 	if err != nil {
 		return -1, Carried{}
 	}
+	d.handed = true
+	d.conn.Pause()
 	return fd, Carried{words(d.wanted), d.now.before.Bytes()}
 }
 

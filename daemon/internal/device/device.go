@@ -54,6 +54,7 @@ type Device struct {
 	wait   time.Duration
 	timer  evloop.TimerID // of the state absent
 	room   evloop.TimerID // while somebody waits for room
+	handed bool           // the next process reads from it
 	over   func()
 
 	folders folders
@@ -176,9 +177,9 @@ func (d *Device) PauseInput() {
 	}
 }
 
-// ResumeInput goes on to read.
+// ResumeInput goes on to read, unless Hand was called.
 func (d *Device) ResumeInput() {
-	if d.conn != nil {
+	if d.conn != nil && !d.handed {
 		d.conn.Resume()
 	}
 }

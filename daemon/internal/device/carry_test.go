@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package device
+
+import (
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"penstock/evloop"
+	"penstock/evloop/evlooptest"
+)
+
+// TestHandedDevice: what a device says after it was handed over is for the next process,
+// whatever this one does.
+func TestHandedDevice(t *testing.T) {
+	eachBackend(t, func(t *testing.T, c evloop.Config) {
+		master, slave := evlooptest.PTY(t)
+		r := serve(t, c, Options{Path: slave})
+		r.until("the device", func() bool { return r.ups == 1 })
+		write(t, master, "before\n")
+		r.want("before\n")
+		fd := -1
+		r.do(func() {
+			fd, _ = r.dev.Hand()
+			r.dev.ResumeInput() // as a queue of clients does that has room again
+		})
+		defer unix.Close(fd)
+		write(t, master, "after\n")
+		p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+		if n, err := unix.Poll(p, int(evlooptest.Patience.Milliseconds())); n != 1 && err != unix.EINTR {
+			t.Fatalf("the device says nothing: %v", err)
+		}
+		r.do(func() {}) // the loop knows of it, too
+		r.do(func() {
+			if len(r.got) > 0 {
+				t.Errorf("this process has read %q", r.got)
+			}
+		})
+		var got [64]byte
+		if n, err := unix.Read(fd, got[:]); string(got[:max(n, 0)]) != "after\n" {
+			t.Errorf("the next process reads %q (%v)", got[:max(n, 0)], err)
+		}
+	})
+}

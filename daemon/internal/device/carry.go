@@ -69,9 +69,13 @@ func (d *Device) Hand() (int, Carried) {
 func words(o Options) string { return fmt.Sprintf("%+v", o) }
 
 // Carry has Start go on with fd, which Hand has returned in the former process. It owns
-// fd. If it was opened under other options, or is not what has the device's name now, it
-// is closed, and Start opens the device: Carry reports whether it will go on.
+// fd. If it was opened under other options, or is not what has the device's name now,
+// Start closes it first and then opens the device: Carry reports whether it will go on.
 func (d *Device) Carry(fd int, c Carried) bool {
+	if d.life.state != idle || d.now.fd >= 0 {
+		_ = unix.Close(fd) // never seen: a record names each service once, and before its start
+		return false
+	}
 	var st, named unix.Stat_t
 	o := d.wanted
 	err := unix.Fstat(fd, &st)
@@ -83,16 +87,16 @@ func (d *Device) Carry(fd int, c Carried) bool {
 		}
 	}
 	other := unix.Stat(o.Path, &named) == nil && identityOf(&named) != r.is
-	if err != nil || other || words(o) != c.Options || d.life.state != idle {
-		go r.letGo(false, d.Times)
-		return false
-	}
-	d.now = r
-	return true
+	d.now, d.outdated = r, err != nil || other || words(o) != c.Options
+	return !d.outdated
 }
 
 // goOn adds a device that was carried to the loop.
 func (d *Device) goOn() {
+	if d.outdated {
+		d.advance(outdated)
+		return
+	}
 	d.told = true
 	watch, path := d.folders.fd, d.now.path
 	d.advance(carried)

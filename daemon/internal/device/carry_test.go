@@ -43,3 +43,27 @@ func TestHandedDevice(t *testing.T) {
 		}
 	})
 }
+
+// TestCarryOutdated: a restart with another speed does not quarrel with the descriptor
+// that it has got, though the former process has it open too.
+func TestCarryOutdated(t *testing.T) {
+	_, slave := evlooptest.PTY(t)
+	r := serve(t, evloop.Config{}, Options{Path: slave, Exclusive: true})
+	r.until("the device", func() bool { return r.ups == 1 })
+	next := &rig{t: t, loop: r.loop}
+	r.do(func() {
+		fd, c := r.dev.Hand()
+		fast := usual
+		fast.Speed = 115200
+		next.dev = New(Options{Path: slave, Exclusive: true, TTY: fast}, r.loop, r.dev.log, next)
+		if next.dev.Carry(fd, c) {
+			t.Error("it goes on with the former speed")
+		}
+		next.dev.Start()
+	})
+	r.until("the device, or the news that it cannot be opened", func() bool { return next.ups+next.downs > 0 })
+	if next.downs > 0 {
+		t.Errorf("it was not opened at once:\n%s", r.logged())
+	}
+	next.stop()
+}

@@ -64,6 +64,8 @@ type Device struct {
 	said    string // the failure that was logged last; "": none since it was up
 	told    bool   // of the open device
 
+	outdated bool // now was carried, and is of no use
+
 	first   tty.Saved // how the line was set when it was first opened
 	firstOf identity  // which line
 

@@ -13,10 +13,17 @@ package device
 //	          due │    ▼                                           │
 //	             absent ◄──────────────────────────────────────────┘
 //
+//	idle ── outdated ──► lost
+//
+// A device that the former process has left open, but that is to be set in another way
+// (outdated), is lost at once and opened anew. Two descriptors would quarrel about its
+// locks, and the end of the old one would discard output of the new one.
+//
 // While a device is absent a timer runs, which a change in its folder shortens. Such a
 // change that comes while it is being opened or closed (again) has the next attempt come
-// soon: the device may be there since the last look. Other settings (stale) have it
-// opened once more, at once, whatever it was.
+// soon, or what was opened looked at once more: the device may be there, or another one
+// may have its name, since the last look. Other settings (stale) have it opened once more,
+// at once, whatever it was.
 //
 // If the device is not wanted any more (stop), the state over takes the place of absent
 // and opening. What has just been opened by then is closed again: lost.
@@ -43,10 +50,11 @@ func (s state) String() string { return stateNames[s] }
 type trigger uint8
 
 const (
-	start   trigger = iota // the service begins
-	carried                // the former process has left it open
-	seen                   // something has changed in its folder
-	due                    // the timer of the state absent
+	start    trigger = iota // the service begins
+	carried                 // the former process has left it open
+	outdated                // and under other options
+	seen                    // something has changed in its folder
+	due                     // the timer of the state absent
 	opened
 	failed // it was not opened
 	gone   // it has hung up, or another has its name
@@ -57,7 +65,7 @@ const (
 	triggers = closed + 1
 )
 
-var triggerNames = [triggers]string{"start", "carried", "seen", "due", "opened", "failed", "gone", "renew", "stop", "closed"}
+var triggerNames = [triggers]string{"start", "carried", "outdated", "seen", "due", "opened", "failed", "gone", "renew", "stop", "closed"}
 
 func (t trigger) String() string { return triggerNames[t] }
 
@@ -111,6 +119,8 @@ func begun(l life, t trigger) (life, effect) {
 		return life{state: opening}, doOpen
 	case carried:
 		return life{state: up}, doAdopt
+	case outdated:
+		return life{state: lost, stale: true}, doClose
 	case stop:
 		return life{state: over, unwanted: true}, doEnd
 	}
@@ -142,6 +152,8 @@ func tried(l life, t trigger) (life, effect) {
 	case t == opened && (l.unwanted || l.stale):
 		l.state = lost
 		return l, doClose
+	case t == opened && l.again:
+		return life{state: up}, doAdopt | doTell | doLook
 	case t == opened:
 		return life{state: up}, doAdopt | doTell
 	case t == failed:

@@ -10,9 +10,10 @@ var cells = map[life]map[trigger]struct {
 	do   effect
 }{
 	{state: idle}: {
-		start:   {life{state: opening}, doOpen},
-		carried: {life{state: up}, doAdopt},
-		stop:    {life{state: over, unwanted: true}, doEnd},
+		start:    {life{state: opening}, doOpen},
+		carried:  {life{state: up}, doAdopt},
+		outdated: {life{state: lost, stale: true}, doClose},
+		stop:     {life{state: over, unwanted: true}, doEnd},
 	},
 	{state: absent}: {
 		seen:  {life{state: absent}, doSoon},
@@ -30,7 +31,7 @@ var cells = map[life]map[trigger]struct {
 	{state: opening, again: true}: {
 		renew:  {life{state: opening, again: true, stale: true}, nothing},
 		stop:   {life{state: opening, again: true, unwanted: true}, nothing},
-		opened: {life{state: up}, doAdopt | doTell},
+		opened: {life{state: up}, doAdopt | doTell | doLook},
 		failed: {life{state: absent}, doComplain | doSoon},
 	},
 	{state: opening, stale: true}: {

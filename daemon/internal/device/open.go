@@ -114,7 +114,7 @@ func (d *openDevice) letGo(restore bool, o Times) {
 		if restore {
 			_ = d.before.Restore(d.fd) // the device may have gone in this moment
 		}
-		tty.Unlock(d.fd)
 	}
+	tty.Unlock(d.fd)
 	_ = unix.Close(d.fd)
 }

@@ -30,9 +30,15 @@ func Lock(fd int) error {
 	return os.NewSyscallError("tiocexcl", unix.IoctlSetInt(fd, unix.TIOCEXCL, 0))
 }
 
-// Unlock undoes Lock. A lock of flock(2) ends with the last close, but what TIOCEXCL has
-// set stays with a line that somebody else has open. A device that is gone has no lock.
-func Unlock(fd int) { _ = unix.IoctlSetInt(fd, unix.TIOCNXCL, 0) }
+// Unlock undoes Lock. A close alone does not: what TIOCEXCL has set stays with a line that
+// somebody else has open, and the lock of flock(2) with a duplicate in another process. A
+// device that is gone has no lock.
+func Unlock(fd int) {
+	if Is(fd) {
+		_ = unix.IoctlSetInt(fd, unix.TIOCNXCL, 0)
+	}
+	_ = unix.Flock(fd, unix.LOCK_UN)
+}
 
 // Drain waits until what was written to fd has left the port, and discards after timeout
 // what has not: the close would wait for it, for half a minute if the other end has

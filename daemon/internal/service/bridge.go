@@ -90,6 +90,7 @@ func (b *bridge) Adjust(conf *config.Service) {
 	}
 	b.cut.adjust(conf)
 	b.history.adjust(keys, conf.HistoryBound())
+	b.unwaited()
 	if b.source != nil && b.source.Renew(conf) {
 		return
 	}
@@ -124,6 +125,7 @@ func (b *bridge) Start() {
 	if !b.goesOn {
 		b.cut.lost(b.halfLine)
 	}
+	b.unwaited()
 	b.source.Start()
 	b.fed()
 }

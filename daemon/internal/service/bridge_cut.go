@@ -181,6 +181,13 @@ func (b *bridge) fed() {
 	}
 }
 
+// unwaited passes on what was to wait for an end or a pause, when other keys know neither.
+func (b *bridge) unwaited() {
+	if len(b.cut.delim) == 0 && b.cut.gap == 0 {
+		b.cut.paused()
+	}
+}
+
 // gapOver looks whether the pause is over.
 func (b *bridge) gapOver() {
 	g := &b.cut.gaps

@@ -60,7 +60,7 @@ const (
 	notForked                // there is none
 	runs                     // the stub has become the program
 	notRun                   // it has not
-	hangup                   // the program has closed its input or its output, or makes room (Renew)
+	hangup                   // the program has closed its output, or its input and has no other use, or makes room (Renew)
 	stop                     // the service ends
 	exited                   // the process is a zombie
 	silent                   // all its output was read

@@ -51,16 +51,22 @@ func (stdin) Data(_ *evloop.Conn, b []byte) int { return len(b) }
 func (s stdin) Drained(*evloop.Conn)            { s.p.user.Proceed() }
 
 // Closed is called when the program has closed its input. Then it is of no use and is
-// asked to end. When the loop itself is closed, at exit, it gets SIGTERM at once.
+// asked to end, unless what it says is wanted in itself (Raw): a source may have no use
+// for input. When the loop itself is closed, at exit, it gets SIGTERM at once.
 func (s stdin) Closed(c *evloop.Conn, err error) {
 	if s.p.in != c {
 		return
 	}
 	s.p.in = nil
 	s.p.failed("stdin", err)
-	s.p.advance(hangup)
-	if err == evloop.ErrLoopClosed {
+	switch {
+	case err == evloop.ErrLoopClosed:
+		s.p.advance(hangup)
 		s.p.signal(unix.SIGTERM)
+	case s.p.Raw == nil:
+		s.p.advance(hangup)
+	case s.p.Alive():
+		s.p.user.Proceed() // nothing that waits will be taken
 	}
 }
 

@@ -151,6 +151,10 @@ func (p *Program) Ready() bool { return p.Running() && !p.in.Full() }
 // has ended would be lost, while the next one can still answer it.
 func (p *Program) Running() bool { return p.life.state == running && p.in != nil && !p.in.Closing() }
 
+// Alive reports whether there is a program that has not been asked to end. It may have
+// closed its input.
+func (p *Program) Alive() bool { return p.life.state == running }
+
 // Write sends bytes to a program that is ready. A program that reads lines wants whole
 // ones.
 func (p *Program) Write(line []byte) { p.in.Write(line) }
@@ -185,7 +189,7 @@ func (p *Program) advance(t trigger) {
 	if do&doGreet != 0 {
 		p.log.ProgramStarted(p.number, p.argv[0]) // it may have been reaped
 		switch {
-		case !p.Running():
+		case !p.Alive():
 		case p.renewed:
 			p.advance(hangup) // it has got nothing yet
 		default:

@@ -43,7 +43,7 @@ const (
 
 func newSource(b *bridge, conf *config.Service) source {
 	if keys := conf.Of.(*config.Bridge); keys.Device == "" {
-		s := &programSource{b: b}
+		s := &programSource{b: b, hears: keys.Write != config.WriteNone}
 		s.program = process.New(keys.Command, b.loop, b.log, s)
 		s.program.Raw, s.program.Waits = s.raw, s.Proceed
 		return s
@@ -154,6 +154,7 @@ func (s *deviceSource) View() *view.Source {
 type programSource struct {
 	program *process.Program
 	b       *bridge
+	hears   bool // clients write to it
 }
 
 func (s *programSource) mine() bool { return s.b.source == s }
@@ -171,7 +172,7 @@ func (s *programSource) Size() int { return len(s.b.fan.members) }
 func (s *programSource) Proceed() {
 	switch {
 	case !s.mine():
-	case s.program.Running() && !s.b.up:
+	case s.program.Alive() && !s.b.up:
 		s.b.Up()
 	default:
 		s.b.Proceed()
@@ -209,8 +210,18 @@ func (s *programSource) Renew(conf *config.Service) bool {
 	if k.Device != "" {
 		return false
 	}
-	s.program.Renew(k.Command, conf.DrainTimeout)
+	s.program.Renew(k.Command, s.grace(conf.DrainTimeout))
+	s.hears = k.Write != config.WriteNone
 	return true
+}
+
+// grace is how much of timeout the program has to answer what it has got. One that gets
+// nothing owes nothing, and may never look at its input to find that it has ended.
+func (s *programSource) grace(timeout time.Duration) time.Duration {
+	if !s.hears {
+		return 0
+	}
+	return timeout
 }
 
 // Offer writes to the program's input.
@@ -234,15 +245,15 @@ func (s *programSource) Hold(on bool) {
 	s.program.ResumeOutput()
 }
 
-// Suspend ends the program, with the time to say what it has to say.
+// Suspend ends the program, with the time to say what it has to say to its input.
 func (s *programSource) Suspend(timeout time.Duration, ended func()) {
-	s.program.StopWithin(timeout, ended)
+	s.program.StopWithin(s.grace(timeout), ended)
 }
 
 // View returns what can be seen of the program.
 func (s *programSource) View() *view.Source {
 	state := "absent"
-	if s.program.Running() {
+	if s.program.Alive() {
 		state = "up"
 	}
 	return &view.Source{Name: s.b.keys.Command[0], State: state}

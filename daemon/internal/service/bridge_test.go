@@ -258,6 +258,47 @@ func TestBridgeCommandThatCannotRun(t *testing.T) {
 	r.until("the loss", func() bool { return r.lost[report.LostAbsent] == 1 })
 }
 
+// TestBridgeCommandWithoutInput: a program that closes its input is a source all the same,
+// and what clients send comes to nothing.
+func TestBridgeCommandWithoutInput(t *testing.T) {
+	r := serveLoop(t, parse(t, "kind='bridge'\nwrite='any'\ndrain_timeout='1h'\nnotice='# {state}'\n"+
+		`command=["/bin/sh","-c","read -r m; exec <&-; echo $m; while :; do sleep 0.01; echo on; done"]`), evloop.Config{Memory: 64 << 20},
+		func(r *rig) { r.svc.(*bridge).source.(*programSource).program.Times = quickly })
+	a := r.dial()
+	a.send("go\n")
+	a.want("go\non\n")
+	r.until("the end of its input", func() bool { return !r.bridge().source.(*programSource).program.Running() })
+	a.send("in vain\n")
+	r.until("the loss", func() bool { return r.lost[report.LostAbsent] == 1 })
+	a.want("on\non\non\n")
+	r.do(func() {
+		if v := r.bridge().source.View(); v.State != "up" {
+			t.Errorf("its state is %s", v.State)
+		}
+	})
+	quiet := parse(t, "kind='bridge'\ncommand=['/bin/sleep','3600']\ndrain_timeout='1h'")
+	r.do(func() { r.bridge().source.Renew(quiet) })
+	r.do(func() {
+		if got := r.bridge().source.(*programSource).grace(time.Hour); got != 0 {
+			t.Errorf("a program without input has %v to answer it", got)
+		}
+	})
+}
+
+// TestBridgeNoGap: what waited for a pause goes out when another configuration knows none.
+func TestBridgeNoGap(t *testing.T) {
+	p := newPlug(t)
+	p.in()
+	r := bridgeOn(t, evloop.Config{}, p, "delimiter = ''\ngap = '1m'")
+	r.untilUp(true)
+	a := r.dial()
+	p.says("half")
+	r.until("the first bytes", func() bool { return len(r.bridge().cut.part) == 4 })
+	r.do(func() { r.bridge().Adjust(parse(t, fmt.Sprintf("kind='bridge'\ndevice=%q\ndelimiter=''", p.name))) })
+	a.want("half")
+	p.out()
+}
+
 // TestBridgeGap: without a delimiter a pause ends a message.
 func TestBridgeGap(t *testing.T) {
 	p := newPlug(t)

@@ -4,6 +4,7 @@ package unit
 
 import (
 	"maps"
+	"os/user"
 	"path"
 	"slices"
 	"strings"
@@ -26,6 +27,19 @@ var classes = []class{{"ttyUSB", "usbserial"}, {"ttyACM", "cdc_acm"}}
 // linkFolders hold links of udev to devices of any of classes.
 const linkFolders = "/dev/serial/"
 
+// A name in /dev without these beginnings may be such a link too: at boot it is not there
+// yet, and nothing but the name is known.
+var nodes = []string{"cdc-wdm", "gnss", "hidraw", "iio:", "pps", "rtc", "usb"}
+
+// bluetooth is the class of serial lines by Bluetooth, whose names lack the tty.
+var bluetooth = class{"rfcomm", "rfcomm"}
+
+// soldered are the classes to which serial0 and serial1 of a Raspberry Pi lead.
+var soldered = []string{"ttyAMA", "ttyS"}
+
+// lineGroup is the group of terminal lines, in most distributions.
+const lineGroup = "dialout"
+
 // devices is what the file needs of /dev.
 type devices struct {
 	allow   map[string]string // what to DeviceAllow=, and with which rights
@@ -46,23 +60,41 @@ func devicesOf(cfg *config.Config) devices {
 
 func (d *devices) add(name string, write bool) {
 	if strings.HasPrefix(name, linkFolders) {
-		for _, c := range classes {
-			d.open("char-"+c.name, write)
-			d.modules[c.module] = true
+		d.link(write)
+		return
+	}
+	last := path.Base(name)
+	base := strings.TrimRight(last, "0123456789")
+	line := base != last && strings.HasPrefix(base, "tty") && base != "tty"
+	switch {
+	case path.Dir(name) == "/dev" && (line || base == bluetooth.name):
+		d.open("char-"+base, write)
+		d.serial = true
+		for _, c := range slices.Concat(classes, []class{bluetooth}) {
+			if c.name == base {
+				d.modules[c.module] = true
+			}
+		}
+		return
+	case path.Dir(name) != "/dev" || slices.ContainsFunc(nodes, func(n string) bool { return strings.HasPrefix(base, n) }):
+	case base == "serial":
+		for _, c := range soldered {
+			d.open("char-"+c, write)
 		}
 		d.serial = true
-		return
+	default:
+		d.link(write)
 	}
-	base := strings.TrimRight(path.Base(name), "0123456789")
-	if path.Dir(name) != "/dev" || !strings.HasPrefix(base, "tty") || base == "tty" {
-		d.open(name, write) // a device of its own, which has to be there at the start
-		return
+	d.open(name, write) // a device of its own, which has to be there at the start
+}
+
+// link opens what a link of udev may lead to.
+func (d *devices) link(write bool) {
+	for _, c := range classes {
+		d.open("char-"+c.name, write)
+		d.modules[c.module] = true
 	}
-	d.open("char-"+base, write)
 	d.serial = true
-	if i := slices.IndexFunc(classes, func(c class) bool { return c.name == base }); i >= 0 {
-		d.modules[classes[i].module] = true
-	}
 }
 
 // open allows reading, and writing if one of the services needs it.
@@ -93,8 +125,8 @@ func (d *devices) dropIn() *text {
 	for _, what := range slices.Sorted(maps.Keys(d.allow)) {
 		t.set("DeviceAllow", quote(what), d.allow[what])
 	}
-	if d.serial {
-		t.set("SupplementaryGroups", "dialout")
+	if _, err := user.LookupGroup(lineGroup); d.serial && err == nil { // without it the service would not start
+		t.set("SupplementaryGroups", lineGroup)
 	}
 	return &t
 }

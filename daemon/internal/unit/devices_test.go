@@ -4,6 +4,7 @@ package unit
 
 import (
 	"fmt"
+	"os/user"
 	"strings"
 	"testing"
 )
@@ -31,8 +32,22 @@ func TestDevices(t *testing.T) {
 		},
 		{bridge("a", "device = '/dev/ttyAMA0'\nwrite = 'any'"), head + "DeviceAllow=char-ttyAMA rw\nSupplementaryGroups=dialout\n"},
 		{bridge("a", "device = '/dev/ttyS1'"), head + "DeviceAllow=char-ttyS r\nSupplementaryGroups=dialout\n"},
+		{
+			bridge("a", "device = '/dev/gps0'"),
+			"[Unit]\n" + acm + usb + "\n" + head + "DeviceAllow=/dev/gps0 r\nDeviceAllow=char-ttyACM r\nDeviceAllow=char-ttyUSB r\nSupplementaryGroups=dialout\n",
+		},
+		{
+			bridge("a", "device = '/dev/ttyGPS'\nwrite = 'any'"),
+			"[Unit]\n" + acm + usb + "\n" + head + "DeviceAllow=/dev/ttyGPS rw\nDeviceAllow=char-ttyACM rw\nDeviceAllow=char-ttyUSB rw\nSupplementaryGroups=dialout\n",
+		},
+		{bridge("a", "device = '/dev/serial0'"), head + "DeviceAllow=/dev/serial0 r\nDeviceAllow=char-ttyAMA r\nDeviceAllow=char-ttyS r\nSupplementaryGroups=dialout\n"},
+		{
+			bridge("a", "device = '/dev/rfcomm0'"),
+			"[Unit]\nWants=modprobe@rfcomm.service\nAfter=modprobe@rfcomm.service\n\n" + head + "DeviceAllow=char-rfcomm r\nSupplementaryGroups=dialout\n",
+		},
+		{bridge("a", "device = '/dev/bus/x'"), head + "DeviceAllow=/dev/bus/x r\n"},
 		{bridge("a", "device = '/dev/hidraw0'"), head + "DeviceAllow=/dev/hidraw0 r\n"},
-		{bridge("a", "device = '/dev/%n \"x'"), head + "DeviceAllow=\"/dev/%%n \\\"x\" r\n"},
+		{bridge("a", "device = '/dev/bus/%n \"x'"), head + "DeviceAllow=\"/dev/bus/%%n \\\"x\" r\n"},
 	} {
 		cfg, err := load(t, tt.text)
 		if err != nil {
@@ -47,6 +62,9 @@ func TestDevices(t *testing.T) {
 			if f.Name == DevicesDropIn {
 				_, got, _ = strings.Cut(f.Text, "\n")
 			}
+		}
+		if _, err := user.LookupGroup("dialout"); err != nil { // the service would not start with it
+			tt.want = strings.ReplaceAll(tt.want, "SupplementaryGroups=dialout\n", "")
 		}
 		if got != tt.want {
 			t.Errorf("%s\ngot\n%s\nwant\n%s", tt.text, got, tt.want)

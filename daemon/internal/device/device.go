@@ -58,7 +58,8 @@ type Device struct {
 	over   func()
 
 	folders folders
-	looking bool
+	looking bool // whether the device still has its name
+	anew    bool // its folder has changed since the look began
 
 	failure error
 	said    string // the failure that was logged last; "": none since it was up

@@ -370,3 +370,26 @@ func TestRenew(t *testing.T) {
 		t.Errorf("it is logged as gone:\n%s", r.logged())
 	}
 }
+
+// TestLookTwice: a change that comes while the name is being looked at is not forgotten.
+func TestLookTwice(t *testing.T) {
+	dir := t.TempDir()
+	name, other := filepath.Join(dir, "fifo"), filepath.Join(dir, "other")
+	for _, n := range []string{name, other} {
+		if err := unix.Mkfifo(n, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := serve(t, evloop.Config{}, Options{Path: name})
+	r.until("the device", func() bool { return r.ups == 1 })
+	r.do(func() {
+		r.dev.folders.close(true) // the test alone says what has changed
+		r.dev.looking = true      // a look that was too early is under way
+		if err := os.Rename(other, name); err != nil {
+			t.Error(err)
+		}
+		r.dev.advance(seen)
+		r.dev.sawName(false, r.dev.now.is)
+	})
+	r.until("the new one", func() bool { return r.ups == 2 })
+}

@@ -129,21 +129,30 @@ func (d *Device) release() {
 // is gone says nothing: udev takes links away for a moment.
 func (d *Device) look() {
 	if d.looking {
+		d.anew = true // the look under way may have been too early
 		return
 	}
-	d.looking = true
+	d.looking, d.anew = true, false
 	path, is := d.now.path, d.now.is
 	go func() {
 		var st unix.Stat_t
 		other := unix.Stat(path, &st) == nil && identityOf(&st) != is
-		d.loop.Post(func() {
-			d.looking = false
-			if other && d.life.state == up && d.now.is == is {
-				d.failure = errOther
-				d.advance(gone)
-			}
-		})
+		d.loop.Post(func() { d.sawName(other, is) })
 	}()
+}
+
+// sawName is called on the loop when it is known whether something other than is had the
+// name.
+func (d *Device) sawName(other bool, is identity) {
+	d.looking = false
+	switch {
+	case d.life.state != up:
+	case other && d.now.is == is:
+		d.failure = errOther
+		d.advance(gone)
+	case d.anew:
+		d.look()
+	}
 }
 
 // countEvery is how often the driver of a line that sends is asked for what was lost.

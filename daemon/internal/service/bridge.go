@@ -50,7 +50,7 @@ type bridge struct {
 	goesOn    bool           // its device was taken over: half a line is still to be ended
 
 	cut     cutter
-	history pieces
+	history recent
 
 	frame   framing // of clients, unless the delimiter is empty
 	rest    remainder
@@ -89,7 +89,8 @@ func (b *bridge) Adjust(conf *config.Service) {
 		b.frame = newFraming(keys.Delimiter, conf.MaxLine)
 	}
 	b.cut.adjust(conf)
-	b.history.adjust(keys, conf.HistoryBound())
+	b.history.delim = []byte(keys.Delimiter)
+	b.history.adjust(keys.History, conf.HistoryBound())
 	b.unwaited()
 	if b.source != nil && b.source.Renew(conf) {
 		return
@@ -208,7 +209,7 @@ func (b *bridge) pass(piece []byte) {
 // Open lets a client in and shows it the history.
 func (b *bridge) Open(c *evloop.Conn) {
 	b.seat(c, new(caller))
-	b.history.show(func(m *evloop.Message) { c.Send(m) })
+	b.history.show(c)
 }
 
 func (b *bridge) seat(c *evloop.Conn, cl *caller) {

@@ -30,8 +30,7 @@ func (b *bridge) Save() []byte {
 	w.Bool(b.cut.going)
 	w.Text(b.cut.part)
 	w.Number(b.cut.longs)
-	w.Number(uint64(len(b.history.list)))
-	b.history.show(func(m *evloop.Message) { w.Text(m.Bytes()) })
+	b.history.save(&w)
 	b.handing = -1
 	var c device.Carried
 	if s, ok := b.source.(*deviceSource); ok {
@@ -50,17 +49,12 @@ func (b *bridge) Load(state []byte) error {
 	in := record.NewReader(state)
 	up, missed, going := in.Bool(), in.Bool(), in.Bool()
 	part, longs := bytes.Clone(in.Text()), in.Number()
-	var history []*evloop.Message
-	for n := in.Count(1); n > 0 && in.Left(); n-- {
-		history = append(history, evloop.NewMessage(bytes.Clone(in.Text()))) // the records are soon garbage
-	}
+	history := readRecent(in)
 	options, before := in.Text(), in.Text()
 	if err := in.Err(); err != nil {
 		return err
 	}
-	for _, m := range history {
-		b.history.keep(m)
-	}
+	b.history.load(history)
 	b.cut.part, b.cut.going, b.cut.longs = part, going, longs
 	b.missed = missed || up // unless it goes on: Take
 	b.carried = device.Carried{Options: string(options), Before: bytes.Clone(before)}

@@ -4,7 +4,6 @@ package service
 
 import (
 	"bytes"
-	"slices"
 	"time"
 
 	"penstock/daemon/internal/config"
@@ -197,74 +196,4 @@ func (b *bridge) gapOver() {
 		return
 	}
 	b.cut.paused()
-}
-
-// pieces are what a newcomer is shown: the last messages of the source, and how many lines
-// each of them has. A message may begin before the first line that counts.
-type pieces struct {
-	list  []kept
-	lines int
-	bytes int
-
-	delim []byte
-	most  int // lines
-	bound int // bytes: a newcomer has to be able to take all of it
-}
-
-// A kept is a message and the lines in it.
-type kept struct {
-	m     *evloop.Message
-	lines int
-}
-
-func (h *pieces) adjust(keys *config.Bridge, bound int) {
-	h.delim, h.most, h.bound = []byte(keys.Delimiter), keys.History, bound
-	h.forget()
-}
-
-func (h *pieces) keep(m *evloop.Message) {
-	if h.most == 0 {
-		return
-	}
-	k := kept{m, 1}
-	if len(h.delim) > 0 {
-		k.lines = bytes.Count(m.Bytes(), h.delim)
-	}
-	h.list = append(h.list, k)
-	h.lines += k.lines
-	h.bytes += m.Len()
-	h.forget()
-}
-
-// forget drops what is over the bounds.
-func (h *pieces) forget() {
-	old := 0
-	for _, k := range h.list {
-		if h.lines-k.lines < h.most && h.bytes <= h.bound {
-			break
-		}
-		h.lines -= k.lines
-		h.bytes -= k.m.Len()
-		old++
-	}
-	h.list = slices.Delete(h.list, 0, old)
-}
-
-// show calls send with the last lines.
-func (h *pieces) show(send func(*evloop.Message)) {
-	for i, k := range h.list {
-		m := k.m
-		if over := h.lines - h.most; i == 0 && over > 0 {
-			m = evloop.NewMessage(after(m.Bytes(), h.delim, over)) // part of the same bytes
-		}
-		send(m)
-	}
-}
-
-// after returns p without its first n lines.
-func after(p, delim []byte, n int) []byte {
-	for ; n > 0; n-- {
-		_, p, _ = bytes.Cut(p, delim)
-	}
-	return p
 }

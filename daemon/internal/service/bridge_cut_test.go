@@ -9,15 +9,16 @@ import (
 	"strings"
 	"testing"
 
-	"penstock/daemon/internal/config"
 	"penstock/evloop"
 )
 
 func messageOf(p []byte) *evloop.Message { return evloop.NewMessage(bytes.Clone(p)) }
 
 // last returns what a newcomer is shown.
-func (h *pieces) last() (b []byte) {
-	h.show(func(m *evloop.Message) { b = append(b, m.Bytes()...) })
+func (r *recent) last() (b []byte) {
+	for m := range r.all {
+		b = append(b, m.Bytes()...)
+	}
 	return b
 }
 
@@ -99,13 +100,13 @@ func FuzzCutter(f *testing.F) {
 	})
 }
 
-// TestPieces: a newcomer gets exactly the last lines, however they were cut.
-func TestPieces(t *testing.T) {
+// TestRecent: a newcomer gets exactly the last lines, however they were cut.
+func TestRecent(t *testing.T) {
 	for size := 1; size < 30; size++ {
 		for most := 1; most < 8; most++ {
 			k, _ := cutterOf(t, "")
-			h := pieces{}
-			h.adjust(&config.Bridge{Delimiter: "\n", History: most}, 1<<20)
+			h := recent{delim: []byte("\n")}
+			h.adjust(most, 1<<20)
 			k.out = func(p []byte) { h.keep(messageOf(p)) }
 			in := ""
 			for i := range 20 {
@@ -123,15 +124,15 @@ func TestPieces(t *testing.T) {
 			}
 		}
 	}
-	h := pieces{}
-	h.adjust(&config.Bridge{Delimiter: "\n", History: 100}, 20)
+	h := recent{delim: []byte("\n")}
+	h.adjust(100, 20)
 	for range 50 {
 		h.keep(messageOf([]byte("0123456\n")))
 	}
 	if n := len(h.last()); n > 20 || n < 10 {
 		t.Errorf("%d bytes are kept, the bound is 20", n)
 	}
-	h.adjust(&config.Bridge{Delimiter: "\n"}, 20)
+	h.adjust(0, 20)
 	if h.bytes != 0 || h.lines != 0 || len(h.list) != 0 {
 		t.Errorf("%d bytes are kept after a reload to none", h.bytes)
 	}

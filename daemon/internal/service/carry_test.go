@@ -174,7 +174,7 @@ func FuzzLoad(f *testing.F) {
 		if svc.(Carrier).Load(state) != nil {
 			return
 		}
-		if r, ok := svc.(*room); ok && len(r.history) < r.conf.History && !bytes.Equal(r.Save(), state) {
+		if r, ok := svc.(*room); ok && len(r.history.list) < r.conf.History && !bytes.Equal(r.Save(), state) {
 			t.Errorf("%q is written back as %q", state, r.Save())
 		}
 	})

@@ -2,14 +2,30 @@
 
 package service
 
-import "penstock/evloop"
+import (
+	"bytes"
 
-// recent holds the last lines for newcomers.
+	"penstock/daemon/internal/record"
+	"penstock/evloop"
+)
+
+// recent holds what a newcomer is shown: the last messages, and how many lines each of
+// them has. Most kinds send a message for each line. A bridge sends several lines in one,
+// so its oldest message may begin before the first line that counts.
 type recent struct {
-	lines []*evloop.Message // the oldest first
+	list  []kept // the oldest first
+	lines int
 	bytes int
-	most  int
-	bound int // bytes; a newcomer has to be able to take all of it
+
+	delim []byte // ends a line; empty: each message is a line
+	most  int    // lines
+	bound int    // bytes: a newcomer has to be able to take all of it
+}
+
+// A kept is a message and the lines in it.
+type kept struct {
+	m     *evloop.Message
+	lines int
 }
 
 // adjust sets the bounds.
@@ -18,31 +34,85 @@ func (r *recent) adjust(most, bound int) {
 	r.forget()
 }
 
-// keep adds a line.
+// keep adds a message.
 func (r *recent) keep(m *evloop.Message) {
-	if r.most > 0 {
-		r.lines = append(r.lines, m)
-		r.bytes += m.Len()
-		r.forget()
+	if r.most == 0 {
+		return
+	}
+	k := kept{m, 1}
+	if len(r.delim) > 0 {
+		k.lines = bytes.Count(m.Bytes(), r.delim)
+	}
+	r.list = append(r.list, k)
+	r.lines += k.lines
+	r.bytes += m.Len()
+	r.forget()
+}
+
+// forget drops what is over the bounds.
+func (r *recent) forget() {
+	for len(r.list) > 0 {
+		k := r.list[0]
+		if r.lines-k.lines < r.most && r.bytes <= r.bound {
+			return
+		}
+		r.lines -= k.lines
+		r.bytes -= k.m.Len()
+		r.list[0] = kept{}
+		r.list = r.list[1:]
 	}
 }
 
-// show sends the lines to a newcomer.
+func (r *recent) clear() { r.list, r.lines, r.bytes = nil, 0, 0 }
+
+// all yields messages with the last lines.
+func (r *recent) all(yield func(*evloop.Message) bool) {
+	for i, k := range r.list {
+		m := k.m
+		if over := r.lines - r.most; i == 0 && over > 0 {
+			m = evloop.NewMessage(after(m.Bytes(), r.delim, over)) // part of the same bytes
+		}
+		if !yield(m) {
+			return
+		}
+	}
+}
+
+// show sends the last lines to a newcomer.
 func (r *recent) show(c *evloop.Conn) {
-	for _, m := range r.lines {
+	for m := range r.all {
 		c.Send(m)
 	}
 }
 
-func (r *recent) clear() { r.lines, r.bytes = nil, 0 }
-
-// forget drops what is over the bounds.
-func (r *recent) forget() {
-	old := 0
-	for len(r.lines)-old > r.most || r.bytes > r.bound && len(r.lines) > old {
-		r.bytes -= r.lines[old].Len()
-		r.lines[old] = nil
-		old++
+// save writes the last lines for the next process.
+func (r *recent) save(w *record.Writer) {
+	w.Number(uint64(len(r.list)))
+	for m := range r.all {
+		w.Text(m.Bytes())
 	}
-	r.lines = r.lines[old:]
+}
+
+// readRecent reads what save has written. It is for load, once the whole record is known
+// to be good.
+func readRecent(in *record.Reader) (list []*evloop.Message) {
+	for n := in.Count(1); n > 0 && in.Left(); n-- {
+		list = append(list, evloop.NewMessage(bytes.Clone(in.Text()))) // the records are soon garbage
+	}
+	return list
+}
+
+// load takes what the process before has kept, as far as the bounds allow.
+func (r *recent) load(list []*evloop.Message) {
+	for _, m := range list {
+		r.keep(m)
+	}
+}
+
+// after returns p without its first n lines.
+func after(p, delim []byte, n int) []byte {
+	for ; n > 0; n-- {
+		_, p, _ = bytes.Cut(p, delim)
+	}
+	return p
 }

@@ -46,9 +46,7 @@ type room struct {
 
 	welcome, message, join, leave template
 
-	history      []*evloop.Message // the last lines, oldest first
-	historyBytes int
-	historyBound int // bytes; a newcomer has to be able to take all of it
+	history recent
 
 	ending bool // everybody is being sent away
 }
@@ -85,8 +83,7 @@ func (r *room) Adjust(conf *config.Service) {
 	r.fan.adjust(conf.Queue)
 	r.welcome, r.message = parseTemplate(keys.Welcome), parseTemplate(keys.Message)
 	r.join, r.leave = parseTemplate(keys.Join), parseTemplate(keys.Leave)
-	r.historyBound = conf.HistoryBound()
-	r.forget()
+	r.history.adjust(keys.History, conf.HistoryBound())
 }
 
 // Adjusted lets a client in that has not said its name yet and need not any more.
@@ -192,28 +189,8 @@ func (r *room) talk(c *evloop.Conn, line []byte) {
 	if r.news.untold() {
 		r.tell()
 	}
-	if r.conf.History > 0 {
-		r.keep(m)
-	}
+	r.history.keep(m)
 	r.fan.send(m, but)
-}
-
-// keep adds m to the history and drops what is over its bounds.
-func (r *room) keep(m *evloop.Message) {
-	r.history = append(r.history, m)
-	r.historyBytes += m.Len()
-	r.forget()
-}
-
-// forget drops what is over the bounds of the history.
-func (r *room) forget() {
-	old := 0
-	for len(r.history)-old > r.conf.History || r.historyBytes > r.historyBound && len(r.history) > old {
-		r.historyBytes -= r.history[old].Len()
-		r.history[old] = nil
-		old++
-	}
-	r.history = r.history[old:]
 }
 
 // tooLong ends the connection of a member that sends no line end. Twisted says
@@ -241,9 +218,7 @@ func (r *room) Open(c *evloop.Conn) {
 func (r *room) enter(c *evloop.Conn) {
 	r.seat(c)
 	r.say(c, r.welcome)
-	for _, m := range r.history {
-		c.Send(m)
-	}
+	r.history.show(c)
 	r.announce(SessionOf(c), c, r.join, &r.news.came)
 }
 

@@ -3,8 +3,6 @@
 package service
 
 import (
-	"bytes"
-
 	"penstock/daemon/internal/record"
 	"penstock/evloop"
 )
@@ -16,28 +14,18 @@ func (r *room) Save() []byte {
 	r.tell()
 	r.fan.settle()
 	var w record.Writer
-	w.Number(uint64(len(r.history)))
-	for _, m := range r.history {
-		w.Text(m.Bytes())
-	}
+	r.history.save(&w)
 	return w
 }
 
 // Load takes the history, as far as the bounds allow.
 func (r *room) Load(state []byte) error {
 	in := record.NewReader(state)
-	var history []*evloop.Message
-	bytesOf := 0
-	for n := in.Count(1); n > 0 && in.Left(); n-- {
-		m := evloop.NewMessage(bytes.Clone(in.Text())) // the records are soon garbage
-		history = append(history, m)
-		bytesOf += m.Len()
-	}
+	history := readRecent(in)
 	if err := in.Err(); err != nil {
 		return err
 	}
-	r.history, r.historyBytes = history, bytesOf
-	r.forget()
+	r.history.load(history)
 	return nil
 }
 

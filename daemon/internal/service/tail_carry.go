@@ -24,10 +24,7 @@ func (s *tail) Save() []byte {
 	w.Number(uint64(s.long))
 	w.Text(s.half)
 	w.Text([]byte(s.keys.File))
-	w.Number(uint64(len(s.recent.lines)))
-	for _, m := range s.recent.lines {
-		w.Text(m.Bytes())
-	}
+	s.recent.save(&w)
 	return w
 }
 
@@ -38,10 +35,7 @@ func (s *tail) Load(state []byte) error {
 	offset := in.Number()
 	at.Offset, at.Mark = int64(offset), bytes.Clone(in.Text())
 	long, half, name := in.Number(), bytes.Clone(in.Text()), string(in.Text())
-	var lines []*evloop.Message
-	for n := in.Count(1); n > 0 && in.Left(); n-- {
-		lines = append(lines, evloop.NewMessage(bytes.Clone(in.Text()))) // the records are soon garbage
-	}
+	lines := readRecent(in)
 	if err := in.Err(); err != nil {
 		return err
 	}
@@ -52,9 +46,7 @@ func (s *tail) Load(state []byte) error {
 		return nil
 	}
 	s.at, s.half, s.long = at, half, int(long)
-	for _, m := range lines {
-		s.recent.keep(m)
-	}
+	s.recent.load(lines)
 	return nil
 }
 

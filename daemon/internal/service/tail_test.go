@@ -216,7 +216,7 @@ func TestTailCarried(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
-	next.until("the new file", func() bool { return len(next.svc.(*tail).recent.lines) == 5 })
+	next.until("the new file", func() bool { return len(next.svc.(*tail).recent.list) == 5 })
 	next.dial().want("one\ntwo\nhalf\nthree\nfour\n")
 	next.log.wait(t, "event=resumed offset=10", 1)
 }

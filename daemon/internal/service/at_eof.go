@@ -6,6 +6,7 @@ import (
 	"bytes"
 
 	"penstock/daemon/internal/config"
+	"penstock/daemon/internal/record"
 	"penstock/daemon/internal/report"
 	"penstock/evloop"
 )
@@ -48,4 +49,25 @@ func (r *remainder) line(c *evloop.Conn, f framing) (line []byte, found cut) {
 		return nil, cutLong
 	}
 	return line, cutLine
+}
+
+// saveRest writes a client's last message, which waits, for the next process; nil: none.
+func saveRest(w *record.Writer, rest []byte) {
+	w.Bool(rest != nil)
+	w.Text(rest)
+}
+
+// loadRest reads the end of a record, which saveRest has written.
+func loadRest(r *record.Reader) (rest []byte, err error) {
+	waits, text := r.Bool(), r.Text()
+	if err := r.Err(); err != nil {
+		return nil, err
+	}
+	if waits {
+		return append([]byte{}, text...), nil // not nil, even if it is empty
+	}
+	if len(text) > 0 {
+		return nil, record.ErrDamaged
+	}
+	return nil, nil
 }

@@ -78,8 +78,7 @@ func (*bridge) SaveConn(c *evloop.Conn) []byte {
 	cl := callerOf(c)
 	var w record.Writer
 	w.Bool(cl.eof)
-	w.Bool(cl.rest != nil)
-	w.Text(cl.rest)
+	saveRest(&w, cl.rest)
 	return w
 }
 
@@ -87,12 +86,8 @@ func (*bridge) SaveConn(c *evloop.Conn) []byte {
 func (b *bridge) LoadConn(c *evloop.Conn, state []byte) error {
 	in := record.NewReader(state)
 	cl := &caller{eof: in.Bool()}
-	if rest, text := in.Bool(), in.Text(); rest {
-		cl.rest = append([]byte{}, text...)
-	} else if len(text) > 0 {
-		return record.ErrDamaged
-	}
-	if err := in.Err(); err != nil {
+	var err error
+	if cl.rest, err = loadRest(in); err != nil {
 		return err
 	}
 	b.seat(c, cl)

@@ -5,7 +5,6 @@ package service
 import (
 	"bytes"
 	"slices"
-	"time"
 
 	"penstock/daemon/internal/config"
 	"penstock/daemon/internal/report"
@@ -93,11 +92,7 @@ func (b *bridge) wait(c *evloop.Conn) {
 		b.hungry++
 	}
 	if cl.until == 0 {
-		d := c.Options().IdleTimeout
-		if d == 0 {
-			d = takeTimeout
-		}
-		cl.until = b.loop.Now().Add(d)
+		cl.until = b.loop.Now().Add(takeWithin(c))
 	}
 	cl.limit = b.loop.Schedule(evloop.Timer{Deadline: cl.until, Kind: timerBlocked, Conn: c.ID(), Handler: b})
 }
@@ -169,16 +164,16 @@ func (b *bridge) lastWord(c *evloop.Conn, cl *caller) {
 const timerGap = timerBlocked + 1
 
 // Expired ends a message of the source, or the connection of a client that has waited too
-// long. If the loop is late, it gets the same time again.
+// long.
 func (b *bridge) Expired(l *evloop.Loop, t evloop.Timer) {
 	if t.Kind == timerGap {
 		b.gapOver()
 		return
 	}
 	c := l.Conn(t.Conn)
-	if late := l.Now().Sub(t.Deadline); late > time.Second {
+	if again, late := missed(l, t); late {
 		cl := callerOf(c)
-		cl.until = l.Now().Add(late)
+		cl.until = again
 		cl.limit = l.Schedule(evloop.Timer{Deadline: cl.until, Kind: t.Kind, Conn: t.Conn, Handler: b})
 		return
 	}

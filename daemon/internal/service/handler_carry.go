@@ -51,8 +51,7 @@ func (*handler) SaveConn(c *evloop.Conn) []byte {
 	w.Number(uint64(cl.until))
 	w.Bool(cl.eof)
 	w.Bool(cl.long)
-	w.Bool(cl.rest != nil)
-	w.Text(cl.rest)
+	saveRest(&w, cl.rest)
 	return w
 }
 
@@ -60,12 +59,8 @@ func (*handler) SaveConn(c *evloop.Conn) []byte {
 func (h *handler) LoadConn(c *evloop.Conn, state []byte) error {
 	r := record.NewReader(state)
 	cl := &client{replyEnd: r.Number(), until: evloop.Time(r.Number()), eof: r.Bool(), long: r.Bool()}
-	if rest, text := r.Bool(), r.Text(); rest {
-		cl.rest = append([]byte{}, text...)
-	} else if len(text) > 0 {
-		return record.ErrDamaged
-	}
-	if err := r.Err(); err != nil {
+	var err error
+	if cl.rest, err = loadRest(r); err != nil {
 		return err
 	}
 	if cl.rest != nil && cl.until == 0 {

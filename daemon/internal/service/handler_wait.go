@@ -18,9 +18,24 @@ const (
 	timerBlocked        // the time in which a message has to be taken is over
 )
 
-// takeTimeout is how long a client waits for the program to take its message
-// when there is no idle_timeout.
+// takeTimeout is how long a client waits for the program, or for the source of a bridge,
+// to take its message when there is no idle_timeout.
 const takeTimeout = 5 * time.Minute
+
+// takeWithin returns how long a client waits until its message is taken.
+func takeWithin(c *evloop.Conn) time.Duration {
+	if d := c.Options().IdleTimeout; d != 0 {
+		return d
+	}
+	return takeTimeout
+}
+
+// missed returns another deadline for a wait whose timer the loop has called late. A
+// client has the same time again: what it waits for may have come meanwhile.
+func missed(l *evloop.Loop, t evloop.Timer) (again evloop.Time, late bool) {
+	by := l.Now().Sub(t.Deadline)
+	return l.Now().Add(by), by > time.Second
+}
 
 // awaits notes how many replies c waits for. As long as there are any it is not
 // idle.
@@ -38,10 +53,7 @@ func (h *handler) block(c *evloop.Conn) {
 	cl := clientOf(c)
 	cl.blocked = true
 	if cl.until == 0 {
-		d := c.Options().IdleTimeout
-		if d == 0 {
-			d = takeTimeout
-		}
+		d := takeWithin(c)
 		if h.suspended { // it waits for a restart, too
 			d += h.conf.DrainTimeout
 		}
@@ -56,13 +68,10 @@ func (h *handler) schedule(c *evloop.Conn, kind int, at evloop.Time) evloop.Time
 	return h.loop.Schedule(evloop.Timer{Deadline: at, Kind: kind, Conn: c.ID(), Handler: h})
 }
 
-// Expired ends a connection that has waited too long. If the loop is late, the
-// connection gets the same time again: the program may have room by now, and its
-// replies may have come.
+// Expired ends a connection that has waited too long.
 func (h *handler) Expired(l *evloop.Loop, t evloop.Timer) {
 	c := l.Conn(t.Conn)
-	if late := l.Now().Sub(t.Deadline); late > time.Second {
-		again := l.Now().Add(late)
+	if again, late := missed(l, t); late {
 		id := h.schedule(c, t.Kind, again)
 		if t.Kind == timerBlocked {
 			clientOf(c).limit, clientOf(c).until = id, again

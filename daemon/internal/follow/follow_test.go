@@ -37,6 +37,16 @@ func newFollower(t *testing.T, path string, lines, bound int) *follower {
 	return w
 }
 
+// followOne follows a file that holds a line, which was read.
+func followOne(t *testing.T) (path string, w *follower) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "log")
+	appendTo(t, path, "one\n")
+	w = newFollower(t, path, 5, 1000)
+	w.want("one\n")
+	return path, w
+}
+
 // look takes one look.
 func (w *follower) look() Found {
 	w.inLook = true
@@ -272,11 +282,7 @@ func TestFollowNotRegular(t *testing.T) {
 // TestFollowOtherNames: what happens to other files of the folder is no reason for a
 // look.
 func TestFollowOtherNames(t *testing.T) {
-	dir := t.TempDir()
-	path := filepath.Join(dir, "log")
-	appendTo(t, path, "one\n")
-	w := newFollower(t, path, 5, 1000)
-	w.want("one\n")
+	path, w := followOne(t)
 	looks := 0
 	w.pause = func() { looks++ }
 	appendTo(t, path+".other", "x\n")
@@ -290,11 +296,7 @@ func TestFollowOtherNames(t *testing.T) {
 
 // TestFollowOverflow: when the kernel has lost events, everything is looked at.
 func TestFollowOverflow(t *testing.T) {
-	dir := t.TempDir()
-	path := filepath.Join(dir, "log")
-	appendTo(t, path, "one\n")
-	w := newFollower(t, path, 5, 1000)
-	w.want("one\n")
+	path, w := followOne(t)
 	var n news
 	w.judge(&n, -1, unix.IN_Q_OVERFLOW, "")
 	if !n.due || !n.folders {
@@ -308,7 +310,7 @@ func TestFollowOverflow(t *testing.T) {
 	if limit > 1<<17 {
 		t.Skip("the kernel's bound is too large for a test")
 	}
-	other := []string{filepath.Join(dir, "x"), filepath.Join(dir, "y")}
+	other := []string{path + ".x", path + ".y"}
 	appendTo(t, other[0], "")
 	for i := range limit + 1 {
 		must(t, os.Rename(other[i%2], other[1-i%2]))

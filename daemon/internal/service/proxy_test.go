@@ -74,6 +74,15 @@ func (r *rig) client(network string) net.Conn {
 	return peer
 }
 
+// relayed serves a proxy with further keys, and returns a client and its backend's end.
+func relayed(t *testing.T, more, near, far string) (r *rig, client, backend net.Conn) {
+	t.Helper()
+	b := newBackend(t, far)
+	r = serve(t, to(more, b.addr()))
+	client = r.client(near)
+	return r, client, b.accept()
+}
+
 // eachWay runs f with each network for the client and for the backend.
 func eachWay(t *testing.T, f func(t *testing.T, near, far string)) {
 	for _, near := range []string{"tcp", "unix"} {
@@ -130,10 +139,7 @@ func TestProxyHalfCloseOfClient(t *testing.T) {
 // A backend that shuts its side still hears the client.
 func TestProxyHalfCloseOfBackend(t *testing.T) {
 	eachWay(t, func(t *testing.T, near, far string) {
-		b := newBackend(t, far)
-		r := serve(t, to("", b.addr()))
-		c := r.client(near)
-		s := b.accept()
+		r, c, s := relayed(t, "", near, far)
 		say2(t, s, "hello")
 		shut(t, s)
 		if got, err := io.ReadAll(c); string(got) != "hello" || err != nil {
@@ -154,10 +160,7 @@ func TestProxyReset(t *testing.T) {
 	reset := func(c net.Conn) { c.(*net.TCPConn).SetLinger(0); c.Close() }
 	for _, who := range []string{"backend", "client"} {
 		t.Run(who, func(t *testing.T) {
-			b := newBackend(t, "tcp")
-			r := serve(t, to("", b.addr()))
-			c := r.client("tcp")
-			s := b.accept()
+			r, c, s := relayed(t, "", "tcp", "tcp")
 			from, at := s, c
 			if who == "client" {
 				from, at = c, s
@@ -179,10 +182,7 @@ func TestProxyReset(t *testing.T) {
 
 // A backend that closes with its answer is no failure, whatever the client still says.
 func TestProxyBackendClosesEarly(t *testing.T) {
-	b := newBackend(t, "unix")
-	r := serve(t, to("", b.addr()))
-	c := r.client("tcp")
-	s := b.accept()
+	r, c, s := relayed(t, "", "tcp", "unix")
 	say2(t, s, "413 too large")
 	s.Close()
 	if got, err := io.ReadAll(c); string(got) != "413 too large" || err != nil {
@@ -195,10 +195,7 @@ func TestProxyBackendClosesEarly(t *testing.T) {
 // Much of both directions goes through whole while both flow, with a small queue.
 func TestProxyBulk(t *testing.T) {
 	eachWay(t, func(t *testing.T, near, far string) {
-		b := newBackend(t, far)
-		r := serve(t, to("queue=4096", b.addr()))
-		c := r.client(near)
-		s := b.accept()
+		r, c, s := relayed(t, "queue=4096", near, far)
 		const size = 4 << 20
 		whole := make(chan bool, 2)
 		for i, way := range [][2]net.Conn{{c, s}, {s, c}} {
@@ -218,10 +215,7 @@ func TestProxyBulk(t *testing.T) {
 // A client that does not read stops its backend, and nothing else: what it sends goes
 // through. What waits is bounded.
 func TestProxyBackPressure(t *testing.T) {
-	b := newBackend(t, "unix")
-	r := serve(t, to("queue=8192", b.addr()))
-	c := r.client("unix")
-	s := b.accept()
+	r, c, s := relayed(t, "queue=8192", "unix", "unix")
 	flood := bytes.Repeat([]byte("0123456789abcdef"), 1<<16)
 	written := make(chan int, 1)
 	go func() { n, _ := s.Write(flood); s.Close(); written <- n }()
@@ -287,10 +281,7 @@ func TestProxyDrain(t *testing.T) {
 
 // What was read from a client by then goes to a backend that is slow, all of it.
 func TestProxyDrainPassesAll(t *testing.T) {
-	b := newBackend(t, "tcp")
-	r := serve(t, to("queue='8KiB'", b.addr()))
-	c := r.client("tcp")
-	s := b.accept()
+	r, c, s := relayed(t, "queue='8KiB'", "tcp", "tcp")
 	sent := make([]byte, 16<<20) // more than the kernels take
 	for i := range sent {
 		sent[i] = byte(i >> 8)

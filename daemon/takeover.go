@@ -240,7 +240,7 @@ func (t *takeover) service(ep *endpoint, data []byte) (s serviceState) {
 type client struct {
 	service   string
 	saved     []byte // for evloop
-	companion bool   // it is of the connection that a client has beside its own
+	companion bool   // the record is of a Companion, and not of the client's own connection
 }
 
 // readClient reads a record. It returns false if that is of something else, or damaged.

@@ -65,14 +65,14 @@ type Device struct {
 	said    string // the failure that was logged last; "": none since it was up
 	told    bool   // of the open device
 
-	outdated bool // now was carried, and is of no use
+	outdated bool // now is from the former process, and is only to be closed
 
-	first   tty.Saved // how the line was set when it was first opened
-	firstOf identity  // which line
+	first   tty.Saved // how the line firstOf was set before we first opened it
+	firstOf identity
 
-	counted tty.Counts  // what the driver said last
-	errors  tty.Counts  // since the service began
-	looked  evloop.Time // when it was asked
+	counted tty.Counts  // what the driver of the line said last
+	errors  tty.Counts  // all that it said since the service began
+	looked  evloop.Time // when it was last asked
 }
 
 // New returns a device that is not open yet.

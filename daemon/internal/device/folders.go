@@ -96,9 +96,9 @@ func (f *folders) counts(b []byte) bool {
 	return false
 }
 
-// watchFolders watches the folders on the way to path that are there, and returns the
-// names in them that matter: those on the way, and that of the device to which a link
-// leads. A folder that is watched already is not watched twice.
+// watchFolders watches those folders on the way to path that are there, and those on the
+// way to the device if path is a link to it. It returns the names in them that matter:
+// each name in path, and that of the device. The kernel watches no folder twice.
 func watchFolders(fd int, path string) (names []string) {
 	const changes = unix.IN_CREATE | unix.IN_MOVED_TO | unix.IN_ATTRIB | unix.IN_ONLYDIR
 	add := func(path string) {

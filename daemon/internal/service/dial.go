@@ -27,8 +27,8 @@ type dial struct {
 }
 
 // startDial begins. It returns the descriptor if it is connected already, or a dial
-// that calls done later, once, unless it is cancelled. In both cases the descriptor is
-// the caller's from then on.
+// that calls done later, once, unless it is cancelled. The caller owns the descriptor that
+// startDial returns or done gets; both have -1 with an error.
 func startDial(l *evloop.Loop, to config.Address, done func(fd int, err error)) (fd int, d *dial, err error) {
 	sa, domain := sockaddr(to)
 	fd, err = unix.Socket(domain, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)

@@ -38,9 +38,9 @@ type fanout struct {
 	timer   evloop.TimerID
 	sending func() // Env.Sending
 
-	// While tells is set, each is called for every member that was served, and passed
-	// when a pass is over. Otherwise only each is called, for a member with more than
-	// half of bytes before it. Both may be nil.
+	// With tells, each is called for every member that was served, and passed is called
+	// when a pass is over. Without it, passed is not called, and each is called only for
+	// members whose queue is more than half full. Both may be nil.
 	tells  bool
 	half   int
 	each   func(*evloop.Conn)

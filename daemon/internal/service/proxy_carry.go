@@ -11,7 +11,8 @@ import (
 // At a restart both connections of a pair move to the next process, each with a record
 // of its own, in any order. They find each other by the number of the client's session:
 //
-//	client   has a backend, who has no more to say, until when a search goes on
+//	client   whether it has a backend; whether the client has no more to say, and whether
+//	         the backend has; until when a search goes on
 //	backend  number of the session
 //
 // A half whose other half does not come is ended when all are there. A client that still

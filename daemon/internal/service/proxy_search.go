@@ -21,9 +21,11 @@ import (
 //	         resting ── the time of "wait" is over ──► client aborted, ErrNoBackend
 //
 // An address has connect_timeout to answer. The pause after a round of them doubles from
-// 50 ms to a second. Each client searches by itself: to let the others wait for the
-// first would be less work while the backend is away, but a client that finds it would
-// then have to wait for one that is still asking an address which does not answer.
+// 50 ms to a second.
+//
+// Each client searches by itself. One search for all would be less work while the backend
+// is away. But it may be stuck at an address that does not answer, and then it would hold
+// up clients for which another address has room.
 type search struct {
 	p     *proxy
 	pr    *pair

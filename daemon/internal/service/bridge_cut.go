@@ -51,11 +51,7 @@ func (k *cutter) feed(p []byte) {
 		k.part = append(k.part, p...)
 		k.pieces()
 	default:
-		for most := max(k.most, 1); len(p) > 0; {
-			n := min(len(p), most)
-			k.out(p[:n])
-			p = p[n:]
-		}
+		k.inPieces(p, k.most)
 	}
 }
 
@@ -71,7 +67,7 @@ func (k *cutter) lines(p []byte) {
 	}
 	if n := len(p) - (len(k.delim) - 1); n > k.max { // the last bytes may belong to the delimiter
 		k.tooLong()
-		k.inPieces(p[:n])
+		k.inPieces(p[:n], min(k.most, k.max))
 		p = p[n:]
 	}
 	k.part = append(k.part[:0], p...)
@@ -106,15 +102,15 @@ func (k *cutter) whole(p []byte) {
 func (k *cutter) line(p []byte) {
 	if len(p) > k.max+len(k.delim) {
 		k.tooLong()
-		k.inPieces(p)
+		k.inPieces(p, min(k.most, k.max))
 		return
 	}
 	k.out(p)
 }
 
-// inPieces passes on a part of a line that is too long for a message.
-func (k *cutter) inPieces(p []byte) {
-	for most := min(k.most, k.max); len(p) > 0; {
+// inPieces passes on what is too long for a message, in pieces of most bytes.
+func (k *cutter) inPieces(p []byte, most int) {
+	for len(p) > 0 {
 		n := min(len(p), most)
 		k.out(p[:n])
 		p = p[n:]

@@ -256,7 +256,7 @@ func (d *Daemon) Run() error {
 	if err := d.loop.Run(); err != nil {
 		return err
 	}
-	if d.handing.done {
+	if d.life.phase == handedOver {
 		return ErrHandedOver
 	}
 	d.cut += d.clients() // the drain has ended before them
@@ -283,9 +283,6 @@ func (d *Daemon) armAll(ep *endpoint) {
 
 // advance takes a step of the life cycle and carries out its effects.
 func (d *Daemon) advance(t trigger) {
-	if d.handing.done {
-		return // this turn is the last one, and all is the next process's
-	}
 	was := d.life
 	next, do := step(was, t)
 	d.life = next
@@ -301,6 +298,9 @@ func (d *Daemon) advance(t trigger) {
 	if do&prepare != 0 {
 		d.readNoMore()
 		d.prepare()
+	}
+	if do&store != 0 {
+		d.store()
 	}
 	if do&freeze != 0 {
 		d.freeze()

@@ -61,7 +61,7 @@ func (d *Daemon) emptied(ep *endpoint) {
 // may run on after it has closed its pipes, and only at its end is it known which
 // messages it has not answered. So the daemon waits for the end of the process.
 func (d *Daemon) stopIfDrained() {
-	if d.handing.done {
+	if d.life.phase == handedOver {
 		if d.timers[timerGiveUp].IsZero() || len(d.retired) == 0 { // nobody is to be finished
 			d.loop.Stop()
 		}
@@ -77,7 +77,7 @@ func (d *Daemon) stopIfDrained() {
 func (d *Daemon) release() {
 	d.quiet()
 	for _, l := range d.listeners() {
-		if d.handing.done {
+		if d.life.phase == handedOver {
 			l.leave()
 		} else {
 			l.close()

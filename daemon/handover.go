@@ -20,13 +20,14 @@ import (
 // The old process's side of a restart that closes no connection. The new one's is in
 // takeover.go, the queue between them in package handover.
 //
-//	SIGINT ─► prepare ─────────────► freeze ─────────────────────────► end, status 75
-//	          programs end, services  store the empty queue
-//	          with persist = "off"    take the connections out of the loop
-//	          are finished; all       fill the queue
+//	SIGINT ─► prepare ─────────────► store ──────────► freeze ──────────► end, status 75
+//	          programs end, services  the empty queue;  take the connections
+//	          with persist = "off"    all are served    out of the loop, and
+//	          are finished; all       for storeGrace    fill the queue
 //	          others are served
-//	               │ SIGTERM               │ the store refuses, or no memory
-//	               └───────────────────────┴─► the end of any stop (drain.go)
+//	               │ SIGTERM               │ SIGTERM, or     │ the store has refused,
+//	               │                       │ no manager      │ or no memory
+//	               └───────────────────────┴─────────────────┴─► the end of any stop (drain.go)
 //
 // Clients wait from freeze until the new process reads: that is the pause. What a
 // program has still to answer is not part of it.
@@ -35,8 +36,9 @@ import (
 // then loses only what was not in yet. The store may refuse it, which shows when nothing
 // is frozen, and costs no connection.
 //
-// A process that no manager holds becomes the next one by execve(2) (SIGUSR2). Its
-// listening sockets go the same way as its connections.
+// A process that no manager holds becomes the next one by execve(2) (SIGUSR2). It keeps
+// the queue itself, so freeze follows store at once. Its listening sockets go the same
+// way as its connections.
 
 // ErrHandedOver is what Run returns when the connections are in the queue.
 var ErrHandedOver = errors.New("connections handed over to the next process")
@@ -53,19 +55,15 @@ const saveTime = 20 * time.Second
 
 // handing is what a Daemon knows of a hand-over under way.
 type handing struct {
-	asking     bool // whether there may be a next process
-	byExec     bool // this process becomes the next one
-	suspending int  // services that have something to finish
-	clients    int  // whose connections were taken out of the loop, or off a listener
-	stay       int  // connections that the loop did not give away,
-	stayFor    error
-	silent     map[*evloop.Conn]silent
-	beside     int   // of them: connections that a client has beside its own
-	held       int   // the place behind those that services hold themselves
-	fds        []int // what was put into the queue, and is open here until the end of the process
-	done       bool  // the queue is filled
+	asking     bool                    // whether there may be a next process
+	suspending int                     // services that have something to finish
+	silent     map[*evloop.Conn]silent // of Daemon.silent, while connections are taken out
 	queue      *handover.Queue
+	parcel     *parcel // what is in the queue; its descriptors are open until the end of the process
 }
+
+// byExec reports whether this process becomes the next one.
+func (d *Daemon) byExec() bool { return !d.env.Managed }
 
 // errNobody says that there is no service manager that could keep the queue.
 var errNobody = errors.New("no service manager is there to keep the connections")
@@ -99,7 +97,7 @@ func (d *Daemon) askNext(then func(error)) {
 // open across execve(2), or -1 if the service manager has it. It is for a caller whose
 // Run has returned ErrHandedOver.
 func (d *Daemon) Queue() int {
-	if !d.handing.byExec {
+	if !d.byExec() {
 		return -1
 	}
 	fd, err := d.handing.queue.Keep()
@@ -112,7 +110,6 @@ func (d *Daemon) Queue() int {
 // prepare lets finish what cannot be carried: programs, and services that do not want
 // it. All others are served meanwhile.
 func (d *Daemon) prepare() {
-	d.handing.byExec = !d.env.Managed
 	d.handing.suspending++ // until all that is to end has been told
 	patience := d.stillLeaving()
 	for _, ep := range d.ordered() {
@@ -156,31 +153,15 @@ func (d *Daemon) stillLeaving() (patience time.Duration) {
 
 // lookPrepared goes on when all has ended that must.
 func (d *Daemon) lookPrepared() {
-	if d.isPrepared() {
-		d.loop.Post(func() { // connections are taken out between two turns
-			if d.isPrepared() {
-				d.disarm(timerGiveUp)
-				d.advance(prepared)
-			}
-		})
+	if d.life.phase == leaving && d.handing.suspending+len(d.retired)+d.ending == 0 {
+		d.loop.Post(func() { d.advance(prepared) }) // connections are taken out between two turns
 	}
 }
 
-func (d *Daemon) isPrepared() bool {
-	return d.life.phase == leaving && !d.handing.done && d.handing.suspending+len(d.retired)+d.ending == 0
-}
-
-// freeze takes all connections out of the loop and puts them into the queue. At the
-// first call it has the queue stored, and returns.
+// freeze takes all connections out of the loop and puts them into the queue.
 func (d *Daemon) freeze() {
-	switch {
-	case d.handing.done, !d.timers[timerStored].IsZero():
-		return
-	case d.handing.queue == nil && !d.store():
-		return
-	}
 	began := time.Now()
-	if err := d.held(); err != nil {
+	if err := d.kept(); err != nil {
 		d.notHandedOver(err)
 		return
 	}
@@ -189,34 +170,38 @@ func (d *Daemon) freeze() {
 	for _, l := range d.listeners() {
 		l.pause() // the turn is not over yet, and who comes now is for the next process
 	}
-	records, fds := d.save()
-	b, err := records.Encode()
-	var result handover.Result
-	if err == nil {
-		result, err = d.handing.queue.Fill(handover.Header{}, b, fds)
-	}
-	if err == nil {
-		err = d.held()
-	}
+	p := d.save()
+	unsent, err := d.fill(p)
 	if err != nil {
-		for _, fd := range fds[d.handing.clients:d.handing.held] {
-			closeFD(fd)
-		}
-		d.takeBack(records, fds[:d.handing.clients])
+		d.takeBack(p)
 		d.notHandedOver(err)
 		return
 	}
-	d.handing.done, d.handing.fds = true, fds
-	cut := d.finishUnsent(records, fds, result.Unsent)
-	if n := d.handing.stay; n > 0 {
-		d.log.HandOverFailed(fmt.Errorf("%d connections: %w", n, d.handing.stayFor))
+	d.handing.parcel = p
+	d.advance(filled)
+	cut := d.finishUnsent(p, unsent)
+	if p.stay > 0 {
+		d.log.HandOverFailed(fmt.Errorf("%d connections: %w", p.stay, p.stayFor))
 	}
-	d.log.HandedOver(d.handing.clients-d.handing.beside-cut, cut+d.handing.stay, time.Since(began))
-	if len(result.Unsent) > 0 {
+	d.log.HandedOver(p.clients-p.companions-cut, cut+p.stay, time.Since(began))
+	if len(unsent) > 0 {
 		d.disarm(timerGiveUp)
 		d.arm(timerGiveUp, unsentPatience)
 	}
 	d.stopIfDrained()
+}
+
+// fill puts the parcel into the queue, and returns what the kernel has refused to take.
+func (d *Daemon) fill(p *parcel) ([]handover.Unsent, error) {
+	b, err := p.Encode()
+	if err != nil {
+		return nil, err
+	}
+	result, err := d.handing.queue.Fill(handover.Header{}, b, p.fds)
+	if err == nil {
+		err = d.kept()
+	}
+	return result.Unsent, err
 }
 
 // unsentPatience is how long all others wait, so that those who could not be queued get
@@ -225,13 +210,13 @@ const unsentPatience = 100 * time.Millisecond
 
 // finishUnsent finishes the clients that the kernel has refused to queue, and returns how
 // many those are. The others live in the queue.
-func (d *Daemon) finishUnsent(r *handover.Records, fds []int, unsent []handover.Unsent) (cut int) {
-	t := takeover{d: d, records: r, expired: errUnsent}
+func (d *Daemon) finishUnsent(p *parcel, unsent []handover.Unsent) (cut int) {
+	t := takeover{d: d, records: &p.Records, expired: errUnsent}
 	for _, u := range unsent {
-		if u.Index < d.handing.clients { // the others are listeners, or devices that are opened anew
-			t.fds, t.places = append(t.fds, fds[u.Index]), append(t.places, u.Index)
-			fds[u.Index] = -1
-			if c, ok := readClient(r.Conns[u.Index].Data); !ok || !c.companion {
+		if u.Index < p.clients { // the others are listeners, or devices that are opened anew
+			t.fds, t.places = append(t.fds, p.fds[u.Index]), append(t.places, u.Index)
+			p.fds[u.Index] = -1
+			if c, ok := readClient(p.Conns[u.Index].Data); !ok || !c.companion {
 				cut++
 			}
 		}
@@ -239,7 +224,7 @@ func (d *Daemon) finishUnsent(r *handover.Records, fds []int, unsent []handover.
 	if len(t.fds) == 0 {
 		return 0
 	}
-	d.log.HandOverFailed(fmt.Errorf("%d of %d connections: %w", len(t.fds), d.handing.clients, unsent[0].Err))
+	d.log.HandOverFailed(fmt.Errorf("%d of %d connections: %w", len(t.fds), p.clients, unsent[0].Err))
 	t.all()
 	t.finish()
 	for _, n := range t.waiting {
@@ -253,19 +238,17 @@ func (d *Daemon) finishUnsent(r *handover.Records, fds []int, unsent []handover.
 // manager, after the answer to BARRIER=1. Seen on 257: 27 ms after it.
 const storeGrace = 250 * time.Millisecond
 
-// store makes the queue and has the service manager keep it. Nothing is frozen yet. It
-// reports whether to go on at once.
-func (d *Daemon) store() bool {
-	if err := d.openQueue(); err != nil {
-		d.notHandedOver(err)
-		return false
-	}
-	if d.handing.byExec {
-		return true
-	}
+// store makes the queue and has the service manager keep it. Nothing is frozen yet.
+func (d *Daemon) store() {
 	d.disarm(timerGiveUp)
-	d.arm(timerStored, storeGrace)
-	return false
+	switch err := d.openQueue(); {
+	case err != nil:
+		d.notHandedOver(err)
+	case d.byExec():
+		d.advance(stored)
+	default:
+		d.arm(timerStored, storeGrace)
+	}
 }
 
 func (d *Daemon) openQueue() error {
@@ -273,7 +256,7 @@ func (d *Daemon) openQueue() error {
 	if err != nil {
 		return err
 	}
-	if d.handing.queue = q; d.handing.byExec {
+	if d.handing.queue = q; d.byExec() {
 		return nil
 	}
 	err = d.env.Notifier.Store(QueueName, q.Reader())
@@ -282,7 +265,7 @@ func (d *Daemon) openQueue() error {
 	}
 	if err == nil {
 		q.Release()
-		err = d.held()
+		err = d.kept()
 	}
 	return err
 }
@@ -290,9 +273,9 @@ func (d *Daemon) openQueue() error {
 // errNotKept is the word of a manager that closes what it should keep.
 var errNotKept = errors.New("the service manager does not keep descriptors: see FileDescriptorStoreMax= in systemd.service(5)")
 
-// held returns why the queue is not in the store, or nil.
-func (d *Daemon) held() error {
-	if d.handing.byExec {
+// kept returns why nobody else keeps the queue, or nil.
+func (d *Daemon) kept() error {
+	if d.byExec() {
 		return nil
 	}
 	held, err := d.handing.queue.Held()
@@ -313,8 +296,11 @@ func (d *Daemon) notHandedOver(err error) {
 
 // takeBack serves connections again that could not be handed over, so that they get
 // the end of any stop.
-func (d *Daemon) takeBack(r *handover.Records, fds []int) {
+func (d *Daemon) takeBack(p *parcel) {
 	d.handing.queue.Close()
+	for _, fd := range p.fds[p.clients:p.held] {
+		closeFD(fd)
+	}
 	for _, s := range d.cfg.Services {
 		old := d.endpoints[s.Name]
 		if old == nil {
@@ -333,8 +319,8 @@ func (d *Daemon) takeBack(r *handover.Records, fds []int) {
 			s.Stop(func() {}) // its program has ended; a device is closed
 		}
 	}
-	t := takeover{d: d, records: r, fds: fds}
-	for i := range fds {
+	t := takeover{d: d, records: &p.Records, fds: p.fds[:p.clients]}
+	for i := range t.fds {
 		t.places = append(t.places, i)
 	}
 	t.all()

@@ -33,10 +33,9 @@ const (
 	tagCompanion = 4
 )
 
-// save takes the connections out of the loop and returns their records with their
-// descriptors, in the same order. Listeners come behind them, if they go along.
-func (d *Daemon) save() (*handover.Records, []int) {
-	p := parcel{}
+// save takes the connections out of the loop, and listeners with them, if they go along.
+func (d *Daemon) save() *parcel {
+	p := &parcel{}
 	d.handing.silent = make(map[*evloop.Conn]silent, len(d.silent))
 	for _, s := range d.silent {
 		d.handing.silent[s.conn] = s
@@ -45,15 +44,16 @@ func (d *Daemon) save() (*handover.Records, []int) {
 	for _, ep := range d.ordered() {
 		p.Services = append(p.Services, handover.Field{Name: ep.conf.Name, Data: ep.save()})
 	}
-	messages := d.detach(&p)
+	messages := d.detach(p)
+	d.handing.silent = nil
 	for _, n := range d.takeNewcomers() {
 		p.add(n.fd, n.save())
 	}
-	d.handing.clients = len(p.fds)
+	p.clients = len(p.fds)
 	for _, ep := range d.ordered() {
 		p.addHeld(ep)
 	}
-	if d.handing.held = len(p.fds); d.handing.byExec {
+	if p.held = len(p.fds); d.byExec() {
 		for _, l := range d.listeners() {
 			var w record.Writer
 			w.Number(tagListener)
@@ -65,7 +65,7 @@ func (d *Daemon) save() (*handover.Records, []int) {
 	w.Number(recordVersion)
 	w.Number(d.lastID)
 	p.Process = []handover.Field{{Name: fieldDaemon, Data: w}, {Name: fieldMessages, Data: messages}}
-	return &p.Records, p.fds
+	return p
 }
 
 // detach takes all connections that can be carried out of the loop, and returns the
@@ -75,15 +75,15 @@ func (d *Daemon) detach(p *parcel) (messages []byte) {
 	carried, messages := d.loop.DetachAll(conns)
 	for i, c := range carried {
 		if c.Err != nil { // nothing else is set
-			d.handing.stayFor = c.Err // the end of the loop closes it
+			p.stayFor = c.Err // the end of the loop closes it
 			if _, client := conns[i].State.(*service.Session); client {
-				d.handing.stay++
+				p.stay++
 			}
 			continue
 		}
 		tag, client := tagged(c.State)
 		if tag == tagCompanion {
-			d.handing.beside++
+			p.companions++
 		}
 		var w record.Writer
 		w.Number(tag)
@@ -118,10 +118,18 @@ func tagged(state any) (tag uint64, s *service.Session) {
 	return 0, nil
 }
 
-// A parcel is records, and the descriptors of their connections.
+// A parcel is what the next process gets: records, and the descriptors of their Conns in
+// the same order, those of clients first, then what services hold, then listeners.
 type parcel struct {
 	handover.Records
 	fds []int
+
+	clients    int // how many of fds are of clients, newcomers and companions among them
+	companions int // of them: connections that clients have beside their own
+	held       int // the place in fds behind what services hold
+
+	stay    int   // clients that the loop did not give away
+	stayFor error // why
 }
 
 // add puts a descriptor in. Every socket has a cookie since Linux 4.12 (socket(7)); one

@@ -56,7 +56,7 @@ func (r *running) left(t *testing.T) int {
 	if err := <-r.done; !errors.Is(err, ErrHandedOver) {
 		t.Fatalf("Run = %v, want that all was handed over", err)
 	}
-	for _, fd := range r.handing.fds {
+	for _, fd := range r.handing.parcel.fds {
 		unix.Close(fd) // as the end of the process does
 	}
 	q := r.Queue()

@@ -26,10 +26,10 @@ func TestRestartFinishesWhoIsNotQueued(t *testing.T) {
 	c := r.stuff(path)
 	kernel := r.gone()
 	r.do(func() {
-		records, fds := r.save()
-		r.handing.done = true
-		if cut := r.finishUnsent(records, fds, []handover.Unsent{{Index: 0, Err: unix.ETOOMANYREFS}}); cut != 1 || fds[0] != -1 {
-			t.Errorf("%d clients are finished, and descriptor %d is kept", cut, fds[0])
+		p := r.save()
+		r.life.phase = handedOver
+		if cut := r.finishUnsent(p, []handover.Unsent{{Index: 0, Err: unix.ETOOMANYREFS}}); cut != 1 || p.fds[0] != -1 {
+			t.Errorf("%d clients are finished, and descriptor %d is kept", cut, p.fds[0])
 		}
 		r.arm(timerGiveUp, time.Minute)
 	})

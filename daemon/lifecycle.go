@@ -10,19 +10,22 @@ package daemon
 // A phase is where the process stands in its life. The only paths are
 //
 //	starting ──► ready ◄──► reloading
-//	    ├──────────┼────────────┼────► leaving ─┐
-//	    └──────────┴────────────┴───────────────┴► stopping
+//	    ├──────────┼────────────┼──► leaving ──► storing ──► handedOver
+//	    └──────────┴────────────┴───────┴───────────┴► stopping
 type phase uint8
 
 const (
 	starting phase = iota
 	ready
 	reloading
-	leaving // the next process is to go on with the connections
+	leaving    // the next process is to go on with the connections
+	storing    // their queue is with the service manager, which may refuse it
+	handedOver // the queue is filled; only clients that are not in it are still finished
 	stopping
 )
 
-var phaseNames = [...]string{"starting", "ready", "reloading", "leaving", "stopping"}
+// A hand-over has one name for whoever looks from outside.
+var phaseNames = [...]string{"starting", "ready", "reloading", "leaving", "leaving", "leaving", "stopping"}
 
 func (p phase) String() string { return phaseNames[p] }
 
@@ -36,6 +39,8 @@ const (
 	terminate                // SIGTERM, or SIGINT without a manager
 	handOver                 // SIGINT of a manager, or SIGUSR2
 	prepared                 // nothing is left that cannot be carried
+	stored                   // the queue is where the next process finds it
+	filled                   // the connections are in the queue
 	unable                   // the connections cannot be carried
 	drained                  // the last connection has closed
 	idled                    // no client has come for exit_idle, and none waits
@@ -58,6 +63,7 @@ const (
 	reload                       // RELOADING=1, then read the files
 	again                        // the files may have changed since their reading began
 	prepare                      // let finish what cannot be carried
+	store                        // make the queue and have it kept
 	freeze                       // take the connections out of the loop and queue them
 	drain                        // STOPPING=1, close listeners, let clients finish
 	finish                       // leave the loop
@@ -75,13 +81,17 @@ func step(l life, t trigger) (life, effect) {
 			return l, finish
 		}
 		return l, noEffects
-	case t == terminate, t == unable && l.phase == leaving, t == idled && l.phase == ready:
+	case l.phase == handedOver:
+		return l, noEffects // all is the next process's, a request to stop too
+	case t == terminate, t == unable && l.phase >= leaving, t == idled && l.phase == ready:
 		return life{phase: stopping}, drain
-	case l.phase == leaving:
-		// The next process reads the files anyway, so a hangup has no effect.
-		if t == prepared {
-			return l, freeze
-		}
+	case l.phase == leaving && t == prepared:
+		return life{phase: storing}, store
+	case l.phase == storing && t == stored:
+		return l, freeze
+	case l.phase == storing && t == filled:
+		return life{phase: handedOver}, noEffects
+	case l.phase >= leaving: // the next process reads the files anyway, whatever SIGHUP wants
 		return l, noEffects
 	case t == handOver:
 		return life{phase: leaving}, prepare

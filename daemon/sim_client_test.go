@@ -60,7 +60,7 @@ type simKind struct {
 func (w *simWorld) come() {
 	kinds := []*simKind{simEcho, simLookup, simTicker, simRoom, simRoom, simRoom, simChargen, simHandler, simHandler}
 	kind := kinds[w.rng.IntN(len(kinds))]
-	if len(w.clients) < 40 && !w.d.handing.done && (kind != simHandler || w.program != nil) {
+	if len(w.clients) < 40 && w.d.life.phase != handedOver && (kind != simHandler || w.program != nil) {
 		w.connect(kind)
 	}
 }

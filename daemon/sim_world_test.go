@@ -138,7 +138,7 @@ func (w *simWorld) play() error {
 		if !errors.Is(err, ErrHandedOver) || w.err != nil {
 			return w.over(err)
 		}
-		for _, fd := range w.d.handing.fds {
+		for _, fd := range w.d.handing.parcel.fds {
 			unix.Close(fd) // as the end of the process does
 		}
 		queues = []int{w.d.Queue()}
@@ -331,8 +331,8 @@ func (w *simWorld) release() {
 		unix.Close(w.tcp)
 	}
 	w.program.close()
-	if w.err != nil && w.d.handing.done {
-		for _, fd := range w.d.handing.fds {
+	if w.err != nil && w.d.life.phase == handedOver {
+		for _, fd := range w.d.handing.parcel.fds {
 			unix.Close(fd)
 		}
 		w.d.handing.queue.Close()

@@ -16,7 +16,7 @@ const (
 	timerStatus timerKind = iota
 	timerWatchdog
 	timerGiveUp
-	timerStored // the queue of a hand-over is in the manager's store
+	timerStored // while the manager may still refuse the queue of a hand-over
 	timerFlush
 	timerIdle // while there is no client and exit_idle is set
 	timerReading
@@ -49,16 +49,9 @@ func (d *Daemon) Expired(_ *evloop.Loop, t evloop.Timer) {
 	case timerWatchdog:
 		d.feedWatchdog()
 	case timerGiveUp:
-		switch {
-		case d.handing.done:
-			d.loop.Stop()
-		case d.life.phase == leaving:
-			d.advance(prepared)
-		default:
-			d.advance(terminate)
-		}
+		d.giveUp()
 	case timerStored:
-		d.loop.Post(func() { d.advance(prepared) })
+		d.loop.Post(func() { d.advance(stored) }) // connections are taken out between two turns
 	case timerFlush:
 		d.flushLog()
 	case timerOrphans:
@@ -69,6 +62,18 @@ func (d *Daemon) Expired(_ *evloop.Loop, t evloop.Timer) {
 		d.readTooLong()
 	case timerVanished:
 		d.findVanished()
+	}
+}
+
+// giveUp waits no longer for those who are to finish.
+func (d *Daemon) giveUp() {
+	switch d.life.phase {
+	case handedOver:
+		d.loop.Stop()
+	case leaving:
+		d.advance(prepared)
+	default:
+		d.advance(terminate)
 	}
 }
 

@@ -44,8 +44,8 @@
 //
 // # Who calls what
 //
-// Everything runs on the goroutine that called Run, except for four goroutines.
-// They hand their results to the loop by evloop.Loop.Post:
+// Everything runs on the goroutine that called Run, except for what may block. That has
+// goroutines of its own, which hand their results to the loop by evloop.Loop.Post:
 //
 //   - one waits for signals;
 //
@@ -55,7 +55,11 @@
 //   - one finds out, before a hand-over by execve(2), whether the next process can
 //     start, which means reading the files as well;
 //
-//   - one for each handler starts its program and waits for its end.
+//   - one for each handler, and for each bridge with a command, starts the program and
+//     waits for its end;
+//
+//   - those of a device open it, close it and look whether it still has its name, and
+//     that of a followed file reads what is new, while there is such work.
 //
 // A client passes through these types:
 //

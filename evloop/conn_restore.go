@@ -127,7 +127,7 @@ func (r *Restore) Done() {
 	}
 	r.conns, r.table = nil, nil
 	if l.depth == 1 { // the next turn settles what Restored has done
-		l.posted = slices.Insert(l.posted, 0, func() {})
+		l.posted = slices.Insert(l.posted, 0, posting{run: func() {}})
 		if c := l.gather.c; c != nil {
 			l.spill(c) // a deadline may come before, and output that waits is no idleness
 			l.weigh(c)

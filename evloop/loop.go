@@ -48,7 +48,7 @@ type Loop struct {
 	dead           []*Conn  // waiting for their Closed
 	detached       int      // how many of dead were detached
 	dropped        []*Conn  // with drops to report
-	posted         []func() // taken from the waker and not yet run
+	posted         []posting // taken from the waker and not yet run
 	work           turnBudget
 	caller         caller // of Run, for programs built with the tag evloopcheck
 
@@ -226,8 +226,10 @@ func (l *Loop) Close() {
 	for w := range l.watches.all {
 		w.Close()
 	}
-	l.wake.close()
+	left := l.wake.close()
 	l.be.close()
+	l.unrun(l.posted)
+	l.unrun(left)
 }
 
 // Now returns the time of the present turn. The clock is read before the turn's

@@ -24,10 +24,14 @@ type waker struct {
 	failed  atomic.Bool // the last write failed: the next turn looks at posted all the same
 
 	mu     sync.Mutex // guards the following
-	posted []func()
-	spare  []func()
+	posted []posting
+	spare  []posting
 	closed bool
 }
+
+// A posting is a function for the loop, and what is done instead if the loop ends
+// before.
+type posting struct{ run, dropped func() }
 
 func (w *waker) open(k *kernel) error {
 	fd, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
@@ -49,12 +53,15 @@ func addOne(fd int) unix.Errno {
 	return errno
 }
 
-func (w *waker) close() {
+// close returns what has been posted and will not run.
+func (w *waker) close() []posting {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	left := w.posted
 	w.closed = true
 	w.posted = nil
 	unix.Close(w.fd)
+	return left
 }
 
 // now makes the present or the next wait return at once.
@@ -82,15 +89,28 @@ const wakeTries = 8
 // Post runs f on the loop's goroutine in one of its next turns, in the order
 // of the calls. Any goroutine may call it, also before Run and on
 // the loop itself. It returns false, and f will not run, after Close. A
-// function that is posted and not yet run when the loop stops is not run.
-func (l *Loop) Post(f func()) bool {
+// function that is posted and not yet run when the loop stops is not run: if it
+// owns something, such as a descriptor, use PostOr.
+func (l *Loop) Post(f func()) bool { return l.post(posting{run: f}) }
+
+// PostOr is Post for a function that owns something. Exactly one of f and dropped
+// is called: dropped, if the loop is closed before f has run. Then Close calls it,
+// on its goroutine, or PostOr itself does after Close. It may use nothing of the
+// loop.
+func (l *Loop) PostOr(f, dropped func()) {
+	if !l.post(posting{f, dropped}) {
+		dropped()
+	}
+}
+
+func (l *Loop) post(p posting) bool {
 	w := &l.wake
 	w.mu.Lock()
 	if w.closed {
 		w.mu.Unlock()
 		return false
 	}
-	w.posted = append(w.posted, f)
+	w.posted = append(w.posted, p)
 	w.mu.Unlock()
 	w.now()
 	return true
@@ -101,7 +121,7 @@ func (l *Loop) Post(f func()) bool {
 const postedKept = 1024
 
 // take returns what was posted; the slice is the caller's until the next take.
-func (w *waker) take() []func() {
+func (w *waker) take() []posting {
 	if !w.pending.Load() && !w.failed.Load() {
 		return nil
 	}
@@ -126,11 +146,20 @@ func (l *Loop) runPosted() {
 	n := 0
 	for ; n < len(l.posted) && l.goesOn(n); n++ {
 		l.enter()
-		l.posted[n]()
+		l.posted[n].run()
 		l.leave()
 	}
 	clear(l.posted[:n]) // the garbage collector may have what they hold
 	if l.posted = l.posted[n:]; len(l.posted) == 0 {
 		l.posted = nil // it may be large, see postedKept
+	}
+}
+
+// drop tells those whose functions will not run.
+func (l *Loop) unrun(left []posting) {
+	for _, p := range left {
+		if p.dropped != nil {
+			p.dropped()
+		}
 	}
 }

@@ -3,7 +3,9 @@
 package evloop
 
 import (
+	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -200,9 +202,9 @@ func postedIsReleased(r *rig) {
 		r.l.Post(func() {})
 		r.turn()
 	}
-	for _, fs := range [][]func(){r.l.wake.posted[:cap(r.l.wake.posted)], r.l.wake.spare[:cap(r.l.wake.spare)]} {
+	for _, fs := range [][]posting{r.l.wake.posted[:cap(r.l.wake.posted)], r.l.wake.spare[:cap(r.l.wake.spare)]} {
 		for _, f := range fs {
-			if f != nil {
+			if f.run != nil {
 				r.Error("a function that has run is still held")
 			}
 		}
@@ -231,6 +233,62 @@ func TestPostDuringClose(t *testing.T) {
 		})
 		l.Stop()
 		wg.Wait()
+	}
+}
+
+// What a function owns that is posted while the loop ends is given back once:
+// by the function, by Close or by PostOr.
+func TestPostOrDuringClose(t *testing.T) {
+	for range 50 {
+		l, err := New(Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var posts, ran, dropped atomic.Int64
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				for after := 0; after < 3; { // some come after Close
+					l.PostOr(func() { ran.Add(1) }, func() { dropped.Add(1) })
+					if posts.Add(1); l.closedForPosts() {
+						after++
+					}
+				}
+			})
+		}
+		wg.Go(func() {
+			l.Run()
+			l.Close()
+		})
+		l.Stop()
+		wg.Wait()
+		if posts.Load() != ran.Load()+dropped.Load() || dropped.Load() == 0 {
+			t.Fatalf("%d posts: %d ran, %d were dropped", posts.Load(), ran.Load(), dropped.Load())
+		}
+	}
+}
+
+// closedForPosts reports whether Close refuses posts already.
+func (l *Loop) closedForPosts() bool {
+	l.wake.mu.Lock()
+	defer l.wake.mu.Unlock()
+	return l.wake.closed
+}
+
+// A function that the loop has taken and not run when it ends is dropped as well.
+func TestLoopPostOrTaken(t *testing.T) { eachBackend(t, postOrTaken) }
+
+func postOrTaken(r *rig) {
+	var order []string
+	r.l.PostOr(func() { order = append(order, "ran") }, func() { order = append(order, "wrong") })
+	r.turn()
+	r.l.posted = append(r.l.posted, posting{func() {}, func() { order = append(order, "taken") }})
+	r.l.Post(func() { order = append(order, "wrong") })
+	r.l.PostOr(func() {}, func() { order = append(order, "posted") })
+	r.l.Close()
+	r.l.PostOr(func() {}, func() { order = append(order, "after") })
+	if want := []string{"ran", "taken", "posted", "after"}; !slices.Equal(order, want) {
+		r.Errorf("%v, want %v", order, want)
 	}
 }
 

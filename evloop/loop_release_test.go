@@ -77,7 +77,7 @@ func postsAreReleased(r *rig) {
 		r.spin("the storm", func() bool { return ran == 2*postedKept })
 	}
 	w := &r.l.wake
-	for _, fs := range [][]func(){r.l.posted, w.posted, w.spare} {
+	for _, fs := range [][]posting{r.l.posted, w.posted, w.spare} {
 		if cap(fs) > postedKept {
 			r.Errorf("a list of %d functions is kept, want %d at most", cap(fs), postedKept)
 		}

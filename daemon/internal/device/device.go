@@ -256,9 +256,11 @@ func (d *Device) open() {
 	o, watch := d.wanted, d.folders.fd
 	go func() {
 		r := open(o, watch)
-		if !d.loop.Post(func() { d.tried(r) }) && r.fd >= 0 {
-			_ = unix.Close(r.fd)
-		}
+		d.loop.PostOr(func() { d.tried(r) }, func() {
+			if r.fd >= 0 {
+				_ = unix.Close(r.fd)
+			}
+		})
 	}()
 }
 

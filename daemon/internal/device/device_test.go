@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -392,4 +393,25 @@ func TestLookTwice(t *testing.T) {
 		r.dev.sawName(false, r.dev.now.is)
 	})
 	r.until("the new one", func() bool { return r.ups == 2 })
+}
+
+// TestLoopEnds: a device that was opened when the loop ends is closed.
+func TestLoopEnds(t *testing.T) {
+	_, name := evlooptest.PTY(t)
+	before := evlooptest.Descriptors()
+	loop, err := evloop.New(evloop.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &rig{t: t, loop: loop}
+	log := report.New(slog.New(slog.DiscardHandler), config.PeersFull, loop)
+	r.dev = New(Options{Path: name, TTY: usual}, loop, log.Service("x"), r)
+	goroutines := runtime.NumGoroutine()
+	r.dev.Start()
+	for end := time.Now().Add(evlooptest.Patience); runtime.NumGoroutine() > goroutines && time.Now().Before(end); {
+		runtime.Gosched() // until it has posted
+	}
+	loop.Close()
+	r.dev.Stop(func() {})
+	evlooptest.SameDescriptors(t, before)
 }

@@ -83,18 +83,14 @@ func (p *Program) fork() {
 func (p *Program) attend(argv []string, around Surroundings, pipes pipes) {
 	pid, err := forkStub(argv, around, pipes)
 	closeAll(pipes.theirs()...)
-	if !p.loop.Post(func() { p.started(pid, err, pipes) }) {
-		closeAll(append(pipes.ours(), pipes.status[0])...)
-	}
+	p.loop.PostOr(func() { p.started(pid, err, pipes) }, func() { closeAll(append(pipes.ours(), pipes.status[0])...) })
 	if err != nil {
 		return
 	}
 	if err := awaitEnd(pid); err != nil {
 		p.log.ProgramUnseen(pid, err)
 	}
-	if !p.loop.Post(func() { p.advance(exited) }) {
-		reap(pid) // the loop is closed, so nobody else does
-	}
+	p.loop.PostOr(func() { p.advance(exited) }, func() { reap(pid) })
 }
 
 // awaitEnd waits for the end of a child, and leaves it a zombie.

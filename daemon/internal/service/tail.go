@@ -154,9 +154,7 @@ func (s *tail) look() {
 	s.looking, s.again = true, false
 	go func(file *follow.File) {
 		found := s.read(file)
-		if !s.loop.Post(func() { s.found(file, found) }) {
-			file.Close()
-		}
+		s.loop.PostOr(func() { s.found(file, found) }, file.Close)
 	}(s.file)
 }
 

@@ -6,16 +6,22 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"penstock/daemon/internal/config"
 	"penstock/daemon/internal/follow"
+	"penstock/daemon/internal/report"
+	"penstock/evloop"
+	"penstock/evloop/evlooptest"
 )
 
 // A logFile is a file that a program writes.
@@ -219,6 +225,30 @@ func TestTailCarried(t *testing.T) {
 	next.until("the new file", func() bool { return len(next.svc.(*tail).recent.list) == 5 })
 	next.dial().want("one\ntwo\nhalf\nthree\nfour\n")
 	next.log.wait(t, "event=resumed offset=10", 1)
+}
+
+// TestTailLoopEnds: a look that is over when the loop ends leaves nothing open.
+func TestTailLoopEnds(t *testing.T) {
+	f := newLogFile(t)
+	f.add("one\n")
+	before := evlooptest.Descriptors()
+	loop, err := evloop.New(evloop.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := report.New(slog.New(slog.DiscardHandler), config.PeersFull, loop).Service("x")
+	s := newTail(parse(t, f.conf("history=1")), Env{Loop: loop, Log: log})
+	looked := make(chan struct{})
+	s.read = func(file *follow.File) follow.Found { defer close(looked); return file.Look() }
+	goroutines := runtime.NumGoroutine()
+	s.Start()
+	<-looked
+	for end := time.Now().Add(patience); runtime.NumGoroutine() > goroutines && time.Now().Before(end); {
+		runtime.Gosched() // until it has posted
+	}
+	loop.Close()
+	s.Stop(func() {})
+	evlooptest.SameDescriptors(t, before)
 }
 
 // TestTailLoad: a file that grows and is rotated all the time, while clients come at any

@@ -35,7 +35,15 @@ func (c *Conn) CloseWrite() {
 func (c *Conn) sendFIN() {
 	c.flags &^= flagFINDue
 	_ = c.loop.sys.shutdown(int(c.fd))
+	if c.flags&flagEOF != 0 { // both directions have ended
+		c.fail(c.lost())
+	}
 }
+
+// sentFIN reports whether FIN has gone out while the connection is open. The kernel
+// reports a hang-up then as soon as the peer's FIN has come, though the peer may still
+// read.
+func (c *Conn) sentFIN() bool { return c.flags&(flagShut|flagFINDue) == flagShut }
 
 // CloseAfterFlush ends the connection in order: no further Data and EOF, what
 // is queued goes out, then FIN. Closed gets reason. If reason is nil, Closed

@@ -79,8 +79,8 @@ func (l *Loop) releaseInput(c *Conn) {
 }
 
 // ended passes the peer's FIN, after all its bytes. hungUp says that the kernel
-// reported both directions closed: then nothing can be sent either, and ended
-// ends the connection if the handler does not.
+// reported both directions closed: then, and after CloseWrite, nothing can be sent
+// either, and ended ends the connection if the handler does not.
 func (l *Loop) ended(c *Conn, hungUp bool) {
 	if c.flags&flagCut != 0 { // no FIN: after a reset the kernel reports an end as well
 		l.broken(c, c.reason)
@@ -92,7 +92,7 @@ func (l *Loop) ended(c *Conn, hungUp bool) {
 	case stateOpen:
 		l.enter()
 		c.h.EOF(c)
-		if hungUp || c.flags&flagBroken != 0 {
+		if hungUp || c.sentFIN() || c.flags&flagBroken != 0 {
 			c.fail(c.lost())
 		}
 		l.leave()

@@ -200,7 +200,7 @@ func (e *epoll) react(c *Conn, events uint32) {
 	}
 	switch {
 	case c.state == stateFlushing:
-		if events&hangup != 0 {
+		if events&hangup != 0 && !c.sentFIN() {
 			e.hungUp(c) // nobody is left to flush to
 		}
 	case c.flags&flagReady != 0: // the ready list serves it, so that it has one budget

@@ -149,7 +149,7 @@ func (u *ring) deaf(c *Conn) {
 	switch end := u.intakes[c.slot].end; {
 	case end != endFIN:
 		u.finish(c, end)
-	case u.polls(c)&(unix.POLLHUP|unix.POLLERR) != 0:
+	case !c.sentFIN() && u.polls(c)&(unix.POLLHUP|unix.POLLERR) != 0:
 		u.ep.hungUp(c)
 	}
 }

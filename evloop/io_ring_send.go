@@ -298,7 +298,7 @@ func (u *ring) react(c *Conn, events uint32) {
 			return
 		}
 	}
-	if events&hangup != 0 && (c.flags&flagEOF != 0 || c.state == stateFlushing) {
+	if events&hangup != 0 && (c.flags&flagEOF != 0 || c.state == stateFlushing && !c.sentFIN()) {
 		u.ep.hungUp(c)
 	}
 }

@@ -38,6 +38,7 @@ var simActs = []simChoice[func(*simWorld, *simConn)]{
 	{5, "write", (*simWorld).write},
 	{2, "share", func(w *simWorld, _ *simConn) { w.share() }},
 	{1, "finish", func(w *simWorld, m *simConn) { w.finish(m, time.Duration(w.rng.IntN(int(2*time.Second))), w.reason()) }},
+	{1, "close write", (*simWorld).closeWrite},
 	{1, "abort", (*simWorld).abortSome},
 	{1, "set options", func(w *simWorld, m *simConn) { m.options(w.pickOptions(m.raw)) }},
 	{3, "schedule", (*simWorld).scheduleSome},
@@ -160,6 +161,11 @@ func (w *simWorld) finish(m *simConn, timeout time.Duration, reason error) {
 		m.ended, m.reason = true, reason
 	}
 	m.c.CloseAfterFlush(timeout, reason)
+}
+
+func (w *simWorld) closeWrite(m *simConn) {
+	m.shut = m.shut || m.c.state == stateOpen && m.c.kind.halfCloses()
+	m.c.CloseWrite()
 }
 
 func (w *simWorld) abort(m *simConn, reason error) {

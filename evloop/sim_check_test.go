@@ -262,7 +262,9 @@ func (w *simWorld) checkDelivered() {
 			w.fail("output to", m.s.id, "was never sent")
 		case m.drainDue && !m.ended:
 			w.fail(m.s.id, "was full and never heard that it is no more")
-		case m.raw && !m.ended && m.carried < m.shown-len(m.c.in):
+		case m.shut && !m.ended && !m.s.finOut && !m.s.gone:
+			w.fail("FIN to", m.s.id, "was never sent")
+		case m.raw && !m.ended && !m.shut && m.carried < m.shown-len(m.c.in):
 			w.fail("echo to", m.s.id, "is not complete")
 		}
 	}

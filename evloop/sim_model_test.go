@@ -33,6 +33,7 @@ type simConn struct {
 	mustReplay     bool // it must, if something was kept
 	owed           bool // it waits for a reply
 	overfull       bool // more was left unconsumed than the bound
+	shut           bool // CloseWrite was called
 	held           bool // is brought back, and Done is still to come
 	consumed       int
 	shown          int    // bytes that Data has seen
@@ -121,7 +122,7 @@ func (m *simConn) begun(msg simMessage) {
 
 // output hands n bytes of something to write and books the outcome.
 func (m *simConn) output(n int, write func() bool) bool {
-	wasOpen := !m.c.Closing()
+	wasOpen := !m.c.Closing() && !m.shut
 	before := m.w.debts(n)
 	defer func() { m.w.checkPayers(before, m) }()
 	m.accepted += n
@@ -138,6 +139,7 @@ func (m *simConn) output(n int, write func() bool) bool {
 	switch {
 	case m.c.Closing() || m.c.flags&flagBroken != 0:
 		m.doubtful += n
+	case m.shut:
 	case m.raw:
 		m.w.fail("echo of", m.s.id, "refused")
 	default:

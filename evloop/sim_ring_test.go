@@ -91,6 +91,9 @@ func (u *simRing) enter(staged int, wait bool, timeout time.Duration) unix.Errno
 		k.trace("io_uring_enter of %d: %v", staged, errno)
 		return errno
 	}
+	if u.dead {
+		return u.ends(staged)
+	}
 	n := staged
 	if n > 0 && k.faults.short(k.rng) {
 		n = k.rng.IntN(n)
@@ -115,6 +118,17 @@ func (u *simRing) enter(staged int, wait bool, timeout time.Duration) unix.Errno
 	}
 	if len(u.overflow) > 0 && n == 0 && u.old {
 		return unix.EBUSY
+	}
+	return 0
+}
+
+// ends takes what is staged after the ring has failed: cancels, whose results nobody
+// waits for.
+func (u *simRing) ends(staged int) unix.Errno {
+	for range staged {
+		if r := u.q.Take(); r.Opcode == uring.OpSend || r.Opcode == uring.OpSendmsg {
+			u.k.fail("send to descriptor", r.FD, "after the ring has failed")
+		}
 	}
 	return 0
 }
@@ -225,8 +239,6 @@ func (u *simRing) send(r *simRequest) {
 	r.f = k.file("send", int(r.FD))
 	pieces := r.Pieces()
 	switch {
-	case u.dead:
-		k.fail("send of", r.f, "after the ring has failed")
 	case r.f.sending:
 		k.fail("two sends of", r.f, "at a time")
 	case r.OpFlags != unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL || r.Flags != 0:

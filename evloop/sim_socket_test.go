@@ -253,8 +253,8 @@ func (k *simKernel) shutdown(fd int) error {
 	k.step()
 	f := k.file("shutdown", fd)
 	s := f.sock
-	if s.finOut || !s.kind.isSocket() {
-		k.fail("shutdown twice, or of no socket:", f)
+	if c := s.conn.c; s.finOut && !s.conn.shut || c.Queued() > 0 || !s.kind.isSocket() {
+		k.fail("shutdown twice, before output, or of no socket:", f)
 	}
 	if errno := k.faults.next(callShutdown, k.rng); errno != 0 {
 		k.cut(s)

@@ -226,30 +226,40 @@ func (w *simWorld) end() {
 }
 
 // Whatever call fails, in whatever way, the rules hold: each call of some
-// short histories is made to fail once, until a history ends before the call
-// that should have failed.
+// short histories is made to fail once. What that takes grows with the square
+// of the calls, so long histories are left to the random faults.
 func TestSimulationEachCallFails(t *testing.T) { failEachCall(t, onEpoll) }
 
 func TestRingSimulationEachCallFails(t *testing.T) { failEachCall(t, onRing) }
 
 func failEachCall(t *testing.T, b simBackend) {
-	seeds, end := uint64(3), time.Now().Add(time.Hour)
+	const short, histories = 200, 4 // calls of a history; so many histories
+	end := time.Now().Add(time.Minute)
 	if testing.Short() { // the race detector makes a history ten times as long
 		end = time.Now().Add(simBudget)
 	}
-	played := 0
-	for seed := uint64(1); seed <= seeds; seed++ {
+	chosen, played := 0, 0
+	for seed := uint64(1); chosen < histories; seed++ {
+		undisturbed := playOnce(t, b, seed, simFaults{})
+		if undisturbed > short {
+			continue
+		}
+		chosen++
 		for class := range simClasses {
-			for nth := 1; ; nth++ {
-				w, err := play(simHistory{seed: seed, backend: b, faults: simFaults{nth: nth, class: class}})
-				if err != nil {
-					t.Fatalf("seed %d, class %d, call %d: %v", seed, class, nth, err)
-				}
-				if played++; w.k.faults.calls < nth || time.Now().After(end) {
-					break
-				}
+			for nth := 1; nth <= undisturbed && time.Now().Before(end); nth++ {
+				playOnce(t, b, seed, simFaults{nth: nth, class: class})
+				played++
 			}
 		}
 	}
 	t.Logf("%d histories", played)
+}
+
+// playOnce plays a history that must hold, and returns how many calls it could fail.
+func playOnce(t *testing.T, b simBackend, seed uint64, faults simFaults) (calls int) {
+	w, err := play(simHistory{seed: seed, backend: b, faults: faults})
+	if err != nil {
+		t.Fatalf("seed %d, class %d, call %d: %v", seed, faults.class, faults.nth, err)
+	}
+	return w.k.faults.calls
 }

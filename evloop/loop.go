@@ -42,12 +42,12 @@ type Loop struct {
 
 	restoring int // Restores that are not done
 
-	ready, serving []token  // the ready list of the next turn and of this one
-	dirty          []*Conn  // with output to send or a flush to end after the callback
-	strict         bool     // the memory bound was reached in this callback: see owing
-	dead           []*Conn  // waiting for their Closed
-	detached       int      // how many of dead were detached
-	dropped        []*Conn  // with drops to report
+	ready, serving []token   // the ready list of the next turn and of this one
+	dirty          []*Conn   // with output to send or a flush to end after the callback
+	strict         bool      // the memory bound was reached in this callback: see owing
+	dead           []*Conn   // waiting for their Closed
+	detached       int       // how many of dead were detached
+	dropped        []*Conn   // with drops to report
 	posted         []posting // taken from the waker and not yet run
 	work           turnBudget
 	caller         caller // of Run, for programs built with the tag evloopcheck

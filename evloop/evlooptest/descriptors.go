@@ -73,6 +73,20 @@ func SameDescriptors(t testing.TB, before []string) {
 	}
 }
 
+// NoneLeftOpen fails the test if something is open that was not before. It is for
+// tests beside others, whose goroutines may still close what they have opened. It
+// waits as SameDescriptors does.
+func NoneLeftOpen(t testing.TB, before []string) {
+	t.Helper()
+	opened := func(d string) bool { return !slices.Contains(before, d) }
+	for end := time.Now().Add(patience); slices.ContainsFunc(Descriptors(), opened); runtime.Gosched() {
+		if time.Now().After(end) {
+			t.Errorf("left open: %q", slices.DeleteFunc(Descriptors(), func(d string) bool { return !opened(d) }))
+			return
+		}
+	}
+}
+
 // Main is for TestMain. It runs the tests of a package and returns the exit
 // status: 1 also when a test has left a descriptor or a goroutine behind.
 // Looking at the very end finds what no single test would look for, such as

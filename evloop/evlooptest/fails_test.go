@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -54,8 +55,14 @@ func TestSameDescriptorsFails(t *testing.T) {
 	if said := watch(t, func(t testing.TB) { SameDescriptors(t, before) }); said != "left open: "+name {
 		t.Errorf("with one more open it said %q", said)
 	}
+	if said := watch(t, func(t testing.TB) { NoneLeftOpen(t, before) }); said != fmt.Sprintf("left open: %q\n", []string{strings.TrimSpace(name)}) {
+		t.Errorf("with one more open NoneLeftOpen said %q", said)
+	}
 	before = Descriptors()
 	f.Close()
+	if said := watch(t, func(t testing.TB) { NoneLeftOpen(t, before) }); said != "" {
+		t.Errorf("with one less open NoneLeftOpen said %q", said)
+	}
 	if said := watch(t, func(t testing.TB) { SameDescriptors(t, before) }); said != "closed, although it was open before: "+name {
 		t.Errorf("with one less open it said %q", said)
 	}

@@ -10,6 +10,7 @@ import (
 	"net"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -93,13 +94,14 @@ func (m *manager) run(t *testing.T, idle time.Duration) *running {
 // by the next one.
 func TestExitIdleLosesNobody(t *testing.T) {
 	m := newManager(t)
-	const clients, each = 4, 60
+	const clients, each, ends = 4, 60, 10 // on a slow machine there is always a client; go on until some processes have left
+	var starts atomic.Int64
 	over := make(chan struct{})
 	var wg sync.WaitGroup
 	for seed := range uint64(clients) {
 		wg.Go(func() {
 			rng := rand.New(rand.NewPCG(seed, 0))
-			for i := range each {
+			for i := 0; i < each || i < 100*each && starts.Load() < ends; i++ {
 				// Not to synchronise with anything: to hit every moment.
 				<-time.After(time.Duration(rng.IntN(4000)) * time.Microsecond)
 				line := fmt.Sprintf("%d of %d\n", i, seed)
@@ -113,13 +115,12 @@ func TestExitIdleLosesNobody(t *testing.T) {
 		wg.Wait()
 		close(over)
 	}()
-	starts := 0
 	for fds := []unix.PollFd{{Fd: int32(m.fd), Events: unix.POLLIN}}; ; {
 		select {
 		case <-over:
-			t.Logf("%d processes for %d clients", starts, clients*each)
-			if starts < 10 {
-				t.Errorf("only %d processes: too few ends to have hit one", starts)
+			t.Logf("%d processes for %d clients or more", starts.Load(), clients*each)
+			if n := starts.Load(); n < ends {
+				t.Errorf("only %d processes: too few ends to have hit one", n)
 			}
 			return
 		default:
@@ -127,7 +128,7 @@ func TestExitIdleLosesNobody(t *testing.T) {
 		if n, _ := unix.Poll(fds, 10); n <= 0 {
 			continue
 		}
-		starts++
+		starts.Add(1)
 		if err := m.activate(t, time.Millisecond, nil).Run(); err != nil {
 			t.Fatalf("Run = %v, want nil after exit_idle", err)
 		}

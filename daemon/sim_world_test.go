@@ -260,7 +260,7 @@ func (w *simWorld) rest() {
 }
 
 // simPatience is how long clients wait for what they are due.
-const simPatience = 5 * time.Second
+const simPatience = evlooptest.Patience
 
 // rested begins another round, or the end.
 func (w *simWorld) rested() {

@@ -91,7 +91,19 @@ func address(ts *testscript.TestScript, addr string) string {
 func connect(ts *testscript.TestScript, addr string) net.Conn {
 	c, err := net.DialTimeout(network(addr), address(ts, addr), patience)
 	ts.Check(err)
+	wait(ts, c)
+	return c
+}
+
+// wait gives whatever c does next its time, however long the script has run.
+func wait(ts *testscript.TestScript, c net.Conn) {
 	ts.Check(c.SetDeadline(time.Now().Add(patience)))
+}
+
+// conn returns the connection of that name, for the next step.
+func conn(ts *testscript.TestScript, name string) net.Conn {
+	c := worldOf(ts).conns[name]
+	wait(ts, c)
 	return c
 }
 
@@ -114,7 +126,7 @@ func unquote(ts *testscript.TestScript, s string) string {
 }
 
 func send(ts *testscript.TestScript, _ bool, args []string) {
-	_, err := io.WriteString(worldOf(ts).conns[args[0]], unquote(ts, args[1]))
+	_, err := io.WriteString(conn(ts, args[0]), unquote(ts, args[1]))
 	ts.Check(err)
 }
 
@@ -130,7 +142,7 @@ func exchange(ts *testscript.TestScript, neg bool, args []string) {
 
 // flood writes N times without waiting for anybody to read it.
 func flood(ts *testscript.TestScript, _ bool, args []string) {
-	c, text := worldOf(ts).conns[args[0]], unquote(ts, args[2])
+	c, text := conn(ts, args[0]), unquote(ts, args[2])
 	n, err := strconv.Atoi(args[1])
 	ts.Check(err)
 	go func() {
@@ -142,11 +154,11 @@ func flood(ts *testscript.TestScript, _ bool, args []string) {
 	}()
 }
 
-// stuff writes until the server reads no more.
+// stuff writes until the server reads no more, which it has not done for a second then.
 func stuff(ts *testscript.TestScript, _ bool, args []string) {
-	c, text := worldOf(ts).conns[args[0]], unquote(ts, args[1])
+	c, text := conn(ts, args[0]), unquote(ts, args[1])
 	for {
-		ts.Check(c.SetWriteDeadline(time.Now().Add(200 * time.Millisecond)))
+		ts.Check(c.SetWriteDeadline(time.Now().Add(time.Second)))
 		if _, err := io.WriteString(c, text); errors.Is(err, os.ErrDeadlineExceeded) {
 			return
 		} else if err != nil {
@@ -158,14 +170,14 @@ func stuff(ts *testscript.TestScript, _ bool, args []string) {
 func recv(ts *testscript.TestScript, _ bool, args []string) {
 	want := unquote(ts, args[1])
 	b := make([]byte, len(want))
-	n, err := io.ReadFull(worldOf(ts).conns[args[0]], b)
+	n, err := io.ReadFull(conn(ts, args[0]), b)
 	if err != nil || string(b) != want {
 		ts.Fatalf("%s received %q (%v), want %q", args[0], b[:n], err, want)
 	}
 }
 
 func eof(ts *testscript.TestScript, _ bool, args []string) {
-	rest, err := io.ReadAll(worldOf(ts).conns[args[0]])
+	rest, err := io.ReadAll(conn(ts, args[0]))
 	if len(rest) > 0 || err != nil && !errors.Is(err, unix.ECONNRESET) {
 		ts.Fatalf("%s received %q (%v), want the end", args[0], rest, err)
 	}

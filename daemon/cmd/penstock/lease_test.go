@@ -24,8 +24,16 @@ func lease(ts *testscript.TestScript, _ bool, args []string) {
 	signal.Notify(wanted, unix.SIGIO)
 	f, err := os.Open(path)
 	ts.Check(err)
-	if _, err := unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_WRLCK); err != nil {
-		ts.Fatalf("lease of %s: %v", path, err)
+	// A process that another script has just forked may have the file open until its
+	// execve, from the time when this script was unpacked.
+	for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		_, err := unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_WRLCK)
+		if err == nil {
+			break
+		}
+		if err != unix.EAGAIN || time.Now().After(end) {
+			ts.Fatalf("lease of %s: %v", path, err)
+		}
 	}
 	w := worldOf(ts)
 	w.leases[args[0]] = f

@@ -22,7 +22,7 @@ import (
 // another service is not slower than that of a penstock that starts nothing. The
 // two are asked in turns, so that a busy machine is busy for both.
 func TestSlowStart(t *testing.T) {
-	const lasts, slack = 4 * time.Second, 20 * time.Millisecond
+	const lasts, parts, slack = 4 * time.Second, 8, 20 * time.Millisecond
 	dir := t.TempDir()
 	path := func(name string) string { return filepath.Join(dir, name) }
 	if err := os.WriteFile(path("prog"), []byte("#!/bin/sh\nexec cat\n"), 0o755); err != nil {
@@ -35,19 +35,25 @@ func TestSlowStart(t *testing.T) {
 	event := scan.next(t)
 
 	idle, busy := dialEcho(t, path("idle")), dialEcho(t, path("busy"))
-	var quiet, meanwhile []time.Duration
-	for end := time.Now().Add(lasts); time.Now().Before(end); {
-		quiet = append(quiet, idle.ask(t))
-		meanwhile = append(meanwhile, busy.ask(t))
+	var more []time.Duration // by which busy was slower in each part of the time
+	for range parts {
+		var quiet, meanwhile []time.Duration
+		for end := time.Now().Add(lasts / parts); time.Now().Before(end); {
+			quiet = append(quiet, idle.ask(t))
+			meanwhile = append(meanwhile, busy.ask(t))
+		}
+		a, b := p99(quiet), p99(meanwhile)
+		t.Logf("%d round trips each: p99 %v while a program starts, %v of an idle penstock", len(quiet), b, a)
+		more = append(more, b-a)
 	}
 	scan.allow(t, event)
 	if !p.out.await(regexp.MustCompile("program started service=slow")) {
 		t.Fatalf("the program was not started:\n%v", p.out)
 	}
-	a, b := p99(quiet), p99(meanwhile)
-	t.Logf("%d round trips each: p99 %v while a program starts, %v of an idle penstock", len(quiet), b, a)
-	if b > a+slack {
-		t.Errorf("p99 is %v above that of an idle penstock, want at most %v", b-a, slack)
+	// The program starts all the time. What the machine does to one of the two passes.
+	slices.Sort(more)
+	if m := more[parts/2]; m > slack {
+		t.Errorf("most of the time the p99 is %v or more above that of an idle penstock, want %v at most", m, slack)
 	}
 }
 

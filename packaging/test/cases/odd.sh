@@ -6,7 +6,7 @@
 # the machine's default for IPv6 is.
 . ./assert.sh
 
-asks() { (printf 'What?'; sleep 1) | socat -T3 - "$1" | grep -F "$2."; }
+asks() { printf 'What?' | socat -t $((12 * slow)) - "$1" | grep -F "$2."; }
 status_says() { property penstock.service StatusText | grep -F -- "$1"; }
 pid() { property penstock.service MainPID; }
 

@@ -76,5 +76,5 @@ claim "status folder" test -d /var/lib/penstock
 claim "the folder of the sockets is root's" is "$(stat -c %U /run/penstock)" root
 claim "stop" systemctl stop penstock.service
 claim "unix sockets outlive the service" test -S /run/penstock/mine.sock
-claim "and answer after it" eval "(printf 'Who?'; sleep 1) | as 12345 mine | grep -F mine."
+claim "and answer after it" eventually 10 eval "(printf 'Who?'; sleep 1) | as 12345 mine | grep -F mine."
 done_claiming

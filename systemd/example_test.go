@@ -61,7 +61,7 @@ func ExampleNotifier() {
 	n.Stopping("")
 
 	for range 3 {
-		m, err := manager.Recv(time.Second)
+		m, err := manager.Recv(10 * time.Second)
 		fmt.Printf("%q %v\n", m.Text, err)
 	}
 	// Output:

@@ -29,11 +29,11 @@ func ExampleNewHandler() {
 	defer played.Close()
 
 	handler, sink := journal.NewHandler(journal.Options{Identifier: "penstock", SocketPath: played.Path})
-	defer sink.Close(time.Second)
+	defer sink.Close(10 * time.Second)
 	log := slog.New(handler)
 	log.Warn("connection refused", "service", "lobby", "peer", "192.0.2.7:4000", "reason", "too many")
 
-	e, err := played.Recv(time.Second)
+	e, err := played.Recv(10 * time.Second)
 	if err != nil {
 		fmt.Println(err)
 		return

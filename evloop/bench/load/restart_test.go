@@ -17,6 +17,27 @@ import (
 // and by the fresh connections, and is not counted as one of the window before.
 func TestRestart(t *testing.T) {
 	const pause = 150 * time.Millisecond
+	got := paused(t, pause)
+	for tries := 1; tries < 8 && got.Calm.Longest >= pause/2; tries++ {
+		t.Logf("again, this machine has made a pause of its own: %+v", got.Calm)
+		got = paused(t, pause)
+	}
+	// A turn of the load passes between the last delivery and the pause.
+	if got.Restart.Longest < pause*9/10 || got.Restart.P99 < pause*9/10 || got.Restart.P99 > got.Restart.Longest {
+		t.Errorf("pauses of %+v, want %v", got.Restart, pause)
+	}
+	if got.Restart.Fresh == 0 || got.Calm.Fresh == 0 || got.Refused != 0 {
+		t.Errorf("fresh connections %v, %v, %d refused", got.Calm.Fresh, got.Restart.Fresh, got.Refused)
+	}
+	if got.Calm.Longest == 0 || got.Calm.Longest >= got.Restart.Longest || got.Ops == 0 {
+		t.Errorf("before it pauses of %+v, %d messages", got.Calm, got.Ops)
+	}
+}
+
+// paused measures a server that answers nobody for a while when the load asks for a
+// restart.
+func paused(t *testing.T, pause time.Duration) Result {
+	t.Helper()
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -50,22 +71,14 @@ func TestRestart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// A turn of the load passes between the last delivery and the pause.
-	if got.Restart.Longest < pause*9/10 || got.Restart.P99 < pause*9/10 || got.Restart.P99 > got.Restart.Longest {
-		t.Errorf("pauses of %+v, want %v", got.Restart, pause)
-	}
-	if got.Restart.Fresh == 0 || got.Calm.Fresh == 0 || got.Refused != 0 {
-		t.Errorf("fresh connections %v, %v, %d refused", got.Calm.Fresh, got.Restart.Fresh, got.Refused)
-	}
-	if got.Calm.Longest == 0 || got.Calm.Longest >= got.Restart.Longest || got.Ops == 0 {
-		t.Errorf("before it pauses of %+v, %d messages", got.Calm, got.Ops)
-	}
+	return got
 }
 
 // TestRestartFindsFaults: whatever a restart could do to a stream shows, also at its end.
 func TestRestartFindsFaults(t *testing.T) {
-	defer func(before time.Duration) { patience = before }(patience)
-	patience = 100 * time.Millisecond
+	const short = 100 * time.Millisecond // for those that wait in vain
+	over := make(chan struct{})
+	defer close(over)
 	// after serves the first messages well, and leaves the rest to then.
 	after := func(then func(net.Conn)) func(net.Conn) {
 		return func(c net.Conn) {
@@ -97,10 +110,14 @@ func TestRestartFindsFaults(t *testing.T) {
 		{"closed", after(func(c net.Conn) { c.Write(message(c)[:10]) }), "closed"},
 		{"closed between two messages", after(func(net.Conn) {}), "closed"},
 		{"more at the end", func(c net.Conn) { io.Copy(c, c); c.Write(make([]byte, 1)) }, "more bytes"},
-		{"no end", func(c net.Conn) { io.Copy(c, c); time.Sleep(3 * patience) }, "no end of the stream"},
+		{"no end", func(c net.Conn) { io.Copy(c, c); <-over }, "no end of the stream"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
+			if tt.want == "no end of the stream" {
+				defer func(before time.Duration) { patience = before }(patience)
+				patience = short
+			}
 			o := Options{Mode: Restart, Network: "tcp", Conns: 2, Size: 64, Pipeline: 1, Window: 30 * time.Millisecond}
 			o.Address = serve(t, o.Network, tt.serve)
 			if _, err := Run(o); err == nil || !strings.Contains(err.Error(), tt.want) {

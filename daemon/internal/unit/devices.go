@@ -34,6 +34,14 @@ var nodes = []string{"cdc-wdm", "gnss", "hidraw", "iio:", "pps", "rtc", "usb"}
 // bluetooth is the class of serial lines by Bluetooth, whose names lack the tty.
 var bluetooth = class{"rfcomm", "rfcomm"}
 
+// drivers are the classes of terminal lines that drivers of Linux make. Another name with a
+// number is a link of udev, such as /dev/ttyGPS0, or of a driver that is not here: a class
+// that does not exist opens nothing.
+var drivers = strings.Fields(`ttyACM ttyAL ttyAMA ttyAML ttyARC ttyAS ttyAT ttyCPM ttyDBC ttyFIQ ttyGS ttyHS
+	ttyHSL ttyHV ttyIMX ttyJ ttyLF ttyLP ttyLTQ ttyLXU ttyM ttyMAX ttyMI ttyMSM ttyMV ttyMVM ttyMX ttyMXUSB ttyNX
+	ttyO ttyOWL ttyPCH ttyPIC ttyPMZ ttyPS ttyPZ ttyPrintk ttyRDA ttyRPMSG ttyS ttySA ttySAC ttySC ttySG ttySHX
+	ttySIF ttySPRD ttySTM ttySUN ttySUP ttyTHS ttyTI ttyUL ttyUSB ttyWCH ttyWMT ttyXR ttyXRUSB ttymxc ttymxs`)
+
 // soldered are the classes to which serial0 and serial1 of a Raspberry Pi lead.
 var soldered = []string{"ttyAMA", "ttyS"}
 
@@ -65,7 +73,7 @@ func (d *devices) add(name string, write bool) {
 	}
 	last := path.Base(name)
 	base := strings.TrimRight(last, "0123456789")
-	line := base != last && strings.HasPrefix(base, "tty") && base != "tty"
+	line := base != last && slices.Contains(drivers, base)
 	switch {
 	case path.Dir(name) == "/dev" && (line || base == bluetooth.name):
 		d.open("char-"+base, write)

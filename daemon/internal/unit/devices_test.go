@@ -40,6 +40,11 @@ func TestDevices(t *testing.T) {
 			bridge("a", "device = '/dev/ttyGPS'\nwrite = 'any'"),
 			"[Unit]\n" + acm + usb + "\n" + head + "DeviceAllow=/dev/ttyGPS rw\nDeviceAllow=char-ttyACM rw\nDeviceAllow=char-ttyUSB rw\nSupplementaryGroups=dialout\n",
 		},
+		{
+			bridge("a", "device = '/dev/ttyGPS0'"), // a link all the same
+			"[Unit]\n" + acm + usb + "\n" + head + "DeviceAllow=/dev/ttyGPS0 r\nDeviceAllow=char-ttyACM r\nDeviceAllow=char-ttyUSB r\nSupplementaryGroups=dialout\n",
+		},
+		{bridge("a", "device = '/dev/ttymxc2'"), head + "DeviceAllow=char-ttymxc r\nSupplementaryGroups=dialout\n"},
 		{bridge("a", "device = '/dev/serial0'"), head + "DeviceAllow=/dev/serial0 r\nDeviceAllow=char-ttyAMA r\nDeviceAllow=char-ttyS r\nSupplementaryGroups=dialout\n"},
 		{
 			bridge("a", "device = '/dev/rfcomm0'"),

@@ -4,6 +4,7 @@ package daemon
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 
@@ -99,6 +100,42 @@ func TestRestartEndsProgram(t *testing.T) {
 	c.hears("# gone\n# back\n")
 	c.say("two\n")
 	c.hears("two\n")
+	c.Close()
+	r.stop(t)
+}
+
+// TestRestartWritesToDevice: a restart that waits for the program of one service does not
+// keep messages from the device of another.
+func TestRestartWritesToDevice(t *testing.T) {
+	master, slave := evlooptest.PTY(t)
+	dir := t.TempDir()
+	fifo := dir + "/fifo"
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	conf := fmt.Sprintf("[service.device]\nkind = 'bridge'\nlisten = ['%s/d']\ndevice = '%s'\nwrite = 'any'\n", dir, slave)
+	slow := fmt.Sprintf("[service.slow]\nkind = 'bridge'\nlisten = ['%s/s']\ncommand = ['/bin/sh', '-c', 'echo up; read line <%s']\nwrite = 'any'\nhistory = 1\ndrain_timeout = '1m'\n", dir, fifo)
+	r, _ := runRestartable(t, parse(t, conf+slow))
+	c := talk(t, dir+"/d")
+	read := func(want string) {
+		t.Helper()
+		b := make([]byte, len(want))
+		if n, err := master.Read(b); string(b[:n]) != want {
+			t.Fatalf("the device got %q, %v, want %q", b[:n], err, want)
+		}
+	}
+	c.say("before\n")
+	read("before\n")
+	talk(t, dir+"/s").hears("up\n")
+	r.do(func() { r.handOverBy(unix.SIGUSR2) })
+	c.say("meanwhile\n")
+	read("meanwhile\n")
+	if err := os.WriteFile(fifo, []byte("end\n"), 0); err != nil {
+		t.Fatal(err)
+	}
+	r, _ = runRestartable(t, parse(t, conf), r.left(t))
+	c.say("after\n")
+	read("after\n")
 	c.Close()
 	r.stop(t)
 }

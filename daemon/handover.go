@@ -57,6 +57,7 @@ const saveTime = 20 * time.Second
 type handing struct {
 	asking     bool                    // whether there may be a next process
 	suspending int                     // services that have something to finish
+	late       []*endpoint             // those that begin with it when all others have finished
 	silent     map[*evloop.Conn]silent // of Daemon.silent, while connections are taken out
 	queue      *handover.Queue
 	parcel     *parcel // what is in the queue; its descriptors are open until the end of the process
@@ -111,7 +112,7 @@ func (d *Daemon) Queue() int {
 // it. All others are served meanwhile.
 func (d *Daemon) prepare() {
 	d.handing.suspending++ // until all that is to end has been told
-	patience := d.stillLeaving()
+	patience, late := d.stillLeaving(), time.Duration(0)
 	for _, ep := range d.ordered() {
 		s, suspends := ep.svc.(service.Suspender)
 		switch {
@@ -122,21 +123,31 @@ func (d *Daemon) prepare() {
 			d.parked[ep.conf.Name] = append(d.parked[ep.conf.Name], ep.listeners...)
 			delete(d.endpoints, ep.conf.Name)
 			ep.retire()
+		case suspends && s.Late():
+			d.handing.late = append(d.handing.late, ep)
+			late = max(late, ep.conf.DrainTimeout)
+			continue
 		case suspends:
-			d.handing.suspending++
-			s.Suspend(ep.conf.DrainTimeout, func() {
-				d.handing.suspending--
-				d.lookPrepared()
-			})
+			d.suspend(ep)
 		default:
 			continue
 		}
 		patience = max(patience, ep.conf.DrainTimeout+drainGrace)
 	}
+	patience += late
 	d.tell(d.env.Notifier.ExtendTimeout(patience + exitGrace))
 	d.arm(timerGiveUp, patience)
 	d.handing.suspending--
 	d.lookPrepared()
+}
+
+// suspend has the service of ep finish what it has to finish.
+func (d *Daemon) suspend(ep *endpoint) {
+	d.handing.suspending++
+	ep.svc.(service.Suspender).Suspend(ep.conf.DrainTimeout, func() {
+		d.handing.suspending--
+		d.lookPrepared()
+	})
 }
 
 // stillLeaving returns the time that services have which a reload has removed or
@@ -153,7 +164,17 @@ func (d *Daemon) stillLeaving() (patience time.Duration) {
 
 // lookPrepared goes on when all has ended that must.
 func (d *Daemon) lookPrepared() {
-	if d.life.phase == leaving && d.handing.suspending+len(d.retired)+d.ending == 0 {
+	if d.life.phase != leaving || d.handing.suspending+len(d.retired)+d.ending > 0 {
+		return
+	}
+	late := d.handing.late
+	d.handing.late = nil
+	d.handing.suspending++ // until all of them have been told
+	for _, ep := range late {
+		d.suspend(ep)
+	}
+	d.handing.suspending--
+	if d.handing.suspending == 0 {
 		d.loop.Post(func() { d.advance(prepared) }) // connections are taken out between two turns
 	}
 }

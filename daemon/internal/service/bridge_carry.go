@@ -21,6 +21,9 @@ func (b *bridge) Suspend(timeout time.Duration, ended func()) {
 	b.source.Suspend(timeout, ended)
 }
 
+// Late reports whether the source is a device, which has soon taken what it has got.
+func (b *bridge) Late() bool { return b.keys.Device != "" }
+
 // Save returns what the service knows. Every client has got everything by then.
 func (b *bridge) Save() []byte {
 	b.fan.settle()

@@ -46,6 +46,10 @@ type Suspender interface {
 	// Suspend asks for the end, which may take a time of about timeout, and calls
 	// ended once.
 	Suspend(timeout time.Duration, ended func())
+	// Late reports whether it is soon done, and is to be asked when all others have
+	// finished. Its clients are served meanwhile, and do not wait for the program of
+	// another service.
+	Late() bool
 }
 
 // A Misser tells its clients of one that did not come along to this process.

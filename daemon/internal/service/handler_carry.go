@@ -24,6 +24,9 @@ func (h *handler) Suspend(timeout time.Duration, ended func()) {
 	h.program.StopWithin(timeout, ended)
 }
 
+// Late is false: a program may take its time.
+func (*handler) Late() bool { return false }
+
 // startTime is what a program has to start, for a client whose time was over meanwhile.
 const startTime = 5 * time.Second
 

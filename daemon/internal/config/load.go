@@ -252,6 +252,7 @@ func (b *builder) finish() (*Config, error) {
 		return nil, fmt.Errorf("load configuration: %w", b.gaveUp)
 	}
 	b.checkOverlaps(all)
+	b.checkDevices(all)
 	for _, d := range all {
 		if !b.broken[d.Name] {
 			c.Services = append(c.Services, d.Service)

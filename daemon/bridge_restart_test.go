@@ -87,6 +87,122 @@ func TestRestartCarriesDevice(t *testing.T) {
 	}
 }
 
+// TestRestartCarriesHolder: the client that holds the device holds it after a restart.
+func TestRestartCarriesHolder(t *testing.T) {
+	master, slave := evlooptest.PTY(t)
+	socket := t.TempDir() + "/s"
+	cfg := parse(t, fmt.Sprintf("[service.b]\nkind = 'bridge'\nlisten = ['%s']\ndevice = '%s'\nwrite = 'first'\n", socket, slave))
+	device := func(want string) {
+		t.Helper()
+		b := make([]byte, len(want))
+		if n, err := master.Read(b); string(b[:n]) != want {
+			t.Fatalf("the device got %q, %v, want %q", b[:n], err, want)
+		}
+	}
+	r, _ := runRestartable(t, cfg)
+	a, b := talk(t, socket), talk(t, socket)
+	b.say("b1\n")
+	device("b1\n")
+	r, _ = r.restart(t, cfg)
+	a.say("a first\n")
+	r.taken("b", 8)
+	b.say("b2\n")
+	device("b2\n")
+	b.Close()
+	a.Close()
+	r.stop(t)
+}
+
+// TestRestartCarriesStored: what waits for an absent device waits on in the next process.
+func TestRestartCarriesStored(t *testing.T) {
+	master, slave := evlooptest.PTY(t)
+	tty, err := os.OpenFile(slave, os.O_RDWR|unix.O_NOCTTY, 0) // so that it does not hang up before
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tty.Close()
+	dir := t.TempDir()
+	cfg := parse(t, fmt.Sprintf("[service.b]\nkind = 'bridge'\nlisten = ['%s/s']\ndevice = '%[1]s/tty'\nwrite = 'transaction'\nreply_timeout = '10m'\nabsent = 'queue'\n", dir))
+	r, _ := runRestartable(t, cfg)
+	a := talk(t, dir+"/s")
+	a.say("one\ntwo\n")
+	r.until("messages that wait for the device", func() bool { return r.snapshot().Services[0].Source.Queued == 8 })
+	r, _ = r.restart(t, cfg)
+	if err := os.Symlink(slave, dir+"/tty"); err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range []string{"one\n", "two\n"} {
+		b := make([]byte, len(m))
+		if n, err := master.Read(b); string(b[:n]) != m {
+			t.Fatalf("the device got %q, %v, want %q", b[:n], err, m)
+		}
+		if _, err := master.WriteString("re " + m); err != nil {
+			t.Fatal(err)
+		}
+		a.hears("re " + m)
+	}
+	a.Close()
+	r.stop(t)
+}
+
+// TestRestartCarriesTransaction: the reply that comes after a restart goes to the client
+// that asked before it, and then it is the turn of the one that waits. A transaction
+// whose device is opened anew is over.
+func TestRestartCarriesTransaction(t *testing.T) {
+	for _, backend := range []string{"epoll", "auto"} {
+		t.Run(backend, func(t *testing.T) {
+			master, slave := evlooptest.PTY(t)
+			socket := t.TempDir() + "/s"
+			conf := func(more string) string {
+				return fmt.Sprintf("[loop]\nbackend = %q\n[service.b]\nkind = 'bridge'\nlisten = ['%s']\ndevice = '%s'\nwrite = 'transaction'\nreply_timeout = '10m'\n%s", backend, socket, slave, more)
+			}
+			says := func(text string) {
+				t.Helper()
+				if _, err := master.WriteString(text); err != nil {
+					t.Fatal(err)
+				}
+			}
+			device := func(want string) {
+				t.Helper()
+				b := make([]byte, len(want))
+				if n, err := master.Read(b); string(b[:n]) != want {
+					t.Fatalf("the device got %q, %v, want %q", b[:n], err, want)
+				}
+			}
+			cfg := parse(t, conf(""))
+			r, _ := runRestartable(t, cfg)
+			a, b := talk(t, socket), talk(t, socket)
+			a.say("ask\n")
+			device("ask\n")
+			b.say("wait\n")
+			r.taken("b", 5)
+			says("re ")
+			queue := r.leave(t)
+			says("ask\nnews\n")
+			r, _ = runRestartable(t, cfg, queue)
+			a.hears("re ask\nnews\n")
+			device("wait\n")
+			b.hears("news\n")
+			says("re wait\n")
+			b.hears("re wait\n")
+			a.say("again\n")
+			device("again\n")
+			r, out := r.restart(t, parse(t, conf("speed = 115200\nnotice = '# {state}'"))) // opened anew
+			b.hears("# back\n")
+			b.say("next\n")
+			device("next\n")
+			says("re next\n")
+			b.hears("re next\n")
+			a.Close()
+			b.Close()
+			r.stop(t)
+			if !strings.Contains(out.String(), "message without a reply") {
+				t.Errorf("no word of the message that has no reply:\n%s", out)
+			}
+		})
+	}
+}
+
 // TestRestartEndsProgram: a bridge's program is ended and another one started, and the
 // clients learn of the gap.
 func TestRestartEndsProgram(t *testing.T) {

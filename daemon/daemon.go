@@ -386,6 +386,7 @@ func (d *Daemon) serviceEnv(ep *endpoint) service.Env {
 		Now:     time.Now,
 		Lose:    ep.lose,
 		Sending: ep.d.outputMayWait,
+		Changed: ep.d.statusChanged,
 		Beside:  ep.d.hasBeside,
 		Tune: func(fd int, id uint64) {
 			listen.TuneBackend(fd, id)

@@ -90,6 +90,7 @@ var samples = map[config.Kind][]sample{
 		{said("E") + "delimiter = ''\ngap = '10ms'\non_loss = 'close'\nnotice = 'N'", "x\n", "E x\n", true},
 		{said("F") + "speed = 1200\nmode = '7E1'\nflow = 'rtscts'\ndtr = 'on'\nrts = 'off'\nhangup = true\n" +
 			"rs485 = 'rts-on-send'\nlow_latency = true\nexclusive = false\nat_eof = 'drop'", "x\n", "F x\n", true},
+		{strings.Replace(said("G"), "'any'", "'transaction'", 1) + "reply_timeout = '1m'\nreply_gap = '10ms'\nabsent = 'queue'\nbanner = 'B'", "x\n", "B\nG x\n", true},
 		{"device = '/dev/null'", "", "", true},
 	},
 	config.KindProxy: { // whose backends are those of sampleFiles

@@ -51,6 +51,9 @@ func statusLine(s *view.Snapshot) string {
 		}
 		parts = append(parts, fmt.Sprintf("degraded: %s (%s)", strings.Join(names, ", "), remedy))
 	}
+	if names := s.Sourceless(); len(names) > 0 {
+		parts = append(parts, "no device or program: "+strings.Join(names, ", "))
+	}
 	parts = append(parts, fmt.Sprintf("%d services, %d connections", s.InForce(), s.Clients()))
 	return strings.Join(parts, "; ")
 }

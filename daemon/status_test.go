@@ -16,6 +16,13 @@ func TestStatusLine(t *testing.T) {
 	degraded := view.Service{Name: "echo", Clients: 1, Missing: []string{"127.0.0.1:7"}}
 	leaving := view.Service{Name: "old", Clients: 4, Leaving: true, Missing: []string{"127.0.0.1:8"}}
 	refused := "a.toml:1: x: unknown key\na.toml:2: y: unknown key"
+	bridges := []view.Service{
+		{Name: "gps", Source: &view.Source{State: "absent"}},
+		{Name: "inverter", Source: &view.Source{State: "lost"}},
+		{Name: "scales", Source: &view.Source{State: "up"}},
+		{Name: "meter", Source: &view.Source{State: "opening"}},
+		{Name: "old", Source: &view.Source{State: "absent"}, Leaving: true},
+	}
 	for _, tt := range []struct {
 		name     string
 		snapshot view.Snapshot
@@ -32,6 +39,11 @@ func TestStatusLine(t *testing.T) {
 			"by a unit",
 			view.Snapshot{Managed: true, Services: []view.Service{degraded}},
 			"degraded: echo (" + report.HintMissing + "); 1 services, 1 connections",
+		},
+		{
+			"bridges without their device",
+			view.Snapshot{Services: bridges},
+			"no device or program: gps, inverter; 4 services, 0 connections",
 		},
 		{
 			"refused by a reload",

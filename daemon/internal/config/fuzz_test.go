@@ -151,6 +151,8 @@ func tableOf(s *Service) map[string]any {
 		m["speed"], m["mode"], m["flow"], m["dtr"], m["rts"], m["hangup"] = k.Speed, k.Mode, k.Flow, k.DTR, k.RTS, k.HangUp
 		m["rs485"], m["low_latency"], m["exclusive"] = k.RS485, k.LowLatency, k.Exclusive
 		m["delimiter"], m["gap"], m["history"], m["write"] = k.Delimiter, k.Gap.String(), k.History, string(k.Write)
+		m["reply_timeout"], m["reply_gap"] = k.ReplyTimeout.String(), k.ReplyGap.String()
+		m["absent"], m["banner"] = string(k.Absent), k.Banner
 		m["on_loss"], m["notice"] = string(k.OnLoss), k.Notice
 	case *Proxy:
 		to := []string{}

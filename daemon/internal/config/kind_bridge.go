@@ -34,8 +34,13 @@ type Bridge struct {
 	Gap       time.Duration // without a delimiter: a pause ends a message of the source; 0: each read does
 	History   int           // messages kept for newcomers
 	Write     Write
-	OnLoss    OnLoss
-	Notice    string // to the clients when the source goes and comes; "": nothing
+	// Of transactions: the time in which a reply has to have ended, and the pause that ends
+	// it; 0: a delimiter does, or without one the pause Gap.
+	ReplyTimeout, ReplyGap time.Duration
+	Absent                 Absent
+	OnLoss                 OnLoss
+	Banner                 string // to a newcomer, before all else; "": nothing
+	Notice                 string // to the clients when the source goes and comes; "": nothing
 }
 
 // Write says whose messages reach the source of a bridge.
@@ -45,6 +50,19 @@ type Write string
 const (
 	WriteNone Write = "none" // nobody's: what clients send is ignored
 	WriteAny  Write = "any"  // everybody's, in the order they come
+	// WriteFirst has the first client that sends something hold the source until it leaves.
+	WriteFirst Write = "first"
+	// WriteTransaction has one message own the source until its reply ends.
+	WriteTransaction Write = "transaction"
+)
+
+// Absent says what becomes of messages for a source that is not there.
+type Absent string
+
+// The values of the key "absent".
+const (
+	AbsentDrop  Absent = "drop"
+	AbsentQueue Absent = "queue" // they wait for it, as many bytes of them as Service.Queue
 )
 
 // OnLoss says what becomes of the clients when the source goes.
@@ -73,8 +91,12 @@ var bridgeKind = kind{
 		{"delimiter", own(func(k *Bridge) *string { return &k.Delimiter }, textUpTo(longestDelimiter))},
 		{"gap", own(func(k *Bridge) *time.Duration { return &k.Gap }, duration(true, time.Millisecond, time.Minute))},
 		{"history", own(func(k *Bridge) *int { return &k.History }, integer(0, 10000))},
-		{"write", own(func(k *Bridge) *Write { return &k.Write }, choice(WriteNone, WriteAny))},
+		{"write", own(func(k *Bridge) *Write { return &k.Write }, choice(WriteNone, WriteAny, WriteFirst, WriteTransaction))},
+		{"reply_timeout", own(func(k *Bridge) *time.Duration { return &k.ReplyTimeout }, duration(false, time.Millisecond, 10*time.Minute))},
+		{"reply_gap", own(func(k *Bridge) *time.Duration { return &k.ReplyGap }, duration(true, time.Millisecond, time.Minute))},
+		{"absent", own(func(k *Bridge) *Absent { return &k.Absent }, choice(AbsentDrop, AbsentQueue))},
 		{"on_loss", own(func(k *Bridge) *OnLoss { return &k.OnLoss }, choice(LossKeep, LossClose))},
+		{"banner", own(func(k *Bridge) *string { return &k.Banner }, templateOf(PlaceState))},
 		{"notice", own(func(k *Bridge) *string { return &k.Notice }, templateOf(PlaceState))},
 		atEOF,
 	},
@@ -90,8 +112,13 @@ var bridgeKind = kind{
 	conns:     3, // of a program: its input, output and error output; of a device one
 	files:     5, // these, and what starting and awaiting a process needs; of a device its duplicate, and its folders
 	holds: func(s *Service) int64 {
-		n := int64(s.Of.(*Bridge).History)
-		return min(n*int64(s.MaxLine), int64(s.HistoryBound())) + n*perEntry
+		k := s.Of.(*Bridge)
+		n := int64(k.History)
+		n = min(n*int64(s.MaxLine), int64(s.HistoryBound())) + n*perEntry
+		if k.Absent == AbsentQueue {
+			n += int64(s.Queue)
+		}
+		return n
 	},
 	programs: func(s *Service) []string {
 		if argv := s.Of.(*Bridge).Command; len(argv) > 0 {
@@ -114,11 +141,12 @@ var bridgeKind = kind{
 func bridgeDefaults() *Bridge {
 	return &Bridge{
 		Speed: 9600, Mode: "8N1", Flow: "none", DTR: "keep", RTS: "keep", RS485: "off", Exclusive: true,
-		Delimiter: "\n", Write: WriteNone, OnLoss: LossKeep,
+		Delimiter: "\n", Write: WriteNone, ReplyTimeout: time.Second, Absent: AbsentDrop, OnLoss: LossKeep,
 	}
 }
 
-// PlaceState is a placeholder of the key "notice": gone or back.
+// PlaceState is a placeholder of the key "notice": gone or back; and of "banner": up or
+// absent.
 const PlaceState = "{state}"
 
 func checkBridge(b *builder, d described) {
@@ -137,6 +165,26 @@ func checkBridge(b *builder, d described) {
 	}
 	if k.Gap > 0 && k.Delimiter != "" {
 		b.wrong(d.where("gap"), errors.New(`has no effect beside a delimiter, want delimiter = ""`))
+	}
+	k.checkReplies(b, d)
+	b.fits(d, "banner", k.Banner)
+	if k.Absent == AbsentQueue && k.Write == WriteNone {
+		b.warn(d.where("absent"), errors.New(`has no effect with write = "none"`))
+	}
+}
+
+// checkReplies checks the keys of transactions.
+func (k *Bridge) checkReplies(b *builder, d described) {
+	if k.Write == WriteTransaction {
+		if k.Delimiter == "" && k.Gap == 0 && k.ReplyGap == 0 {
+			b.wrong(d.where("reply_gap"), errors.New(`missing: without a delimiter only a pause ends a reply, want reply_gap = "20ms" or a gap`))
+		}
+		return
+	}
+	for name, set := range map[string]bool{"reply_gap": k.ReplyGap != 0, "reply_timeout": k.ReplyTimeout != bridgeDefaults().ReplyTimeout} {
+		if set {
+			b.warn(d.where(name), errors.New(`has no effect without write = "transaction"`))
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ package config
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -25,6 +26,12 @@ func TestBridgeKeys(t *testing.T) {
 		{"device='ttyUSB0'", []string{at + `device: "ttyUSB0" is not an absolute path`}},
 		{"gap='5ms'\ndevice='/dev/x'", []string{at + `gap: has no effect beside a delimiter, want delimiter = ""`}},
 		{"mode='8X1'\ndevice='/dev/x'", []string{at + `mode: "8X1" is not a mode such as "8N1", "7E1" or "8N2"`}},
+		{"device='/dev/x'\nwrite='transaction'", nil},
+		{"device='/dev/x'\nwrite='transaction'\ndelimiter=''\ngap='5ms'", nil},
+		{"device='/dev/x'\nwrite='transaction'\ndelimiter=''\nreply_gap='5ms'", nil},
+		{"device='/dev/x'\nwrite='transaction'\ndelimiter=''", []string{`x.toml:1: service.x.reply_gap: missing: without a delimiter only a pause ends a reply, want reply_gap = "20ms" or a gap`}},
+		{"reply_timeout='0s'\ndevice='/dev/x'", []string{at + `reply_timeout: 0s is not in 1ms..10m0s`}},
+		{"device='/dev/x'\nqueue=256\nbanner='" + strings.Repeat("x", 300) + "'", []string{"x.toml:6: service.x.banner: has 300 bytes, more than queue (256) takes"}},
 		{"mode=8\ndevice='/dev/x'", []string{at + `mode: is an integer, want a string such as "8N1"`}},
 		{"speed=0\ndevice='/dev/x'", []string{at + "speed: 0 is not in 1..20000000"}},
 		{"notice='{name}'\ndevice='/dev/x'", []string{at + "notice: {name} is not one of {state}"}},
@@ -34,7 +41,11 @@ func TestBridgeKeys(t *testing.T) {
 			t.Errorf("%q, -want +got:\n%s", tt.text, diff)
 		}
 	}
-	c, err := Parse("x.toml", []byte(of(KindBridge)+"command=['/bin/cat']\nspeed=1200\ndtr='off'\nmode='8N1'\n"))
+	c, err := Parse("x.toml", []byte(of(KindBridge)+"device='/dev/x'\nreply_timeout='2s'\nreply_gap='1s'\n"))
+	if err != nil || fmt.Sprint(c.Warnings) != "x.toml:5: service.x.reply_timeout: warning: has no effect without write = \"transaction\"\nx.toml:6: service.x.reply_gap: warning: has no effect without write = \"transaction\"\n" {
+		t.Errorf("keys of transactions without them: %v, %v", c.Warnings, err)
+	}
+	c, err = Parse("x.toml", []byte(of(KindBridge)+"command=['/bin/cat']\nspeed=1200\ndtr='off'\nmode='8N1'\n"))
 	if err != nil || fmt.Sprint(c.Warnings) != "x.toml:5: service.x.speed: warning: has no effect: the source is a program\nx.toml:6: service.x.dtr: warning: has no effect: the source is a program\n" {
 		t.Errorf("keys of a device beside a program: %v, %v", c.Warnings, err)
 	}

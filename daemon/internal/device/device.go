@@ -73,6 +73,8 @@ type Device struct {
 	counted tty.Counts  // what the driver of the line said last
 	errors  tty.Counts  // all that it said since the service began
 	looked  evloop.Time // when it was last asked
+
+	unsent uint64 // bytes that devices had not taken when they went
 }
 
 // New returns a device that is not open yet.
@@ -197,6 +199,10 @@ func (d *Device) Traffic() (in, out uint64) {
 	}
 	return d.conn.BytesIn(), d.conn.BytesOut()
 }
+
+// Unsent returns how many bytes were written to devices that went before they had taken
+// them.
+func (d *Device) Unsent() uint64 { return d.unsent }
 
 // Kinds of timers.
 const (

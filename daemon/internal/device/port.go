@@ -85,6 +85,10 @@ func (p port) Closed(c *evloop.Conn, err error) {
 		return
 	}
 	d.conn = nil
+	if n := c.Unsent(); n > 0 && err != evloop.ErrLoopClosed {
+		d.unsent += uint64(n)
+		d.log.OutputLost(d.now.path, n)
+	}
 	switch {
 	case err == evloop.ErrLoopClosed:
 		_ = unix.Close(d.now.fd)

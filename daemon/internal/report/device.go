@@ -10,8 +10,12 @@ import (
 var (
 	deviceOpened  = event{"device open", slog.LevelInfo, usualBurst}
 	deviceGone    = event{"device gone", slog.LevelWarn, usualBurst}
+	outputLost    = event{"device gone with output not sent", slog.LevelWarn, usualBurst}
 	lineErrors    = event{"errors on the line", slog.LevelWarn, usualBurst}
 	longPassed    = event{"long lines passed on in pieces", slog.LevelWarn, usualBurst}
+	replyMissing  = event{"message without a reply", slog.LevelWarn, usualBurst}
+	replyDropped  = event{"reply for nobody dropped", slog.LevelInfo, usualBurst}
+	heldDropped   = event{"message dropped, another client holds the source", slog.LevelWarn, usualBurst}
 	sourceDropped = event{"message for an absent source dropped", slog.LevelWarn, usualBurst}
 )
 
@@ -41,6 +45,14 @@ func (s *Service) DeviceGone(device string, err error, ran time.Duration) {
 	}
 }
 
+// OutputLost says how many bytes a device had not taken when it went, and that it will
+// not get any more.
+func (s *Service) OutputLost(device string, bytes int) {
+	if s.limited(outputLost) {
+		s.write(slog.LevelWarn, outputLost.name, slog.String(keyDevice, device), slog.Int(keyUnsent, bytes))
+	}
+}
+
 // LineErrors says what was lost before this program could read it.
 func (s *Service) LineErrors(device string, overrun, frame, parity, brk uint64) {
 	if s.limited(lineErrors) {
@@ -61,6 +73,31 @@ func (s *Service) SourceDropped(conn uint64, bytes int, reason Reason) {
 	if s.limited(sourceDropped) {
 		s.write(slog.LevelWarn, sourceDropped.name, slog.Uint64(keyConn, conn),
 			slog.Int(keyBytes, bytes), slog.String(keyReason, reason.String()))
+	}
+}
+
+// HeldDropped says that a client's message came to nothing, since another one holds its
+// source.
+func (s *Service) HeldDropped(conn uint64, bytes int) {
+	if s.limited(heldDropped) {
+		s.write(slog.LevelWarn, heldDropped.name, slog.Uint64(keyConn, conn),
+			slog.Int(keyBytes, bytes), slog.String(keyReason, LostHeld.String()))
+	}
+}
+
+// ReplyMissing says that the source has not answered a client's message, or has not ended
+// its reply, in time.
+func (s *Service) ReplyMissing(conn uint64) {
+	if s.limited(replyMissing) {
+		s.write(slog.LevelWarn, replyMissing.name, slog.Uint64(keyConn, conn), slog.String(keyReason, LostUnanswered.String()))
+	}
+}
+
+// ReplyDropped says that what the source has said was for a client that has left, or that
+// has asked something else meanwhile.
+func (s *Service) ReplyDropped(conn uint64, bytes int) {
+	if s.limited(replyDropped) {
+		s.write(slog.LevelInfo, replyDropped.name, slog.Uint64(keyConn, conn), slog.Int(keyBytes, bytes))
 	}
 }
 

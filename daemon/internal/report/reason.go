@@ -59,6 +59,7 @@ const (
 	LostUnfinished Reason = iota + EndUnnamed + 1 // the key at_eof
 	LostUnanswered                                // by a handler's program, or by a service that ends
 	LostAbsent                                    // the device or program of a bridge is away
+	LostHeld                                      // another client holds it
 )
 
 // reasons holds the word, and the level of the record: that a client left by
@@ -102,6 +103,7 @@ var reasons = [...]struct {
 	LostUnfinished: {"no_delimiter", slog.LevelWarn},
 	LostUnanswered: {"unanswered", slog.LevelWarn},
 	LostAbsent:     {"absent", slog.LevelWarn},
+	LostHeld:       {"held", slog.LevelWarn},
 }
 
 // String returns the word.
@@ -114,7 +116,7 @@ func Refusals() []Reason { return between(RefusedAddress, RefusedPeer) }
 func Ends() []Reason { return between(EndOrderly, EndUnnamed) }
 
 // Losses returns every reason for which a message comes to nothing.
-func Losses() []Reason { return between(LostUnfinished, LostAbsent) }
+func Losses() []Reason { return between(LostUnfinished, LostHeld) }
 
 func between(first, last Reason) (all []Reason) {
 	for r := first; r <= last; r++ {

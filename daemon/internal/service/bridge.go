@@ -28,7 +28,7 @@ import (
 // a message for each line would cost twenty times as much in a burst.
 //
 // The source is in bridge_source.go, the way of its bytes in bridge_cut.go, that of the
-// clients' messages in bridge_write.go.
+// clients' messages in bridge_write.go, and that of replies to them in bridge_ask.go.
 type bridge struct {
 	conf *config.Service
 	keys *config.Bridge
@@ -42,6 +42,7 @@ type bridge struct {
 	over    func() // called when they have, because the service ends; nil: it does not
 	started bool   // Start was called
 	up      bool   // the source is there
+	known   bool   // whether it is
 	missed  bool   // it has gone since clients were last told that it is there
 
 	suspended bool           // a restart is near: the source takes nothing any more
@@ -54,6 +55,10 @@ type bridge struct {
 
 	frame   framing // of clients, unless the delimiter is empty
 	rest    remainder
+	holder  *evloop.Conn // the only one that writes, with write = "first"; nil: nobody yet
+	turn    turn
+	heard   evloop.Time // when the source has last said something
+	store   store
 	waiting []*evloop.Conn // clients that wait until the source takes more
 	hungry  int            // the first of them: those that went on and had nothing taken
 }
@@ -92,6 +97,14 @@ func (b *bridge) Adjust(conf *config.Service) {
 	b.history.delim = []byte(keys.Delimiter)
 	b.history.adjust(keys.History, conf.HistoryBound())
 	b.unwaited()
+	if keys.Write != config.WriteFirst {
+		b.holder = nil
+	}
+	if !b.takesTurns() {
+		b.turned(lost, nil)
+		b.turn.next = nil
+		b.Proceed()
+	}
 	if b.source != nil && b.source.Renew(conf) {
 		return
 	}
@@ -126,6 +139,10 @@ func (b *bridge) Start() {
 	if !b.goesOn {
 		b.cut.lost(b.halfLine)
 	}
+	if !b.goesOn || !b.takesTurns() {
+		b.turned(lost, nil)
+	}
+	b.watchTurn()
 	b.unwaited()
 	b.source.Start()
 	b.fed()
@@ -134,6 +151,7 @@ func (b *bridge) Start() {
 // Stop closes or ends the source.
 func (b *bridge) Stop(ended func()) {
 	b.source.Stop(func() {
+		b.loseStore()
 		if b.former > 0 {
 			b.over = ended
 			return
@@ -144,7 +162,8 @@ func (b *bridge) Stop(ended func()) {
 
 // Up is called when the source is there.
 func (b *bridge) Up() {
-	b.up = true
+	b.up, b.known = true, true
+	b.env.Changed()
 	if b.missed {
 		b.notice("back")
 	}
@@ -155,15 +174,25 @@ func (b *bridge) Up() {
 // Down is called when the source is gone or has not come. The beginning of a message, of
 // which the rest will not come, is no message.
 func (b *bridge) Down() {
+	if b.up || !b.known { // and not after each attempt
+		b.known = true
+		b.env.Changed()
+	}
 	if b.up {
 		b.up, b.missed = false, true
-		b.cut.lost(b.halfLine)
+		b.lostSource()
 		b.notice("gone")
 		if b.keys.OnLoss == config.LossClose && !b.suspended {
 			b.dismissAll()
 		}
 	}
 	b.Proceed() // those that wait learn that they wait in vain
+}
+
+// lostSource is called when the source will not go on where it is.
+func (b *bridge) lostSource() {
+	b.cut.lost(b.halfLine)
+	b.turned(lost, nil)
 }
 
 // halfLine counts the beginning of a line that will never be whole.
@@ -174,14 +203,21 @@ func (b *bridge) halfLine(n int) {
 
 // notice tells the clients about the source.
 func (b *bridge) notice(state string) {
-	if b.keys.Notice == "" {
-		return
+	if text := b.line(b.keys.Notice, state); text != nil {
+		b.fan.send(evloop.NewMessage(text), nil)
+	}
+}
+
+// line returns a line of our own, or nil if its template is empty.
+func (b *bridge) line(template, state string) []byte {
+	if template == "" {
+		return nil
 	}
 	end := b.keys.Delimiter
 	if end == "" {
 		end = "\n"
 	}
-	b.fan.send(evloop.NewMessage([]byte(strings.ReplaceAll(b.keys.Notice, config.PlaceState, state)+end)), nil)
+	return []byte(strings.ReplaceAll(template, config.PlaceState, state) + end)
 }
 
 // dismissAll ends all connections, since the source is gone.
@@ -196,8 +232,15 @@ func (b *bridge) dismissAll() {
 // are to know it by the end of their connections (the key on_loss).
 var ErrSourceGone error = report.NewCause("the source is gone", report.EndSourceGone)
 
-// pass sends a piece of the source's output to everybody, and keeps it for newcomers.
+// pass sends a piece of the source's output to those for whom it is.
 func (b *bridge) pass(piece []byte) {
+	for len(piece) > 0 {
+		piece = b.said(piece)
+	}
+}
+
+// toAll sends a piece of the source's output to everybody, and keeps it for newcomers.
+func (b *bridge) toAll(piece []byte) {
 	m := evloop.NewMessage(bytes.Clone(piece))
 	b.history.keep(m)
 	b.fan.send(m, nil)
@@ -206,9 +249,16 @@ func (b *bridge) pass(piece []byte) {
 	}
 }
 
-// Open lets a client in and shows it the history.
+// Open lets a client in and shows it the banner and the history.
 func (b *bridge) Open(c *evloop.Conn) {
 	b.seat(c, new(caller))
+	state := "absent"
+	if b.up {
+		state = "up"
+	}
+	if text := b.line(b.keys.Banner, state); text != nil {
+		c.Write(text)
+	}
 	b.history.show(c)
 }
 
@@ -242,6 +292,9 @@ func (b *bridge) Drain(c *evloop.Conn, left []byte, timeout time.Duration) {
 	if cl.rest != nil {
 		late++
 	}
+	if b.awaits(c) {
+		late++
+	}
 	b.forget(c)
 	var reason error
 	if late > 0 && !c.Closing() {
@@ -254,5 +307,5 @@ func (b *bridge) Drain(c *evloop.Conn, left []byte, timeout time.Duration) {
 // View adds the source to a snapshot.
 func (b *bridge) View(v *view.Service) {
 	v.Source = b.source.View()
-	v.Source.Long = b.cut.longs
+	v.Source.Long, v.Source.Queued = b.cut.longs, b.store.bytes
 }

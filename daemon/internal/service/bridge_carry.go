@@ -6,13 +6,15 @@ import (
 	"bytes"
 	"time"
 
+	"penstock/daemon/internal/config"
 	"penstock/daemon/internal/device"
 	"penstock/daemon/internal/record"
 	"penstock/evloop"
 )
 
 // At a restart the next process goes on with the open device: it gets the descriptor, half
-// a line that has come, the history, and the messages of clients that wait. A program is
+// a line that has come, the history, the transaction under way, and the messages of clients
+// that wait. A program is
 // ended, and the next process starts another; clients learn of the gap if they want to.
 
 // Suspend has the source take what it has got, and ends a program.
@@ -34,6 +36,8 @@ func (b *bridge) Save() []byte {
 	w.Text(b.cut.part)
 	w.Number(b.cut.longs)
 	b.history.save(&w)
+	b.turn.save(&w)
+	b.store.save(&w)
 	b.handing = -1
 	var c device.Carried
 	if s, ok := b.source.(*deviceSource); ok {
@@ -53,11 +57,17 @@ func (b *bridge) Load(state []byte) error {
 	up, missed, going := in.Bool(), in.Bool(), in.Bool()
 	part, longs := bytes.Clone(in.Text()), in.Number()
 	history := readRecent(in)
+	under, damaged := readTurn(in)
+	stored := readStore(in)
 	options, before := in.Text(), in.Text()
 	if err := in.Err(); err != nil {
 		return err
 	}
+	if damaged != nil {
+		return damaged
+	}
 	b.history.load(history)
+	b.turn, b.store = under, stored
 	b.cut.part, b.cut.going, b.cut.longs = part, going, longs
 	b.missed = missed || up // unless it goes on: Take
 	b.carried = device.Carried{Options: string(options), Before: bytes.Clone(before)}
@@ -77,10 +87,11 @@ func (b *bridge) Take(fd int) {
 }
 
 // SaveConn returns what a client has said and the source has not taken.
-func (*bridge) SaveConn(c *evloop.Conn) []byte {
+func (b *bridge) SaveConn(c *evloop.Conn) []byte {
 	cl := callerOf(c)
 	var w record.Writer
 	w.Bool(cl.eof)
+	w.Bool(b.holder == c)
 	saveRest(&w, cl.rest)
 	return w
 }
@@ -89,11 +100,20 @@ func (*bridge) SaveConn(c *evloop.Conn) []byte {
 func (b *bridge) LoadConn(c *evloop.Conn, state []byte) error {
 	in := record.NewReader(state)
 	cl := &caller{eof: in.Bool()}
+	holds := in.Bool()
 	var err error
 	if cl.rest, err = loadRest(in); err != nil {
 		return err
 	}
 	b.seat(c, cl)
+	b.store.own(c)
+	if holds && b.keys.Write == config.WriteFirst {
+		b.holder = c
+	}
+	if b.turn.state != free && b.turn.owner == SessionOf(c).ID {
+		b.turn.conn = c
+		c.HoldIdle(true)
+	}
 	c.Resume()
 	if cl.rest != nil && !c.Closing() {
 		b.wait(c)

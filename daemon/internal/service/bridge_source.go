@@ -106,7 +106,7 @@ func (s *deviceSource) Renew(conf *config.Service) bool {
 		return false
 	}
 	if s.Device.Renew(deviceOptions(k)) {
-		s.b.cut.lost(s.b.halfLine)
+		s.b.lostSource()
 	}
 	return true
 }
@@ -145,7 +145,7 @@ func (s *deviceSource) View() *view.Source {
 	e := s.Errors()
 	return &view.Source{
 		Name: s.b.keys.Device, State: s.State(), Traffic: view.Traffic{In: in, Out: out},
-		Overrun: e.Overrun, Frame: e.Frame, Parity: e.Parity, Break: e.Break,
+		Unsent: s.Unsent(), Overrun: e.Overrun, Frame: e.Frame, Parity: e.Parity, Break: e.Break,
 	}
 }
 
@@ -197,7 +197,7 @@ func (s *programSource) Gone() (unanswered int) {
 	switch {
 	case !s.mine():
 	case s.program.Starting(): // a reload wants another one, which is no loss
-		s.b.cut.lost(s.b.halfLine)
+		s.b.lostSource()
 	default:
 		s.b.Down()
 	}

@@ -19,12 +19,24 @@ import (
 //	  └── Resume ◄── Proceed ─┘
 //	                          └─ away: the message is dropped, counted and logged
 //
-// Nothing is queued for the source beyond what it has itself, so the kernels of the
-// clients keep what they have to say. For a source that is away nothing waits: a command
-// that reaches a device minutes later does more harm than one that is known to be lost.
+// With write = "transaction" only the client whose turn it is gets to Offer; the others
+// are paused, as if the source were full (bridge_ask.go).
+//
+// Nothing is queued for a source that is there beyond what it has itself, so the kernels
+// of the clients keep what they have to say. For a source that is away nothing waits: a
+// command that reaches a device minutes later does more harm than one that is known to be
+// lost. Where it does not, absent = "queue" keeps messages (bridge_store.go).
 
 // Data passes on the messages in p, as far as the source takes them.
-func (b *bridge) Data(c *evloop.Conn, p []byte) (n int) {
+func (b *bridge) Data(c *evloop.Conn, p []byte) int {
+	n := b.messages(c, p)
+	if b.turn.next == c { // other keys make no message of what it has said
+		b.leaveTurn(c)
+	}
+	return n
+}
+
+func (b *bridge) messages(c *evloop.Conn, p []byte) (n int) {
 	if b.keys.Write == config.WriteNone {
 		return len(p)
 	}
@@ -60,9 +72,14 @@ func (b *bridge) next(p []byte) (n int, found cut) {
 // offer gives the source a message of c. If it has to wait, c waits, and offer returns
 // false.
 func (b *bridge) offer(c *evloop.Conn, message []byte) bool {
+	if !b.holds(c) {
+		b.env.Lose(report.LostHeld, 1)
+		b.log.HeldDropped(SessionOf(c).ID, len(message))
+		return true
+	}
 	verdict := full
-	if !b.suspended {
-		verdict = b.source.Offer(message)
+	if !b.suspended && b.mayAsk(c) {
+		verdict = b.give(message)
 	}
 	if verdict == full {
 		b.wait(c)
@@ -70,24 +87,49 @@ func (b *bridge) offer(c *evloop.Conn, message []byte) bool {
 	}
 	cl := callerOf(c)
 	cl.fed, cl.until = true, 0
-	if verdict == away {
+	if verdict == away && !b.keep(c, message) {
 		b.env.Lose(report.LostAbsent, 1)
 		b.log.SourceDropped(SessionOf(c).ID, len(message), report.LostAbsent)
 	}
+	if b.takesTurns() {
+		b.turn.next = nil
+		if verdict == taken {
+			b.given(SessionOf(c).ID, c, len(message))
+		} else {
+			b.grant()
+		}
+	}
 	return true
+}
+
+// holds reports whether c may write. With write = "first" it is the one that has written
+// first: one that only listens keeps nobody out.
+func (b *bridge) holds(c *evloop.Conn) bool {
+	if b.keys.Write != config.WriteFirst {
+		return true
+	}
+	if b.holder == nil {
+		b.holder = c
+	}
+	return b.holder == c
 }
 
 // wait stops reading from c until the source takes more, for a limited time: the loop does
 // not see that a client leaves from which it does not read. A client of which nothing was
 // taken since it last went on waits before all those that had their share. Otherwise the
-// one with the longest backlog would fill each room that there is.
+// one with the longest backlog would fill each room that there is. In transactions there
+// is one message at a time, so to go to the end of the queue after each of them is enough.
 func (b *bridge) wait(c *evloop.Conn) {
 	cl := callerOf(c)
 	c.Pause()
 	cl.waits = true
-	if cl.fed {
+	switch {
+	case b.turn.next == c: // the source was full: it keeps its place
+		b.turn.next = nil
+		b.waiting = slices.Insert(b.waiting, 0, c)
+	case cl.fed || b.takesTurns():
 		b.waiting = append(b.waiting, c)
-	} else {
+	default:
 		b.waiting = slices.Insert(b.waiting, b.hungry, c)
 		b.hungry++
 	}
@@ -98,23 +140,41 @@ func (b *bridge) wait(c *evloop.Conn) {
 }
 
 // Proceed lets the clients go on that wait for the source. Those for which there is no
-// room will wait again, before those that had it, and no longer in all than wait says.
+// room will wait again, before those that had it, and no longer in all than wait says. In
+// transactions one goes on.
 func (b *bridge) Proceed() {
+	if b.takesTurns() {
+		b.grant()
+		return
+	}
+	if b.empty() == full {
+		return // those that wait are behind what is stored
+	}
 	list := b.waiting
 	b.waiting, b.hungry = nil, 0
 	for _, c := range list {
 		cl := callerOf(c)
-		cl.waits, cl.fed = false, false
-		b.loop.Cancel(cl.limit)
+		b.goOn(cl)
 		c.Resume()
 		b.lastWord(c, cl)
 	}
+}
+
+// goOn has a client wait no longer.
+func (b *bridge) goOn(cl *caller) {
+	cl.waits, cl.fed = false, false
+	b.loop.Cancel(cl.limit)
 }
 
 // forget takes c out of those that wait.
 func (b *bridge) forget(c *evloop.Conn) {
 	cl := callerOf(c)
 	cl.rest = nil
+	b.leaveTurn(c)
+	b.store.forget(c)
+	if b.holder == c {
+		b.holder = nil
+	}
 	if !cl.waits {
 		return
 	}
@@ -146,7 +206,7 @@ func (b *bridge) EOF(c *evloop.Conn) {
 }
 
 // lastWord passes on a last message that lacks its delimiter, when there is room for it,
-// and ends the connection of a client that has no more to say.
+// and ends the connection of a client that has no more to say, and to hear.
 func (b *bridge) lastWord(c *evloop.Conn, cl *caller) {
 	if cl.rest != nil && !c.Closing() {
 		if !b.offer(c, cl.rest) {
@@ -154,20 +214,32 @@ func (b *bridge) lastWord(c *evloop.Conn, cl *caller) {
 		}
 		cl.rest = nil
 	}
-	if cl.eof {
+	if cl.eof && b.turn.conn != c {
 		b.fan.catchUp(c)
 		finish(c)
 	}
 }
 
 // Timers of a bridge, beside timerBlocked.
-const timerGap = timerBlocked + 1
+const (
+	timerGap  = timerBlocked + 1 + iota
+	timerTurn // of the transaction under way
+	timerRest // of a line that does not go on
+)
 
 // Expired ends a message of the source, or the connection of a client that has waited too
 // long.
 func (b *bridge) Expired(l *evloop.Loop, t evloop.Timer) {
-	if t.Kind == timerGap {
+	switch t.Kind {
+	case timerGap:
 		b.gapOver()
+		return
+	case timerTurn:
+		b.lookAtTurn()
+		return
+	case timerRest:
+		b.turn.rests = evloop.TimerID{}
+		b.grant()
 		return
 	}
 	c := l.Conn(t.Conn)
@@ -182,6 +254,13 @@ func (b *bridge) Expired(l *evloop.Loop, t evloop.Timer) {
 
 // fromSource takes what the source has said.
 func (b *bridge) fromSource(p []byte) {
+	b.heard = b.loop.Now()
+	if b.turn.state != free {
+		b.turn.heard = b.heard
+	}
+	b.turn.within = true
 	b.cut.feed(p)
+	b.turn.within = false
 	b.fed()
+	b.heardSource()
 }

@@ -3,6 +3,7 @@
 package service
 
 import (
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -156,5 +157,39 @@ func TestBridgeFairWriters(t *testing.T) {
 		if want := []string{"much\n", "much\n", "little\n", "much\n"}; !slices.Equal(m.got, want) {
 			t.Errorf("the source got %q, want %q", m.got, want)
 		}
+	})
+}
+
+// TestBridgeFirstWriter: the first client that writes holds the device until it leaves.
+// One that only listens keeps nobody out, and what others send is counted.
+func TestBridgeFirstWriter(t *testing.T) {
+	bothBackEnds(t, func(t *testing.T, bounds evloop.Config) {
+		p := newPlug(t)
+		p.in()
+		r := bridgeOn(t, bounds, p, "write = 'first'")
+		r.untilUp(true)
+		listener, a, b := r.dial(), r.dial(), r.dial()
+		a.send("a1\n")
+		p.hears("a1\n")
+		b.send("b1\nb2\n")
+		r.until("the loss", func() bool { return r.lost[report.LostHeld] == 2 })
+		r.log.wait(t, "message dropped, another client holds the source conn=3 bytes=3 reason=held", 1)
+		a.send("a2\n")
+		p.hears("a2\n")
+		p.says("to all\n")
+		for _, c := range []*testClient{listener, a, b} {
+			c.want("to all\n")
+		}
+		a.conn.Close()
+		r.wantEnd(nil)
+		b.send("b3\n")
+		p.hears("b3\n")
+		a = r.dial()
+		a.send("a3\n")
+		r.until("the loss", func() bool { return r.lost[report.LostHeld] == 3 })
+		r.do(func() { r.bridge().Adjust(parse(t, fmt.Sprintf("kind='bridge'\ndevice=%q\nwrite='any'", p.name))) })
+		a.send("a4\n")
+		p.hears("a4\n")
+		p.out()
 	})
 }

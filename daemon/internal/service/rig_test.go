@@ -78,7 +78,7 @@ func serveLoop(t testing.TB, conf *config.Service, bounds evloop.Config, tune ..
 	}
 	r := &rig{t: t, loop: loop, conf: conf, log: newRecorder(), lost: map[report.Reason]int{}, ended: make(chan error, 1000)}
 	r.records = report.New(slog.New(r.log), config.PeersFull, loop)
-	env := Env{Loop: loop, Log: r.records.Service("x"), Now: func() time.Time { return testTime }, Lose: r.lose, Sending: func() {}, Beside: func(n int) { r.beside += n }, Tune: func(int, uint64) {}}
+	env := Env{Loop: loop, Log: r.records.Service("x"), Now: func() time.Time { return testTime }, Lose: r.lose, Sending: func() {}, Changed: func() {}, Beside: func(n int) { r.beside += n }, Tune: func(int, uint64) {}}
 	if r.svc, err = New(conf, env); err != nil {
 		t.Fatal(err)
 	}

@@ -81,6 +81,9 @@ type Env struct {
 	// only.
 	Sending func()
 
+	// Changed is to be called when the state of a source has changed. Loop only.
+	Changed func()
+
 	// Beside counts n connections more, or fewer, that a client has beside its own.
 	// Loop only.
 	Beside func(n int)

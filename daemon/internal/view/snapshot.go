@@ -71,6 +71,8 @@ type Source struct {
 	State   string // absent, opening, up, lost and the like
 	Traffic        // since it is up
 	Long    uint64 // lines that were passed on in pieces
+	Queued  int    // bytes of messages that wait until it is there
+	Unsent  uint64 // bytes that it had not taken when it went, since the service began
 
 	Overrun, Frame, Parity, Break uint64 // counted by the driver since the service began
 }
@@ -108,6 +110,17 @@ func (s *Snapshot) InForce() (n int) {
 func (s *Snapshot) Degraded() (names []string) {
 	for i := range s.Services {
 		if v := &s.Services[i]; !v.Leaving && len(v.Missing) > 0 {
+			names = append(names, v.Name)
+		}
+	}
+	return names
+}
+
+// Sourceless returns the names of services in force whose device or program is not there.
+func (s *Snapshot) Sourceless() (names []string) {
+	for i := range s.Services {
+		v := &s.Services[i]
+		if !v.Leaving && v.Source != nil && (v.Source.State == "absent" || v.Source.State == "lost") {
 			names = append(names, v.Name)
 		}
 	}

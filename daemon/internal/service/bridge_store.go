@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package service
+
+import (
+	"bytes"
+
+	"penstock/daemon/internal/config"
+	"penstock/daemon/internal/record"
+	"penstock/daemon/internal/report"
+	"penstock/evloop"
+)
+
+// A store holds messages for a source that is not there, with absent = "queue". They reach
+// it in order when it has come, before what clients say then.
+type store struct {
+	list  []stored
+	bytes int
+}
+
+// A stored is a message, and the client to which the reply to it goes.
+type stored struct {
+	text  []byte
+	owner uint64
+	conn  *evloop.Conn // nil: it has left
+}
+
+// perStored is what a message takes beside its bytes. Without it, tiny ones would take many
+// times the bound.
+const perStored = 64
+
+// keep stores a message of c, and reports whether there is room for it.
+func (b *bridge) keep(c *evloop.Conn, message []byte) bool {
+	s := &b.store
+	if b.keys.Absent != config.AbsentQueue || s.bytes+len(message)+(len(s.list)+1)*perStored > b.conf.Queue {
+		return false
+	}
+	s.add(stored{bytes.Clone(message), SessionOf(c).ID, c})
+	return true
+}
+
+func (s *store) add(m stored) {
+	s.list = append(s.list, m)
+	s.bytes += len(m.text)
+}
+
+// give offers the source a message, behind what was stored.
+func (b *bridge) give(message []byte) verdict {
+	switch b.empty() {
+	case full:
+		return full
+	case away:
+		return away
+	}
+	if b.turn.state != free {
+		return full // one that was stored has the turn now
+	}
+	return b.source.Offer(message)
+}
+
+// empty gives the source what was stored, as far as it takes it: taken if that is all of
+// it, or all for this turn.
+func (b *bridge) empty() verdict {
+	for len(b.store.list) > 0 && b.turn.state == free {
+		if b.suspended {
+			return full
+		}
+		m := b.store.list[0]
+		if v := b.source.Offer(m.text); v != taken {
+			return v
+		}
+		b.store.list[0] = stored{}
+		b.store.list = b.store.list[1:]
+		b.store.bytes -= len(m.text)
+		if b.takesTurns() {
+			b.given(m.owner, m.conn, len(m.text))
+		}
+	}
+	return taken
+}
+
+// loseStore drops what was stored, since the service ends.
+func (b *bridge) loseStore() {
+	if n := len(b.store.list); n > 0 {
+		b.env.Lose(report.LostAbsent, n)
+		b.log.SourceDropped(b.store.list[0].owner, b.store.bytes, report.LostAbsent)
+	}
+	b.store = store{}
+}
+
+// forget notes that c has left. What it has said still goes to the source.
+func (s *store) forget(c *evloop.Conn) {
+	for i := range s.list {
+		if s.list[i].conn == c {
+			s.list[i].conn = nil
+		}
+	}
+}
+
+// own notes that c is there, after a restart.
+func (s *store) own(c *evloop.Conn) {
+	for i := range s.list {
+		if s.list[i].owner == SessionOf(c).ID {
+			s.list[i].conn = c
+		}
+	}
+}
+
+// save writes what is stored for the next process.
+func (s *store) save(w *record.Writer) {
+	w.Number(uint64(len(s.list)))
+	for _, m := range s.list {
+		w.Number(m.owner)
+		w.Text(m.text)
+	}
+}
+
+// readStore reads what save has written.
+func readStore(in *record.Reader) (s store) {
+	for n := in.Count(2); n > 0 && in.Left(); n-- {
+		owner := in.Number()
+		s.add(stored{text: bytes.Clone(in.Text()), owner: owner})
+	}
+	return s
+}

@@ -138,6 +138,7 @@ type Daemon struct {
 	handing   handing
 	stopAsked atomic.Bool // SIGTERM has come, perhaps too late for this process
 	takeover  *takeover   // of the former process, until Run; nil: there is none
+	reads     uint64      // version of the records that are being read
 
 	timers   [timerKinds]evloop.TimerID // zero: not armed
 	vanished vanished
@@ -157,6 +158,9 @@ func New(cfg *config.Config, env Env) (_ *Daemon, err error) {
 	d.quiet = d.catchSignals()
 	defer func() {
 		if err != nil {
+			if d.takeover != nil {
+				d.takeover.collect()
+			}
 			d.release()
 		}
 	}()
@@ -214,7 +218,7 @@ func newDaemon(cfg *config.Config, env Env) (*Daemon, error) {
 	return &Daemon{
 		env: env, cfg: cfg, loop: loop, log: report.New(env.Log, cfg.Log.Peers, loop),
 		endpoints: make(map[string]*endpoint), parked: make(map[string][]*listener),
-		places: connections, sources: newSources(),
+		places: connections, sources: newSources(), reads: recordVersion,
 	}, nil
 }
 

@@ -14,7 +14,9 @@ import (
 
 // recordVersion is that of all records which the daemon and its services write. Those
 // of evloop have their own.
-const recordVersion = 1
+//
+//	2  a client's record says who looks whether its peer has vanished
+const recordVersion = 2
 
 // Names of process-wide fields.
 const (
@@ -164,6 +166,7 @@ func (ep *endpoint) Saved(c *evloop.Conn) ([]byte, error) {
 	var w record.Writer
 	service.SessionOf(c).Save(&w)
 	ep.d.handing.silent[c].save(&w)
+	w.Bool(isWatched(c))
 	if s, ok := ep.svc.(service.Carrier); ok {
 		w.Text(s.SaveConn(c))
 	} else {

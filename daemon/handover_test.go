@@ -343,9 +343,9 @@ func TestRestartWithDamagedRecords(t *testing.T) {
 	if err := os.Remove(path); err != nil { // the listener's record is unreadable as well
 		t.Fatal(err)
 	}
-	before := recordVersionRead
-	recordVersionRead = recordVersion + 1
-	defer func() { recordVersionRead = before }()
+	before := oldestRead
+	oldestRead = recordVersion + 1
+	defer func() { oldestRead = before }()
 	r, out := runRestartable(t, cfg, queue)
 	c.hearsEnd()
 	if got, err := ask(path, "new"); got != "new" || err != nil {

@@ -21,6 +21,14 @@ const (
 	perConnection = 1 << 10
 )
 
+// holdGarbage keeps the runtime from collecting garbage until again is called. All
+// clients wait for a process that takes them over, and it allocates something for each.
+// The limit of memory holds all the same.
+func holdGarbage() (again func()) {
+	was := debug.SetGCPercent(-1)
+	return func() { debug.SetGCPercent(was) }
+}
+
 // fitConnections raises RLIMIT_NOFILE (getrlimit(2)) for the connections that cfg asks
 // for, and returns how many fit. Further clients wait in the backlog. The hard limit
 // is the administrator's decision and is not raised, even where CAP_SYS_RESOURCE

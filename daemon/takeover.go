@@ -5,7 +5,6 @@ package daemon
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"math"
 	"slices"
 	"time"
@@ -41,6 +40,7 @@ type takeover struct {
 	places  []int         // of the record of each descriptor; -1: it has none
 	sockets []listen.Left // listeners that came along and were not claimed yet
 	expired error         // nil: the queue is young enough
+	collect func()        // ends holdGarbage
 
 	restore *evloop.Restore
 	held    []int // sockets in which what services hold lies; closed after Commit
@@ -74,6 +74,7 @@ func (d *Daemon) find() (*takeover, error) {
 	if len(t.parcels) == 0 {
 		return nil, nil
 	}
+	t.collect = holdGarbage()
 	newest := handover.Newest(t.parcels)
 	t.parcels[0], t.parcels[newest] = t.parcels[newest], t.parcels[0]
 	t.read(t.parcels[0], why[t.parcels[0]])
@@ -133,33 +134,6 @@ func (t *takeover) fit(most int) {
 		closeFD(t.fds[last])
 		t.fds, t.places = t.fds[:last], t.places[:last]
 	}
-}
-
-// recordVersionRead is recordVersion, but for a test.
-var recordVersionRead = uint64(recordVersion)
-
-// goOn takes what the former process knew as a whole.
-func (d *Daemon) goOn(r *handover.Records) error {
-	in := record.NewReader(field(r.Process, fieldDaemon))
-	if version := in.Number(); version != recordVersionRead {
-		return fmt.Errorf("records of version %d, this process reads %d: %w", version, recordVersionRead, record.ErrDamaged)
-	}
-	last := in.Number()
-	if err := in.Err(); err != nil {
-		return err
-	}
-	d.lastID = max(d.lastID, last)
-	return nil
-}
-
-// field returns the data of the field of that name, or nil.
-func field(list []handover.Field, name string) []byte {
-	for _, f := range list {
-		if f.Name == name {
-			return f.Data
-		}
-	}
-	return nil
 }
 
 // all restores every connection whose service goes on with it. Those that are more than
@@ -236,21 +210,6 @@ func (t *takeover) service(ep *endpoint, data []byte) (s serviceState) {
 	return s
 }
 
-// A client is what the record of one says.
-type client struct {
-	service   string
-	saved     []byte // for evloop
-	companion bool   // the record is of a Companion, and not of the client's own connection
-}
-
-// readClient reads a record. It returns false if that is of something else, or damaged.
-func readClient(data []byte) (c client, ok bool) {
-	in := record.NewReader(data)
-	tag := in.Number()
-	c = client{string(in.Text()), in.Text(), tag == tagCompanion}
-	return c, (tag == tagClient || tag == tagCompanion) && in.Err() == nil
-}
-
 // one goes on with a client, or what it has beside.
 func (t *takeover) one(fd int, data []byte, states map[string]serviceState) {
 	if n, ok := readNewcomer(fd, data); ok {
@@ -289,28 +248,20 @@ func (t *takeover) one(fd int, data []byte, states map[string]serviceState) {
 // Restored takes the place of Open for a connection of the former process.
 func (ep *endpoint) Restored(c *evloop.Conn, state []byte) error {
 	s := service.SessionOf(c)
-	in := record.NewReader(state)
-	if err := s.Load(in); err != nil {
-		return err
-	}
-	quiet := loadSilent(in)
-	own := in.Text()
-	if err := in.Err(); err != nil {
+	k, err := ep.d.readKnown(s, state)
+	if err != nil {
 		return err
 	}
 	if carrier, ok := ep.svc.(service.Carrier); ok {
-		if err := carrier.LoadConn(c, own); err != nil {
+		if err := carrier.LoadConn(c, k.own); err != nil {
 			return err
 		}
 	}
 	ep.conns++
 	ep.sources.add(s.Peer)
 	ep.d.sources.add(s.Peer)
-	if isWatched(c) {
-		listen.SpareVanished(c.FD()) // the file may have been another one
-	}
-	ep.d.watchPeer(c, s)
-	if quiet.is() {
+	ep.d.watchRestored(c, s, k.watched)
+	if quiet := k.quiet; quiet.is() {
 		quiet.conn, quiet.ep, quiet.source = c, ep, sourceOf(s.Peer)
 		ep.d.silent = append(ep.d.silent, quiet)
 	}
@@ -346,6 +297,8 @@ func (d *Daemon) takeOver() []newcomer {
 	t.finish()
 	t.closeListeners()
 	t.spoke()
+	d.reads = recordVersion
+	t.collect()
 	return t.waiting
 }
 

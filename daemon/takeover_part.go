@@ -152,12 +152,8 @@ func (t *takeover) miss(c client) {
 		return
 	}
 	m := missed{to: to}
-	in := record.NewReader(saved)
-	if m.session.Load(in) != nil {
-		return
-	}
-	loadSilent(in)
-	if m.state = in.Text(); in.Err() == nil {
+	if k, err := t.d.readKnown(&m.session, saved); err == nil {
+		m.state = k.own
 		t.missed = append(t.missed, m)
 	}
 }

@@ -246,10 +246,10 @@ func TestRestartKeepsThePorts(t *testing.T) {
 		c.say("x")
 		c.hears("x")
 		queue := r.leave(t)
-		before := recordVersionRead
-		recordVersionRead = recordVersion + 1
+		before := oldestRead
+		oldestRead = recordVersion + 1
 		r, out := runRestartable(t, cfg, queue)
-		recordVersionRead = before
+		oldestRead = before
 		c.hearsEnd()
 		if got, err := ask(path, "new"); got != "new" || err != nil {
 			t.Errorf("%s: a new client heard %q, %v", path, got, err)

@@ -67,6 +67,33 @@ func (d *Daemon) watchPeer(c *evloop.Conn, s *service.Session) {
 	}
 }
 
+// watching says who looked after a peer in the former process.
+type watching uint64
+
+const (
+	watchedByAny    watching = iota // nobody knows
+	watchedByKernel                 // TCP_USER_TIMEOUT is set
+	watchedByUs                     // it is not
+)
+
+// watchRestored is watchPeer for a connection of the former process, which has its
+// options: they are set only if the other side looks after it now.
+func (d *Daemon) watchRestored(c *evloop.Conn, s *service.Session, was watching) {
+	now := watchedByKernel
+	if isWatched(c) {
+		now = watchedByUs
+	}
+	switch {
+	case now == watchedByUs:
+		d.vanished.patient++
+		if was != now {
+			listen.SpareVanished(c.FD())
+		}
+	case was != now:
+		d.watchPeer(c, s)
+	}
+}
+
 // watchAgain is called when a reload may have changed for how long a peer may stay that
 // does not read. was is whether the daemon looked after it before.
 func (d *Daemon) watchAgain(c *evloop.Conn, was bool) {

@@ -99,7 +99,6 @@ func (c *Conn) leaves() (state []byte, err error) {
 func (c *Conn) takeOut(state []byte, table *carriedTable) []byte {
 	l := c.loop
 	l.spill(c)
-	c.lookAtOutput()  // what has left since the last look is progress, too
 	c.HoldIdle(false) // Restored holds it again; the time until now does not count as idle
 	r := c.save(state, table)
 	b := r.encode()

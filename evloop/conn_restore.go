@@ -176,7 +176,6 @@ func (r *record) apply(c *Conn, o *Options, table []*Message) {
 	c.loop.weigh(c)
 	c.acked, c.out.unsent = uint32(r.acked), uint32(r.unsent)
 	r.applyTimes(c)
-	c.lookAtOutput() // what has left since DetachAll is progress, too
 	c.checkFull()
 	if c.flags&flagBroken != 0 && c.flags&flagEOF == 0 {
 		c.readOn() // to EAGAIN, which ends it

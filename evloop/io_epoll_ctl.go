@@ -57,6 +57,9 @@ func (e *epoll) end(c *Conn) {
 
 // detach leaves the input in the kernel, where it is.
 func (e *epoll) detach(conns []*Conn) error {
+	if e.mayRenew(len(conns)) && e.renew() == nil {
+		return nil
+	}
 	for _, c := range conns {
 		e.l.sys.epollDel(int(c.fd))
 	}

@@ -101,12 +101,14 @@ func (l *Loop) addListener(ln *Listener) error {
 	}
 	l.refresh()
 	ln.slot, ln.gen = l.listeners.insert(ln)
-	err := l.sys.watch(ln.fd, unix.EPOLLIN, ln.token())
+	err := ln.watch()
 	if err != nil {
 		l.listeners.remove(ln.slot)
 	}
 	return err
 }
+
+func (ln *Listener) watch() error { return ln.loop.sys.watch(ln.fd, unix.EPOLLIN, ln.token()) }
 
 func (ln *Listener) token() token { return newToken(sourceListener, ln.slot, ln.gen) }
 

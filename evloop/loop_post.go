@@ -38,12 +38,17 @@ func (w *waker) open(k *kernel) error {
 	if err != nil {
 		return os.NewSyscallError("eventfd", err)
 	}
-	if err := k.watch(fd, unix.EPOLLIN, newToken(sourceWaker, 0, 0)); err != nil {
+	w.fd, w.write = fd, addOne
+	if err := w.watch(k); err != nil {
 		unix.Close(fd)
 		return err
 	}
-	w.fd, w.write = fd, addOne
 	return nil
+}
+
+// watch registers the eventfd. If it was written to before, that is reported.
+func (w *waker) watch(k *kernel) error {
+	return k.watch(w.fd, unix.EPOLLIN, newToken(sourceWaker, 0, 0))
 }
 
 // addOne adds one to the counter of an eventfd.

@@ -10,6 +10,7 @@ type Watch struct {
 	loop      *Loop
 	h         WatchHandler
 	fd        int
+	events    uint32
 	slot, gen uint32
 	closed    bool
 }
@@ -22,13 +23,17 @@ func (l *Loop) Watch(fd int, events uint32, h WatchHandler) (*Watch, error) {
 	if l.closed {
 		return nil, fmt.Errorf("evloop: watch fd %d: %w", fd, ErrLoopClosed)
 	}
-	w := &Watch{loop: l, h: h, fd: fd}
+	w := &Watch{loop: l, h: h, fd: fd, events: events}
 	w.slot, w.gen = l.watches.insert(w)
-	if err := l.sys.watch(fd, events, newToken(sourceWatch, w.slot, w.gen)); err != nil {
+	if err := w.watch(); err != nil {
 		l.watches.remove(w.slot)
 		return nil, fmt.Errorf("evloop: watch fd %d: %w", fd, err)
 	}
 	return w, nil
+}
+
+func (w *Watch) watch() error {
+	return w.loop.sys.watch(w.fd, w.events, newToken(sourceWatch, w.slot, w.gen))
 }
 
 // FD returns the watched descriptor.

@@ -65,14 +65,47 @@ func TestMatch(t *testing.T) {
 		{"other order", fds, []uint64{c[4], c[0], 1 << 60, c[2]}, []int{1, -1, 3, -1, 0}},
 	}
 	for _, tt := range tests {
-		p := &Parcel{FDs: tt.fds}
 		var conns []Conn
 		for _, cookie := range tt.records {
 			conns = append(conns, Conn{Cookie: cookie})
 		}
-		if got := p.Match(conns); !slices.Equal(got, tt.want) {
-			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
+		for _, p := range []*Parcel{{FDs: tt.fds}, {FDs: tt.fds, Complete: true, Header: Header{Descriptors: len(fds)}}} {
+			if got := p.Match(conns); !slices.Equal(got, tt.want) {
+				t.Errorf("%s, complete %t: %v, want %v", tt.name, p.Complete, got, tt.want)
+			}
 		}
+	}
+}
+
+// TestMatchInOrder: of a complete queue only the ends of each message are compared with
+// their records.
+func TestMatchInOrder(t *testing.T) {
+	const n = batch + 3
+	list := forms[0].pairs(t, n)
+	fds, conns := servers(list), make([]Conn, n)
+	for i := range conns {
+		conns[i].Cookie = 1 << 60 // of no socket
+		if i == 0 || i == batch-1 || i >= batch {
+			conns[i].Cookie, _ = Cookie(fds[i])
+		}
+	}
+	p := &Parcel{FDs: fds, Complete: true, Header: Header{Descriptors: n}}
+	for i, place := range p.Match(conns) {
+		if place != i {
+			t.Fatalf("descriptor %d has record %d", i, place)
+		}
+	}
+	for _, i := range []int{0, batch - 1, batch, n - 1} {
+		was := conns[i].Cookie
+		conns[i].Cookie = 1 << 61
+		if got := p.Match(conns)[i]; got != -1 {
+			t.Errorf("descriptor %d has record %d in spite of another cookie", i, got)
+		}
+		conns[i].Cookie = was
+	}
+	p.Missing = 1
+	if got := p.Match(conns)[1]; got != -1 {
+		t.Errorf("record %d for a descriptor of a queue that is not complete", got)
 	}
 }
 

@@ -281,7 +281,7 @@ func (d *Daemon) armAll(ep *endpoint) {
 		ep.log.Serving(l.Text)
 	}
 	for _, a := range ep.missing() {
-		ep.log.ListenerMissing(a.Text)
+		ep.log.ListenerMissing(a.Text, d.env.Managed)
 	}
 }
 

@@ -50,7 +50,7 @@ func (d *Daemon) bindAll() error {
 				l, err = d.openListener(ep, addr)
 			}
 			if err != nil && d.takeover != nil {
-				ep.log.ListenerFailed(addr.Text, err) // clients of others depend on this process
+				d.takeover.unopened = append(d.takeover.unopened, unopened{ep, addr})
 				continue
 			}
 			if err != nil {

@@ -33,14 +33,15 @@ import (
 
 // A takeover is a hand-over that has come.
 type takeover struct {
-	d       *Daemon
-	parcels []*handover.Parcel // those whose connections are to be ended come after the first
-	records *handover.Records  // nil: of another version, or damaged
-	fds     []int
-	places  []int         // of the record of each descriptor; -1: it has none
-	sockets []listen.Left // listeners that came along and were not claimed yet
-	expired error         // nil: the queue is young enough
-	collect func()        // ends holdGarbage
+	d        *Daemon
+	parcels  []*handover.Parcel // those whose connections are to be ended come after the first
+	records  *handover.Records  // nil: of another version, or damaged
+	fds      []int
+	places   []int         // of the record of each descriptor; -1: it has none
+	sockets  []listen.Left // listeners that came along and were not claimed yet
+	unopened []unopened
+	expired  error  // nil: the queue is young enough
+	collect  func() // ends holdGarbage
 
 	restore *evloop.Restore
 	held    []int // sockets in which what services hold lies; closed after Commit

@@ -49,10 +49,28 @@ func (t *takeover) listener(a config.Address) (_ listen.Left, ok bool) {
 	return s, true
 }
 
-// closeListeners closes those that no service has claimed.
+// An unopened is an address that could not be opened beside the listeners of the former
+// process.
+type unopened struct {
+	ep   *endpoint
+	addr config.Address
+}
+
+// closeListeners closes those that no service has claimed, and opens then what they may
+// have been in the way of, such as 0.0.0.0:80 where 127.0.0.1:80 was open. It is called
+// after Commit: until then the queue holds the old ones as well. What cannot be opened
+// even so is logged, and no more: clients of others depend on this process.
 func (t *takeover) closeListeners() {
 	for _, s := range t.sockets {
 		s.Close()
+	}
+	for _, u := range t.unopened {
+		l, err := t.d.openListener(u.ep, u.addr)
+		if err != nil {
+			u.ep.log.ListenerFailed(u.addr.Text, err)
+			continue
+		}
+		u.ep.listeners = append(u.ep.listeners, l)
 	}
 }
 

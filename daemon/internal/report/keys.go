@@ -116,6 +116,7 @@ func messageID(id string) slog.Attr { return slog.String(keyMessageID, id) }
 // a drop-in, apply says so.
 const (
 	HintMissing  = "run penstock apply, which opens it or says why not"
+	hintUnopened = "send SIGHUP, which opens it or says why not"
 	hintUnlisted = "if the file was edited: penstock apply"
 	hintParked   = "run penstock apply, which closes it; or take the service into the file again"
 )

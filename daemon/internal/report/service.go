@@ -54,10 +54,15 @@ func (s *Service) NeedsRestart(address, key string) {
 		slog.String(keyListener, address), slog.String(keyKey, key))
 }
 
-// ListenerMissing says that no socket came for an address of the service.
-func (s *Service) ListenerMissing(address string) {
+// ListenerMissing says that no socket came for an address of the service, or that a
+// process which opens its sockets itself (managed is false) could not open it.
+func (s *Service) ListenerMissing(address string, managed bool) {
+	hint := hintUnopened
+	if managed {
+		hint = HintMissing
+	}
 	s.write(slog.LevelError, "listener missing", messageID(idNoListener), slog.String(keyKey, "service."+s.name+".listen"),
-		slog.String(keyListener, address), slog.String(keyHint, HintMissing))
+		slog.String(keyListener, address), slog.String(keyHint, hint))
 }
 
 // ListenerFailed says that a socket accepts nobody any more.

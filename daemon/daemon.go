@@ -49,6 +49,10 @@ type Env struct {
 	// Hangup holds a SIGHUP that came before New; see HoldHangup. nil: none did.
 	Hangup <-chan os.Signal
 
+	// Stops holds SIGTERM and SIGINT that came before New; see HoldStops. nil: they end
+	// the process until then.
+	Stops chan os.Signal
+
 	// Reloading is called when a reload begins; nil: not needed.
 	Reloading func()
 	// Reloaded is called with the result of each reload and the status line for it,
@@ -116,7 +120,7 @@ type Daemon struct {
 	log  *report.Log
 	life life
 
-	quiet func() // ends the catching of signals
+	quiet func() // ends the catching of signals; may be called again
 
 	endpoints map[string]*endpoint   // by name, of the present configuration
 	retired   []*endpoint            // of former ones, until their last client is gone
@@ -136,7 +140,7 @@ type Daemon struct {
 	cut      int       // connections that the stop ended before they got all their output
 
 	handing   handing
-	stopAsked atomic.Bool // SIGTERM has come, perhaps too late for this process
+	stopAsked atomic.Bool // a signal to stop has come, perhaps too late for this process
 	takeover  *takeover   // of the former process, until Run; nil: there is none
 	reads     uint64      // version of the records that are being read
 
@@ -240,7 +244,7 @@ func (d *Daemon) noteStart() {
 // Run serves until a signal or exit_idle stops the daemon; then it returns nil. It
 // returns ErrHandedOver if the next process is to go on with the connections; then the
 // caller must end the process with a status by which the manager starts the next one, or
-// let it become that one (Queue, Exec).
+// let it become that one (Queue, Exec). ErrNotHandedOver asks for that status too.
 func (d *Daemon) Run() error {
 	defer d.release()
 	waiting := d.takeOver()
@@ -264,6 +268,9 @@ func (d *Daemon) Run() error {
 		return ErrHandedOver
 	}
 	d.cut += d.clients() // the drain has ended before them
+	if d.handing.wanted {
+		return ErrNotHandedOver
+	}
 	return nil
 }
 

@@ -75,7 +75,9 @@ func (d *Daemon) stopIfDrained() {
 
 // release closes what is still open when New fails or Run returns.
 func (d *Daemon) release() {
-	d.quiet()
+	if d.life.phase != handedOver || !d.byExec() { // see LastStop
+		d.quiet()
+	}
 	for _, l := range d.listeners() {
 		if d.life.phase == handedOver {
 			l.leave()

@@ -43,6 +43,10 @@ import (
 // ErrHandedOver is what Run returns when the connections are in the queue.
 var ErrHandedOver = errors.New("connections handed over to the next process")
 
+// ErrNotHandedOver is what Run returns when a service manager has asked for a hand-over
+// that was refused or has failed: every connection has had the end of a stop.
+var ErrNotHandedOver = errors.New("connections ended instead of being handed over")
+
 // QueueName is the name of the queue in the manager's store. No service can have it:
 // their names have no dot.
 const QueueName = "penstock.queue"
@@ -56,6 +60,7 @@ const saveTime = 20 * time.Second
 // handing is what a Daemon knows of a hand-over under way.
 type handing struct {
 	asking     bool                    // whether there may be a next process
+	wanted     bool                    // a manager expects one, also if nothing can be handed over
 	suspending int                     // services that have something to finish
 	late       []*endpoint             // those that begin with it when all others have finished
 	silent     map[*evloop.Conn]silent // of Daemon.silent, while connections are taken out
@@ -350,11 +355,16 @@ func (d *Daemon) takeBack(p *parcel) {
 	d.offerWaiting(t.waiting)
 }
 
-// StopAsked reports whether SIGTERM has come. The next process has to obey it.
-func (d *Daemon) StopAsked() bool { return d.stopAsked.Load() }
+// LastStop ends the catching of signals, which goes on after a Run that has handed over
+// to the process that this one becomes, and reports whether a stop was asked for, perhaps
+// too late for this process. The next one has to obey. It may be called more than once.
+func (d *Daemon) LastStop() bool {
+	d.quiet()
+	return d.stopAsked.Load()
+}
 
 // Exec has the process at path take the place of this one, with the queue. It returns
-// only with an error. stop is StopAsked.
+// only with an error. stop is LastStop.
 func Exec(path string, argv, env []string, queue int, stop bool) error {
 	env = append(env, fmt.Sprintf("%s=%d", QueueVariable, queue))
 	if stop {
@@ -373,6 +383,7 @@ const QueueVariable = "PENSTOCK_QUEUE"
 // the end.
 func (d *Daemon) handOverBy(s unix.Signal) {
 	clients, before := d.clients(), d.life.phase
+	d.handing.wanted = d.env.Managed
 	d.advance(handOver)
 	if before < leaving {
 		d.log.HandingOver(unix.SignalName(s), clients)

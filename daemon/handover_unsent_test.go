@@ -5,6 +5,8 @@ package daemon
 import (
 	"errors"
 	"fmt"
+	"os"
+	"os/signal"
 	"path/filepath"
 	"testing"
 	"time"
@@ -34,6 +36,7 @@ func TestRestartFinishesWhoIsNotQueued(t *testing.T) {
 		r.arm(timerGiveUp, time.Minute)
 	})
 	c.hearsQueued(kernel)
+	defer r.LastStop()
 	if err := <-r.done; !errors.Is(err, ErrHandedOver) {
 		t.Errorf("Run = %v, want an end with the last client", err)
 	}
@@ -66,8 +69,76 @@ func TestRestartRefusedLate(t *testing.T) {
 		r.loop.Post(m.Empty) // behind the function that has the queue stored
 	})
 	c.hearsEnd()
-	if err := <-r.done; err != nil {
-		t.Errorf("Run = %v", err)
+	if err := <-r.done; !errors.Is(err, ErrNotHandedOver) {
+		t.Errorf("Run = %v, want that another process is expected", err)
 	}
 	wantLine(t, out, "connections not handed over", errNotKept.Error())
+}
+
+// TestRestartEndsAsARestart: what a manager has asked for as a restart ends with the
+// status of one, although nothing can be handed over. A stop that is asked for later is a
+// stop.
+func TestRestartEndsAsARestart(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		managed bool
+		signals []unix.Signal
+		want    error
+	}{
+		{"refused", true, []unix.Signal{unix.SIGINT}, ErrNotHandedOver},
+		{"asked for twice", true, []unix.Signal{unix.SIGINT, unix.SIGINT}, ErrNotHandedOver},
+		{"a stop", true, []unix.Signal{unix.SIGTERM}, nil},
+		{"then a stop", true, []unix.Signal{unix.SIGINT, unix.SIGTERM}, nil},
+		{"behind a stop", true, []unix.Signal{unix.SIGTERM, unix.SIGINT}, nil},
+		{"of a terminal", false, []unix.Signal{unix.SIGINT}, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			path := t.TempDir() + "/s"
+			r, _ := runRestartable(t, parse(t, fmt.Sprintf("[service.e]\nkind = 'echo'\nlisten = ['%s']\n", path)))
+			c := talk(t, path)
+			c.say("x")
+			c.hears("x")
+			r.do(func() {
+				r.env.Managed = tt.managed // without a notifier there is nobody who keeps connections
+				for _, s := range tt.signals {
+					r.signalled(s)
+				}
+			})
+			c.hearsEnd()
+			if err := <-r.done; !errors.Is(err, tt.want) {
+				t.Errorf("Run = %v, want %v", err, tt.want)
+			}
+		})
+	}
+}
+
+// TestStopBehindTheLoop: a request to stop that comes after the loop has handed over does
+// not end the process, which still has the connections, but is for the next one.
+func TestStopBehindTheLoop(t *testing.T) {
+	for _, s := range []unix.Signal{unix.SIGTERM, unix.SIGINT} {
+		path := t.TempDir() + "/s"
+		cfg := parse(t, fmt.Sprintf("[service.e]\nkind = 'echo'\nlisten = ['%s']\n", path))
+		r, _ := runRestartable(t, cfg)
+		c := talk(t, path)
+		c.say("x")
+		c.hears("x")
+		r.do(func() { r.handOverBy(unix.SIGUSR2) })
+		if err := <-r.done; !errors.Is(err, ErrHandedOver) {
+			t.Fatalf("Run = %v", err)
+		}
+		came := make(chan os.Signal, 1)
+		signal.Notify(came, s)
+		if err := unix.Kill(os.Getpid(), s); err != nil {
+			t.Fatal(err)
+		}
+		<-came // the daemon's channel has it as well, or gets it before the end of the catching
+		if !r.LastStop() {
+			t.Errorf("%v is lost", s)
+		}
+		signal.Stop(came)
+		r, _ = runRestartable(t, cfg, r.end())
+		c.say("y")
+		c.hears("y")
+		r.stop(t)
+	}
 }

@@ -5,6 +5,7 @@ package daemon
 import (
 	"os"
 	"os/signal"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -32,11 +33,26 @@ func HoldHangup() <-chan os.Signal {
 	return ch
 }
 
+// HoldStops keeps SIGTERM and SIGINT from ending the process before its Daemon is made,
+// for one that has the connections of a former process: nobody else has them, and they
+// are due the end of a stop. The channel it returns is for Env.Stops.
+func HoldStops() chan os.Signal {
+	ch := make(chan os.Signal, mostSignals)
+	signal.Notify(ch, unix.SIGTERM, unix.SIGINT)
+	return ch
+}
+
+// mostSignals is how many wait for the loop at most.
+const mostSignals = 16
+
 // catchSignals has the loop handle signals until release is called. It must be called
 // before the first socket is bound, so that a process that is stopped during its
 // start removes the files of its sockets, and before READY=1.
 func (d *Daemon) catchSignals() (release func()) {
-	ch := make(chan os.Signal, 16)
+	ch := d.env.Stops
+	if ch == nil {
+		ch = make(chan os.Signal, mostSignals)
+	}
 	signal.Notify(ch, caught...)
 	if os.Getpid() == 1 {
 		signal.Notify(ch, unix.SIGCHLD)
@@ -46,9 +62,11 @@ func (d *Daemon) catchSignals() (release func()) {
 		ch <- s
 	default:
 	}
+	ended := make(chan struct{})
 	go func() {
+		defer close(ended)
 		for s := range ch {
-			if s == unix.SIGTERM {
+			if s == unix.SIGTERM || s == unix.SIGINT && !d.env.Managed {
 				d.stopAsked.Store(true)
 			}
 			if s != unix.SIGPIPE {
@@ -56,10 +74,11 @@ func (d *Daemon) catchSignals() (release func()) {
 			}
 		}
 	}()
-	return func() {
+	return sync.OnceFunc(func() {
 		signal.Stop(ch)
 		close(ch)
-	}
+		<-ended
+	})
 }
 
 func (d *Daemon) signalled(s unix.Signal) {
@@ -90,6 +109,7 @@ func (d *Daemon) restartBy(s unix.Signal) {
 		case err == nil:
 			d.handOverBy(s)
 		case s == unix.SIGINT:
+			d.handing.wanted = true
 			d.stopBy(s)
 		default:
 			d.log.SignalIgnored(unix.SignalName(s), err)
@@ -100,6 +120,9 @@ func (d *Daemon) restartBy(s unix.Signal) {
 // stopBy begins the end that a signal has asked for.
 func (d *Daemon) stopBy(s unix.Signal) {
 	clients := d.clients()
+	if s == unix.SIGTERM {
+		d.handing.wanted = false // a restart is not what is asked for any more
+	}
 	d.advance(terminate)
 	d.log.Stopping(unix.SignalName(s), clients)
 }

@@ -141,6 +141,7 @@ func (w *simWorld) play() error {
 		for _, fd := range w.d.handing.parcel.fds {
 			unix.Close(fd) // as the end of the process does
 		}
+		w.d.LastStop()
 		queues = []int{w.d.Queue()}
 		w.d.handing.queue.Close()
 		w.generation++

@@ -40,6 +40,9 @@ func queues(from systemd.Inherited) (fds []int) {
 	return append(fds, fd)
 }
 
+// becoming reports whether a former process has become this one.
+func becoming() bool { return os.Getenv(daemon.QueueVariable) != "" }
+
 // stopAsked reports whether the former process was told to stop.
 func stopAsked() bool {
 	defer os.Unsetenv(daemon.StopVariable)
@@ -63,15 +66,18 @@ func mayExec(file string) error {
 // was started, and may be a newer one by now.
 func (p process) becomeNext(queue int, d *daemon.Daemon) int {
 	// They would end the next process until its runtime is up. That they are ignored
-	// goes along. A stop must not be ignored, and ends it at once.
+	// goes along. A stop must not be ignored: from LastStop until the next process calls
+	// HoldStops it ends the process at once. It cannot be held back for that time, some
+	// milliseconds: a blocked signal goes along, but the Go runtime unblocks SIGTERM and
+	// SIGINT before it has a handler for them (minitSignalMask).
 	signal.Ignore(unix.SIGUSR1, unix.SIGUSR2, unix.SIGHUP)
 	path, err := os.Executable()
 	if err == nil {
-		err = daemon.Exec(path, os.Args, os.Environ(), queue, d.StopAsked())
+		err = daemon.Exec(path, os.Args, os.Environ(), queue, d.LastStop())
 		fmt.Fprintln(p.stderr, "penstock: the program file cannot be executed, going on with this one:", err)
 	}
 	// What this process runs is there, whatever has become of its file.
-	err = errors.Join(err, daemon.Exec("/proc/self/exe", os.Args, os.Environ(), queue, d.StopAsked()))
+	err = errors.Join(err, daemon.Exec("/proc/self/exe", os.Args, os.Environ(), queue, d.LastStop()))
 	fmt.Fprintln(p.stderr, "penstock: cannot become the next process:", err)
 	return exitFailed
 }

@@ -36,6 +36,10 @@ func run(p process, c command, args []string) (status int) {
 	if status, ok := p.parse(c, flags, args); !ok {
 		return status
 	}
+	var stops chan os.Signal
+	if becoming() {
+		stops = daemon.HoldStops()
+	}
 	hangup := daemon.HoldHangup()
 	limitProcs()
 	var running atomic.Pointer[daemon.Daemon]
@@ -55,7 +59,7 @@ func run(p process, c command, args []string) (status int) {
 	defer func() { sink.Close(endPatience(status)) }()
 	log := slog.New(handler)
 	env := p.environment(log)
-	env.Log, env.Level, env.Flush, env.Hangup = log, level, sink.Flush, hangup
+	env.Log, env.Level, env.Flush, env.Hangup, env.Stops = log, level, sink.Flush, hangup, stops
 	if p.inheritErr != nil {
 		return fail(env, p.inheritErr, exitFailed)
 	}
@@ -132,6 +136,8 @@ func (p process) runDaemon(env daemon.Env, file string, last *lastGood, running 
 		return exitOK, -1
 	case errors.Is(err, daemon.ErrHandedOver):
 		return exitHandedOver, d.Queue()
+	case errors.Is(err, daemon.ErrNotHandedOver):
+		return exitHandedOver, -1
 	case errors.Is(err, daemon.ErrNoSockets):
 		return fail(env, err, exitConfig), -1
 	}

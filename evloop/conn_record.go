@@ -4,6 +4,7 @@ package evloop
 
 import (
 	"encoding/binary"
+	"fmt"
 	"hash/crc32"
 	"math"
 )
@@ -129,22 +130,26 @@ func seal(b []byte) []byte {
 	return binary.LittleEndian.AppendUint32(b, crc32.ChecksumIEEE(b))
 }
 
-// unseal returns a decoder for what stands between version and sum.
-func unseal(b []byte) (d decoder, ok bool) {
+// unseal returns a decoder for what stands between version and sum, which are where they
+// are in every version.
+func unseal(b []byte) (d decoder, err error) {
 	n := len(b) - 4
-	if n < 1 || b[0] != stateVersion || crc32.ChecksumIEEE(b[:n]) != binary.LittleEndian.Uint32(b[n:]) {
-		return decoder{}, false
+	if n < 1 || crc32.ChecksumIEEE(b[:n]) != binary.LittleEndian.Uint32(b[n:]) {
+		return decoder{}, ErrState
 	}
-	return decoder{b: b[1:n]}, true
+	if b[0] != stateVersion {
+		return decoder{}, fmt.Errorf("%w: version %d, want %d", ErrState, b[0], stateVersion)
+	}
+	return decoder{b: b[1:n]}, nil
 }
 
 // decode reads b strictly: every byte belongs to a field, and sizes are those
 // that a loop can have written. table has the messages to which b may refer. The
 // slices alias b.
 func (r *record) decode(b []byte, table []*Message) error {
-	d, ok := unseal(b)
-	if !ok {
-		return ErrState
+	d, err := unseal(b)
+	if err != nil {
+		return err
 	}
 	for _, p := range r.numbers() {
 		*p = d.number()
@@ -292,9 +297,9 @@ func (t *carriedTable) encode() []byte {
 
 // decodeTable reads a table as strictly as a record. The messages are copies.
 func decodeTable(b []byte) ([]*Message, error) {
-	d, ok := unseal(b)
-	if !ok {
-		return nil, ErrState
+	d, err := unseal(b)
+	if err != nil {
+		return nil, err
 	}
 	var table []*Message
 	for count := d.number(); count > 0 && !d.bad; count-- {

@@ -5,6 +5,7 @@ package evloop
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"hash/crc32"
 	"testing"
 )
@@ -75,7 +76,7 @@ func TestRecordHasOneForm(t *testing.T) {
 		{"too much input", with(record{in: make([]byte, savedInput+1)}), ErrState},
 	} {
 		var r record
-		if err := r.decode(tt.b, table); err != tt.want {
+		if err := r.decode(tt.b, table); !errors.Is(err, tt.want) {
 			t.Errorf("%s: %v, want %v", tt.name, err, tt.want)
 		}
 	}

@@ -85,6 +85,7 @@ const (
 	flagCut                            // input has failed, for reason; what was kept came before that
 	flagShut                           // CloseWrite was called
 	flagFINDue                         // and FIN has yet to follow what is queued
+	flagLent                           // another process serves the peer: Lend
 )
 
 // ID returns the connection's name.
@@ -202,7 +203,7 @@ func (c *Conn) Pause() {
 // Resume ends a Pause. Data that was held back comes in a later turn.
 func (c *Conn) Resume() {
 	c.loop.checkCaller()
-	if c.flags&flagPaused == 0 {
+	if c.flags&flagPaused == 0 || c.flags&flagLent != 0 {
 		return
 	}
 	c.flags &^= flagPaused

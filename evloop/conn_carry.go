@@ -81,7 +81,7 @@ func (l *Loop) DetachAll(conns []*Conn) (carried []Carried, messages []byte) {
 // leaves asks the handler for its state of a connection that is to be detached,
 // and marks it. A second call for the same one finds the mark.
 func (c *Conn) leaves() (state []byte, err error) {
-	if c.state >= stateDead || c.flags&(flagInData|flagLeaving) != 0 {
+	if c.state >= stateDead || c.flags&(flagInData|flagLeaving|flagLent) != 0 {
 		return nil, fmt.Errorf("evloop: detach: %w", ErrBusy)
 	}
 	c.flags |= flagLeaving

@@ -23,7 +23,7 @@ const lingerTime = time.Second
 // on another descriptor, and when the end has begun, the call does nothing.
 func (c *Conn) CloseWrite() {
 	c.loop.checkCaller()
-	if c.state != stateOpen || c.flags&flagShut != 0 || !c.kind.halfCloses() {
+	if c.state != stateOpen || c.flags&(flagShut|flagLent) != 0 || !c.kind.halfCloses() {
 		return
 	}
 	c.flags |= flagShut | flagFINDue
@@ -60,6 +60,12 @@ func (c *Conn) CloseAfterFlush(timeout time.Duration, reason error) {
 	}
 	if c.state != stateOpen {
 		return
+	}
+	if c.flags&flagLent != 0 {
+		if err := c.takeBack(); err != nil {
+			c.fail(err)
+			return
+		}
 	}
 	c.state = stateFlushing
 	if reason != nil || c.flags&flagBroken == 0 {

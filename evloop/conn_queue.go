@@ -85,7 +85,7 @@ func (c *Conn) fits(have, n int) bool {
 
 // mayWrite reports whether output can still reach the peer.
 func (c *Conn) mayWrite() bool {
-	return c.state == stateOpen && c.flags&(flagBroken|flagShut) == 0 && c.kind.writes()
+	return c.state == stateOpen && c.flags&(flagBroken|flagShut|flagLent) == 0 && c.kind.writes()
 }
 
 // enqueue appends m, by reference, to c's queue.

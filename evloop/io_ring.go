@@ -328,8 +328,8 @@ func (u *ring) request(t tag) {
 	fd := int32(u.l.sys.epfd)
 	if t.op() != opEpoll {
 		c := u.l.conns.get(t.slot(), t.gen())
-		if c == nil || c.state >= stateDead {
-			return
+		if c == nil || c.state >= stateDead || t.op() == opRecv && u.intakes[t.slot()].receives != recvStaged {
+			return // it has ended, or was lent
 		}
 		fd = c.fd
 	}

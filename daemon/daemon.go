@@ -399,6 +399,7 @@ func (d *Daemon) serviceEnv(ep *endpoint) service.Env {
 		Sending: ep.d.outputMayWait,
 		Changed: ep.d.statusChanged,
 		Beside:  ep.d.hasBeside,
+		Hold:    ep.hold,
 		Tune: func(fd int, id uint64) {
 			listen.TuneBackend(fd, id)
 			if !isPatient(ep.conf.StallTimeout) {

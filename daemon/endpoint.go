@@ -55,6 +55,18 @@ func (d *Daemon) newEndpoint(s *config.Service) (*endpoint, error) {
 	return ep, nil
 }
 
+// hold leaves further clients in the backlog, or lets them in again. A listener that
+// comes later is not held: the service has to cope with its clients.
+func (ep *endpoint) hold(on bool) {
+	for _, l := range ep.listeners {
+		if on {
+			l.pause()
+		} else {
+			l.resume()
+		}
+	}
+}
+
 // lose counts messages that were received and not served.
 func (ep *endpoint) lose(reason report.Reason, messages int) {
 	ep.lost[reason.String()] += uint64(messages)

@@ -77,6 +77,12 @@ var samples = map[config.Kind][]sample{
 		{strings.Replace(parrot, "WORD", `'"$D"'`, 1) + "env = {D = 'E'}", "x\n", "E x", false},
 		{parrot + "directory = '/'", "x\n", "WORD x", false},
 	},
+	config.KindExec: {
+		{"command = ['/bin/echo', 'A']", "", "A\n", false},
+		{"command = ['/bin/echo', 'B']\nio = 'socket'\nmax_children = 31", "", "B\n", false},
+		{"command = ['/bin/sh', '-c', 'echo $D']\nenv = {D = 'E'}", "", "E\n", false},
+		{"command = ['/bin/pwd']\ndirectory = '/'", "", "/\n", false},
+	},
 	config.KindTail: {
 		{"file = 'quotes'\nhistory = 1", "", "one\n", true},
 		{"file = 'others'\nhistory = 1", "", "two\n", true},
@@ -91,6 +97,7 @@ var samples = map[config.Kind][]sample{
 		{said("F") + "speed = 1200\nmode = '7E1'\nflow = 'rtscts'\ndtr = 'on'\nrts = 'off'\nhangup = true\n" +
 			"rs485 = 'rts-on-send'\nlow_latency = true\nexclusive = false\nat_eof = 'drop'", "x\n", "F x\n", true},
 		{strings.Replace(said("G"), "'any'", "'transaction'", 1) + "reply_timeout = '1m'\nreply_gap = '10ms'\nabsent = 'queue'\nbanner = 'B'", "x\n", "B\nG x\n", true},
+		{strings.Replace(said("$W"), "write", "env = {W = 'H'}\ndirectory = '/'\nwrite", 1), "x\n", "H x\n", true},
 		{"device = '/dev/null'", "", "", true},
 	},
 	config.KindProxy: { // whose backends are those of sampleFiles
@@ -110,16 +117,6 @@ var samples = map[config.Kind][]sample{
 		{room("F", "{line}") + "echo_to_sender = false", "x\n", "F\n", true},
 		{room("G", "{line}") + "preset = 'twisted'", "x\r\n", "G\nx\n", true},
 	},
-}
-
-// said is a bridge to a program that says back what it hears, behind a word.
-func said(word string) string {
-	return fmt.Sprintf("write = 'any'\ncommand = ['/bin/sh', '-c', 'while IFS= read -r m; do echo \"%s $m\"; done']\n", word)
-}
-
-// room says nothing of its own accord but a welcome, unless another line does.
-func room(welcome, message string) string {
-	return fmt.Sprintf("welcome = '%s'\nmessage = '%s'\n", welcome, message)
 }
 
 // sampleFiles makes a folder with the files that samples name, and serves the backends.
@@ -360,8 +357,8 @@ func keepsClient(t *testing.T, kind config.Kind, from, to int) {
 	switch kind {
 	case config.KindDaytime, config.KindTime, config.KindQOTD, config.KindDiscard, config.KindChargen:
 		return // they have said all, or say nothing new
-	case config.KindProxy:
-		want = before.of().hears // it keeps its backend
+	case config.KindProxy, config.KindExec:
+		want = before.of().hears // it keeps its backend, or its program
 	case config.KindRoom: // but not its welcome, which was said
 		_, want, _ = strings.Cut(want, "\n")
 	}

@@ -128,7 +128,7 @@ type Service struct {
 	IPDeny      []string    // IPAddressDeny=
 
 	// Of holds the keys of the kind: a *Lookup, *Ticker, *Handler, *Room, *Bridge, *Proxy,
-	// *QOTD or *Tail;
+	// *QOTD, *Tail or *Exec;
 	// nil for a kind that has none.
 	Of any
 }

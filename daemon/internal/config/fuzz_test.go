@@ -140,12 +140,7 @@ func tableOf(s *Service) map[string]any {
 		m["payload"], m["interval"], m["log_input"] = k.Payload, k.Interval.String(), k.LogInput
 	case *Handler:
 		m["command"], m["delimiter"], m["events"], m["error"] = k.Command, k.Delimiter, k.Events, k.Error
-		env := map[string]string{}
-		for _, v := range k.Env {
-			name, value, _ := strings.Cut(v, "=")
-			env[name] = value
-		}
-		m["env"], m["directory"] = env, k.Directory
+		m["env"], m["directory"] = variables(k.Env), k.Directory
 	case *Bridge:
 		m["device"], m["command"] = k.Device, append([]string{}, k.Command...)
 		m["speed"], m["mode"], m["flow"], m["dtr"], m["rts"], m["hangup"] = k.Speed, k.Mode, k.Flow, k.DTR, k.RTS, k.HangUp
@@ -154,18 +149,32 @@ func tableOf(s *Service) map[string]any {
 		m["reply_timeout"], m["reply_gap"] = k.ReplyTimeout.String(), k.ReplyGap.String()
 		m["absent"], m["banner"] = string(k.Absent), k.Banner
 		m["on_loss"], m["notice"] = string(k.OnLoss), k.Notice
+		m["env"], m["directory"] = variables(k.Env), k.Directory
 	case *Proxy:
 		to := []string{}
 		for _, a := range k.To {
 			to = append(to, a.Text)
 		}
 		m["to"], m["send_proxy"], m["connect_timeout"], m["wait"] = to, string(k.SendProxy), k.ConnectTimeout.String(), k.Wait.String()
+	case *Exec:
+		m["command"], m["io"], m["max_children"], m["directory"] = k.Command, string(k.IO), k.MaxChildren, k.Directory
+		m["env"] = variables(k.Env)
 	case *Room:
 		m["preset"], m["welcome"], m["message"] = string(k.Preset), k.Welcome, k.Message
 		m["join"], m["leave"] = k.Join, k.Leave
 		m["history"], m["echo_to_sender"] = k.History, k.EchoToSender
 	}
 	return m
+}
+
+// variables is a list of NAME=value as a table.
+func variables(list []string) map[string]string {
+	env := map[string]string{}
+	for _, v := range list {
+		name, value, _ := strings.Cut(v, "=")
+		env[name] = value
+	}
+	return env
 }
 
 func sourceList(s Sources) []string {

@@ -44,6 +44,7 @@ type kind struct {
 	beside   int                      // connections of the loop, and open files, for each client beside its own
 	holds    func(*Service) int64     // bytes kept however many clients there are
 	programs func(*Service) []string  // what it executes
+	children func(*Service) int       // programs at once; conns and files are those of one. nil: one
 	reads    func(*Service) []string  // files that it reads while it runs
 	targets  func(*Service) []Address // what it connects to
 
@@ -60,7 +61,7 @@ type kind struct {
 var kinds = []*kind{
 	&lookupKind, &echoKind, &tickerKind, &handlerKind, &roomKind, &bridgeKind,
 	&proxyKind, &discardKind, &daytimeKind, &timeKind, &chargenKind, &qotdKind,
-	&tailKind,
+	&tailKind, &execKind,
 }
 
 // row returns the row of a kind. An unknown kind has an empty one, so that the
@@ -161,11 +162,19 @@ func (s *Service) sameOf(t *Service) bool {
 
 // Conns returns how many connections of the loop the service needs that are no
 // clients.
-func (s *Service) Conns() int { return s.Kind.row().conns }
+func (s *Service) Conns() int { return s.Kind.row().conns * s.Children() }
 
 // Files returns how many open files the service needs beside those of its
 // clients: its sockets, and what its kind opens.
-func (s *Service) Files() int { return len(s.Listen) + s.Kind.row().files }
+func (s *Service) Files() int { return len(s.Listen) + s.Kind.row().files*s.Children() }
+
+// Children returns how many programs of the service may run at once, if it has any.
+func (s *Service) Children() int {
+	if children := s.Kind.row().children; children != nil {
+		return children(s)
+	}
+	return 1
+}
 
 // Beside returns how many connections of the loop, and open files, the service needs at
 // most for its clients beside their own, if there are at most so many clients.

@@ -20,6 +20,10 @@ type Bridge struct {
 	Device  string   // an absolute path; "": the source is Command
 	Command []string // Command[0] is an absolute path
 
+	// Of a program.
+	Env       []string // NAME=value
+	Directory string   // "": that of the daemon
+
 	// Of a device that is a terminal line.
 	Speed      int
 	Mode       string // bits, parity, stop bits: "8N1"
@@ -79,6 +83,8 @@ var bridgeKind = kind{
 	keys: []key[Service]{
 		{"device", own(func(k *Bridge) *string { return &k.Device }, devicePath)},
 		{"command", own(func(k *Bridge) *[]string { return &k.Command }, maybeCommand)},
+		{"env", own(func(k *Bridge) *[]string { return &k.Env }, environment)},
+		{"directory", own(func(k *Bridge) *string { return &k.Directory }, directory)},
 		{"speed", own(func(k *Bridge) *int { return &k.Speed }, integer(1, 20_000_000))},
 		{"mode", own(func(k *Bridge) *string { return &k.Mode }, lineMode)},
 		{"flow", own(func(k *Bridge) *string { return &k.Flow }, choice("none", "rtscts", "xonxoff"))},
@@ -162,6 +168,11 @@ func checkBridge(b *builder, d described) {
 		b.wrong(d.where("command"), errors.New("a bridge has one source, and there is a device already"))
 	case program:
 		k.warnOfDevice(b, d)
+	}
+	for name, set := range map[string]bool{"env": len(k.Env) > 0, "directory": k.Directory != ""} {
+		if set && device {
+			b.warn(d.where(name), errors.New("has no effect: the source is a device"))
+		}
 	}
 	if k.Gap > 0 && k.Delimiter != "" {
 		b.wrong(d.where("gap"), errors.New(`has no effect beside a delimiter, want delimiter = ""`))

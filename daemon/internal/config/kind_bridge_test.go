@@ -49,4 +49,8 @@ func TestBridgeKeys(t *testing.T) {
 	if err != nil || fmt.Sprint(c.Warnings) != "x.toml:5: service.x.speed: warning: has no effect: the source is a program\nx.toml:6: service.x.dtr: warning: has no effect: the source is a program\n" {
 		t.Errorf("keys of a device beside a program: %v, %v", c.Warnings, err)
 	}
+	c, err = Parse("x.toml", []byte(of(KindBridge)+"device='/dev/x'\nenv={X='y'}\ndirectory='/usr'\n"))
+	if err != nil || fmt.Sprint(c.Warnings) != "x.toml:5: service.x.env: warning: has no effect: the source is a device\nx.toml:6: service.x.directory: warning: has no effect: the source is a device\n" {
+		t.Errorf("keys of a program beside a device: %v, %v", c.Warnings, err)
+	}
 }

@@ -50,7 +50,7 @@ func TestKinds(t *testing.T) {
 // TestIdleDefault: a client of a kind that sends unasked is silent by nature, and
 // has no idle limit unless the file sets one.
 func TestIdleDefault(t *testing.T) {
-	listens := []Kind{KindBridge, KindChargen, KindHandler, KindProxy, KindRoom, KindTicker, KindTail}
+	listens := []Kind{KindBridge, KindChargen, KindHandler, KindProxy, KindRoom, KindTicker, KindTail, KindExec}
 	for _, row := range kinds {
 		want := asking
 		if slices.Contains(listens, row.name) {

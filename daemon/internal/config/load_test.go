@@ -80,6 +80,7 @@ func TestBuiltin(t *testing.T) {
 		"handler": "handler 127.0.0.1:5000", "bridge": "bridge 127.0.0.1:10023", "chat": "room 127.0.0.1:51423", "select-chat": "room 127.0.0.1:3490",
 		"discard": "discard 127.0.0.1:10009", "daytime": "daytime 127.0.0.1:10013", "qotd": "qotd 127.0.0.1:10017",
 		"chargen": "chargen 127.0.0.1:10019", "time": "time 127.0.0.1:10037", "log": "tail 127.0.0.1:10514", "proxy": "proxy 127.0.0.1:10080",
+		"upper": "exec 127.0.0.1:5001",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)

@@ -53,13 +53,13 @@ func TestMistakes(t *testing.T) {
 			`x.toml:2: service.x: is a string, want a table`,
 		}},
 		{"everything at once, kind unknown", "[service.x]\nkind = \"ecco\"\nqueue = true\nlisten = []\nbacklog = 0\n", []string{
-			`x.toml:2: service.x.kind: "ecco" is not one of "lookup", "echo", "ticker", "handler", "room", "bridge", "proxy", "discard", "daytime", "time", "chargen", "qotd", "tail"`,
+			`x.toml:2: service.x.kind: "ecco" is not one of "lookup", "echo", "ticker", "handler", "room", "bridge", "proxy", "discard", "daytime", "time", "chargen", "qotd", "tail", "exec"`,
 			`x.toml:3: service.x.queue: is a boolean, want an integer or a string such as "64KiB"`,
 			`x.toml:4: service.x.listen: has 0 addresses, want 1 to 64`,
 			`x.toml:5: service.x.backlog: 0 is not in 1..65535`,
 		}},
 		{"missing keys are blamed on the header", "\n[service.x]\n[service.y]\nkind = \"handler\"\nlisten = [\"@y\"]", []string{
-			`x.toml:2: service.x.kind: missing, want one of "lookup", "echo", "ticker", "handler", "room", "bridge", "proxy", "discard", "daytime", "time", "chargen", "qotd", "tail"`,
+			`x.toml:2: service.x.kind: missing, want one of "lookup", "echo", "ticker", "handler", "room", "bridge", "proxy", "discard", "daytime", "time", "chargen", "qotd", "tail", "exec"`,
 			`x.toml:2: service.x.listen: missing, want an array such as ["127.0.0.1:7000"]`,
 			`x.toml:3: service.y.command: missing, want an array such as ["/usr/local/bin/program"]`,
 		}},
@@ -261,6 +261,12 @@ func TestMistakes(t *testing.T) {
 			`x.toml:4: service.x.to: 127.0.0.1:7000 is this service itself, see listen`,
 			`x.toml:4: service.x.to: [::1]:7000 is this service itself, see listen`,
 		}},
+		{"a program that cannot go on at a restart", of(KindExec) + "persist=\"restart\"\nio=\"pipe\"\nmax_children=0\n", []string{
+			`x.toml:1: service.x.command: missing, want an array such as ["/usr/local/bin/program"]`,
+			`x.toml:4: service.x.persist: a program ends with the daemon, and its client with it; want "off"`,
+			`x.toml:5: service.x.io: "pipe" is not one of "pipes", "socket"`,
+			`x.toml:6: service.x.max_children: 0 is not in 1..4096`,
+		}},
 		{"same address on two devices", "[service.x]\nkind=\"echo\"\nlisten=[\"7000\"]\nbind_device=\"a\"\n[service.y]\nkind=\"echo\"\nlisten=[\"7000\"]\nbind_device=\"b\"\n", nil},
 	}
 	for _, tt := range tests {
@@ -289,6 +295,7 @@ func TestOverflowMatrix(t *testing.T) {
 		KindTime: "D--+", KindChargen: "D--+", KindQOTD: "D--+",
 		KindTicker: "-D++", KindRoom: "-++D", KindHandler: "-++D",
 		KindTail: "-D++", KindBridge: "-D++", KindProxy: "D--+",
+		KindExec: "D--+",
 	}
 	for _, kind := range Kinds() {
 		row := ""

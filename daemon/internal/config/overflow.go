@@ -17,7 +17,7 @@ import (
 //	room           refused   allowed      allowed      default
 //	handler        refused   broadcasts   broadcasts   default
 //	bridge         refused   default      allowed      allowed
-//	proxy          default   refused      refused      allowed
+//	proxy, exec    default   refused      refused      allowed
 //
 // "broadcasts" is allowed here, and the service sees to it that only lines to all are
 // dropped, never a reply to a client.

@@ -43,6 +43,8 @@ func TestReferenceDefaults(t *testing.T) {
 		got := service(t, c, string(kind))
 		s.Listen = got.Listen
 		switch kind { // what has no default
+		case KindExec:
+			s.Of.(*Exec).Command = got.Of.(*Exec).Command
 		case KindTail:
 			s.Of.(*Tail).File = got.Of.(*Tail).File
 		case KindHandler:

@@ -6,6 +6,8 @@
 //	life.go      where a program stands in its life: a pure step
 //	program.go   the program itself: does what the steps ask for
 //	start.go     how a process becomes the program without stopping the loop
+//	child.go     a process that works for one client, and its life
+//	fork_linux.go  how such a process is started, which has to be fast
 //	pipes.go     its input, output and errors, as connections of the loop
 //	lines.go     bytes to lines
 //	backoff.go   how long to wait before it is started again

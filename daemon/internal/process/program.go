@@ -72,6 +72,8 @@ type Times struct {
 	Rest        time.Duration // for output that a dead program's children hold open
 }
 
+var usualTimes = Times{time.Second, 30 * time.Second, time.Minute, 2 * time.Second, time.Second}
+
 const (
 	maxReply  = 1 << 20 // bytes of a line of stdout
 	maxSpoken = 1 << 10 // bytes of a line of stderr
@@ -81,7 +83,7 @@ const (
 func New(argv []string, loop *evloop.Loop, log *report.Service, user Audience) *Program {
 	return &Program{
 		argv: argv, wanted: argv, loop: loop, log: log, user: user,
-		Times:  Times{time.Second, 30 * time.Second, time.Minute, 2 * time.Second, time.Second},
+		Times:  usualTimes,
 		lines:  lineReader{max: maxReply},
 		spoken: lineReader{max: maxSpoken},
 	}
@@ -307,11 +309,15 @@ func (p *Program) Expired(*evloop.Loop, evloop.Timer) { p.advance(due) }
 // signal sends sig to the program and the processes that it has started. It must be
 // called only while the process is not reaped.
 func (p *Program) signal(sig unix.Signal) {
-	if p.pid == 0 {
-		return
+	if p.pid != 0 {
+		signalGroup(p.log, p.pid, sig)
 	}
-	if err := unix.Kill(-p.pid, sig); err != nil && err != unix.ESRCH { // gone already
-		p.log.SignalFailed(unix.SignalName(sig), os.NewSyscallError("kill", err))
+}
+
+// signalGroup sends sig to the process group that pid leads.
+func signalGroup(log *report.Service, pid int, sig unix.Signal) {
+	if err := unix.Kill(-pid, sig); err != nil && err != unix.ESRCH { // gone already
+		log.SignalFailed(unix.SignalName(sig), os.NewSyscallError("kill", err))
 	}
 }
 

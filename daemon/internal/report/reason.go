@@ -48,6 +48,7 @@ const (
 	EndBackendReset
 	EndBackendFailed
 	EndSourceGone
+	EndNotStarted // the program of an exec
 	EndExpired    // this and the following come from a restart
 	EndUnreadable // by the next process
 	EndIncomplete // the next process has not got it
@@ -95,6 +96,7 @@ var reasons = [...]struct {
 	EndBackendReset:  {"backend_reset", slog.LevelDebug},
 	EndBackendFailed: {"backend_failed", slog.LevelWarn},
 	EndSourceGone:    {"source_gone", slog.LevelInfo},
+	EndNotStarted:    {"not_started", slog.LevelWarn},
 	EndExpired:       {"handover_expired", slog.LevelWarn},
 	EndUnreadable:    {"handover_unreadable", slog.LevelWarn},
 	EndIncomplete:    {"handover_incomplete", slog.LevelWarn},

@@ -45,6 +45,7 @@ func newSource(b *bridge, conf *config.Service) source {
 	if keys := conf.Of.(*config.Bridge); keys.Device == "" {
 		s := &programSource{b: b, hears: keys.Write != config.WriteNone}
 		s.program = process.New(keys.Command, b.loop, b.log, s)
+		s.program.Around = surroundings(keys)
 		s.program.Raw, s.program.Waits = s.raw, s.Proceed
 		return s
 	}
@@ -210,6 +211,7 @@ func (s *programSource) Renew(conf *config.Service) bool {
 	if k.Device != "" {
 		return false
 	}
+	s.program.Surround(surroundings(k))
 	s.program.Renew(k.Command, s.grace(conf.DrainTimeout))
 	s.hears = k.Write != config.WriteNone
 	return true
@@ -222,6 +224,10 @@ func (s *programSource) grace(timeout time.Duration) time.Duration {
 		return 0
 	}
 	return timeout
+}
+
+func surroundings(k *config.Bridge) process.Surroundings {
+	return process.Surroundings{Env: k.Env, Directory: k.Directory}
 }
 
 // Offer writes to the program's input.

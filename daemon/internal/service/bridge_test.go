@@ -249,6 +249,19 @@ func TestBridgeCommand(t *testing.T) {
 	})
 }
 
+// TestBridgeCommandSurroundings: a program has its variables and its folder, and another
+// one runs in its place when they change.
+func TestBridgeCommandSurroundings(t *testing.T) {
+	text := "kind='bridge'\nwrite='any'\ncommand=['/bin/sh','-c','while read -r m; do echo \"$m $X $PWD\"; done']\n"
+	r := serve(t, text+"env={X='y'}\ndirectory='/usr'", func(r *rig) { r.svc.(*bridge).source.(*programSource).program.Times = quickly })
+	a := r.dial()
+	a.send("one\n")
+	a.want("one y /usr\n")
+	r.do(func() { r.svc.(Adjuster).Adjust(parse(t, text+"env={X='z'}\ndirectory='/'")) })
+	a.send("two\n")
+	a.want("two z /\n")
+}
+
 // TestBridgeCommandThatCannotRun: a message for it is counted, and does not wait.
 func TestBridgeCommandThatCannotRun(t *testing.T) {
 	r := serve(t, "kind='bridge'\nwrite='any'\ncommand=['/nonexistent/program']")

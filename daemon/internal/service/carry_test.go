@@ -41,15 +41,15 @@ func TestCarriers(t *testing.T) {
 	for _, kind := range config.Kinds() {
 		keys := "kind=\"" + string(kind) + "\""
 		switch kind {
-		case config.KindHandler, config.KindBridge:
+		case config.KindHandler, config.KindBridge, config.KindExec:
 			keys += "\ncommand=[\"/bin/true\"]"
 		case config.KindTail:
 			keys += "\nfile=\"log\""
 		case config.KindProxy:
 			keys += "\nto=[\"/run/b\"]"
 		}
-		env := quietEnv(t)
-		svc, err := New(parse(t, keys), env)
+		env, conf := quietEnv(t), parse(t, keys)
+		svc, err := New(conf, env)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -57,7 +57,7 @@ func TestCarriers(t *testing.T) {
 		if carries != slices.Contains(known, kind) {
 			t.Errorf("%s is a Carrier: %v, and in the list carriers: %v", kind, carries, !carries)
 		}
-		if remembers(t, env.Loop, svc) && !carries {
+		if remembers(t, env.Loop, svc) && !carries && conf.Persist != config.PersistOff { // no client of an exec goes on
 			t.Errorf("%s remembers something of a client and is no Carrier: a restart would lose it", kind)
 		}
 	}
@@ -106,7 +106,7 @@ func quietEnv(t testing.TB) Env {
 	return Env{
 		Loop: loop, Log: report.New(slog.New(slog.DiscardHandler), config.PeersFull, loop).Service("x"),
 		Now: time.Now, Sending: func() {}, Lose: func(report.Reason, int) {},
-		Beside: func(int) {}, Tune: func(int, uint64) {},
+		Beside: func(int) {}, Tune: func(int, uint64) {}, Hold: func(bool) {},
 	}
 }
 

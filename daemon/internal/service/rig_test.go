@@ -42,6 +42,7 @@ type rig struct {
 	lastID  uint64
 	took    func([]byte) // hears on the loop what a call of Data has consumed; nil: not needed
 	dropped atomic.Int64
+	held    atomic.Bool // Env.Hold
 	records *report.Log
 	lost    map[report.Reason]int // on the loop
 	beside  int                   // on the loop
@@ -78,7 +79,7 @@ func serveLoop(t testing.TB, conf *config.Service, bounds evloop.Config, tune ..
 	}
 	r := &rig{t: t, loop: loop, conf: conf, log: newRecorder(), lost: map[report.Reason]int{}, ended: make(chan error, 1000)}
 	r.records = report.New(slog.New(r.log), config.PeersFull, loop)
-	env := Env{Loop: loop, Log: r.records.Service("x"), Now: func() time.Time { return testTime }, Lose: r.lose, Sending: func() {}, Changed: func() {}, Beside: func(n int) { r.beside += n }, Tune: func(int, uint64) {}}
+	env := Env{Loop: loop, Log: r.records.Service("x"), Now: func() time.Time { return testTime }, Lose: r.lose, Sending: func() {}, Changed: func() {}, Beside: func(n int) { r.beside += n }, Tune: func(int, uint64) {}, Hold: func(on bool) { r.held.Store(on) }}
 	if r.svc, err = New(conf, env); err != nil {
 		t.Fatal(err)
 	}

@@ -90,6 +90,10 @@ type Env struct {
 	// Tune sets the options of a TCP connection to another server.
 	Tune func(fd int, id uint64)
 
+	// Hold leaves further clients in the backlog until it is called with false. Loop
+	// only.
+	Hold func(on bool)
+
 	// Lose counts messages of clients that were received and came to nothing,
 	// by the reason; the service also logs what it loses. Loop only.
 	Lose func(reason report.Reason, messages int)
@@ -119,6 +123,7 @@ var makers = map[config.Kind]func(*config.Service, Env) Service{
 	config.KindTime:    func(_ *config.Service, env Env) Service { return oneShot{rfc868(env.Now)} },
 	config.KindChargen: func(*config.Service, Env) Service { return newChargen() },
 	config.KindQOTD:    func(conf *config.Service, _ Env) Service { return newQOTD(conf) },
+	config.KindExec:    func(conf *config.Service, env Env) Service { return newExec(conf, env) },
 	config.KindTail:    func(conf *config.Service, env Env) Service { return newTail(conf, env) },
 }
 
@@ -132,9 +137,11 @@ var (
 	// ErrReplyLost means that a handler's client did not read and a reply to
 	// it did not fit its queue, where only broadcasts may be dropped.
 	ErrReplyLost error = report.NewCause("reply does not fit the queue", report.EndReplyLost)
-	// ErrNotTaken means that a handler's program, or the source of a bridge, has not
+	// ErrNotTaken means that a program, or the source of a bridge, has not
 	// taken what the client sent for idle_timeout, or takeTimeout without one.
 	ErrNotTaken error = report.NewCause("the program or device takes no message", report.EndNotTaken)
+	// ErrNotStarted means that the program of an exec's client could not be executed.
+	ErrNotStarted error = report.NewCause("the program was not started", report.EndNotStarted)
 	// ErrNoBackend means that no address of a proxy's backend has answered in time.
 	ErrNoBackend error = report.NewCause("no backend has answered", report.EndNoBackend)
 	// ErrBackendReset means that the backend of a proxy has reset the connection.

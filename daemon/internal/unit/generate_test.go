@@ -4,6 +4,7 @@ package unit
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -34,6 +35,9 @@ func TestGenerateWritesNoMoreThanNeeded(t *testing.T) {
 			"penstock-a.socket", ServiceDropIn, TargetDropIn,
 		}},
 		{"a handler opens the sandbox", "[service.a]\nkind = \"handler\"\nlisten = [\"7\"]\ncommand = [\"/bin/cat\"]\n", nil, []string{
+			"penstock-a.socket", HandlersDropIn, ServiceDropIn, TargetDropIn,
+		}},
+		{"so does an exec", "[service.a]\nkind = \"exec\"\nlisten = [\"7\"]\ncommand = [\"/bin/cat\"]\n", nil, []string{
 			"penstock-a.socket", HandlersDropIn, ServiceDropIn, TargetDropIn,
 		}},
 		{"a proxy to a file opens nothing", "[service.a]\nkind = \"proxy\"\nlisten = [\"7\"]\nto = [\"/run/b\"]\n", nil, []string{
@@ -69,6 +73,23 @@ func TestGenerateWritesNoMoreThanNeeded(t *testing.T) {
 				t.Errorf("files -want +got:\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestExecTasks: the programs of all clients have room beside those of the unit.
+func TestExecTasks(t *testing.T) {
+	cfg, _ := load(t, "[service.a]\nkind = \"exec\"\nlisten = [\"7\"]\ncommand = [\"/srv/a\"]\nmax_children = 100\n"+
+		"[service.b]\nkind = \"handler\"\nlisten = [\"8\"]\ncommand = [\"/srv/b\"]\n")
+	files, err := Generate("/etc/penstock/penstock.toml", cfg, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := read(t, file(t, files, HandlersDropIn))
+	if got := lines["Service.TasksMax"]; len(got) != 1 || got[0] != "464" {
+		t.Errorf("TasksMax=%v, want 464", got)
+	}
+	if got := fmt.Sprint(lines["Service.ExecPaths"]); !strings.Contains(got, "-/srv/a") || !strings.Contains(got, "-/srv/b") {
+		t.Errorf("ExecPaths=%v", got)
 	}
 }
 

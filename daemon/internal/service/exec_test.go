@@ -1,0 +1,352 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package service
+
+import (
+	"fmt"
+	"io"
+	"os"
+	osexec "os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"penstock/daemon/internal/process"
+	"penstock/evloop"
+	"penstock/evloop/evlooptest"
+)
+
+// serveExec runs an exec of a shell script, with short waits.
+func serveExec(t *testing.T, script, keys string) *rig {
+	t.Helper()
+	return serve(t, "kind=\"exec\"\ncommand=[\"/bin/sh\",\"-c\",'''"+script+"''']\n"+keys, func(r *rig) {
+		r.execOf().times = process.Times{HangUp: 50 * time.Millisecond, Rest: time.Second}
+	})
+}
+
+func (r *rig) execOf() *exec { return r.svc.(*exec) }
+
+// jobs waits until so many programs run.
+func (r *rig) jobs(n int) {
+	r.t.Helper()
+	r.until(fmt.Sprint(n, " programs"), func() bool { return len(r.execOf().jobs) == n })
+}
+
+// eachIO runs a test with the program between pipes, and with the client's connection.
+func eachIO(t *testing.T, test func(t *testing.T, keys string)) {
+	for _, how := range []string{"pipes", "socket"} {
+		t.Run(how, func(t *testing.T) { test(t, "io=\""+how+"\"\n") })
+	}
+}
+
+// TestExec: each client has a program of its own, which ends with it.
+func TestExec(t *testing.T) {
+	eachIO(t, func(t *testing.T, keys string) {
+		r := serveExec(t, "exec cat", keys)
+		a, b := r.dial(), r.dial()
+		a.send("one\n")
+		b.send("two\x00\xff\n")
+		b.want("two\x00\xff\n")
+		a.want("one\n")
+		r.jobs(2)
+		a.shut()
+		a.wantEOF()
+		a.conn.Close()
+		r.wantEnd(nil)
+		r.jobs(1)
+		r.log.wait(t, "status=exit status 0", 1)
+		b.send("three\n")
+		b.want("three\n")
+	})
+}
+
+// TestExecTCP: the end of a program is an orderly end of the connection, also if it has
+// not read what its client has sent: a reset would destroy the answer.
+func TestExecTCP(t *testing.T) {
+	eachIO(t, func(t *testing.T, keys string) {
+		r := serveExec(t, "echo answer", keys)
+		fd, peer := evlooptest.Pair(t, "tcp")
+		if _, err := peer.Write([]byte(strings.Repeat("x", 50_000))); err != nil {
+			t.Fatal(err)
+		}
+		r.do(func() {
+			if _, err := r.loop.Add(fd, r, r.session()); err != nil {
+				t.Error(err)
+			}
+		})
+		if got, err := io.ReadAll(peer); string(got) != "answer\n" || err != nil {
+			t.Errorf("got %q, %v", got, err)
+		}
+	})
+}
+
+// TestExecHalfClose: what comes after the end of the input is sent, whole, also to a
+// client that reads slowly.
+func TestExecHalfClose(t *testing.T) {
+	eachIO(t, func(t *testing.T, keys string) {
+		r := serveExec(t, "n=$(wc -c); echo $n; head -c 1000000 /dev/zero; echo end", keys+"queue=4096")
+		c := r.dial()
+		c.send(strings.Repeat("x", 300_000))
+		c.shut()
+		got := c.rest()
+		if want := fmt.Sprintf("%d\n", 300_000) + strings.Repeat("\x00", 1_000_000) + "end\n"; got != want {
+			t.Errorf("got %d bytes, want %d", len(got), len(want))
+		}
+	})
+}
+
+// TestExecEnds: the program's end is the client's. Its status and what it has said to the
+// operator are in the log, with the client's number.
+func TestExecEnds(t *testing.T) {
+	eachIO(t, func(t *testing.T, keys string) {
+		r := serveExec(t, "echo bye; echo oops >&2; exit 3", keys)
+		if got := r.dial().rest(); got != "bye\n" {
+			t.Errorf("got %q", got)
+		}
+		r.log.wait(t, "status=exit status 3", 1)
+		r.log.wait(t, "program wrote text=oops", 1)
+		r.jobs(0)
+	})
+}
+
+// TestExecClosesInput: a program that closes its input goes on, and so does its client.
+func TestExecClosesInput(t *testing.T) {
+	r := serveExec(t, "exec 0<&-; echo closed; while [ ! -e \"$F\" ]; do sleep 0.01; done; echo still here", "env={F=\""+t.TempDir()+"/go\"}")
+	c := r.dial()
+	c.want("closed\n")
+	c.send(strings.Repeat("x", 300_000))
+	f := r.execOf().keys.Env[0][2:]
+	if err := os.WriteFile(f, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := c.rest(); got != "still here\n" {
+		t.Errorf("got %q", got)
+	}
+}
+
+// TestExecClientGone: the program of a client that is gone ends, by force if need be.
+func TestExecClientGone(t *testing.T) {
+	eachIO(t, func(t *testing.T, keys string) {
+		for _, script := range []string{"exec cat", "trap 'exit 7' TERM; while :; do sleep 0.01; done", "trap '' TERM; while :; do sleep 0.01; done"} {
+			r := serveExec(t, "echo up; "+script, keys)
+			c := r.dial()
+			c.want("up\n")
+			r.do(func() { r.loop.Conn(c.id).Abort(nil) })
+			r.jobs(0)
+			r.log.wait(t, "program ended", 1)
+		}
+	})
+}
+
+// TestExecGroup: what a program has started ends with it.
+func TestExecGroup(t *testing.T) {
+	r := serveExec(t, "sleep 1000 & echo $!", "")
+	c := r.dial()
+	pid := strings.TrimSpace(c.rest()) // only when nobody holds the output any more
+	if _, err := os.Stat("/proc/" + pid + "/cwd"); pid == "" || err == nil {
+		t.Errorf("process %q is left", pid)
+	}
+}
+
+// TestExecMaxChildren: further clients are held back, and each gets its turn, in the
+// order in which they came, when a program has ended.
+func TestExecMaxChildren(t *testing.T) {
+	eachIO(t, func(t *testing.T, keys string) {
+		r := serveExec(t, "exec cat", keys+"max_children=2")
+		var all []*testClient
+		for range 5 {
+			all = append(all, r.dial())
+		}
+		r.jobs(2)
+		if !r.held.Load() {
+			t.Error("further clients are let in")
+		}
+		for i, c := range all {
+			c.send(fmt.Sprint(i, "\n"))
+			c.want(fmt.Sprint(i, "\n"))
+			r.do(func() {
+				if n := len(r.execOf().jobs); n > 2 {
+					t.Errorf("%d programs run, want 2 at most", n)
+				}
+			})
+			c.shut()
+			c.wantEOF()
+			c.conn.Close()
+		}
+		r.jobs(0)
+		if r.held.Load() {
+			t.Error("clients are held back, and no program runs")
+		}
+	})
+}
+
+// TestExecWaitingClientLeaves: a client that leaves before its turn has no program.
+func TestExecWaitingClientLeaves(t *testing.T) {
+	eachIO(t, func(t *testing.T, keys string) {
+		r := serveExec(t, "exec cat", keys+"max_children=1")
+		a, b, c := r.dial(), r.dial(), r.dial()
+		r.do(func() { r.loop.Conn(b.id).Abort(nil) })
+		a.shut()
+		a.wantEOF()
+		a.conn.Close()
+		c.send("c\n")
+		c.want("c\n")
+		if n := r.log.count("program started"); n != 2 {
+			t.Errorf("%d programs were started, want 2", n)
+		}
+	})
+}
+
+// TestExecAdjust: a reload leaves clients what they have, those that wait too, and the
+// next ones get the other program and the other io.
+func TestExecAdjust(t *testing.T) {
+	texts := map[string]string{}
+	for _, how := range []string{"pipes", "socket"} {
+		texts[how] = "kind=\"exec\"\nio=\"" + how + "\"\ncommand=[\"/bin/sh\",\"-c\",\"echo " + how + "; exec cat\"]\n"
+	}
+	for from, to := range map[string]string{"pipes": "socket", "socket": "pipes"} {
+		r := serve(t, texts[from]+"max_children=1\n")
+		a, b := r.dial(), r.dial()
+		a.want(from + "\n")
+		r.do(func() { r.svc.(Adjuster).Adjust(parse(t, texts[to])) })
+		b.want(to + "\n")
+		c := r.dial()
+		c.want(to + "\n")
+		for i, cl := range []*testClient{a, b, c} {
+			cl.send(fmt.Sprint(i))
+			cl.want(fmt.Sprint(i))
+		}
+	}
+}
+
+// TestExecNotStarted: the client is told by the end, the operator by the log, and the
+// next client is served.
+func TestExecNotStarted(t *testing.T) {
+	eachIO(t, func(t *testing.T, keys string) {
+		for _, tt := range []struct{ keys, want string }{
+			{"command=[\"/no such program\"]", "execve: no such file or directory"},
+			{"command=[\"/bin/true\"]\ndirectory=\"/no such folder\"", "chdir: no such file or directory"},
+		} {
+			r := serve(t, "kind=\"exec\"\nmax_children=1\n"+keys+tt.keys)
+			for i := range 2 {
+				c := r.dial()
+				c.wantEOF()
+				c.conn.Close()
+				r.wantEnd(ErrNotStarted)
+				if got := r.log.wait(t, "program not started", i+1); !strings.HasSuffix(got, tt.want) {
+					t.Errorf("log has %q, want %q at the end", got, tt.want)
+				}
+			}
+		}
+	})
+}
+
+// TestExecEnvironment: the program knows its client, and has what the file gives it.
+func TestExecEnvironment(t *testing.T) {
+	t.Setenv("NOTIFY_SOCKET", "/run/notify")
+	eachIO(t, func(t *testing.T, keys string) {
+		r := serveExec(t, `echo "$TCPREMOTEIP $TCPREMOTEPORT $REMOTE_ADDR $REMOTE_PORT $PROTO $X $PENSTOCK_SERVICE $PENSTOCK_CONN $NOTIFY_SOCKET."; pwd`,
+			keys+"env={X=\"y\"}\ndirectory=\"/usr\"")
+		if got, want := r.dial().rest(), "192.0.2.1 4001 192.0.2.1 4001 TCP y x 1 .\n/usr\n"; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	})
+}
+
+// TestExecBlocking: a program that has the socket finds calls that wait, as it expects.
+func TestExecBlocking(t *testing.T) {
+	r := serveExec(t, "head -c 3000000 /dev/zero", "io=\"socket\"")
+	c := r.dial()
+	r.jobs(1)
+	if got := len(c.rest()); got != 3_000_000 {
+		t.Errorf("got %d bytes of 3000000", got)
+	}
+}
+
+// TestExecDrain: when the service ends, a program has the time to finish, and no more.
+func TestExecDrain(t *testing.T) {
+	eachIO(t, func(t *testing.T, keys string) {
+		r := serveExec(t, "echo up; cat; echo done", keys)
+		c := r.dial()
+		c.want("up\n")
+		r.do(func() { r.svc.(Drainer).Drain(r.loop.Conn(c.id), nil, patience) })
+		if got := c.rest(); got != "done\n" {
+			t.Errorf("got %q", got)
+		}
+		r = serveExec(t, "trap '' TERM; echo up; while :; do sleep 0.01; done", keys)
+		c = r.dial()
+		c.want("up\n")
+		ended := false
+		r.do(func() {
+			r.svc.(Drainer).Drain(r.loop.Conn(c.id), nil, 20*time.Millisecond)
+			r.svc.(Stopper).Stop(func() { ended = true })
+		})
+		r.wantEnd(ErrUnanswered)
+		r.until("the end of the service", func() bool { return ended })
+	})
+}
+
+// TestExecDrainPassesRest: what a client has said before the service ends still reaches
+// the program.
+func TestExecDrainPassesRest(t *testing.T) {
+	r := serveExec(t, "read x; echo up; wc -c", "queue=4096")
+	c := r.dial()
+	c.send("\n")
+	c.want("up\n")
+	left := []byte(strings.Repeat("x", 200_000))
+	r.do(func() { r.svc.(Drainer).Drain(r.loop.Conn(c.id), left, patience) })
+	if got := c.rest(); got != "200000\n" {
+		t.Errorf("the program has got %q", got)
+	}
+}
+
+// TestExecLoopCloses: a loop that ends leaves no program and no descriptor, whatever
+// its clients and programs do. The rig looks at the descriptors.
+func TestExecLoopCloses(t *testing.T) {
+	eachIO(t, func(t *testing.T, keys string) {
+		for _, script := range []string{"exec cat", "exec 0<&- 1>&- 2>&-; while :; do sleep 0.01; done"} {
+			r := serveExec(t, script, keys)
+			r.dial()
+			r.jobs(1)
+		}
+	})
+}
+
+// TestExecFlood: a program that floods its output is paused with its client, and one that
+// floods its error output is heard a portion at a time.
+func TestExecFlood(t *testing.T) {
+	r := serveExec(t, "yes >&2 & exec yes", "queue=4096\nmax_children=1")
+	c := r.dial()
+	c.want("y\ny\n")
+	r.until("a full queue", func() bool { return r.loop.Conn(c.id).Full() })
+	r.do(func() {
+		if n := r.loop.Conn(c.id).Queued(); n > 3*4096 {
+			t.Errorf("%d bytes are queued", n)
+		}
+		r.loop.Conn(c.id).Abort(evloop.ErrAborted)
+	})
+	r.jobs(0)
+}
+
+// TestExecThirdParty: a program of inetd's serves as it does there.
+func TestExecThirdParty(t *testing.T) {
+	busybox, err := osexec.LookPath("busybox")
+	if err != nil {
+		t.Skip("busybox is not installed: no program of inetd's to try")
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(dir+"/page", []byte("the page\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := osexec.Command(busybox, "httpd", "--help").CombinedOutput(); !strings.Contains(string(out), "-i") {
+		t.Skipf("busybox has no httpd with -i: %v", err)
+	}
+	eachIO(t, func(t *testing.T, keys string) {
+		r := serve(t, "kind=\"exec\"\ncommand=[\""+busybox+"\", \"httpd\", \"-i\", \"-h\", \""+dir+"\"]\n"+keys)
+		c := r.dial()
+		c.send("GET /page HTTP/1.0\r\n\r\n")
+		if got := c.rest(); !strings.HasPrefix(got, "HTTP/1.0 200 OK\r\n") || !strings.HasSuffix(got, "\r\n\r\nthe page\n") {
+			t.Errorf("got %q", got)
+		}
+	})
+}

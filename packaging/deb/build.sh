@@ -77,6 +77,7 @@ files() {
 	put 644 packaging/completions/penstock.fish usr/share/fish/vendor_completions.d/penstock.fish
 	zip daemon/man/penstock.8 usr/share/man/man8/penstock.8.gz
 	zip daemon/man/penstock.toml.5 usr/share/man/man5/penstock.toml.5.gz
+	zip daemon/man/penstock-from.7 usr/share/man/man7/penstock-from.7.gz
 	put 644 daemon/internal/config/reference.toml usr/share/doc/penstock/examples/reference.toml
 	put 644 packaging/deb/copyright usr/share/doc/penstock/copyright
 	zip packaging/deb/changelog usr/share/doc/penstock/changelog.gz

@@ -79,6 +79,8 @@ func full() []Cell {
 	}
 	return append(cells,
 		Cell{load.Churn, "tcp", 64, 0, 1, 0},
+		Cell{load.Exec, "tcp", 16, 0, 1, 0},
+		Cell{load.ExecPipes, "tcp", 16, 0, 1, 0},
 		Cell{load.Room, "tcp", 10, 64, 1, 3},
 		Cell{load.Echo, "tcp", 10, 64, 1, 3},
 		Cell{load.Idle, "tcp", 8000, 64, 1, 0},

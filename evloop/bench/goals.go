@@ -61,6 +61,7 @@ var goals = []goal{
 	{"idle tcp 8000", "penstock", "bytes for a connection", usedBytes, "", false, 600},
 	{"idle tcp 0", "penstock", "resident, MiB", resident, "", false, 8},
 	{"idle tcp 0", "penstock", "private dirty, MiB", dirty, "", false, 2},
+	{"exec(-pipes)? tcp 16", "penstock", cpuName, cpuRatio, "c-exec", false, 1.15},
 	{"start tcp 1", "penstock", "first byte, ratio", waitRatio, yardstick, false, 3},
 	{"restart tcp 1000 64B", "penstock-exec", pauseName, longest, "", false, 200},
 	{"restart tcp 1000 64B", "penstock-systemd", pauseName, longest, "", false, 200},

@@ -210,6 +210,7 @@ func peers(s settings, log io.Writer) ([]Peer, error) {
 	if err != nil {
 		return nil, err
 	}
+	peers = append(peers, installed(wanted, log)...)
 	if s.penstock != "" {
 		p, err := daemon(s.penstock)
 		if err != nil {

@@ -52,6 +52,7 @@ var sources = []source{
 	{name: "c-epoll", path: "servers/c/epoll.c", modes: []string{load.Echo, load.Ask, load.Room}, adopts: true},
 	{name: "c-libuv", path: "servers/c/uv.c", libs: []string{"-luv"}, needs: "libuv1-dev", modes: []string{load.Echo, load.Ask}, adopts: true},
 	{name: "c-uring", path: "servers/c/uring.c", libs: []string{"-luring"}, needs: "liburing-dev", modes: []string{load.Echo}, fragile: true},
+	{name: "c-exec", path: "servers/c/exec.c", modes: []string{load.Exec, load.ExecPipes}},
 	{name: "evloop", path: "./servers/evloop", modes: []string{load.Echo, load.Ask, load.Room}, adopts: true},
 	{name: "evloop-uring", path: "./servers/evloop", modes: []string{load.Echo, load.Ask, load.Room}, adopts: true},
 	{name: "evloop-2", path: "./servers/evloop", modes: []string{load.Echo, load.Ask}, spreads: true},
@@ -105,6 +106,41 @@ func (s source) compiler(bin string) *exec.Cmd {
 	return cmd
 }
 
+// installed returns the peers of the distribution that are there. What is missing is
+// skipped with a word on log, unless others were asked for.
+func installed(wanted []string, log io.Writer) (peers []Peer) {
+	for _, p := range []Peer{
+		{Name: "tcpserver", Command: []string{"tcpserver", "-c", "64", "-H", "-R", "-l", "0", "{host}", "{port}", "/bin/cat"}, Modes: []string{load.Exec}},
+		{Name: "xinetd", Command: []string{"xinetd", "-dontfork", "-f", "{xinetd}"}, Modes: []string{load.Exec}},
+	} {
+		if len(wanted) > 0 && !slices.Contains(wanted, p.Name) {
+			continue
+		}
+		path, err := exec.LookPath(p.Command[0])
+		if err != nil {
+			path, err = exec.LookPath("/usr/sbin/" + p.Command[0])
+		}
+		if err != nil {
+			fmt.Fprintf(log, "%s is left out: it is not installed\n", p.Name)
+			continue
+		}
+		p.Command[0] = path
+		peers = append(peers, p)
+	}
+	return peers
+}
+
+// xinetd writes a configuration of xinetd for the cell, and returns its path.
+func xinetd(dir, host, port string) (string, error) {
+	text := fmt.Sprintf("service bench\n{\n type = UNLISTED\n socket_type = stream\n protocol = tcp\n wait = no\n"+
+		" user = root\n bind = %s\n port = %s\n server = /bin/cat\n instances = 64\n per_source = UNLIMITED\n cps = 100000 1\n}\n", host, port)
+	path := filepath.Join(dir, "xinetd.conf")
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		return "", fmt.Errorf("write configuration: %w", err)
+	}
+	return path, nil
+}
+
 // custom parses NAME=COMMAND. The words of the command are separated by
 // spaces; no shell runs it, so that the process is the server itself.
 func custom(arg string) (Peer, error) {
@@ -125,7 +161,7 @@ func daemon(bin string) (Peer, error) {
 	if _, err := os.Stat(path); err != nil {
 		return Peer{}, fmt.Errorf("penstock: %w", err)
 	}
-	return Peer{Name: "penstock", Command: []string{path, "run", "-c", "{config}"}, Modes: []string{load.Echo, load.Ask, load.Room}, Adopts: true}, writeBack(path)
+	return Peer{Name: "penstock", Command: []string{path, "run", "-c", "{config}"}, Modes: []string{load.Echo, load.Ask, load.Room, load.Exec, load.ExecPipes}, Adopts: true}, writeBack(path)
 }
 
 // writeBack has the kernel write the pages of a new binary to disk. Until then
@@ -146,9 +182,11 @@ func writeBack(path string) error {
 // do, with limits that the cell does not reach, and returns its path.
 func config(dir string, c Cell, address string) (string, error) {
 	kind := map[string]string{
-		load.Echo: "kind = \"echo\"\n",
-		load.Ask:  fmt.Sprintf("kind = \"lookup\"\ndelimiter = \"?\"\nanswers = { %q = %q }\n", load.Question, load.Answer),
-		load.Room: "kind = \"room\"\nmessage = \"{line}\"\nwelcome = \"\"\njoin = \"\"\nleave = \"\"\necho_to_sender = false\n",
+		load.Echo:      "kind = \"echo\"\n",
+		load.Ask:       fmt.Sprintf("kind = \"lookup\"\ndelimiter = \"?\"\nanswers = { %q = %q }\n", load.Question, load.Answer),
+		load.Room:      "kind = \"room\"\nmessage = \"{line}\"\nwelcome = \"\"\njoin = \"\"\nleave = \"\"\necho_to_sender = false\n",
+		load.Exec:      "kind = \"exec\"\nio = \"socket\"\nmax_children = 64\ncommand = [\"/bin/cat\"]\n",
+		load.ExecPipes: "kind = \"exec\"\nmax_children = 64\ncommand = [\"/bin/cat\"]\n",
 	}[c.serverMode()]
 	conns := c.Conns + c.Stuck + 16
 	conns += conns/8 + 1 // a sixteenth of the places is not for a single address

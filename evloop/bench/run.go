@@ -97,7 +97,11 @@ func (g Rig) start(ctx context.Context, p Peer, c Cell, address string, before .
 	if err != nil {
 		return nil, err
 	}
-	r := strings.NewReplacer("{mode}", c.serverMode(), "{network}", c.Network, "{address}", address,
+	inetd, err := xinetd(g.Dir, host, port)
+	if err != nil {
+		return nil, err
+	}
+	r := strings.NewReplacer("{xinetd}", inetd, "{mode}", c.serverMode(), "{network}", c.Network, "{address}", address,
 		"{host}", host, "{port}", port, "{config}", path)
 	words := slices.Clone(before)
 	for _, w := range p.Command {

@@ -23,6 +23,7 @@ type visit struct {
 // at once by the next.
 type visitor struct {
 	w      *window
+	answer string
 	poll   *poller
 	to     endpoint
 	visits []visit
@@ -35,7 +36,7 @@ type visitor struct {
 // and 28,000 ports of one address would last for two seconds.
 const sources = 200
 
-func churn(o Options) (Result, error) {
+func churn(o Options, answer string) (Result, error) {
 	p, err := newPoller()
 	if err != nil {
 		return Result{}, err
@@ -45,7 +46,7 @@ func churn(o Options) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	v := &visitor{w: newWindow(o), poll: p, to: to, visits: make([]visit, o.Conns)}
+	v := &visitor{w: newWindow(o), answer: answer, poll: p, to: to, visits: make([]visit, o.Conns)}
 	for i := range v.visits {
 		if err := v.begin(i); err != nil {
 			return Result{}, err
@@ -117,11 +118,11 @@ func (v *visitor) step(i int, events uint32) error {
 	if err != nil {
 		return err
 	}
-	if !bytes.HasPrefix([]byte(Answer)[t.got:], v.buf[:n]) {
+	if !bytes.HasPrefix([]byte(v.answer)[t.got:], v.buf[:n]) {
 		return errors.New("an answer differs from what was expected")
 	}
 	t.got += n
-	if t.got < len(Answer) {
+	if t.got < len(v.answer) {
 		return nil
 	}
 	unix.Close(t.fd)

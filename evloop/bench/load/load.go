@@ -31,7 +31,11 @@ const (
 	Ask   = "ask"   // Question is answered by Answer
 	Room  = "room"  // a line of one sender goes to all other connections
 	Churn = "churn" // connect, ask, read the answer, close
-	Idle  = "idle"  // connect, one echo each, then nothing; Conns 0 measures the server at rest
+	// Exec and ExecPipes are Churn with a program for each connection that says back
+	// what it hears: with the connection itself, and between two pipes.
+	Exec      = "exec"
+	ExecPipes = "exec-pipes"
+	Idle      = "idle" // connect, one echo each, then nothing; Conns 0 measures the server at rest
 	// Restart is Echo at a fixed rate, and the server restarts in the middle.
 	Restart = "restart"
 )
@@ -114,7 +118,9 @@ func run(o Options) (Result, error) {
 	case Room:
 		return room(o)
 	case Churn:
-		return churn(o)
+		return churn(o, Answer)
+	case Exec, ExecPipes:
+		return churn(o, Question)
 	case Idle:
 		return idle(o)
 	case Restart:
@@ -192,6 +198,13 @@ func (w *window) read() (reading, error) {
 	if w.o.Server != 0 {
 		if r.server, err = sample.Process(w.o.Server); err != nil {
 			return r, err
+		}
+		if w.o.Mode == Exec || w.o.Mode == ExecPipes {
+			ended, err := sample.Ended(w.o.Server)
+			if err != nil {
+				return r, err
+			}
+			r.server.CPU += ended
 		}
 	}
 	for _, pid := range w.o.Helpers {

@@ -64,6 +64,29 @@ func Process(pid int) (Usage, error) {
 	return u, nil
 }
 
+// Ended returns the CPU time of the children of a process that it has waited for, and
+// theirs. The kernel counts it exactly and tells it in ticks of 10 ms.
+func Ended(pid int) (time.Duration, error) {
+	text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
+	if err != nil {
+		return 0, fmt.Errorf("read the time of children: %w", err)
+	}
+	_, behind, _ := strings.Cut(string(text), ") ") // the name may hold spaces
+	f := strings.Fields(behind)
+	if len(f) < 15 {
+		return 0, fmt.Errorf("parse /proc/%d/stat: %d fields", pid, len(f))
+	}
+	var ticks int64
+	for _, field := range f[13:15] { // cutime, cstime: proc(5) counts from 1, and two are cut off
+		n, err := strconv.ParseInt(field, 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("parse /proc/%d/stat: %w", pid, err)
+		}
+		ticks += n
+	}
+	return time.Duration(ticks) * 10 * time.Millisecond, nil
+}
+
 func task(dir string) (Usage, error) {
 	text, err := os.ReadFile(filepath.Join(dir, "schedstat"))
 	if err != nil {

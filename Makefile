@@ -82,10 +82,12 @@ mutate: ## bring each mended fault back: the tests have to notice (half an hour 
 	nice $(GO) test ./daemon/mutationtest -count=1 -v -timeout 180m -mutate
 
 .PHONY: nightly
-nightly: ## what is too long for every change: 100000 histories, every fault, loads of 20 s (needs root, strace)
+nightly: ## what is too long for every change: 100000 histories, every fault, loads of 20 s, 8000 clients (needs root, strace)
 	$(MAKE) sim SIM_SEEDS=100000
 	$(MAKE) fault-test FAULT_TIME=0
 	$(MAKE) fair-test FAIR_TIME=20s
+	$(MAKE) restart-test RESTART_CLIENTS=1000 RESTART_KILLS=20
+	$(MAKE) restart-test RESTART_CLIENTS=8000 RESTART_KILLS=20
 
 .PHONY: lint
 lint: fmt vet staticcheck man ## every check that reads but does not run the code
@@ -160,6 +162,9 @@ check: ## all that must pass before a change lands, as CI runs it (needs root an
 
 # Packages and tests on a booted system: packaging/ says what they need.
 
+# boot.sh says what these are.
+export RESTART_CLIENTS RESTART_KILLS RESTART_SEED
+
 .PHONY: deb
 deb: ## Debian packages for every line of cross/targets, in bin/deb (needs dpkg-deb)
 	packaging/deb/build.sh
@@ -176,6 +181,11 @@ apt-repo: deb ## a signed archive for apt of the packages, in bin/apt (needs apt
 nspawn-test: ## the packages on systemd 252 and 257 in containers (needs root)
 	packaging/test/boot.sh nspawn amd64 bookworm
 	packaging/test/boot.sh nspawn amd64 trixie
+
+.PHONY: restart-test
+restart-test: ## restarts on booted systems, with RESTART_CLIENTS (300) and RESTART_KILLS (3) (needs root)
+	packaging/test/boot.sh nspawn amd64 bookworm restart crowd killed
+	packaging/test/boot.sh nspawn amd64 trixie restart crowd killed
 
 .PHONY: board-test
 board-test: ## the packages and the event loop on an emulated arm64 board (needs root)

@@ -15,6 +15,9 @@
 # A case is cases/NAME.sh: its head says in words what must hold. With
 # cases/NAME.offline, that runs first in the tree before it boots (nspawn only).
 # JOBS (4) containers run at a time; VERBOSE=1 shows what passed as well.
+# In the cases about restarts, RESTART_CLIENTS connect (300, and 60 in an emulated
+# machine), and each side of a hand-over is killed RESTART_KILLS times (3) at moments
+# that RESTART_SEED chooses.
 #
 # Needs root and these packages of Debian:
 #	nspawn     mmdebstrap systemd-container, and apt-utils gpg for the archive
@@ -37,6 +40,8 @@ work=$(mktemp -dt penstock-boot.XXXXXX)
 trap 'rm -rf --one-file-system "$work"' EXIT
 mkdir "$work/payload"
 cp -a "$here/payload/." "$here/cases" "$work/payload/"
+printf 'restart_%s\n' "clients=${RESTART_CLIENTS:-}" "kills=${RESTART_KILLS:-}" "seed=${RESTART_SEED:-}" \
+	>"$work/payload/settings.sh"
 build=$root/packaging/deb/build.sh
 cp "$("$build" -o "$work/deb" "$row")" "$work/payload/penstock.deb"
 cp "$("$build" -o "$work/deb" -v "$version+next" "$row")" "$work/payload/penstock-next.deb"
@@ -65,6 +70,14 @@ tests() {
 	done
 }
 
+# probe builds the program that the cases about restarts use.
+probe() {
+	local goarch goarm
+	read -r goarch goarm < <(awk -v name="$row" '$1 == name { print $3, $4 }' "$root/cross/targets")
+	(cd "$root" && CGO_ENABLED=0 GOOS=linux GOARCH=$goarch GOARM=${goarm#-} \
+		go build -trimpath -ldflags '-s -w' -o "$work/payload/probe" ./packaging/test/probe)
+}
+
 # older builds a version whose records are older, and the released 0.1.0 if its source
 # is here: a tarball or a shallow clone has no history.
 older() {
@@ -88,7 +101,7 @@ contain() {
 	rm -rf "$folder"
 	if [ $status = 0 ]; then
 		echo "pass $suite $name, $((SECONDS - start)) s"
-		[ -z "${VERBOSE:-}" ] || cat "$work/$name.log"
+		if [ -n "${VERBOSE:-}" ]; then cat "$work/$name.log"; else grep '^     ' "$work/$name.log" || true; fi # figures
 	else
 		echo "FAIL $suite $name, status $status, $((SECONDS - start)) s"
 		sed 's/^/     /' "$work/$name.log"
@@ -98,6 +111,7 @@ contain() {
 
 mapfile -t names < <(cases "$@")
 case " ${names[*]} " in *" kernel "*) tests ;; esac
+case " ${names[*]} " in *" crowd "* | *" killed "*) probe ;; esac
 case " ${names[*]} " in *" downgrade "*) older ;; esac
 if [ "$kind" != nspawn ]; then
 	[ "$kind" = qemu ] || export BOARD=$kind

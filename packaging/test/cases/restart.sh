@@ -4,18 +4,15 @@
 # hundreds of clients have sent half a line before and send the rest afterwards. A
 # stop ends them.
 . ./assert.sh
-
-clients=${RESTART_CLIENTS:-300}
-pid() { property penstock.service MainPID; }
-stored() { property penstock.service NFileDescriptorStore; }
-running() { state_is penstock.service active && not is "$(pid)" "$1" && is "$(stored)" 0; }
+. ./clients.sh
 
 claim "install" install_package
 mkdir -p /etc/penstock/conf.d
 more=/etc/penstock/conf.d/50-restart.toml
 cat >$more <<-'END'
 	[limits]
-	per_source = 2000
+	connections = 20000
+	per_source = 20000
 	[service.mirror]
 	kind = "echo"
 	listen = ["127.0.0.1:1061"]
@@ -27,34 +24,14 @@ cat >$more <<-'END'
 END
 claim "apply" penstock apply
 
-declare -A open
-for ((n = 0; n < clients; n++)); do
-	{ exec {fd}<>/dev/tcp/127.0.0.1/1061; } 2>/dev/null && open[$n]=$fd
-done
-claim "$clients clients" is "${#open[@]}" "$clients"
+claim "$clients clients" connect "$clients" 1061
 exec {speaker}<>/dev/tcp/127.0.0.1/1062 {hears}<>/dev/tcp/127.0.0.1/1062
 
-# begin ROUND sends the first half of a line from every client, finish ROUND the
-# second, and compares the echo of both.
-begin() {
-	local n
-	for n in "${!open[@]}"; do printf 'line %s of %s,' "$1" "$n" >&"${open[$n]}"; done
-}
-finish() {
-	local n line bad=0
-	for n in "${!open[@]}"; do
-		printf ' and its end\n' >&"${open[$n]}"
-	done
-	for n in "${!open[@]}"; do
-		line=
-		IFS= read -r -t $((10 * slow)) -u "${open[$n]}" line
-		[ "$line" = "line $1 of $n, and its end" ] || {
-			bad=$((bad + 1))
-			echo "client $n: '$line'"
-		}
-	done
-	[ $bad = 0 ] || return 1
-	# A member of the room asks nothing and must be one still.
+# carried ROUND finishes what begin has begun. A member of the room asks nothing and must
+# be one still.
+carried() {
+	local line
+	finish "$1" || return
 	printf 'round %s\n' "$1" >&"$speaker"
 	IFS= read -r -t $((10 * slow)) -u "$hears" line
 	is "$line" "round $1"
@@ -71,7 +48,7 @@ ended() {
 tried() { [ "$(starts)" -gt "$1" ]; }
 
 begin 0
-claim "before" finish 0
+claim "before" carried 0
 
 # Another way to start the next process in each round.
 again() {
@@ -83,13 +60,13 @@ again() {
 	claim "another process, and an empty store" eventually 20 running "$old"
 }
 again 1 systemctl restart penstock.service
-claim "every byte, in order" finish 1
+claim "every byte, in order" carried 1
 again 2 install_package ./penstock-next.deb
-claim "every byte, in order" finish 2
+claim "every byte, in order" carried 2
 again 3 systemctl kill --kill-whom=main -s INT penstock.service
-claim "every byte, in order" finish 3
+claim "every byte, in order" carried 3
 again 4 systemctl kill --kill-whom=main -s USR2 penstock.service
-claim "every byte, in order" finish 4
+claim "every byte, in order" carried 4
 
 # No process can start for a while. The queue waits.
 begin 5
@@ -99,7 +76,7 @@ claim "restart without a program" systemctl restart --no-block penstock.service
 claim "it is tried several times" eventually 30 tried $(($(starts) + 3))
 mv /usr/bin/penstock.away /usr/bin/penstock
 claim "another process, and an empty store" eventually 60 running "$old"
-claim "every byte, in order" finish 5
+claim "every byte, in order" carried 5
 
 # One does not read, and its queue is full. Two restarts in a row.
 exec {stuck}<>/dev/tcp/127.0.0.1/1061
@@ -112,7 +89,7 @@ for again in 1 2; do
 	claim "restart $again in a row" systemctl restart penstock.service
 	claim "another process, and an empty store" eventually 20 running "$old"
 done
-claim "every byte, in order" finish 6
+claim "every byte, in order" carried 6
 claim "the stuck one gets its own bytes only" is "$(timeout $((20 * slow)) head -c 400000 <&"$stuck" | tr -d x | wc -c)" 0
 kill $writer 2>/dev/null
 wait $writer 2>/dev/null
@@ -130,7 +107,7 @@ claim "the log says why" logged penstock "connections of a service not taken ove
 exec {hears}>&- {speaker}>&-
 exec {speaker}<>/dev/tcp/127.0.0.1/1061
 hears=$speaker
-claim "the others" finish 7
+claim "the others" carried 7
 
 # A manager that keeps nothing: the connections are finished, and the log says why.
 mkdir /etc/systemd/system/penstock.service.d
@@ -145,7 +122,7 @@ claim "the service is there" eventually 20 running "$old"
 open=([0]=$fd)
 speaker=$fd hears=$fd
 begin 8
-claim "and serves" finish 8
+claim "and serves" carried 8
 
 claim "stop" systemctl stop penstock.service
 claim "a stop ends them" ended "${open[0]}"

@@ -1,7 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-# shellcheck shell=bash disable=SC2154 # assert.sh comes first
+# shellcheck shell=bash disable=SC2034,SC2154 # assert.sh comes first, and a case later
 #
 # clients.sh: clients that stay connected, for the cases about restarts.
+
+# shellcheck source=/dev/null
+. ./settings.sh # written by boot.sh
+clients=${restart_clients:-$((slow > 1 ? 60 : 300))}
+ulimit -n "$(ulimit -Hn)" # of this shell, which has a descriptor for each client
 
 declare -A open # descriptors of the clients, by their numbers
 
@@ -65,6 +70,17 @@ survive() {
 
 pid() { property penstock.service MainPID; }
 stored() { property penstock.service NFileDescriptorStore; }
+# running OLD: another process than OLD serves, and nobody keeps anything for it.
+running() { state_is penstock.service active && not is "$(pid)" "$1" && is "$(stored)" 0; }
+
+# override LINE... puts lines into a drop-in of the service, or removes it.
+override() {
+	local dropin=/etc/systemd/system/penstock.service.d/test.conf
+	mkdir -p "${dropin%/*}"
+	rm -f $dropin
+	[ $# = 0 ] || printf '%s\n' '[Service]' "$@" >$dropin
+	systemctl daemon-reload
+}
 
 # echoes writes a file with an echo service on a port.
 echoes() {
@@ -78,4 +94,64 @@ echoes() {
 		listen = ["127.0.0.1:$1"]
 		max_connections = 10000
 	END_OF_FILE
+}
+
+# crowd_services writes a file with a service for each kind of client of a crowd.
+crowd_services() {
+	mkdir -p /etc/penstock/conf.d
+	cat >/etc/penstock/conf.d/50-crowd.toml <<-END_OF_FILE
+		[limits]
+		connections = 20000
+		per_source = 20000
+		memory = "48MiB"
+		[service.mirror]
+		kind = "echo"
+		listen = ["127.0.0.1:1061", "/run/penstock/mirror.sock"]
+		[service.table]
+		kind = "lookup"
+		listen = ["127.0.0.1:1062"]
+		delimiter = "?"
+		file = "/etc/penstock/table.toml"
+		[service.hall]
+		kind = "room"
+		listen = ["127.0.0.1:1063"]
+		welcome = ""
+		message = "{line}"
+		[service.pattern]
+		kind = "chargen"
+		listen = ["127.0.0.1:1064"]
+	END_OF_FILE
+	local n
+	for n in {0..99}; do echo "q$n = \"a$n.\""; done >/etc/penstock/table.toml
+}
+
+# crowd COUNT [PATTERNS] has so many clients of these services talk all the time. PATTERNS
+# of them read slowly, and what has no end: their queues are full. Such a client has so
+# much of it before it that it hears of its end much later.
+crowd() {
+	local patterns=${2:-0} some=$(($1 / 8)) rate=$((slow > 1 ? 60 : 3000))
+	crowd_size=$1
+	coproc CROWD { exec ./probe clients $rate "echo:$(($1 - 2 * some - 12 - patterns)):127.0.0.1:1061" \
+		"echo:$some:/run/penstock/mirror.sock" "lookup:$some:127.0.0.1:1062" \
+		room:12:127.0.0.1:1063 "chargen:$patterns:127.0.0.1:1064" 2>/run/crowd; }
+	crowd_pid=$CROWD_PID
+}
+disperse() {
+	local fd=${CROWD[1]}
+	exec {fd}>&-
+	wait $crowd_pid
+}
+
+# served CLOSED: every client of the crowd is served, by the right bytes, and so many were
+# closed since the last time. pause is then how long one has waited for an answer, in
+# milliseconds.
+served() {
+	local line='' want="clients=$crowd_size broken=0 closed=$1"
+	pause=
+	echo >&"${CROWD[1]}"
+	IFS= read -r -t $((120 * slow)) -u "${CROWD[0]}" line
+	pause=${line##*pause_ms=}
+	is "${line% answers=*}" "$want" && return
+	cat /run/crowd
+	return 1
 }

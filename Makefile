@@ -184,8 +184,8 @@ nspawn-test: ## the packages on systemd 252 and 257 in containers (needs root)
 
 .PHONY: restart-test
 restart-test: ## restarts on booted systems, with RESTART_CLIENTS (300) and RESTART_KILLS (3) (needs root)
-	packaging/test/boot.sh nspawn amd64 bookworm restart crowd killed
-	packaging/test/boot.sh nspawn amd64 trixie restart crowd killed
+	TIMEOUT=1800 packaging/test/boot.sh nspawn amd64 bookworm restart crowd killed
+	TIMEOUT=1800 packaging/test/boot.sh nspawn amd64 trixie restart crowd killed
 
 .PHONY: board-test
 board-test: ## the packages and the event loop on an emulated arm64 board (needs root)

@@ -37,7 +37,7 @@ func (ep *endpoint) adjust(s *config.Service) {
 // adjustClient gives c the present bounds, unless it has them. Data does so too: a client
 // whose turn has not come yet may send a message of the new length.
 func (ep *endpoint) adjustClient(c *evloop.Conn) {
-	if c.Options() == ep.opts {
+	if _, waits := unannounced(c); waits || c.Options() == ep.opts {
 		return
 	}
 	was := isWatched(c)

@@ -120,10 +120,25 @@ func (ep *endpoint) ended() {
 	next.start()
 }
 
+// refuse counts and logs a client that is not let in. err says more, or is nil.
+func (ep *endpoint) refuse(listener string, p view.Peer, reason report.Reason, err error) {
+	ep.refused[reason.String()]++
+	ep.log.Refused(listener, p, reason, err)
+}
+
 // Open takes a connection that Accept has let in.
 func (ep *endpoint) Open(c *evloop.Conn) {
-	s := service.SessionOf(c)
 	ep.conns++
+	if a, waits := unannounced(c); waits {
+		a.begin(c)
+		return
+	}
+	ep.letIn(c)
+}
+
+// letIn gives the service a connection whose client is known.
+func (ep *endpoint) letIn(c *evloop.Conn) {
+	s := service.SessionOf(c)
 	ep.accepted++
 	ep.sources.add(s.Peer)
 	ep.d.sources.add(s.Peer)
@@ -136,6 +151,9 @@ func (ep *endpoint) Open(c *evloop.Conn) {
 
 // Data hands bytes to the service.
 func (ep *endpoint) Data(c *evloop.Conn, p []byte) int {
+	if a, waits := unannounced(c); waits {
+		return a.hear(c, p)
+	}
 	ep.adjustClient(c)
 	n := ep.svc.Data(c, p)
 	ep.d.outputMayWait()
@@ -147,6 +165,10 @@ func (ep *endpoint) Data(c *evloop.Conn, p []byte) int {
 
 // EOF tells the service that the client has shut its side for sending.
 func (ep *endpoint) EOF(c *evloop.Conn) {
+	if a, waits := unannounced(c); waits {
+		a.ended(c)
+		return
+	}
 	ep.svc.EOF(c)
 	ep.d.heard(ep, c)
 	ep.d.outputMayWait()
@@ -175,26 +197,43 @@ func (ep *endpoint) Closed(c *evloop.Conn, err error) {
 		ep.conns-- // the next process has it
 		return
 	}
+	if a, waits := unannounced(c); waits {
+		a.closed(c, err)
+		ep.left()
+		return
+	}
 	ep.svc.Closed(c, err)
 	ep.conns--
 	if isWatched(c) {
 		ep.d.vanished.patient--
 	}
-	ep.closed.In += c.BytesIn()
+	ep.closed.In += s.BytesIn(c)
 	ep.closed.Out += c.BytesOut()
 	ep.sources.remove(s.Peer)
 	ep.d.sources.remove(s.Peer)
 	ep.d.forgetSilent(c)
 	delete(ep.asking, c.ID())
-	if err == nil && ep.retired {
-		if err = ep.why; err == nil {
-			err = service.ErrShutdown
-		}
-	}
+	err = ep.end(err)
 	if ep.d.life.phase == stopping && isCut(err) {
 		ep.d.cut++
 	}
 	ep.log.Closed(viewConn(c, s, ep.d.loop.Now()), err)
+	ep.left()
+}
+
+// end returns why a connection has ended that the loop has closed with err.
+func (ep *endpoint) end(err error) error {
+	switch {
+	case err != nil || !ep.retired:
+		return err
+	case ep.why != nil:
+		return ep.why
+	}
+	return service.ErrShutdown
+}
+
+// left is called when a connection has ended.
+func (ep *endpoint) left() {
 	ep.d.statusChanged()
 	if ep.conns == 0 {
 		ep.d.rested()

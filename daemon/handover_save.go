@@ -164,13 +164,17 @@ func (ep *endpoint) save() []byte {
 // Saved returns what the endpoint and its service know of c, for evloop.Restorer.
 func (ep *endpoint) Saved(c *evloop.Conn) ([]byte, error) {
 	var w record.Writer
-	service.SessionOf(c).Save(&w)
+	session := service.SessionOf(c)
+	session.Save(&w)
 	ep.d.handing.silent[c].save(&w)
 	w.Bool(isWatched(c))
-	if s, ok := ep.svc.(service.Carrier); ok {
+	if _, waits := unannounced(c); waits {
+		w.Text(nil)
+	} else if s, ok := ep.svc.(service.Carrier); ok {
 		w.Text(s.SaveConn(c))
 	} else {
 		w.Text(nil)
 	}
+	saveAnnounced(session, &w)
 	return w, nil
 }

@@ -84,25 +84,26 @@ func TestLayers(t *testing.T) {
 // "cmd" is the command, "config" is daemon/internal/config. evloop and systemd
 // are in TestLayers.
 var arrows = map[string]string{
-	"cmd":       "daemon apply config kept process report systemctl unit evloop systemd systemd/journal",
-	"daemon":    "config handover listen process record report service view evloop systemd",
-	"service":   "config device follow process record report text tty view evloop",
-	"device":    "report tty evloop",
-	"tty":       "",
-	"process":   "report evloop",
-	"follow":    "",
-	"report":    "config text view evloop systemd",
-	"listen":    "config record systemd",
-	"handover":  "record", // a queue of descriptors, whoever stores or fills it
-	"record":    "",
-	"apply":     "config systemctl unit",
-	"unit":      "config kept",
-	"config":    "kept text toml",
-	"kept":      "",
-	"systemctl": "",
-	"text":      "",
-	"toml":      "",
-	"view":      "", // whoever shows a daemon needs no event loop
+	"cmd":        "daemon apply config kept process report systemctl unit evloop systemd systemd/journal",
+	"daemon":     "config handover listen process proxyproto record report service view evloop systemd",
+	"service":    "config device follow process proxyproto record report text tty view evloop",
+	"device":     "report tty evloop",
+	"tty":        "",
+	"process":    "report evloop",
+	"follow":     "",
+	"report":     "config text view evloop systemd",
+	"listen":     "config record systemd",
+	"handover":   "record", // a queue of descriptors, whoever stores or fills it
+	"record":     "",
+	"proxyproto": "",
+	"apply":      "config systemctl unit",
+	"unit":       "config kept",
+	"config":     "kept text toml",
+	"kept":       "",
+	"systemctl":  "",
+	"text":       "",
+	"toml":       "",
+	"view":       "", // whoever shows a daemon needs no event loop
 
 	"faulttest":         "",
 	"lantest":           "",

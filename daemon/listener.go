@@ -35,7 +35,12 @@ type listener struct {
 func (l *listener) Accept(ln *evloop.Listener, fd int, from netip.AddrPort) (evloop.Handler, any) {
 	peer, err := l.peer(fd, from)
 	reason := report.RefusedPeer
-	if err == nil {
+	var first any // what happens before the service's Open
+	switch {
+	case err != nil:
+	case l.ep.conf.AcceptProxy.Match(peer.Addr.Addr()):
+		reason, first = l.admitProxy(peer), &announcing{ep: l.ep, listener: l.Text}
+	default:
 		reason = l.admit(fd, peer)
 	}
 	l.waiting = 0
@@ -43,20 +48,13 @@ func (l *listener) Accept(ln *evloop.Listener, fd int, from netip.AddrPort) (evl
 		l.waiting, l.who = reason, peer // first the loop looks whether counted clients are gone
 		return nil, nil
 	}
-	if reason != 0 && !l.exchange(peer, reason) {
-		l.refuse(peer, reason, err)
+	if reason != 0 && !l.ep.exchange(peer, reason) {
+		l.ep.refuse(l.Text, peer, reason, err)
 		return nil, nil
 	}
 	l.d.lastID++
 	l.tuning.Set(fd, l.d.lastID)
-	return l.ep, &service.Session{ID: l.d.lastID, Peer: peer, Since: l.d.loop.Now(), Owner: l.ep}
-}
-
-// refuse counts and logs a client that is not let in. err is the failure to find
-// out the client's user, or nil.
-func (l *listener) refuse(p view.Peer, reason report.Reason, err error) {
-	l.ep.refused[reason.String()]++
-	l.ep.log.Refused(l.Text, p, reason, err)
+	return l.ep, &service.Session{ID: l.d.lastID, Peer: peer, Since: l.d.loop.Now(), Owner: l.ep, Data: first}
 }
 
 // Failed is called when accept4(2) has failed. The loop tries again by itself, unless
@@ -111,7 +109,7 @@ func (l *listener) resume() {
 // clients may be waiting in it.
 func (l *listener) close() {
 	if l.waiting != 0 {
-		l.refuse(l.who, l.waiting, nil)
+		l.ep.refuse(l.Text, l.who, l.waiting, nil)
 		l.waiting = 0
 	}
 	l.RemoveFile()

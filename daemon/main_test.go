@@ -19,5 +19,6 @@ func TestMain(m *testing.M) {
 	if len(os.Args) == 3 && os.Args[1] == "played" {
 		os.Exit(simPlayed(os.Args[2]))
 	}
+	announceTime = evlooptest.Patience // for a machine that is busy
 	os.Exit(evlooptest.Main(m))
 }

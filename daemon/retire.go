@@ -37,8 +37,9 @@ func (ep *endpoint) retire() {
 		return
 	}
 	for c := range ep.connections {
-		since := service.SessionOf(c).Since
-		if !mayStillAsk(c.BytesIn(), len(c.Input()), ep.d.loop.Now().Sub(since)) {
+		s := service.SessionOf(c)
+		since := s.Since
+		if !mayStillAsk(s.BytesIn(c), len(c.Input()), ep.d.loop.Now().Sub(since)) {
 			ep.finish(c, c.Input())
 			continue
 		}
@@ -61,6 +62,10 @@ func mayStillAsk(bytesIn uint64, kept int, age time.Duration) bool {
 // but a client that never stops asking would then delay each stop by drain_timeout, and
 // a room has nobody left to talk to.
 func (ep *endpoint) finish(c *evloop.Conn, left []byte) {
+	if _, waits := unannounced(c); waits {
+		c.CloseAfterFlush(0, nil) // the service does not know it yet
+		return
+	}
 	if d, ok := ep.svc.(service.Drainer); ok {
 		d.Drain(c, left, ep.conf.DrainTimeout)
 		return

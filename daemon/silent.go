@@ -49,9 +49,9 @@ var errExchanged = fmt.Errorf("silent client gave its place to another: %w", uni
 // heard notes a client whose EOF its service has just seen, if it is a silent one. A
 // Unix socket tells of its peer's close by itself.
 func (d *Daemon) heard(ep *endpoint, c *evloop.Conn) {
-	p := service.SessionOf(c).Peer
-	if p.Addr.IsValid() && c.BytesIn() == 0 && !c.Closing() {
-		d.silent = append(d.silent, silent{c, ep, sourceOf(p), d.loop.Now(), c.BytesOut()})
+	s := service.SessionOf(c)
+	if s.IsTCP() && s.BytesIn(c) == 0 && !c.Closing() {
+		d.silent = append(d.silent, silent{c, ep, sourceOf(s.Peer), d.loop.Now(), c.BytesOut()})
 	}
 }
 
@@ -76,7 +76,7 @@ func loadSilent(r *record.Reader) (s silent) {
 
 // forgetSilent is called when c has ended.
 func (d *Daemon) forgetSilent(c *evloop.Conn) {
-	if c.BytesIn() > 0 {
+	if service.SessionOf(c).BytesIn(c) > 0 {
 		return
 	}
 	if i := slices.IndexFunc(d.silent, func(s silent) bool { return s.conn == c }); i >= 0 {
@@ -86,18 +86,17 @@ func (d *Daemon) forgetSilent(c *evloop.Conn) {
 
 // exchange ends a silent client whose place is what p lacks, and reports whether there
 // was one. Until the end has been served, both are counted.
-func (l *listener) exchange(p view.Peer, reason report.Reason) bool {
+func (ep *endpoint) exchange(p view.Peer, reason report.Reason) bool {
 	if reason != report.RefusedService && reason != report.RefusedSource {
 		return false
 	}
-	conf, d := l.ep.conf, l.d
-	ownShare := conf.PerSource > 0 && l.ep.sources.count(p) >= conf.PerSource
-	sameService := ownShare || conf.MaxConnections > 0 && l.ep.conns >= conf.MaxConnections
+	d, ownShare := ep.d, ep.fullFor(p)
+	sameService := ownShare || ep.full()
 	sameSource := ownShare || d.sources.count(p) >= d.share(p)
 	from, looks := sourceOf(p), 0
 	var gives *evloop.Conn
 	d.silent = slices.DeleteFunc(d.silent, func(s silent) bool {
-		if gives != nil || looks == vanishedPortion || sameService && s.ep != l.ep || sameSource && s.source != from {
+		if gives != nil || looks == vanishedPortion || sameService && s.ep != ep || sameSource && s.source != from {
 			return false
 		}
 		looks++

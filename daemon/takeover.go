@@ -253,6 +253,12 @@ func (ep *endpoint) Restored(c *evloop.Conn, state []byte) error {
 	if err != nil {
 		return err
 	}
+	if a := k.unannounced; a != nil {
+		a.ep = ep
+		ep.conns++
+		a.begin(c)
+		return nil
+	}
 	if carrier, ok := ep.svc.(service.Carrier); ok {
 		if err := carrier.LoadConn(c, k.own); err != nil {
 			return err

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"penstock/daemon/internal/record"
+	"penstock/daemon/internal/service"
+	"penstock/daemon/internal/view"
 )
 
 // FuzzNewcomer: what is read of who waits for a place is written back with the same bytes.
@@ -36,6 +38,31 @@ func FuzzSilent(f *testing.F) {
 		}
 		var w record.Writer
 		if s.save(&w); !bytes.Equal(w, b) {
+			t.Errorf("%x is written back as %x", b, []byte(w))
+		}
+	})
+}
+
+// FuzzAnnounced: the same for what a proxy has announced, or is to.
+func FuzzAnnounced(f *testing.F) {
+	proxy := view.Peer{UID: 1000, PID: 7}
+	for _, s := range []service.Session{
+		{},
+		{Data: &announcing{listener: "127.0.0.1:7"}},
+		{Via: &service.Via{Peer: proxy, Header: 28, To: netip.MustParseAddrPort("192.0.2.1:443")}},
+		{Via: &service.Via{Peer: view.Peer{Addr: netip.MustParseAddrPort("[::1]:7")}, Header: 15}},
+	} {
+		var w record.Writer
+		saveAnnounced(&s, &w)
+		f.Add([]byte(w))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var s service.Session
+		if _, err := loadAnnounced(&s, record.NewReader(b)); err != nil {
+			return
+		}
+		var w record.Writer
+		if saveAnnounced(&s, &w); !bytes.Equal(w, b) {
 			t.Errorf("%x is written back as %x", b, []byte(w))
 		}
 	})

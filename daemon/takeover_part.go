@@ -152,7 +152,7 @@ func (t *takeover) miss(c client) {
 		return
 	}
 	m := missed{to: to}
-	if k, err := t.d.readKnown(&m.session, saved); err == nil {
+	if k, err := t.d.readKnown(&m.session, saved); err == nil && k.unannounced == nil {
 		m.state = k.own
 		t.missed = append(t.missed, m)
 	}

@@ -60,6 +60,8 @@ type known struct {
 	quiet   silent
 	watched watching
 	own     []byte // of the service
+
+	unannounced *announcing // its proxy has not said yet who the client is; nil: it has, or there is none
 }
 
 // readKnown reads a record of the version that the former process wrote.
@@ -76,5 +78,6 @@ func (d *Daemon) readKnown(s *service.Session, state []byte) (k known, err error
 		}
 	}
 	k.own = in.Text()
-	return k, in.Err()
+	k.unannounced, err = loadAnnounced(s, in)
+	return k, err
 }

@@ -53,7 +53,7 @@ func isPatient(stall time.Duration) bool { return stall == 0 || stall > listen.V
 // isWatched reports whether the daemon itself looks after the peer of c.
 func isWatched(c *evloop.Conn) bool {
 	s, client := c.State.(*service.Session)
-	return client && s.Peer.Addr.IsValid() && isPatient(c.Options().StallTimeout)
+	return client && s.IsTCP() && isPatient(c.Options().StallTimeout)
 }
 
 // watchPeer has it noticed when a TCP peer vanishes while output is on the way to it:
@@ -62,7 +62,7 @@ func (d *Daemon) watchPeer(c *evloop.Conn, s *service.Session) {
 	switch {
 	case isWatched(c):
 		d.vanished.patient++
-	case s.Peer.Addr.IsValid():
+	case s.IsTCP():
 		listen.CutVanished(c.FD())
 	}
 }

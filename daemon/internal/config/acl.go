@@ -118,6 +118,47 @@ func parseSources(v any) (Sources, error) {
 	return out, errs.err()
 }
 
+// Proxies is the value of "accept_proxy": who announces its clients by the PROXY protocol,
+// and nobody else does.
+type Proxies struct {
+	Prefixes []netip.Prefix // masked, never IPv4-mapped IPv6
+	Unix     bool           // whoever may connect over a Unix socket
+}
+
+// Empty reports whether nobody is listed.
+func (p Proxies) Empty() bool { return len(p.Prefixes) == 0 && !p.Unix }
+
+// Match reports whether a peer is listed: at addr, or on a Unix socket if that is the zero
+// value.
+func (p Proxies) Match(addr netip.Addr) bool {
+	if !addr.IsValid() {
+		return p.Unix
+	}
+	return match(p.Prefixes, addr.Unmap().WithZone("")) >= 0
+}
+
+// unixPeers is the word of accept_proxy for the peers on Unix sockets.
+const unixPeers = "unix"
+
+// parseProxies turns the strings of "accept_proxy" into Proxies.
+func parseProxies(v any) (Proxies, error) {
+	var out Proxies
+	list, err := texts(v)
+	errs := problemsOf(err)
+	for _, s := range list {
+		if s == unixPeers {
+			out.Unix = true
+			continue
+		}
+		p, err := parsePrefix(s)
+		if err != nil {
+			errs.add(fmt.Errorf("%w, or %q", err, unixPeers))
+		}
+		out.Prefixes = append(out.Prefixes, p)
+	}
+	return out, errs.err()
+}
+
 // unitWords are the names IPAddressAllow= and IPAddressDeny= know beside
 // networks (systemd.resource-control(5)).
 var unitWords = []string{"any", "localhost", "link-local", "multicast"}

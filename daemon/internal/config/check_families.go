@@ -4,6 +4,8 @@ package config
 
 import (
 	"errors"
+	"fmt"
+	"net/netip"
 	"slices"
 )
 
@@ -18,6 +20,7 @@ var (
 	errNoTCP     = errors.New("has no effect: every address in listen is a Unix socket")
 	errNoFile    = errors.New("has no effect: no address in listen is a socket in the file system")
 	errHalfFiles = errors.New("does not hold for the abstract sockets in listen, which have no file and are open to everybody here; say in allow_uid who may")
+	errEverybody = errors.New("lets everybody announce any address as its own; list the addresses of the proxies")
 	errHalfUsers = errors.New("does not hold for the TCP addresses in listen, where everybody may connect; " +
 		"say in allow or deny who may (everybody: [\"0.0.0.0/0\", \"::/0\"])")
 )
@@ -41,18 +44,33 @@ func (b *builder) checkFamilies(d described) {
 			b.warn(d.where(k.name), errHalfFiles)
 		}
 	}
+	b.checkProxies(d, families)
 	restrictsTCP := !d.Allow.Empty() || !d.Deny.Empty()
 	switch {
 	case len(d.AllowUID) > 0 && families == TCP:
 		b.wrong(d.where("allow_uid"), noEffect(Unix))
 	case len(d.AllowUID) > 0 && families == TCP|Unix && !restrictsTCP:
 		b.warn(d.where("allow_uid"), errHalfUsers)
-	case restrictsTCP && families == Unix:
+	case restrictsTCP && families == Unix && !d.AcceptProxy.Unix: // what is announced is an address
 		for key, list := range map[string]Sources{"allow": d.Allow, "deny": d.Deny} {
 			if !list.Empty() {
 				b.warn(d.where(key), noEffect(TCP))
 			}
 		}
+	}
+}
+
+// checkProxies is about accept_proxy. The addresses in it say who is a proxy, and those in
+// allow and deny who may be its client.
+func (b *builder) checkProxies(d described, families Family) {
+	p := d.AcceptProxy
+	switch {
+	case p.Unix && families == TCP:
+		b.warn(d.where("accept_proxy"), fmt.Errorf("%q %w", unixPeers, errNoUnix))
+	case len(p.Prefixes) > 0 && families == Unix:
+		b.warn(d.where("accept_proxy"), fmt.Errorf("%s %w", p.Prefixes[0], errNoTCP))
+	case slices.ContainsFunc(p.Prefixes, func(p netip.Prefix) bool { return p.Bits() == 0 }):
+		b.warn(d.where("accept_proxy"), errEverybody)
 	}
 }
 

@@ -105,6 +105,8 @@ type Service struct {
 	Deny     Sources  // who may not; see Admits
 	AllowUID []uint32 // on Unix sockets, by SO_PEERCRED; empty is everybody
 
+	AcceptProxy Proxies // who announces its clients, by the PROXY protocol
+
 	MaxConnections int           // 0: only Limits.Connections
 	PerSource      int           // of these from one source; 0: only Limits.PerSource
 	IdleTimeout    time.Duration // without a byte from the client; 0 is never

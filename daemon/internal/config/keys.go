@@ -80,6 +80,7 @@ var commonKeys = []key[Service]{
 	{"allow", into(func(s *Service) *Sources { return &s.Allow }, parseSources)},
 	{"deny", into(func(s *Service) *Sources { return &s.Deny }, parseSources)},
 	{"allow_uid", into(func(s *Service) *[]uint32 { return &s.AllowUID }, parseUIDs)},
+	{"accept_proxy", into(func(s *Service) *Proxies { return &s.AcceptProxy }, parseProxies)},
 	{"max_connections", into(func(s *Service) *int { return &s.MaxConnections }, integer(0, maxConnections))},
 	{"per_source", into(func(s *Service) *int { return &s.PerSource }, integer(0, maxConnections))},
 	{"idle_timeout", into(func(s *Service) *time.Duration { return &s.IdleTimeout }, timeout(year))},

@@ -23,11 +23,12 @@ const (
 	RefusedService                   // max_connections
 	RefusedSource                    // per_source
 	RefusedPeer                      // the client was gone before we could ask for its user
+	RefusedHeader                    // accept_proxy: no PROXY header, or a malformed one
 )
 
 // Why a connection ended.
 const (
-	EndOrderly Reason = iota + RefusedPeer + 1
+	EndOrderly Reason = iota + RefusedHeader + 1
 	EndReset
 	EndIdle
 	EndShutdown
@@ -74,6 +75,7 @@ var reasons = [...]struct {
 	RefusedService: {"max_connections", slog.LevelWarn},
 	RefusedSource:  {"per_source", slog.LevelWarn},
 	RefusedPeer:    {"peer_unknown", slog.LevelWarn},
+	RefusedHeader:  {"proxy_header", slog.LevelWarn},
 
 	EndOrderly:       {"end", slog.LevelDebug},
 	EndReset:         {"reset", slog.LevelDebug},
@@ -112,7 +114,7 @@ var reasons = [...]struct {
 func (r Reason) String() string { return reasons[r].word }
 
 // Refusals returns every reason for which a client is not let in.
-func Refusals() []Reason { return between(RefusedAddress, RefusedPeer) }
+func Refusals() []Reason { return between(RefusedAddress, RefusedHeader) }
 
 // Ends returns every reason for which a connection ends.
 func Ends() []Reason { return between(EndOrderly, EndUnnamed) }

@@ -98,8 +98,7 @@ func (s *Service) AcceptFailed(address string, err error) {
 	}
 }
 
-// Refused says that a client was not let in. err is the system's error if that is
-// the reason, or nil.
+// Refused says that a client was not let in. err says more of the reason, or is nil.
 func (s *Service) Refused(listener string, p view.Peer, reason Reason, err error) {
 	if !s.limited(event{"refused " + reason.String(), slog.LevelWarn, usualBurst}) {
 		return

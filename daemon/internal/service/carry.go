@@ -5,10 +5,12 @@ package service
 import (
 	"bytes"
 	"math"
+	"net/netip"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"penstock/daemon/internal/proxyproto"
 	"penstock/daemon/internal/record"
 	"penstock/daemon/internal/view"
 	"penstock/evloop"
@@ -83,38 +85,78 @@ type Companioned interface {
 	Companion() (evloop.Handler, *evloop.Options)
 }
 
-// Save writes the session itself, for the daemon.
+// Save writes the session itself, for the daemon, but for what a proxy has announced.
 func (s *Session) Save(w *record.Writer) {
 	w.Number(s.ID)
-	if s.Peer.Addr.IsValid() {
-		addr, _ := s.Peer.Addr.MarshalBinary() // cannot fail
-		w.Text(addr)
-	} else {
-		w.Text(nil)
-	}
-	w.Number(uint64(s.Peer.UID))
-	w.Number(uint64(uint32(s.Peer.PID)))
+	savePeer(w, s.Peer)
 	w.Number(uint64(s.Since))
 }
 
 // Load reads what Save has written.
-func (s *Session) Load(r *record.Reader) error {
+func (s *Session) Load(r *record.Reader) (err error) {
 	s.ID = r.Number()
-	addr := r.Text()
-	uid, pid := r.Number(), r.Number()
+	s.Peer, err = loadPeer(r)
 	s.Since = evloop.Time(r.Number())
-	s.Peer = view.Peer{UID: uint32(uid), PID: int32(uint32(pid))}
+	return err
+}
+
+// Save writes through whom a client has come.
+func (v *Via) Save(w *record.Writer) {
+	savePeer(w, v.Peer)
+	saveAddr(w, v.To)
+	w.Number(uint64(v.Header))
+}
+
+// Load reads what Save has written.
+func (v *Via) Load(r *record.Reader) (err error) {
+	if v.Peer, err = loadPeer(r); err != nil {
+		return err
+	}
+	v.To, err = loadAddr(r)
+	header := r.Number()
+	if header > proxyproto.Longest {
+		err = record.ErrDamaged
+	}
+	v.Header = int(header)
+	return err
+}
+
+func savePeer(w *record.Writer, p view.Peer) {
+	saveAddr(w, p.Addr)
+	w.Number(uint64(p.UID))
+	w.Number(uint64(uint32(p.PID)))
+}
+
+func loadPeer(r *record.Reader) (p view.Peer, err error) {
+	p.Addr, err = loadAddr(r)
+	uid, pid := r.Number(), r.Number()
+	p.UID, p.PID = uint32(uid), int32(uint32(pid))
 	if max(uid, pid) > math.MaxUint32 {
-		return record.ErrDamaged
+		err = record.ErrDamaged
 	}
-	if len(addr) == 0 {
-		return nil
+	return p, err
+}
+
+// saveAddr writes an address, which may be the zero value.
+func saveAddr(w *record.Writer, a netip.AddrPort) {
+	if !a.IsValid() {
+		w.Text(nil)
+		return
 	}
-	if err := s.Peer.Addr.UnmarshalBinary(addr); err != nil || !s.Peer.Addr.IsValid() {
-		return record.ErrDamaged
+	text, _ := a.MarshalBinary() // cannot fail
+	w.Text(text)
+}
+
+func loadAddr(r *record.Reader) (a netip.AddrPort, err error) {
+	text := r.Text()
+	if len(text) == 0 {
+		return a, nil
 	}
-	if again, _ := s.Peer.Addr.MarshalBinary(); !bytes.Equal(again, addr) {
-		return record.ErrDamaged // the same address in another form
+	if err := a.UnmarshalBinary(text); err != nil || !a.IsValid() {
+		return a, record.ErrDamaged
 	}
-	return nil
+	if again, _ := a.MarshalBinary(); !bytes.Equal(again, text) {
+		return a, record.ErrDamaged // the same address in another form
+	}
+	return a, nil
 }

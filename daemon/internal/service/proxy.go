@@ -304,8 +304,8 @@ func (p *proxy) adopt(pr *pair, fd int, to config.Address) {
 	p.counts(+1)
 	pr.backend = b
 	b.SetOptions(p.opts)
-	if v := p.keys.SendProxy; v != config.SendProxyOff {
-		b.Write(proxyHeader(v, session.Peer.Addr, localAddr(pr.client.FD())))
+	if h := proxyHeader(p.keys.SendProxy, session, pr.client.FD()); h != nil {
+		b.Write(h)
 	}
 	pr.client.Resume()
 }

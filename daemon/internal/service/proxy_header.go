@@ -3,62 +3,29 @@
 package service
 
 import (
-	"encoding/binary"
-	"fmt"
 	"net/netip"
 
 	"golang.org/x/sys/unix"
 
 	"penstock/daemon/internal/config"
+	"penstock/daemon/internal/proxyproto"
 )
 
-// The PROXY protocol tells a backend who the client is, in front of the client's first
-// byte (haproxy.org, doc/proxy-protocol.txt). Of a client on a Unix socket there is no
-// address to tell: UNKNOWN in version 1, UNSPEC in version 2, with which the backend
-// uses what it sees itself.
-
-const proxySignature = "\r\n\r\n\x00\r\nQUIT\n"
-
-// proxyHeader returns the header of that version for a client at from, which has
-// connected to the address to. Addresses of two families, as behind a socket for both,
-// are told as IPv6.
-func proxyHeader(version config.SendProxy, from, to netip.AddrPort) []byte {
-	known := from.IsValid() && to.IsValid()
-	if known {
-		from, to = sameFamily(from, to)
+// proxyHeader returns what the backend is told first of the client with that session and
+// descriptor, see package proxyproto; nil for nothing. If the client has come through
+// another proxy, it is what that one has told.
+func proxyHeader(version config.SendProxy, s *Session, fd int) []byte {
+	to := s.AnnouncedTo()
+	if !to.IsValid() && version != config.SendProxyOff {
+		to = localAddr(fd)
 	}
-	if version == config.SendProxyV1 {
-		if !known {
-			return []byte("PROXY UNKNOWN\r\n")
-		}
-		family := "TCP6"
-		if from.Addr().Is4() {
-			family = "TCP4"
-		}
-		return fmt.Appendf(nil, "PROXY %s %s %s %d %d\r\n", family, from.Addr(), to.Addr(), from.Port(), to.Port())
+	switch version {
+	case config.SendProxyV1:
+		return proxyproto.V1(s.Peer.Addr, to)
+	case config.SendProxyV2:
+		return proxyproto.V2(s.Peer.Addr, to)
 	}
-	b := append([]byte(proxySignature), 0x21) // version 2, PROXY
-	if !known {
-		return append(b, 0, 0, 0)
-	}
-	family, size := byte(0x21), 36 // TCP over IPv6
-	if from.Addr().Is4() {
-		family, size = 0x11, 12
-	}
-	b = binary.BigEndian.AppendUint16(append(b, family), uint16(size))
-	b = append(b, from.Addr().AsSlice()...)
-	b = append(b, to.Addr().AsSlice()...)
-	b = binary.BigEndian.AppendUint16(b, from.Port())
-	return binary.BigEndian.AppendUint16(b, to.Port())
-}
-
-// sameFamily returns both addresses without zones, as IPv4 if both are.
-func sameFamily(a, b netip.AddrPort) (netip.AddrPort, netip.AddrPort) {
-	x, y := a.Addr().Unmap().WithZone(""), b.Addr().Unmap().WithZone("")
-	if x.Is4() != y.Is4() {
-		x, y = netip.AddrFrom16(x.As16()), netip.AddrFrom16(y.As16())
-	}
-	return netip.AddrPortFrom(x, a.Port()), netip.AddrPortFrom(y, b.Port())
+	return nil
 }
 
 // localAddr returns where the client of fd has connected to, or the zero value if that

@@ -5,46 +5,7 @@ package service
 import (
 	"net/netip"
 	"testing"
-
-	"penstock/daemon/internal/config"
 )
-
-// The bytes are those of the examples in haproxy.org, doc/proxy-protocol.txt.
-func TestProxyHeader(t *testing.T) {
-	const v2 = "\r\n\r\n\x00\r\nQUIT\n\x21"
-	tests := []struct{ from, to, v1, v2 string }{
-		{
-			"192.0.2.1:56324", "198.51.100.7:443", "PROXY TCP4 192.0.2.1 198.51.100.7 56324 443\r\n",
-			v2 + "\x11\x00\x0c\xc0\x00\x02\x01\xc6\x33\x64\x07\xdc\x04\x01\xbb",
-		},
-		{
-			"[::ffff:192.0.2.1]:1", "[::ffff:198.51.100.7]:2", "PROXY TCP4 192.0.2.1 198.51.100.7 1 2\r\n",
-			v2 + "\x11\x00\x0c\xc0\x00\x02\x01\xc6\x33\x64\x07\x00\x01\x00\x02",
-		},
-		{
-			"[fe80::1%eth0]:1", "[::2]:2", "PROXY TCP6 fe80::1 ::2 1 2\r\n",
-			v2 + "\x21\x00\x24\xfe\x80\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01" +
-				"\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\x01\x00\x02",
-		},
-		{
-			"192.0.2.1:1", "[::2]:2", "PROXY TCP6 ::ffff:192.0.2.1 ::2 1 2\r\n",
-			v2 + "\x21\x00\x24\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\xff\xff\xc0\x00\x02\x01" +
-				"\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\x01\x00\x02",
-		},
-		{"", "", "PROXY UNKNOWN\r\n", v2 + "\x00\x00\x00"},
-	}
-	for _, tt := range tests {
-		var from, to netip.AddrPort
-		if tt.from != "" {
-			from, to = netip.MustParseAddrPort(tt.from), netip.MustParseAddrPort(tt.to)
-		}
-		for version, want := range map[config.SendProxy]string{config.SendProxyV1: tt.v1, config.SendProxyV2: tt.v2} {
-			if got := string(proxyHeader(version, from, to)); got != want {
-				t.Errorf("%s to %s, %s:\n got %q\nwant %q", tt.from, tt.to, version, got, want)
-			}
-		}
-	}
-}
 
 // The header comes first, and names the client.
 func TestProxySendsHeader(t *testing.T) {
@@ -55,4 +16,16 @@ func TestProxySendsHeader(t *testing.T) {
 	here := netip.MustParseAddrPort(c.RemoteAddr().String())
 	want := "PROXY TCP4 192.0.2.1 127.0.0.1 4001 " + netip.AddrPortFrom(here.Addr(), here.Port()).String()[len("127.0.0.1:"):] + "\r\nhello"
 	wantBytes(t, b.accept(), want)
+}
+
+// A client that has come through another proxy is told as that one has told it, to where
+// it has connected there.
+func TestProxyChain(t *testing.T) {
+	b := newBackend(t, "tcp")
+	r := serve(t, to("send_proxy='v1'", b.addr()), func(r *rig) {
+		r.via = &Via{To: netip.MustParseAddrPort("198.51.100.7:443")}
+	})
+	c := r.client("unix")
+	say2(t, c, "hello")
+	wantBytes(t, b.accept(), "PROXY TCP4 192.0.2.1 198.51.100.7 4001 443\r\nhello")
 }

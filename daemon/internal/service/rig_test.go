@@ -46,6 +46,7 @@ type rig struct {
 	records *report.Log
 	lost    map[report.Reason]int // on the loop
 	beside  int                   // on the loop
+	via     *Via                  // through which clients come; nil: none
 	ended   chan error            // of each connection, as it closes
 }
 
@@ -164,7 +165,7 @@ func (r *rig) wantEnd(want error) {
 func (r *rig) session() *Session {
 	r.lastID++
 	peer := netip.AddrPortFrom(netip.MustParseAddr("192.0.2.1"), uint16(4000+r.lastID))
-	return &Session{ID: r.lastID, Peer: view.Peer{Addr: peer}, Since: r.loop.Now()}
+	return &Session{ID: r.lastID, Peer: view.Peer{Addr: peer}, Since: r.loop.Now(), Via: r.via}
 }
 
 // A testClient is the other end of a connection.

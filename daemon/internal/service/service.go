@@ -180,7 +180,7 @@ func dismiss(c *evloop.Conn, left, delim []byte, lose func(report.Reason, int), 
 // a terminal). Kinds that send without being asked go on sending to it, and notice that
 // it is gone when they next send. A client that has sent something gets its answers, and
 // its connection ends.
-func listens(c *evloop.Conn) bool { return c.BytesIn() == 0 }
+func listens(c *evloop.Conn) bool { return SessionOf(c).BytesIn(c) == 0 }
 
 // plain is what most kinds do at the ends of a connection: nothing to say at
 // the beginning, and when the client has no more to say, it gets the rest of

@@ -93,6 +93,10 @@ func (b *turnBudget) begin() {
 // the next turn: by Yield, or by a timer that is due at Now.
 func (l *Loop) Spent() bool { return l.work.left <= 0 }
 
+// Charge counts system calls that a callback makes by itself, such as connect(2), as work
+// of this turn.
+func (l *Loop) Charge(calls int) { l.work.left -= calls * callWork }
+
 // goesOn reports whether this turn serves one more entry of a list of which it
 // has served n.
 func (l *Loop) goesOn(n int) bool { return n < fewest || !l.Spent() }

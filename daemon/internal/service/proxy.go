@@ -44,6 +44,7 @@ type proxy struct {
 	opts   *evloop.Options // of connections to backends
 	silent evloop.Time     // since when no backend answers; 0: the last attempt went well
 
+	dials    uint64 // attempts to connect
 	backends int    // connections to them
 	ended    func() // to be called when there are none; nil: not asked for
 

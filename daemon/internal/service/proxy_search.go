@@ -21,7 +21,12 @@ import (
 //	         resting ── the time of "wait" is over ──► client aborted, ErrNoBackend
 //
 // An address has connect_timeout to answer. The pause after a round of them doubles from
-// 50 ms to a second.
+// 50 ms to a second. One that refuses at once is followed by the next in another turn, and
+// each attempt counts as work of its turn: a thousand clients may wait.
+//
+// Nothing is read from the client meanwhile, so the loop does not see it go. Before each
+// attempt the kernel is asked (left). To read on, and keep what comes, was the
+// alternative: it needs 64 KiB for each client that waits.
 //
 // Each client searches by itself. One search for all would be less work while the backend
 // is away. But it may be stuck at an address that does not answer, and then it would hold
@@ -42,6 +47,10 @@ type search struct {
 const (
 	firstPause = 50 * time.Millisecond
 	lastPause  = time.Second
+
+	// dialCalls are the system calls of an attempt: poll, socket, connect, epoll_ctl,
+	// getsockopt or close.
+	dialCalls = 5
 )
 
 // find begins a search for the client of pr.
@@ -51,30 +60,54 @@ func (p *proxy) find(pr *pair) {
 	s.try()
 }
 
-// try tries the addresses that are left of this round.
+// try tries the next address of this round.
 func (s *search) try() {
 	l, targets := s.p.env.Loop, s.p.keys.To
-	if s.pr.client.Closing() {
+	switch {
+	case s.pr.client.Closing():
 		return // the service ends
+	case left(s.pr.client):
+		s.pr.search = nil
+		s.pr.client.Resume() // the loop finds out how
+		return
+	case s.next >= len(targets): // or a reload has left fewer
+		s.rest()
+		return
 	}
-	for s.next < len(targets) {
-		to := targets[s.next]
-		s.next++
-		s.last = to
-		fd, d, err := startDial(l, to, func(fd int, err error) { s.dialed(to, fd, err) })
-		switch {
-		case err != nil:
-			s.err = err
-		case d == nil:
-			s.found(to, fd)
-			return
-		default:
-			s.dial = d
-			s.wait(s.patience())
-			return
-		}
+	to := targets[s.next]
+	s.next++
+	s.last = to
+	s.p.dials++
+	l.Charge(dialCalls)
+	fd, d, err := startDial(l, to, func(fd int, err error) { s.dialed(to, fd, err) })
+	switch {
+	case err != nil:
+		s.err = err
+		s.again()
+	case d == nil:
+		s.found(to, fd)
+	default:
+		s.dial = d
+		s.wait(s.patience())
+	}
+}
+
+// again goes on after an address that has refused: with the next one in a later turn, or
+// with the end of the round.
+func (s *search) again() {
+	if s.next < len(s.p.keys.To) {
+		s.wait(0)
+		return
 	}
 	s.rest()
+}
+
+// left reports whether a client is gone for good: it was reset, or it has closed a Unix
+// socket. One that has shut its side for sending may wait for an answer.
+func left(c *evloop.Conn) bool {
+	fds := []unix.PollFd{{Fd: int32(c.FD())}}
+	n, err := unix.Poll(fds, 0)
+	return err == nil && n > 0 && fds[0].Revents&(unix.POLLHUP|unix.POLLERR) != 0
 }
 
 // patience returns how long an address has to answer. In later rounds it does not reach
@@ -126,7 +159,7 @@ func (s *search) dialed(to config.Address, fd int, err error) {
 	s.p.env.Loop.Cancel(s.timer)
 	if err != nil {
 		s.err = err
-		s.try()
+		s.again()
 		return
 	}
 	s.found(to, fd)

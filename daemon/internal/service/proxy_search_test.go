@@ -4,9 +4,12 @@ package service
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"net"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -100,4 +103,86 @@ func TestProxyClientLeavesEarly(t *testing.T) {
 			t.Errorf("%d timers are left", n)
 		}
 	})
+}
+
+// However many clients wait for a backend with many addresses, a turn makes few attempts.
+func TestProxyAttemptsOfATurn(t *testing.T) {
+	const clients = 200
+	dir := t.TempDir()
+	var none []string
+	for i := range 8 {
+		none = append(none, fmt.Sprint(dir, "/", i))
+	}
+	r := serve(t, to("", none...))
+	for range clients {
+		r.client("unix")
+	}
+	p := r.svc.(*proxy)
+	most, turns, enough := 0, 0, make(chan bool)
+	var look func() // in each turn
+	var before uint64
+	look = func() {
+		if turns++; turns > 1 {
+			most = max(most, int(p.dials-before))
+		}
+		if before = p.dials; before > 3*clients*uint64(len(none)) { // some rounds
+			close(enough)
+			return
+		}
+		r.loop.Post(look)
+	}
+	r.loop.Post(look)
+	select {
+	case <-enough:
+	case <-time.After(patience):
+		t.Fatal("the attempts do not go on")
+	}
+	if most < 2 || most > 64 {
+		t.Errorf("%d attempts in a turn, want some and 64 at most", most)
+	}
+}
+
+// A client that is reset while it waits, or has closed a Unix socket, is not waited for. One
+// that has shut its side is.
+func TestProxyClientLeavesWhileWaiting(t *testing.T) {
+	for _, network := range []string{"tcp", "unix"} {
+		r := serve(t, to("wait='1h'", filepath.Join(t.TempDir(), "none")))
+		c := r.client(network)
+		say2(t, c, "early")
+		if tcp, ok := c.(*net.TCPConn); ok {
+			tcp.SetLinger(0)
+		}
+		r.log.wait(t, "backend does not answer", 1)
+		c.Close()
+		select {
+		case <-r.ended:
+		case <-time.After(patience):
+			t.Errorf("%s: a client that is gone is waited for", network)
+		}
+		r.do(func() {
+			if n := r.loop.Stats().Timers; n != 0 {
+				t.Errorf("%s: %d timers are left", network, n)
+			}
+		})
+	}
+	path := filepath.Join(t.TempDir(), "late")
+	r := serve(t, to("wait='1h'", path))
+	c := r.client("tcp")
+	say2(t, c, "question")
+	shut(t, c)
+	r.log.wait(t, "backend does not answer", 1)
+	ln, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	s := (&backend{t, ln}).accept()
+	if got, err := io.ReadAll(s); string(got) != "question" || err != nil {
+		t.Errorf("the backend got %q, %v", got, err)
+	}
+	say2(t, s, "answer")
+	s.Close()
+	if got, err := io.ReadAll(c); string(got) != "answer" || err != nil {
+		t.Errorf("the client got %q, %v", got, err)
+	}
 }

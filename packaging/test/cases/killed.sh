@@ -77,7 +77,7 @@ both() {
 	last=$(pid)
 	rm $wait_file
 	./probe kill "$last" take "$2" >/run/probe 2>&1
-	claim "the new one too" grep -q ^killed /run/probe
+	grep -q ^killed /run/probe || return
 	eventually 20 running "$last"
 }
 
@@ -128,8 +128,8 @@ dies new calls 0
 new_calls=${outcome#*calls=}
 echo "     $((old_calls = ${old_calls%% *})) and $((new_calls = ${new_calls%% *})) calls"
 for ((n = 0; n < ${restart_kills:-3}; n++)); do
-	dies old calls $((1 + RANDOM % old_calls))
-	dies new calls $((1 + RANDOM % new_calls))
+	dies old calls $((1 + (RANDOM << 15 | RANDOM) % old_calls))
+	dies new calls $((1 + (RANDOM << 15 | RANDOM) % new_calls))
 done
 
 dies old calls 0

@@ -85,6 +85,7 @@ func (d *Daemon) release() {
 			l.close()
 		}
 	}
+	d.endBarrier()
 	d.loop.Close() // ends the connections that are left; each is logged
 	for _, ep := range d.all() {
 		ep.stop()

@@ -51,9 +51,6 @@ var ErrNotHandedOver = errors.New("connections ended instead of being handed ove
 // their names have no dot.
 const QueueName = "penstock.queue"
 
-// storePatience bounds the wait for a manager that does not read.
-const storePatience = 2 * time.Second
-
 // saveTime is far more than the records of all connections take, also on a slow board.
 const saveTime = 20 * time.Second
 
@@ -65,7 +62,8 @@ type handing struct {
 	late       []*endpoint             // those that begin with it when all others have finished
 	silent     map[*evloop.Conn]silent // of Daemon.silent, while connections are taken out
 	queue      *handover.Queue
-	parcel     *parcel // what is in the queue; its descriptors are open until the end of the process
+	barrier    *barrier // the manager has not answered yet; nil: nothing is awaited
+	parcel     *parcel  // what is in the queue; its descriptors are open until the end of the process
 }
 
 // byExec reports whether this process becomes the next one.
@@ -259,43 +257,6 @@ func (d *Daemon) finishUnsent(p *parcel, unsent []handover.Unsent) (cut int) {
 	return cut
 }
 
-// storeGrace is how long the clients are served on after the queue was stored. A manager
-// that refuses it says nothing, and since systemd 254 another process closes it for the
-// manager, after the answer to BARRIER=1. Seen on 257: 27 ms after it.
-const storeGrace = 250 * time.Millisecond
-
-// store makes the queue and has the service manager keep it. Nothing is frozen yet.
-func (d *Daemon) store() {
-	d.disarm(timerGiveUp)
-	switch err := d.openQueue(); {
-	case err != nil:
-		d.notHandedOver(err)
-	case d.byExec():
-		d.advance(stored)
-	default:
-		d.arm(timerStored, storeGrace)
-	}
-}
-
-func (d *Daemon) openQueue() error {
-	q, err := handover.NewQueue()
-	if err != nil {
-		return err
-	}
-	if d.handing.queue = q; d.byExec() {
-		return nil
-	}
-	err = d.env.Notifier.Store(QueueName, q.Reader())
-	if err == nil {
-		err = d.env.Notifier.Barrier(storePatience)
-	}
-	if err == nil {
-		q.Release()
-		err = d.kept()
-	}
-	return err
-}
-
 // errNotKept is the word of a manager that closes what it should keep.
 var errNotKept = errors.New("the service manager does not keep descriptors: see FileDescriptorStoreMax= in systemd.service(5)")
 
@@ -314,6 +275,7 @@ func (d *Daemon) kept() error {
 // notHandedOver gives the connections the end of any stop.
 func (d *Daemon) notHandedOver(err error) {
 	d.log.HandOverFailed(err)
+	d.endBarrier()
 	if d.handing.queue != nil {
 		d.handing.queue.Close()
 	}

@@ -66,7 +66,15 @@ func TestRestartRefusedLate(t *testing.T) {
 	r.do(func() {
 		r.env.Managed, r.env.Notifier = true, n
 		r.handOverBy(unix.SIGINT)
-		r.loop.Post(m.Empty) // behind the function that has the queue stored
+		var refuse func()
+		refuse = func() { // in the turn in which the answer comes
+			if r.timers[timerStored].IsZero() {
+				r.loop.Post(refuse)
+				return
+			}
+			m.Empty()
+		}
+		r.loop.Post(refuse)
 	})
 	c.hearsEnd()
 	if err := <-r.done; !errors.Is(err, ErrNotHandedOver) {

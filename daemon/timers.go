@@ -16,7 +16,8 @@ const (
 	timerStatus timerKind = iota
 	timerWatchdog
 	timerGiveUp
-	timerStored // while the manager may still refuse the queue of a hand-over
+	timerBarrier // while the manager has not read the queue of a hand-over
+	timerStored  // while it may still refuse the queue
 	timerFlush
 	timerIdle // while there is no client and exit_idle is set
 	timerReading
@@ -50,6 +51,8 @@ func (d *Daemon) Expired(_ *evloop.Loop, t evloop.Timer) {
 		d.feedWatchdog()
 	case timerGiveUp:
 		d.giveUp()
+	case timerBarrier:
+		d.unanswered()
 	case timerStored:
 		d.loop.Post(func() { d.advance(stored) }) // connections are taken out between two turns
 	case timerFlush:

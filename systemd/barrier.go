@@ -28,22 +28,12 @@ func (n *Notifier) Barrier(timeout time.Duration) error {
 		return nil
 	}
 	deadline := time.Now().Add(timeout)
-	var p [2]int
-	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
-		return fmt.Errorf("systemd: barrier: %w", os.NewSyscallError("pipe2", err))
-	}
-	defer unix.Close(p[0])
-	err := n.pass("BARRIER=1", unix.UnixRights(p[1]), deadline)
-	// Our copy has to go first, or the pipe would never hang up.
-	unix.Close(p[1])
-	// Now the pipe has hung up if the message was not sent: that is no answer.
-	if isFull(err) {
-		return fmt.Errorf("systemd: barrier: %w", os.ErrDeadlineExceeded)
-	}
+	fd, err := n.beginBarrier(deadline)
 	if err != nil {
 		return err
 	}
-	done, err := datagram.Await(p[0], 0, deadline) // POLLHUP is reported unasked
+	defer unix.Close(fd)
+	done, err := datagram.Await(fd, 0, deadline) // POLLHUP is reported unasked
 	if err != nil {
 		return fmt.Errorf("systemd: barrier: %w", err)
 	}
@@ -51,4 +41,33 @@ func (n *Notifier) Barrier(timeout time.Duration) error {
 		return fmt.Errorf("systemd: barrier: %w", os.ErrDeadlineExceeded)
 	}
 	return nil
+}
+
+// BeginBarrier is Barrier for a caller that must not wait. It returns the descriptor of a
+// pipe, which hangs up (EPOLLHUP, without being asked for) when the service manager has
+// read everything sent before. The caller closes it. It waits up to a second for room for
+// the message. A nil Notifier returns -1: there is nothing to wait for.
+func (n *Notifier) BeginBarrier() (fd int, err error) {
+	if n == nil {
+		return -1, nil
+	}
+	return n.beginBarrier(soon())
+}
+
+func (n *Notifier) beginBarrier(deadline time.Time) (fd int, err error) {
+	var p [2]int
+	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
+		return -1, fmt.Errorf("systemd: barrier: %w", os.NewSyscallError("pipe2", err))
+	}
+	err = n.pass("BARRIER=1", unix.UnixRights(p[1]), deadline)
+	// Our copy has to go first, or the pipe would never hang up.
+	unix.Close(p[1])
+	if err == nil {
+		return p[0], nil
+	}
+	unix.Close(p[0]) // it has hung up, as the message was not sent: that is no answer
+	if isFull(err) {
+		err = fmt.Errorf("systemd: barrier: %w", os.ErrDeadlineExceeded)
+	}
+	return -1, err
 }

@@ -61,7 +61,7 @@ func (e *epoll) addStaying() error {
 		}
 	}
 	for c := range l.conns.all {
-		if c.state >= stateDead || c.flags&flagLeaving != 0 {
+		if c.state >= stateDead || c.flags&(flagLeaving|flagLent) != 0 {
 			continue
 		}
 		if err := l.sys.epollAdd(int(c.fd), interest(c), newToken(sourceConn, c.slot, c.gen)); err != nil {

@@ -25,14 +25,15 @@ const (
 )
 
 // A descriptor in the queue is that of a client, of a listener, of a client that has not
-// been let in yet, of a service itself, such as a device, or of a connection that a
-// client has beside its own.
+// been let in yet, of a service itself, such as a device, of a connection that a client
+// has beside its own, or of one whose client is gone, with bytes on their way.
 const (
 	tagClient    = 0
 	tagListener  = 1
 	tagNewcomer  = 2
 	tagHeld      = 3 // of a service, wrapped
 	tagCompanion = 4
+	tagRemnant   = 5
 )
 
 // save takes the connections out of the loop, and listeners with them, if they go along.
@@ -84,12 +85,16 @@ func (d *Daemon) detach(p *parcel) (messages []byte) {
 			continue
 		}
 		tag, client := tagged(c.State)
-		if tag == tagCompanion {
+		if tag != tagClient {
 			p.companions++
 		}
 		var w record.Writer
 		w.Number(tag)
-		w.Text([]byte(client.Owner.(*endpoint).conf.Name))
+		if tag == tagRemnant {
+			w.Number(uint64(conns[i].Options().StallTimeout))
+		} else {
+			w.Text([]byte(client.Owner.(*endpoint).conf.Name))
+		}
 		w.Text(c.Record)
 		p.add(c.FD, w)
 	}
@@ -99,7 +104,8 @@ func (d *Daemon) detach(p *parcel) (messages []byte) {
 // carriable returns the connections that the next process can go on with.
 func (d *Daemon) carriable() (conns []*evloop.Conn) {
 	for c := range d.loop.Conns() {
-		if _, s := tagged(c.State); s != nil && !s.Owner.(*endpoint).retired {
+		tag, s := tagged(c.State)
+		if s != nil && !s.Owner.(*endpoint).retired || tag == tagRemnant && c.Closing() {
 			conns = append(conns, c)
 		}
 	}
@@ -107,7 +113,7 @@ func (d *Daemon) carriable() (conns []*evloop.Conn) {
 }
 
 // tagged returns what a connection is, and the session of the client to which it
-// belongs, or nil if it belongs to none.
+// belongs, or nil if it belongs to none, or to none any more.
 func tagged(state any) (tag uint64, s *service.Session) {
 	switch state := state.(type) {
 	case *service.Session:
@@ -116,6 +122,7 @@ func tagged(state any) (tag uint64, s *service.Session) {
 		if c := state.Client(); c != nil {
 			return tagCompanion, service.SessionOf(c)
 		}
+		return tagRemnant, nil
 	}
 	return 0, nil
 }
@@ -127,7 +134,7 @@ type parcel struct {
 	fds []int
 
 	clients    int // how many of fds are of clients, newcomers and companions among them
-	companions int // of them: connections that clients have beside their own
+	companions int // of them: connections that clients have or had beside their own
 	held       int // the place in fds behind what services hold
 
 	stay    int   // clients that the loop did not give away

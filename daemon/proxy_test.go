@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"penstock/daemon/internal/service"
 	"penstock/evloop/evlooptest"
 )
@@ -187,6 +189,48 @@ func TestRestartWithoutAProxy(t *testing.T) {
 	r.stop(t)
 	if !strings.Contains(before.String(), "conns=1 cut=0") || !strings.Contains(after.String(), "conns=0 cut=1") {
 		t.Errorf("the log counts something else than one client:\n%s%s", before, after)
+	}
+}
+
+// TestRestartKeepsLastBytes: what a client has sent and left behind reaches its backend over
+// two restarts, on both back ends.
+func TestRestartKeepsLastBytes(t *testing.T) {
+	for _, backend := range []string{"epoll", "io_uring"} {
+		t.Run(backend, func(t *testing.T) {
+			dir := t.TempDir()
+			cfg := parse(t, fmt.Sprintf("[loop]\nbackend='%[2]s'\n[service.p]\nkind='proxy'\nlisten=['%[1]s/p']\nto=['%[1]s/b']\n", dir, backend))
+			r, _ := runRestartable(t, cfg)
+			b := relay(t, dir+"/b")
+			c := talk(t, dir+"/p")
+			far := b.accept()
+			payload := bytes.Repeat([]byte("0123456789abcdef"), 1<<11) // one read
+			r.do(func() {
+				// By itself the kernel would take it all.
+				for c := range r.loop.Conns() {
+					if _, beside := c.State.(service.Companion); beside {
+						unix.SetsockoptInt(c.FD(), unix.SOL_SOCKET, unix.SO_SNDBUF, 4<<10)
+					}
+				}
+			})
+			c.say(string(payload))
+			c.Close()
+			r.until("the client has left, and bytes wait", func() bool {
+				for c := range r.loop.Conns() {
+					if c.Closing() && c.Queued() > 0 && r.clients() == 0 {
+						return true
+					}
+				}
+				return false
+			})
+			r, _ = r.restart(t, cfg)
+			r, _ = r.restart(t, cfg)
+			got, err := io.ReadAll(far)
+			if !bytes.Equal(got, payload) || err != nil {
+				t.Errorf("the backend reads %d bytes, %v, want all %d", len(got), err, len(payload))
+			}
+			far.Close()
+			r.stop(t)
+		})
 	}
 }
 

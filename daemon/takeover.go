@@ -226,6 +226,10 @@ func (t *takeover) one(fd int, data []byte, states map[string]serviceState) {
 		t.leave(fd, "", record.ErrDamaged)
 		return
 	}
+	if c.remnant {
+		t.remnant(fd, c)
+		return
+	}
 	state, known := states[c.service]
 	if !known {
 		state = serviceState{timeout: partTimeout, err: errNoService}

@@ -12,7 +12,8 @@ import (
 // A client may have a connection beside its own, such as that to the backend of a proxy.
 // It is restored by itself, and the service brings the two together. If the client does
 // not go on, neither does this one: it gets what it was due, and ends without a record
-// of its own. Clients alone are counted.
+// of its own. Clients alone are counted. If the client had left before the restart, its
+// last bytes may still be on their way to the other end, which gets them all the same.
 
 // A remnant is the other end of a client that is left behind.
 type remnant struct {
@@ -22,6 +23,12 @@ type remnant struct {
 
 // leftover handles remnants: there is nobody for what they say.
 type leftover struct{ evloop.Base }
+
+// clientless is the State of a remnant, by which the next restart knows it.
+type clientless struct{}
+
+// Client returns nil: it is gone.
+func (clientless) Client() *evloop.Conn { return nil }
 
 // Restored takes the place of Open.
 func (leftover) Restored(*evloop.Conn, []byte) error { return nil }
@@ -47,12 +54,21 @@ func (t *takeover) companion(fd int, c client, of serviceState) {
 		t.left = append(t.left, fd) // the service ends the client
 		return
 	}
-	conn, err := t.restore.Conn(fd, leftover{}, nil, &evloop.Options{}, c.saved)
+	conn, err := t.restore.Conn(fd, leftover{}, clientless{}, &evloop.Options{}, c.saved)
 	if err != nil {
 		t.left = append(t.left, fd)
 		return
 	}
 	t.remnants = append(t.remnants, remnant{conn, of.timeout})
+}
+
+// remnant restores a connection whose client was gone before the restart. Its end has begun
+// there, and goes on.
+func (t *takeover) remnant(fd int, c client) {
+	opts := &evloop.Options{Overflow: evloop.Disconnect, StallTimeout: c.stall}
+	if _, err := t.restore.Conn(fd, leftover{}, clientless{}, opts, c.saved); err != nil {
+		t.left = append(t.left, fd)
+	}
 }
 
 // endRemnants finishes those whose clients are finished.

@@ -4,6 +4,8 @@ package daemon
 
 import (
 	"fmt"
+	"math"
+	"time"
 
 	"penstock/daemon/internal/handover"
 	"penstock/daemon/internal/record"
@@ -45,14 +47,25 @@ type client struct {
 	service   string
 	saved     []byte // for evloop
 	companion bool   // the record is of a Companion, and not of the client's own connection
+
+	remnant bool          // of one whose client was gone before; it has no service
+	stall   time.Duration // of a remnant
 }
 
 // readClient reads a record. It returns false if that is of something else, or damaged.
 func readClient(data []byte) (c client, ok bool) {
 	in := record.NewReader(data)
-	tag := in.Number()
-	c = client{string(in.Text()), in.Text(), tag == tagCompanion}
-	return c, (tag == tagClient || tag == tagCompanion) && in.Err() == nil
+	switch tag := in.Number(); tag {
+	case tagClient, tagCompanion:
+		c.service, c.companion = string(in.Text()), tag == tagCompanion
+	case tagRemnant:
+		c.companion, c.remnant = true, true
+		c.stall = time.Duration(min(in.Number(), math.MaxInt64))
+	default:
+		return c, false
+	}
+	c.saved = in.Text()
+	return c, in.Err() == nil
 }
 
 // known is what Saved has written of a client, beside its session.

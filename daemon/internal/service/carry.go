@@ -75,7 +75,7 @@ func closeFD(fd int) { _ = unix.Close(fd) }
 // A Companion is the State of a connection that a client has beside its own. It moves to
 // the next process together with the client.
 type Companion interface {
-	Client() *evloop.Conn // nil: gone
+	Client() *evloop.Conn // nil: gone. Then it is finished by itself, here or in the next process
 }
 
 // A Companioned has such connections.

@@ -15,6 +15,7 @@ import (
 //	         the backend has; until when a search goes on
 //	backend  number of the session
 //
+// A backend whose client has gone, and that has yet to take its last bytes, is the daemon's.
 // A half whose other half does not come is ended when all are there. A client that still
 // looks for a backend begins another round.
 
@@ -92,7 +93,9 @@ func (p *proxy) Companion() (evloop.Handler, *evloop.Options) { return far{p}, p
 // Saved returns to whom a connection to a backend belongs.
 func (far) Saved(b *evloop.Conn) ([]byte, error) {
 	var w record.Writer
-	w.Number(SessionOf(b.State.(*pair).client).ID)
+	if c := b.State.(*pair).client; c != nil { // or else nobody reads it
+		w.Number(SessionOf(c).ID)
+	}
 	return w, nil
 }
 

@@ -49,7 +49,7 @@ run: build ## build, then serve the built-in example on loopback
 
 .PHONY: test
 test: ## all tests; no root, no systemd, under 5 minutes
-	$(GO) test $(PACKAGES)
+	$(GO) test -timeout 20m $(PACKAGES)
 	$(GO) test -tags evloopcheck ./evloop -run '^TestCall(On|Without)|^Example'
 
 .PHONY: picture

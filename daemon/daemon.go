@@ -72,7 +72,10 @@ type Env struct {
 	// MayExec says why the process cannot become another one at a hand-over, or
 	// returns nil. nil: it never can. Only a process without a manager is asked. It is
 	// called on a goroutine of its own, and lets others run often.
-	MayExec  func() error
+	MayExec func() error
+	// Control is the path of the control socket for a process without a manager; "":
+	// there is none. A manager passes it under the name ControlName.
+	Control  string
 	Notifier *systemd.Notifier // nil: nobody to tell
 	Watchdog time.Duration     // interval of WATCHDOG=1; 0: none
 
@@ -126,6 +129,8 @@ type Daemon struct {
 	retired   []*endpoint            // of former ones, until their last client is gone
 	ending    int                    // services without clients whose program has yet to end
 	parked    map[string][]*listener // inherited sockets of services that were removed
+	control   *controlSocket         // nil: there is none
+	began     evloop.Time            // of the process
 	places    int                    // how many clients there may be; see fitConnections
 	beside    int                    // connections that clients have beside their own
 	sources   sources                // of all clients
@@ -155,6 +160,7 @@ func New(cfg *config.Config, env Env) (_ *Daemon, err error) {
 	if err := env.haveSockets(); err != nil {
 		return nil, err
 	}
+	controlled := takeControl(&env.Inherited)
 	d, err := newDaemon(env.relevant(cfg), env)
 	if err != nil {
 		return nil, err
@@ -169,6 +175,7 @@ func New(cfg *config.Config, env Env) (_ *Daemon, err error) {
 		}
 	}()
 	d.noteStart()
+	d.openControl(controlled)
 	if d.takeover, err = d.find(); err != nil {
 		return nil, err
 	}
@@ -220,7 +227,7 @@ func newDaemon(cfg *config.Config, env Env) (*Daemon, error) {
 		env.Level.Set(cfg.Log.Level)
 	}
 	return &Daemon{
-		env: env, cfg: cfg, loop: loop, log: report.New(env.Log, cfg.Log.Peers, loop),
+		env: env, cfg: cfg, loop: loop, began: loop.Now(), log: report.New(env.Log, cfg.Log.Peers, loop),
 		endpoints: make(map[string]*endpoint), parked: make(map[string][]*listener),
 		places: connections, sources: newSources(), reads: recordVersion,
 	}, nil
@@ -255,6 +262,7 @@ func (d *Daemon) Run() error {
 		d.armAll(ep)
 	}
 	d.offerWaiting(waiting)
+	d.control.start()
 	d.feedWatchdog()
 	d.flushLog()
 	d.advance(started)
@@ -321,6 +329,7 @@ func (d *Daemon) advance(t trigger) {
 		d.beginDrain(d.why(t))
 	}
 	if do&finish != 0 {
+		d.control.end()
 		d.loop.Stop()
 	}
 }

@@ -67,8 +67,8 @@
 //	                 (socket)    (who, how many) (counts, log)  (the protocol)
 //
 // Readers of the daemon's state get one value, a view.Snapshot, which is made on
-// the loop (snapshot.go). The records of SIGUSR1 and the status line are made from
-// it.
+// the loop (snapshot.go). The records of SIGUSR1, the status line and the answers of the
+// control socket (control.go) are made from it.
 //
 // The listener points to its endpoint and can be pointed to another one, so a
 // reload replaces a service without closing its port.

@@ -39,6 +39,7 @@ func (d *Daemon) beginDrain(status string) {
 	d.tell(d.env.Notifier.ExtendTimeout(patience + exitGrace))
 	d.disarm(timerGiveUp) // that of a hand-over which a stop has overtaken
 	d.arm(timerGiveUp, patience)
+	d.control.deafen()
 	for _, l := range d.listeners() {
 		l.close()
 	}
@@ -78,6 +79,7 @@ func (d *Daemon) release() {
 	if d.life.phase != handedOver || !d.byExec() { // see LastStop
 		d.quiet()
 	}
+	d.control.deafen()
 	for _, l := range d.listeners() {
 		if d.life.phase == handedOver {
 			l.leave()

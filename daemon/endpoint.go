@@ -31,6 +31,7 @@ type endpoint struct {
 
 	listeners []*listener
 	conns     int
+	most      int                              // the most conns there have been
 	retired   bool                             // replaced, removed or stopping: no new connections
 	stopped   bool                             // its last connection is gone
 	before    *endpoint                        // has to end before this one starts; nil: none
@@ -41,12 +42,14 @@ type endpoint struct {
 	accepted, dropped uint64
 	closed            view.Traffic      // of connections that have ended
 	refused           map[string]uint64 // connections, by reason
+	cut               map[string]uint64 // the same
+	told              view.Traffic      // of all connections, as it was last told; see totals
 	lost              map[string]uint64 // messages received and not served, by reason
 }
 
 // newEndpoint makes the service of s. Listeners are added by the caller.
 func (d *Daemon) newEndpoint(s *config.Service) (*endpoint, error) {
-	ep := &endpoint{d: d, conf: s, log: d.log.Service(s.Name), sources: newSources(), refused: make(map[string]uint64), lost: make(map[string]uint64)}
+	ep := &endpoint{d: d, conf: s, log: d.log.Service(s.Name), sources: newSources(), refused: make(map[string]uint64), cut: make(map[string]uint64), lost: make(map[string]uint64)}
 	var err error
 	if ep.svc, err = service.New(s, d.serviceEnv(ep)); err != nil {
 		return nil, fmt.Errorf("service %s: %w", s.Name, err)
@@ -129,6 +132,7 @@ func (ep *endpoint) refuse(listener string, p view.Peer, reason report.Reason, e
 // Open takes a connection that Accept has let in.
 func (ep *endpoint) Open(c *evloop.Conn) {
 	ep.conns++
+	ep.most = max(ep.most, ep.conns)
 	if a, waits := unannounced(c); waits {
 		a.begin(c)
 		return
@@ -216,6 +220,9 @@ func (ep *endpoint) Closed(c *evloop.Conn, err error) {
 	err = ep.end(err)
 	if ep.d.life.phase == stopping && isCut(err) {
 		ep.d.cut++
+	}
+	if reason := report.EndOf(err); reason.Cut() {
+		ep.cut[reason.String()]++
 	}
 	ep.log.Closed(viewConn(c, s, ep.d.loop.Now()), err)
 	ep.left()

@@ -191,6 +191,7 @@ func (d *Daemon) freeze() {
 	}
 	d.tell(d.env.Notifier.Stopping(fmt.Sprintf("handing over %d connections", d.clients())))
 	d.tell(d.env.Notifier.ExtendTimeout(saveTime))
+	d.control.end()
 	for _, l := range d.listeners() {
 		l.pause() // the turn is not over yet, and who comes now is for the next process
 	}

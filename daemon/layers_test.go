@@ -84,8 +84,9 @@ func TestLayers(t *testing.T) {
 // "cmd" is the command, "config" is daemon/internal/config. evloop and systemd
 // are in TestLayers.
 var arrows = map[string]string{
-	"cmd":        "daemon apply config kept process report systemctl unit evloop systemd systemd/journal",
-	"daemon":     "config handover listen process proxyproto record report service view evloop systemd",
+	"cmd":        "daemon apply config control kept process report systemctl unit view evloop systemd systemd/journal",
+	"control":    "view", // a companion needs no more
+	"daemon":     "config control handover listen process proxyproto record report service view evloop systemd",
 	"service":    "config device follow process proxyproto record report text tty view evloop",
 	"device":     "report tty evloop",
 	"tty":        "",

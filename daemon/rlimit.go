@@ -39,7 +39,7 @@ func fitConnections(cfg *config.Config) (connections int, err error) {
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &r); err != nil {
 		return 0, os.NewSyscallError("getrlimit", err)
 	}
-	want := uint64(cfg.Limits.Connections + cfg.Beside(cfg.Limits.Connections) + reserved)
+	want := uint64(cfg.Limits.Connections + cfg.Beside(cfg.Limits.Connections) + reserved + config.ControlFiles)
 	if soft := min(want, uint64(r.Max)); uint64(r.Cur) < soft {
 		r.Cur = soft
 		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &r); err != nil {

@@ -4,6 +4,7 @@ package daemon
 
 import (
 	"maps"
+	"os"
 	"slices"
 
 	"penstock/daemon/internal/service"
@@ -48,10 +49,12 @@ func (d *Daemon) look(most int, then func(*view.Snapshot)) {
 func (d *Daemon) snapshot() *view.Snapshot {
 	st := d.loop.Stats()
 	s := &view.Snapshot{
+		Version: d.env.Version, PID: os.Getpid(), Uptime: d.loop.Now().Sub(d.began),
 		Phase:   d.life.phase.String(),
 		Managed: d.env.Managed,
+		Limit:   d.places,
 		Loop: view.Loop{
-			Timers: st.Timers, Queued: st.Queued, Accepted: st.Accepted,
+			Turns: st.Turns, Timers: st.Timers, Queued: st.Queued, Accepted: st.Accepted,
 			AcceptErrors: st.AcceptErrors, StaleEvents: st.StaleEvents,
 		},
 	}
@@ -118,7 +121,7 @@ func (k *look) Expired(*evloop.Loop, evloop.Timer) { k.askKernel() }
 // viewConn is a client without what the kernel holds for it.
 func viewConn(c *evloop.Conn, s *service.Session, now evloop.Time) view.Conn {
 	return view.Conn{
-		ID: s.ID, Peer: s.Peer, Age: now.Sub(s.Since),
+		ID: s.ID, Peer: s.Peer, Age: now.Sub(s.Since), Idle: c.Idle(),
 		Queued: c.Queued(), Traffic: view.Traffic{In: s.BytesIn(c), Out: c.BytesOut()}, Dropped: c.Dropped(),
 		Unsent: c.Unsent(),
 	}
@@ -128,9 +131,10 @@ func viewConn(c *evloop.Conn, s *service.Session, now evloop.Time) view.Conn {
 func (ep *endpoint) view() view.Service {
 	v := view.Service{
 		Name: ep.conf.Name, Kind: string(ep.conf.Kind), Leaving: ep.retired,
-		Clients: ep.conns, Accepted: ep.accepted, Dropped: ep.dropped,
-		Refused: maps.Clone(ep.refused), Lost: maps.Clone(ep.lost), Closed: ep.closed,
+		Clients: ep.conns, Most: ep.most, Accepted: ep.accepted, Dropped: ep.dropped,
+		Refused: maps.Clone(ep.refused), Cut: maps.Clone(ep.cut), Lost: maps.Clone(ep.lost), Closed: ep.closed,
 	}
+	v.Listeners, v.Missing = []view.Listener{}, []string{} // empty in JSON, and not null
 	for _, l := range ep.listeners {
 		v.Listeners = append(v.Listeners, view.Listener{Address: l.Text, Dead: l.dead()})
 	}

@@ -269,6 +269,7 @@ func (ep *endpoint) Restored(c *evloop.Conn, state []byte) error {
 		}
 	}
 	ep.conns++
+	ep.most = max(ep.most, ep.conns)
 	ep.sources.add(s.Peer)
 	ep.d.sources.add(s.Peer)
 	ep.d.watchRestored(c, s, k.watched)

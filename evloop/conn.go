@@ -2,6 +2,8 @@
 
 package evloop
 
+import "time"
+
 // A ConnID names a connection for its whole life and never another one. It is
 // the only handle that may leave the loop's goroutine. The zero value names
 // nothing.
@@ -102,6 +104,13 @@ func (c *Conn) BytesIn() uint64 { return c.bytesIn }
 
 // BytesOut returns how many bytes the kernel has taken.
 func (c *Conn) BytesOut() uint64 { return c.bytesOut }
+
+// Idle returns for how long no byte has moved, as Options.IdleTimeout counts it: on a
+// clock that stands still while the loop is late.
+func (c *Conn) Idle() time.Duration {
+	c.loop.checkCaller()
+	return max(0, c.loop.clock.Sub(max(c.lastIn, c.lastOut)))
+}
 
 // Dropped returns how many messages the overflow policy has dropped.
 func (c *Conn) Dropped() uint64 { return c.dropped }

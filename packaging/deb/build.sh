@@ -68,6 +68,7 @@ files() {
 	mkdir -p "$tree/$systemd/system-generators" "$tree/etc/penstock/conf.d"
 	ln -s ../../../bin/penstock "$tree/$systemd/system-generators/penstock-generator"
 	put 644 packaging/units/penstock.service $systemd/system/penstock.service
+	put 644 packaging/units/penstock-control.socket $systemd/system/penstock-control.socket
 	put 644 packaging/units/penstock.target $systemd/system/penstock.target
 	put 644 packaging/catalog/penstock.catalog $systemd/catalog/penstock.catalog
 	put 644 packaging/sysusers.conf usr/lib/sysusers.d/penstock.conf

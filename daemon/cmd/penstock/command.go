@@ -19,16 +19,20 @@ import (
 type command struct {
 	name    string
 	options []option
+	operand string // what may follow the options, once; "": nothing
 	line    string // what it does, in the usage and the completions
 	more    string // what -h adds to the usage
 	main    func(p process, c command, args []string) int
 }
 
-// An option is a flag of one letter.
+// An option is a flag of one letter, or of a word behind a second dash.
 type option struct {
 	letter string
 	value  string // what follows it; "" for a switch
 }
+
+// name is how package flag knows the option.
+func (o option) name() string { return strings.TrimPrefix(o.letter, "-") }
 
 var (
 	fileOption    = option{"c", "FILE"}
@@ -38,12 +42,15 @@ var (
 )
 
 var commands = []command{
-	{"run", []option{fileOption}, "serve in the foreground; without a file, a built-in example", aboutRun, run},
-	{"check", []option{fileOption, sandboxOption}, "report every mistake in the configuration", aboutCheck, check},
-	{"units", []option{fileOption}, "print the systemd units that the configuration makes", aboutUnits, units},
-	{"apply", []option{keepOption, previewOption}, "put the changed configuration in force, sockets included", aboutApply, applyFile},
-	{"reload", []option{fileOption}, "have the running daemon read its files again", aboutReload, reload},
-	{"version", nil, "print the version", aboutVersion, printVersion},
+	{"run", []option{fileOption}, "", "serve in the foreground; without a file, a built-in example", aboutRun, run},
+	{"check", []option{fileOption, sandboxOption}, "", "report every mistake in the configuration", aboutCheck, check},
+	{"units", []option{fileOption}, "", "print the systemd units that the configuration makes", aboutUnits, units},
+	{"apply", []option{keepOption, previewOption}, "", "put the changed configuration in force, sockets included", aboutApply, applyFile},
+	{"reload", []option{fileOption}, "", "have the running daemon read its files again", aboutReload, reload},
+	{"status", []option{socketOption, jsonOption}, "SERVICE", "say what is served, to whom, and what was refused", aboutStatus, status},
+	{"list", []option{socketOption, sortOption, jsonOption}, "SERVICE", "list the clients", aboutList, list},
+	{"metrics", []option{socketOption}, "", "print what is counted, for Prometheus", aboutMetrics, metrics},
+	{"version", nil, "", "print the version", aboutVersion, printVersion},
 }
 
 // hidden are commands that the daemon and generated units start.
@@ -59,15 +66,25 @@ func (c command) arguments() string {
 	for _, o := range c.options {
 		words = append(words, "["+strings.TrimSpace("-"+o.letter+" "+o.value)+"]")
 	}
+	if c.operand != "" {
+		words = append(words, "["+c.operand+"]")
+	}
 	return strings.Join(words, " ")
 }
+
+// usageColumn is the width of commands in the usage.
+const usageColumn = 17
 
 // usage returns the answer to a command line without a command.
 func usage() string {
 	var b strings.Builder
 	b.WriteString("usage: penstock COMMAND [ARGUMENTS]\n\n")
 	for _, c := range commands {
-		fmt.Fprintf(&b, "  %-17s %s\n", c.name+" "+c.arguments(), c.line)
+		words := c.name + " " + c.arguments()
+		if len(words) > usageColumn { // -h shows them
+			words = c.name + " …"
+		}
+		fmt.Fprintf(&b, "  %-*s %s\n", usageColumn, words, c.line)
 	}
 	b.WriteString("\npenstock COMMAND -h tells more; penstock(8) and penstock.toml(5) tell all.\n")
 	return b.String()
@@ -84,21 +101,32 @@ func (c command) flags() *flag.FlagSet { return flag.NewFlagSet(c.name, flag.Con
 // parse reads the flags of a command that takes no other arguments. When it
 // returns false the command is over, with that exit status.
 func (p process) parse(c command, flags *flag.FlagSet, args []string) (status int, ok bool) {
+	_, status, ok = p.parseOperands(c, flags, args)
+	return status, ok
+}
+
+// parseOperands is parse for a command that takes an operand, before or behind its flags.
+func (p process) parseOperands(c command, flags *flag.FlagSet, args []string) (operands []string, status int, ok bool) {
 	flags.SetOutput(io.Discard)
 	flags.Usage = func() {}
 	err := flags.Parse(args)
-	if err == nil && flags.NArg() > 0 {
-		err = fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	for err == nil && flags.NArg() > 0 {
+		if c.operand == "" || len(operands) > 0 {
+			err = fmt.Errorf("unexpected argument %q", flags.Arg(0))
+			break
+		}
+		operands = append(operands, flags.Arg(0))
+		err = flags.Parse(flags.Args()[1:])
 	}
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		fmt.Fprint(p.stdout, c.help())
-		return exitOK, false
+		return nil, exitOK, false
 	case err != nil:
 		fmt.Fprintf(p.stderr, "penstock %s: %v\n%s", c.name, err, c.help())
-		return exitUsage, false
+		return nil, exitUsage, false
 	}
-	return exitOK, true
+	return operands, exitOK, true
 }
 
 // start tells the two names of the program apart.

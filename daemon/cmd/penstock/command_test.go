@@ -26,6 +26,9 @@ func TestManualListsCommands(t *testing.T) {
 			}
 			want.WriteString("\n")
 		}
+		if c.operand != "" {
+			want.WriteString(".Op Ar " + strings.ToLower(c.operand) + "\n")
+		}
 	}
 	if synopsis != want.String() {
 		t.Errorf("SYNOPSIS is\n%s\nthe table wants\n%s", synopsis, want.String())
@@ -60,7 +63,11 @@ func TestCompletions(t *testing.T) {
 			if !offers(zsh, `(?m)^\s*([a-z |]+)\) _arguments (.*)$`, c.name, "-"+o.letter) {
 				t.Errorf("zsh does not offer -%s for %s", o.letter, c.name)
 			}
-			if !offers(fish, `__fish_seen_subcommand_from ([a-z ]+)' (-s .*)`, c.name, "-s "+o.letter+" ") {
+			flag := "-s " + o.letter + " "
+			if word, long := strings.CutPrefix(o.letter, "-"); long {
+				flag = "-l " + word + " "
+			}
+			if !offers(fish, `__fish_seen_subcommand_from ([a-z ]+)' (-[sl] .*)`, c.name, flag) {
 				t.Errorf("fish does not offer -%s for %s", o.letter, c.name)
 			}
 		}

@@ -64,7 +64,7 @@ func run(p process, c command, args []string) (status int) {
 		return fail(env, p.inheritErr, exitFailed)
 	}
 	env.Builtin, env.Probe = *file == "", askChild
-	env.Stop = stopAsked()
+	env.Stop, env.Control = stopAsked(), p.makeControl(env)
 	env.Queues, env.MayExec = queues(p.inherited), func() error { return mayExec(*file) }
 	last := newLastGood(env, *file)
 	defer func() { last.wait(endPatience(status)) }()

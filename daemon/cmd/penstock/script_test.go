@@ -179,7 +179,7 @@ func start(ts *testscript.TestScript, _ bool, args []string) {
 	w := worldOf(ts)
 	var names, files, injection string
 	var asked []string // comes last, so that it counts
-	env := append(os.Environ(), "NOTIFY_SOCKET=", "LISTEN_FDS=")
+	env := append(os.Environ(), "NOTIFY_SOCKET=", "LISTEN_FDS=", "XDG_RUNTIME_DIR="+ts.Getenv("WORK"))
 	for len(args) > 1 && args[0][0] == '-' {
 		switch args[0] {
 		case "-p":

@@ -18,6 +18,10 @@ import (
 // its file and could not be reached any more.
 var ownFolders = []string{"/run/penstock/private/", "/run/penstock/applied/"}
 
+// ControlPath is where the service manager listens for those who ask the daemon
+// (penstock-control.socket). What listens there in its place would be believed.
+const ControlPath = "/run/penstock/control"
+
 // check reports what the keys of one service mean together.
 func (b *builder) check(d described, limits Limits) {
 	if _, ok := d.at["kind"]; !ok {
@@ -33,6 +37,9 @@ func (b *builder) check(d described, limits Limits) {
 				say = b.wrong
 			}
 			say(d.where("listen"), fmt.Errorf("%q: what is in %s is removed while the socket listens", a.Text, folder))
+		}
+		if a.Path == ControlPath || a.realPath() == ControlPath {
+			b.wrong(d.where("listen"), fmt.Errorf("%q: is where the control socket is", a.Text))
 		}
 	}
 	if err := checkOverflow(d.Kind, d.Overflow); err != nil {

@@ -108,6 +108,14 @@ func isName(s string) bool {
 // reserved names are used by units of the package: penstock-NAME.service.
 var reserved = []string{"config-error", "keep-units"}
 
+// kept names are those of sockets that the packages have, or will have:
+// penstock-NAME.socket. 0.1.0 took them for services, so they are still served.
+var keptNames = map[string]string{
+	"control": "is the name of the control socket, which the service takes the place of",
+	"web":     "is kept for the companion penstock-web; a later version may refuse it",
+	"mqtt":    "is kept for the companion penstock-mqtt; a later version may refuse it",
+}
+
 // services adds the entries below "service".
 func (b *builder) services(e entry) {
 	tables, ok := e.value.(*toml.Table)
@@ -130,6 +138,8 @@ func (b *builder) services(e entry) {
 			b.wrong(e, errors.New(notName))
 		case slices.Contains(reserved, one.Name):
 			b.wrong(e, errors.New("is a name that a unit of the package has"))
+		case keptNames[one.Name] != "":
+			b.warn(e, errors.New(keptNames[one.Name]))
 		}
 		b.keys(e, serviceKeyNames())
 	}

@@ -8,6 +8,14 @@ package config
 // does.
 const headroom = 32
 
+// ControlPlaces is how many clients the control socket has at once, and ControlFiles how
+// many open files it and they need. Where the limit of open files is low, clients of
+// services come first.
+const (
+	ControlPlaces = 16
+	ControlFiles  = ControlPlaces + 1
+)
+
 // Beside returns how many connections of the loop, and open files, so many clients of
 // all services may need beside their own: a relay has two for each.
 func (c *Config) Beside(clients int) int {

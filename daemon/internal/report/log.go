@@ -139,5 +139,8 @@ func (l *Log) SignalIgnored(signal string, err error) {
 	l.to.Info("signal ignored", slog.String(keySignal, signal))
 }
 
+// NoControl is the function of that name.
+func (l *Log) NoControl(err error) { NoControl(l.to, err) }
+
 // NotifyFailed is the function of that name.
 func (l *Log) NotifyFailed(err error) { NotifyFailed(l.to, err) }

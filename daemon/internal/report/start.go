@@ -51,6 +51,9 @@ func StartsTooOften(log *slog.Logger, n int, wait time.Duration) {
 	log.Warn("started too often, waiting", slog.Int(keyStarts, n), slog.Int64(keyWait, wait.Microseconds()))
 }
 
+// NoControl says that nobody can ask this process, and why.
+func NoControl(log *slog.Logger, err error) { log.Warn("no control socket", slog.Any(keyErr, err)) }
+
 // ReportFailed says that a command that waits for the result of a reload will
 // not learn of it.
 func ReportFailed(log *slog.Logger, err error) {

@@ -18,6 +18,9 @@ const (
 	Service     = "penstock.service"
 	Target      = "penstock.target"
 	ErrorReport = "penstock-config-error.service"
+
+	// ControlSocket is a unit of the package; no service has it.
+	ControlSocket = "penstock-control.socket"
 )
 
 // Names of the generated drop-ins, relative to the generator's folder.
@@ -158,7 +161,7 @@ func (g *generator) serviceDropIn(cfg *config.Config) *text {
 const filesStep = 1024
 
 func openFiles(cfg *config.Config) int {
-	n := cfg.Limits.Connections + cfg.Beside(cfg.Limits.Connections) + cfg.ReservedFiles()
+	n := cfg.Limits.Connections + cfg.Beside(cfg.Limits.Connections) + cfg.ReservedFiles() + config.ControlFiles
 	return (n + filesStep - 1) / filesStep * filesStep
 }
 

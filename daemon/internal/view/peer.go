@@ -3,6 +3,7 @@
 package view
 
 import (
+	"encoding/json"
 	"net/netip"
 	"strconv"
 )
@@ -47,3 +48,24 @@ func (p Peer) Network() string {
 }
 
 func (p Peer) user() string { return "uid " + strconv.FormatUint(uint64(p.UID), 10) }
+
+// peerJSON is a Peer in JSON: either an address or the user and the process.
+type peerJSON struct {
+	Address *netip.AddrPort `json:"address,omitempty"`
+	UID     *uint32         `json:"uid,omitempty"`
+	PID     *int32          `json:"pid,omitempty"`
+}
+
+// MarshalJSON writes {"address":"192.0.2.1:4000"} or {"uid":1000,"pid":4711}.
+func (p Peer) MarshalJSON() ([]byte, error) {
+	if p.Addr.IsValid() {
+		return json.Marshal(peerJSON{Address: &p.Addr})
+	}
+	return json.Marshal(peerJSON{UID: &p.UID, PID: &p.PID})
+}
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (p *Peer) UnmarshalJSON(b []byte) error {
+	*p = Peer{}
+	return json.Unmarshal(b, &peerJSON{Address: &p.Addr, UID: &p.UID, PID: &p.PID})
+}

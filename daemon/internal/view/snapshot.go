@@ -18,74 +18,102 @@ import (
 // A Snapshot is the daemon at one moment. It shares nothing with the daemon, so
 // any goroutine may read it.
 type Snapshot struct {
-	Phase    string    // starting, ready, reloading or stopping
-	Managed  bool      // a service manager opens the sockets
-	Refused  string    // why the files are not in force; "": they are
-	Restored time.Time // when what is served in their place came into force; zero: they were refused by a reload
+	Version  string
+	PID      int
+	Uptime   time.Duration // since the process has its services
+	Phase    string        // starting, ready, reloading, leaving or stopping
+	Managed  bool          // a service manager opens the sockets
+	Refused  string        // why the files are not in force; "": they are
+	Restored time.Time     // when what is served in their place came into force; zero: they were refused by a reload
+	Limit    int           // how many clients there may be
 	Loop     Loop
 	Services []Service // in force, by name; then those that end
 }
 
+// The names in JSON are those of the interface penstock.Control (package control).
+
 // Loop holds the counters of the event loop.
 type Loop struct {
-	Timers       int
-	Queued       int64  // bytes that wait to be sent, or to be taken by a service
-	Accepted     uint64 // clients taken since the start
-	AcceptErrors uint64
-	StaleEvents  uint64 // of the kernel, for connections that were closed before
+	Turns        uint64 `json:"turns"`
+	Timers       int    `json:"timers"`
+	Queued       int64  `json:"queued"`   // bytes that wait to be sent, or to be taken by a service
+	Accepted     uint64 `json:"accepted"` // clients taken since the start
+	AcceptErrors uint64 `json:"accept_errors"`
+	StaleEvents  uint64 `json:"stale_events"` // of the kernel, for connections that were closed before
 }
 
 // A Service is one service of the configuration, or of an earlier one.
 type Service struct {
-	Name, Kind string
-	Leaving    bool // it lets nobody in and ends with its last client
-	Listeners  []Listener
-	Missing    []string // addresses that it lists and that nothing listens on
+	Name      string     `json:"name"`
+	Kind      string     `json:"kind"`
+	Leaving   bool       `json:"leaving"` // it lets nobody in and ends with its last client
+	Listeners []Listener `json:"listeners"`
+	Missing   []string   `json:"missing"` // addresses that it lists and that nothing listens on
 
-	Clients           int    // connected now
-	Accepted, Dropped uint64 // clients since the start; messages that overflow took
-	Refused, Lost     map[string]uint64
-	Closed            Traffic // of clients that have gone
-	Source            *Source // of a bridge; nil for other kinds
+	Clients  int               `json:"connections"` // connected now
+	Most     int               `json:"most"`        // the most at once since the service began
+	Accepted uint64            `json:"accepted"`    // clients since then
+	Dropped  uint64            `json:"dropped"`     // messages that overflow took
+	Refused  map[string]uint64 `json:"refused"`     // clients, by reason
+	Cut      map[string]uint64 `json:"cut"`         // clients that did not leave by themselves, by reason
+	Lost     map[string]uint64 `json:"lost"`        // messages received and not served, by reason
+	Source   *Source           `json:"source,omitempty"`
+
+	// Bytes is what all clients have sent and got, those that are there included. It is
+	// zero until these were looked at.
+	Bytes Traffic `json:"bytes"`
+
+	Closed Traffic `json:"-"` // of clients that have gone
 
 	// The following are zero until the clients themselves were looked at.
 
-	Open   Traffic // of those that are there
-	Kernel int     // bytes sent that the kernel still holds for them
-	Conns  []Conn  // some of them, those with the most queued first
+	Open   Traffic `json:"-"` // of those that are there
+	Kernel int     `json:"-"` // bytes sent that the kernel still holds for them
+	Conns  []Conn  `json:"-"` // some of them, those with the most queued first
 }
 
 // A Listener is one listening socket.
 type Listener struct {
-	Address string // as getsockname(2) or the configuration says it
-	Dead    bool   // it will accept nobody any more
+	Address string `json:"address"` // as getsockname(2) or the configuration says it
+	Dead    bool   `json:"dead"`    // it will accept nobody any more
 }
 
 // Traffic counts bytes of connections.
-type Traffic struct{ In, Out uint64 }
+type Traffic struct {
+	In  uint64 `json:"in"`
+	Out uint64 `json:"out"`
+}
 
 // A Source is the device or program of a bridge. What is counted here was lost, or was
 // wrong, before any client could get it.
 type Source struct {
-	Name    string // path of the device or program
-	State   string // absent, opening, up, lost and the like
-	Traffic        // since it is up
-	Long    uint64 // lines that were passed on in pieces
-	Queued  int    // bytes of messages that wait until it is there
-	Unsent  uint64 // bytes that it had not taken when it went, since the service began
+	Name    string         `json:"name"`  // path of the device or program
+	State   string         `json:"state"` // absent, opening, up, lost and the like
+	Traffic `json:"bytes"` // since it is up
+	Long    uint64         `json:"long_lines"` // lines that were passed on in pieces
+	Queued  int            `json:"queued"`     // bytes of messages that wait until it is there
+	Unsent  uint64         `json:"unsent"`     // bytes that it had not taken when it went, since the service began
 
-	Overrun, Frame, Parity, Break uint64 // counted by the driver since the service began
+	// Counted by the driver since the service began.
+
+	Overrun uint64 `json:"overrun"`
+	Frame   uint64 `json:"frame"`
+	Parity  uint64 `json:"parity"`
+	Break   uint64 `json:"break"`
 }
 
 // A Conn is one client's connection.
 type Conn struct {
-	ID             uint64 // never used twice by a process, below 2^53
-	Peer           Peer
-	Age            time.Duration
-	Queued, Kernel int // bytes that wait to be sent; bytes sent that the kernel still holds
-	Traffic
-	Dropped uint64 // messages
-	Unsent  int    // bytes of output that its end has thrown away
+	ID      uint64        `json:"id"`      // never used twice by a process, below 2^53
+	Service string        `json:"service"` // its name; in a Service it may be left out
+	Peer    Peer          `json:"peer"`
+	Age     time.Duration `json:"age_ns"`
+	Idle    time.Duration `json:"idle_ns"`       // since a byte has moved
+	Queued  int           `json:"queued"`        // bytes that wait to be sent
+	Kernel  int           `json:"kernel_queued"` // bytes sent that the kernel still holds
+	Traffic `json:"bytes"`
+	Dropped uint64 `json:"dropped"` // messages
+	Unsent  int    `json:"-"`       // bytes of output that its end has thrown away
 }
 
 // Clients returns how many clients there are.

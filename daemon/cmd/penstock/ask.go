@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"cmp"
+	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"penstock/daemon"
+	"penstock/daemon/internal/config"
+	"penstock/daemon/internal/control"
+	"penstock/daemon/internal/report"
+	"penstock/daemon/internal/systemctl"
+	"penstock/daemon/internal/unit"
+)
+
+// What the commands have in common that ask a running daemon, by its control socket.
+
+var (
+	socketOption = option{"-socket", "PATH"}
+	jsonOption   = option{"-json", ""}
+)
+
+// askPatience is how long a command waits for a reply.
+const askPatience = 10 * time.Second
+
+// controlVariable says which daemon to ask, and where one that was started by hand makes
+// its socket; set and empty: it makes none.
+const controlVariable = "PENSTOCK_CONTROL"
+
+// An ask is one command that asks a daemon.
+type ask struct {
+	process
+	command
+	socket string
+	json   bool
+	of     string // the operand; "": there is none
+}
+
+// newAsk reads the command line. more adds the command's own flags; it may be nil.
+func newAsk(p process, c command, args []string, more func(*flag.FlagSet)) (a ask, status int, ok bool) {
+	a = ask{process: p, command: c}
+	flags := c.flags()
+	flags.StringVar(&a.socket, socketOption.name(), "", "")
+	if slices.Contains(c.options, jsonOption) {
+		flags.BoolVar(&a.json, jsonOption.name(), false, "")
+	}
+	if more != nil {
+		more(flags)
+	}
+	operands, status, ok := p.parseOperands(c, flags, args)
+	if len(operands) > 0 {
+		a.of = operands[0]
+	}
+	return a, status, ok
+}
+
+// fail prints err and returns the exit status for it.
+func (a ask) fail(err error) int {
+	fmt.Fprintf(a.stderr, "penstock %s: %s\n", a.name, explain(err))
+	return exitFailed
+}
+
+// explain begins with the name of an error of the daemon, or says who may ask.
+func explain(err error) string {
+	if e, ok := errors.AsType[*control.Error](err); ok {
+		short := *e
+		short.Name = control.ShortName(e.Name)
+		return short.Error()
+	}
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return err.Error() + "\nroot may ask, and members of the group penstock-view"
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ECONNREFUSED):
+		return err.Error() + "\nno daemon runs, or it has no control socket; --socket PATH names another one"
+	}
+	return err.Error()
+}
+
+// dial connects to the daemon. It returns nil and no error if none runs and the service
+// manager would start one: a question is no reason for that.
+func (a ask) dial() (*control.Client, error) {
+	path, managed := a.process.controlPath(a.socket)
+	if managed {
+		if u, err := systemctl.ShowOne(unit.Service); err == nil && u.Load == "loaded" && u.MainPID == 0 {
+			return nil, nil
+		}
+	}
+	return control.Dial(path, askPatience)
+}
+
+// controlPath returns which daemon to ask: what the command line says, or the environment,
+// or that of this user, or that of the machine.
+func (p process) controlPath(socket string) (path string, managed bool) {
+	if path := cmp.Or(socket, os.Getenv(controlVariable)); path != "" {
+		return path, false
+	}
+	if folder, ok := p.ownFolder(); ok {
+		path := filepath.Join(folder, "control")
+		if info, err := os.Lstat(path); err == nil && info.Mode().Type() == fs.ModeSocket {
+			return path, false
+		}
+	}
+	return p.path(config.ControlPath), true
+}
+
+// ownFolder returns the folder of the control socket of a daemon that this user has
+// started by hand, and whether it is this user's alone.
+func (p process) ownFolder() (path string, private bool) {
+	path = filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "penstock")
+	if !filepath.IsAbs(path) {
+		path = p.path("/tmp/penstock-" + strconv.Itoa(os.Geteuid()))
+	}
+	var st unix.Stat_t
+	err := unix.Lstat(path, &st)
+	return path, err == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR && st.Mode&0o022 == 0 && int(st.Uid) == os.Geteuid()
+}
+
+// makeControl returns where a process that was started by hand makes its control socket,
+// or "" for nowhere.
+func (p process) makeControl(env daemon.Env) string {
+	if env.Managed {
+		return ""
+	}
+	if path, set := os.LookupEnv(controlVariable); set {
+		return path
+	}
+	path, private := p.ownFolder()
+	if !private {
+		if err := os.Mkdir(path, 0o700); err != nil {
+			report.NoControl(env.Log, err)
+			return ""
+		}
+	}
+	return filepath.Join(path, "control")
+}
+
+// An idleSocket is a socket on which the service manager waits for a first client.
+type idleSocket struct {
+	Service string   `json:"service"`
+	Listen  []string `json:"listen"`
+}
+
+// sayIdle says what the service manager listens on while no daemon runs.
+func (a ask) sayIdle() int {
+	units, err := systemctl.Show(unit.SocketName("*"))
+	if err != nil {
+		return a.fail(err)
+	}
+	sockets := []idleSocket{}
+	for _, u := range units {
+		if u.Active == "active" && u.ID != unit.ControlSocket {
+			name := strings.TrimSuffix(strings.TrimPrefix(u.ID, "penstock-"), ".socket")
+			sockets = append(sockets, idleSocket{name, u.Listen})
+		}
+	}
+	if a.json {
+		return a.printJSON(map[string]any{"phase": "inactive", "sockets": sockets})
+	}
+	fmt.Fprintf(a.stdout, "%s does not run; the first client starts it.\n", unit.Service)
+	if len(sockets) == 0 {
+		fmt.Fprintf(a.stdout, "systemd listens on nothing for it: see systemctl status %s\n", unit.Target)
+		return exitOK
+	}
+	fmt.Fprint(a.stdout, "systemd listens on\n")
+	t := table{columns: []column{{}, {}}}
+	for _, s := range sockets {
+		t.add("  "+s.Service, strings.Join(s.Listen, " "))
+	}
+	t.write(a.stdout)
+	return exitOK
+}

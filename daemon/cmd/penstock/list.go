@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"cmp"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"penstock/daemon/internal/control"
+	"penstock/daemon/internal/view"
+)
+
+const aboutList = `Lists the clients of the running daemon, or of SERVICE. --sort queued begins with
+those for whom the most output waits, --sort idle with those that have been silent
+the longest, --sort rate with those that move the most bytes; that one looks for a
+second. Which daemon: see penstock status -h.
+`
+
+var sortOption = option{"-sort", "KEY"}
+
+// rateWindow is the time between the two looks of --sort rate.
+const rateWindow = time.Second
+
+// orders are the values of --sort. The number of a connection decides what they leave open.
+var orders = map[string]func(a, b client) int{
+	"":       func(a, b client) int { return strings.Compare(a.Service, b.Service) },
+	"queued": func(a, b client) int { return cmp.Compare(b.Queued+b.Kernel, a.Queued+a.Kernel) },
+	"idle":   func(a, b client) int { return cmp.Compare(b.Idle, a.Idle) },
+	"rate":   func(a, b client) int { return cmp.Compare(b.rate, a.rate) },
+}
+
+// A client is a connection, and the bytes that it moves in a second, both ways.
+type client struct {
+	view.Conn
+	rate uint64
+}
+
+func list(p process, c command, args []string) int {
+	var by string
+	a, status, ok := newAsk(p, c, args, func(flags *flag.FlagSet) { flags.StringVar(&by, sortOption.name(), "", "") })
+	if !ok {
+		return status
+	}
+	order := orders[by]
+	if order == nil {
+		fmt.Fprintf(a.stderr, "penstock list: --sort takes queued, idle or rate, not %q\n", by)
+		return exitUsage
+	}
+	daemon, err := a.dial()
+	switch {
+	case err != nil:
+		return a.fail(err)
+	case daemon == nil:
+		return a.sayIdle()
+	}
+	defer daemon.Close()
+	clients, err := clientsOf(daemon, a.of, by == "rate")
+	if err != nil {
+		return a.fail(err)
+	}
+	slices.SortFunc(clients, func(x, y client) int { return cmp.Or(order(x, y), cmp.Compare(x.ID, y.ID)) })
+	if a.json {
+		for _, c := range clients {
+			if status := a.printJSON(c.Conn); status != exitOK {
+				return status
+			}
+		}
+		return exitOK
+	}
+	a.printClients(clients, by == "rate")
+	return exitOK
+}
+
+// clientsOf returns the clients of a service, or all. For their rates it looks twice.
+func clientsOf(daemon *control.Client, service string, rates bool) ([]client, error) {
+	conns, err := connections(daemon, service)
+	if err != nil {
+		return nil, err
+	}
+	before := make(map[uint64]view.Traffic)
+	began := time.Now()
+	if rates {
+		for _, c := range conns {
+			before[c.ID] = c.Traffic
+		}
+		time.Sleep(rateWindow)
+		if conns, err = connections(daemon, service); err != nil {
+			return nil, err
+		}
+	}
+	took := time.Since(began)
+	clients := make([]client, len(conns))
+	for i, c := range conns {
+		clients[i].Conn = c
+		if was := before[c.ID]; rates {
+			clients[i].rate = uint64(float64(c.In-was.In+c.Out-was.Out) / took.Seconds())
+		}
+	}
+	return clients, nil
+}
+
+func connections(daemon *control.Client, service string) (all []view.Conn, err error) {
+	err = daemon.Stream(control.Interface+".List", control.ServiceFilter{Service: service}, askPatience, func(p json.RawMessage) error {
+		var got control.Connections
+		err := json.Unmarshal(p, &got)
+		all = append(all, got.Connections...)
+		return err
+	})
+	return all, err
+}
+
+func (a ask) printClients(clients []client, rates bool) {
+	t := table{columns: []column{
+		{head: "ID", right: true},
+		{head: "SERVICE", gives: 8},
+		{head: "PEER", gives: 15},
+		{head: "AGE", right: true},
+		{head: "IDLE", right: true},
+		{head: "IN", right: true},
+		{head: "OUT", right: true},
+		{head: "QUEUED", right: true},
+		{head: "DROPPED", right: true},
+	}}
+	if rates {
+		t.columns[4].head = "RATE/s"
+	}
+	for _, c := range clients {
+		idle := timeText(c.Idle)
+		if rates {
+			idle = bytesText(c.rate)
+		}
+		t.add(strconv.FormatUint(c.ID, 10), c.Service, c.Peer.String(), timeText(c.Age), idle,
+			bytesText(c.In), bytesText(c.Out), bytesText(c.Queued+c.Kernel), strconv.FormatUint(c.Dropped, 10))
+	}
+	t.write(a.stdout)
+}

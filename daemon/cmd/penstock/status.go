@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"penstock/daemon/internal/control"
+	"penstock/daemon/internal/view"
+)
+
+const aboutStatus = `Says what the running daemon serves, to how many clients, what was refused and
+why. With SERVICE, it says so of that one alone, and where it listens.
+
+Which daemon: that of --socket PATH, then of $PENSTOCK_CONTROL, then the one that
+this user has started by hand, then penstock.service. If that does not run, it is
+not started; systemd's sockets are shown in its place.
+`
+
+func status(p process, c command, args []string) int {
+	a, status, ok := newAsk(p, c, args, nil)
+	if !ok {
+		return status
+	}
+	client, err := a.dial()
+	switch {
+	case err != nil:
+		return a.fail(err)
+	case client == nil:
+		return a.sayIdle()
+	}
+	defer client.Close()
+	var st control.Status
+	if err := client.Call(control.Interface+".Status", nil, &st); err != nil {
+		return a.fail(err)
+	}
+	services, err := servicesOf(client, a.of)
+	switch {
+	case err != nil:
+		return a.fail(err)
+	case a.json:
+		return a.printJSON(struct {
+			Status   control.Status `json:"status"`
+			Services []view.Service `json:"services"`
+		}{st, services})
+	}
+	a.printProcess(st)
+	a.printServices(services)
+	a.printTroubles(services)
+	if a.of != "" {
+		a.printListeners(services)
+	}
+	return exitOK
+}
+
+// servicesOf returns all services, or the one of a name.
+func servicesOf(client *control.Client, name string) (all []view.Service, err error) {
+	err = client.Stream(control.Interface+".Services", control.ServiceFilter{Service: name}, askPatience, func(p json.RawMessage) error {
+		var got control.Services
+		err := json.Unmarshal(p, &got)
+		all = append(all, got.Services...)
+		return err
+	})
+	return all, err
+}
+
+func (a ask) printProcess(st control.Status) {
+	fmt.Fprintf(a.stdout, "penstock %s, pid %d, %s for %s: %s, %d of %d connections\n",
+		st.Version, st.PID, st.Phase, timeText(st.Uptime), plural(st.Services, "service"), st.Connections, st.Limit)
+	if st.Refused != "" {
+		what := "reload refused, the old configuration stays in force: "
+		if !st.Restored.IsZero() {
+			what = "configuration refused, serving what was applied on " + st.Restored.Format(time.RFC3339) + ": "
+		}
+		fmt.Fprintln(a.stdout, a.warning(what+st.Refused))
+	}
+	if len(st.Degraded) > 0 {
+		remedy := "restart it"
+		if st.Managed {
+			remedy = "run penstock apply, which opens the socket or says why not"
+		}
+		fmt.Fprintln(a.stdout, a.warning(fmt.Sprintf("degraded: %s (%s)", strings.Join(st.Degraded, ", "), remedy)))
+	}
+	fmt.Fprintln(a.stdout)
+}
+
+func plural(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return strconv.Itoa(n) + " " + what
+}
+
+func (a ask) printServices(services []view.Service) {
+	t := table{columns: []column{
+		{head: "SERVICE", gives: 8},
+		{head: "KIND"},
+		{head: "NOW", right: true},
+		{head: "MOST", right: true},
+		{head: "EVER", right: true},
+		{head: "REFUSED", right: true},
+		{head: "CUT", right: true},
+		{head: "DROPPED", right: true},
+		{head: "IN", right: true},
+		{head: "OUT", right: true},
+	}}
+	for _, s := range services {
+		name := s.Name
+		if s.Leaving {
+			name += " (ends)"
+		}
+		t.add(name, s.Kind, strconv.Itoa(s.Clients), strconv.Itoa(s.Most), strconv.FormatUint(s.Accepted, 10),
+			strconv.FormatUint(sum(s.Refused), 10), strconv.FormatUint(sum(s.Cut), 10),
+			strconv.FormatUint(s.Dropped, 10), bytesText(s.Bytes.In), bytesText(s.Bytes.Out))
+	}
+	t.write(a.stdout)
+}
+
+func sum(counts map[string]uint64) (n uint64) {
+	for _, c := range counts {
+		n += c
+	}
+	return n
+}
+
+// printTroubles prints why clients were refused or cut off, what was lost, and what is
+// wrong with a device or a program.
+func (a ask) printTroubles(services []view.Service) {
+	t := table{columns: []column{{}, {gives: 8}, {gives: 20}}}
+	for _, s := range services {
+		for _, row := range []struct {
+			what   string
+			counts map[string]uint64
+		}{{"refused", s.Refused}, {"cut", s.Cut}, {"lost", s.Lost}} {
+			if len(row.counts) > 0 {
+				t.add(row.what, s.Name, countsText(row.counts))
+			}
+		}
+		if s.Source != nil {
+			t.add("source", s.Name, sourceText(s.Source))
+		}
+		if len(s.Missing) > 0 {
+			t.add("missing", s.Name, strings.Join(s.Missing, " "))
+		}
+	}
+	if len(t.rows) > 0 {
+		fmt.Fprintln(a.stdout)
+		t.write(a.stdout)
+	}
+}
+
+// countsText writes counts by reason: "3 address, 1 per_source".
+func countsText(counts map[string]uint64) string {
+	var parts []string
+	for _, reason := range slices.Sorted(maps.Keys(counts)) {
+		parts = append(parts, strconv.FormatUint(counts[reason], 10)+" "+reason)
+	}
+	return strings.Join(parts, ", ")
+}
+
+func sourceText(s *view.Source) string {
+	text := s.Name + " " + s.State
+	for _, e := range []struct {
+		n    uint64
+		what string
+	}{{s.Overrun, "overrun"}, {s.Frame, "frame"}, {s.Parity, "parity"}, {s.Break, "break"}, {s.Long, "long_lines"}, {s.Unsent, "unsent_bytes"}, {uint64(s.Queued), "queued_bytes"}} {
+		if e.n > 0 {
+			text += fmt.Sprintf(", %d %s", e.n, e.what)
+		}
+	}
+	return text
+}
+
+func (a ask) printListeners(services []view.Service) {
+	for _, s := range services {
+		for _, l := range s.Listeners {
+			state := "listens on "
+			if l.Dead {
+				state = "accepts nobody on "
+			}
+			fmt.Fprintln(a.stdout, state+l.Address)
+		}
+	}
+}

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"golang.org/x/sys/unix"
+)
+
+// How the commands print what they were told: tables that fit a terminal of 80 columns,
+// and units that people read.
+
+// tableWidth is the width of the narrowest terminal that is usual.
+const tableWidth = 80
+
+// A column of a table.
+type column struct {
+	head  string
+	right bool // numbers stand below each other
+	gives int  // it may be cut down to so many columns; 0: it is never cut
+}
+
+// A table is printed when all its rows are known, since they give the widths.
+type table struct {
+	columns []column
+	rows    [][]string
+}
+
+func (t *table) add(cells ...string) { t.rows = append(t.rows, cells) }
+
+// write prints the table, without heads if no column has one. Cells are cut, with an
+// ellipsis, where the table would be too wide.
+func (t *table) write(w io.Writer) {
+	rows := t.rows
+	if slices.ContainsFunc(t.columns, func(c column) bool { return c.head != "" }) {
+		var heads []string
+		for _, c := range t.columns {
+			heads = append(heads, c.head)
+		}
+		rows = append([][]string{heads}, rows...)
+	}
+	widths := t.widths(rows)
+	for _, row := range rows {
+		var line strings.Builder
+		for i, cell := range row {
+			if i > 0 {
+				line.WriteString("  ")
+			}
+			cell = cut(cell, widths[i])
+			pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell))
+			if t.columns[i].right {
+				cell, pad = pad, cell
+			}
+			line.WriteString(cell + pad)
+		}
+		fmt.Fprintln(w, strings.TrimRight(line.String(), " "))
+	}
+}
+
+// widths returns the width of each column. The widest of those that give way does so
+// first.
+func (t *table) widths(rows [][]string) []int {
+	widths := make([]int, len(t.columns))
+	total := -2
+	for i := range t.columns {
+		for _, row := range rows {
+			widths[i] = max(widths[i], utf8.RuneCountInString(row[i]))
+		}
+		total += widths[i] + 2
+	}
+	for ; total > tableWidth; total-- {
+		widest := -1
+		for i, c := range t.columns {
+			if c.gives > 0 && widths[i] > c.gives && (widest < 0 || widths[i] > widths[widest]) {
+				widest = i
+			}
+		}
+		if widest < 0 {
+			break
+		}
+		widths[widest]--
+	}
+	return widths
+}
+
+// cut shortens a text to so many columns.
+func cut(s string, width int) string {
+	if utf8.RuneCountInString(s) <= width {
+		return s
+	}
+	runes := []rune(s)
+	return string(runes[:width-1]) + "…"
+}
+
+// bytesText writes a number of bytes with at most four digits: "512", "1.5K", "3.2M".
+func bytesText[T int | int64 | uint64](n T) string {
+	if n < 1024 {
+		return strconv.FormatUint(uint64(n), 10) + " B"
+	}
+	v, units := float64(n)/1024, []string{"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"}
+	for v >= 1023.5 && len(units) > 1 {
+		v, units = v/1024, units[1:]
+	}
+	format := "%.0f %s"
+	if v < 9.95 {
+		format = "%.1f %s"
+	}
+	return fmt.Sprintf(format, v, units[0])
+}
+
+// timeText writes a time with its two largest units: "3m12s", "4d7h", "0s".
+func timeText(d time.Duration) string {
+	d = d.Truncate(time.Second)
+	if d < 24*time.Hour {
+		text := d.String()
+		for _, zero := range []string{"0s", "0m"} {
+			if before, ok := strings.CutSuffix(text, zero); ok && before != "" && before[len(before)-1] >= 'a' {
+				text = before
+			}
+		}
+		if h, rest, ok := strings.Cut(text, "h"); ok { // no seconds beside hours
+			m, _, _ := strings.Cut(rest, "m")
+			if m == "" || m == "0" || strings.HasSuffix(m, "s") {
+				return h + "h"
+			}
+			return h + "h" + m + "m"
+		}
+		return text
+	}
+	days, hours := int(d/(24*time.Hour)), int(d/time.Hour)%24
+	if hours == 0 {
+		return fmt.Sprintf("%dd", days)
+	}
+	return fmt.Sprintf("%dd%dh", days, hours)
+}
+
+// printJSON prints one value on a line of its own.
+func (p process) printJSON(v any) int {
+	b, err := json.Marshal(v)
+	if err != nil {
+		fmt.Fprintln(p.stderr, "penstock:", err)
+		return exitFailed
+	}
+	fmt.Fprintf(p.stdout, "%s\n", b)
+	return exitOK
+}
+
+// warning returns text in red on a terminal that shows colours.
+func (p process) warning(text string) string {
+	f, ok := p.stdout.(*os.File)
+	if !ok || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {
+		return text
+	}
+	if _, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS); err != nil {
+		return text
+	}
+	return "\x1b[31m" + text + "\x1b[0m"
+}

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package daemon
+
+import (
+	"slices"
+
+	"penstock/daemon/internal/control"
+	"penstock/daemon/internal/service"
+	"penstock/daemon/internal/view"
+	"penstock/evloop"
+)
+
+// How much of a long answer is made in a turn. A turn must stay below a millisecond, also
+// on a small board, where a client costs some ten microseconds, most of it for JSON.
+const (
+	listPortion    = 32  // clients that are told
+	countPortion   = 256 // clients whose bytes are added up
+	servicePortion = 8   // services that are told
+)
+
+// A method begins to answer a call. It returns how to go on, or nil if it has answered.
+type method func(k *controlSocket, a *asker) (step func() bool, err *control.Error)
+
+// methods holds all of them. It is filled by init, since they name it themselves.
+var methods map[string]method
+
+func init() {
+	methods = map[string]method{
+		control.StandardInterface + ".GetInfo":                 (*controlSocket).getInfo,
+		control.StandardInterface + ".GetInterfaceDescription": (*controlSocket).getDescription,
+		control.Interface + ".Status":                          (*controlSocket).status,
+		control.Interface + ".Services":                        (*controlSocket).services,
+		control.Interface + ".List":                            (*controlSocket).list,
+	}
+}
+
+// answer begins with the call of a client.
+func (k *controlSocket) answer(a *asker) (step func() bool, err *control.Error) {
+	if m := methods[a.call.Method]; m != nil {
+		return m(k, a)
+	}
+	name := control.InterfaceOf(a.call.Method)
+	if name != control.StandardInterface && name != control.Interface {
+		return nil, control.InterfaceNotFound(name)
+	}
+	return nil, control.MethodNotFound(a.call.Method)
+}
+
+func (k *controlSocket) getInfo(a *asker) (func() bool, *control.Error) {
+	if err := control.Decode(a.call.Parameters, nil); err != nil {
+		return nil, err
+	}
+	a.reply(control.Info{
+		Vendor: "penstock", Product: "penstock", Version: k.d.env.Version,
+		Interfaces: []string{control.StandardInterface, control.Interface},
+	}, false)
+	return nil, nil
+}
+
+func (k *controlSocket) getDescription(a *asker) (func() bool, *control.Error) {
+	var name string
+	if err := control.Decode(a.call.Parameters, map[string]any{"interface": &name}); err != nil {
+		return nil, err
+	}
+	switch name {
+	case control.Interface:
+		a.reply(control.DescriptionReply{Description: control.Description}, false)
+	case control.StandardInterface:
+		a.reply(control.DescriptionReply{Description: control.StandardDescription}, false)
+	default:
+		return nil, control.InterfaceNotFound(name)
+	}
+	return nil, nil
+}
+
+func (k *controlSocket) status(a *asker) (func() bool, *control.Error) {
+	if err := control.Decode(a.call.Parameters, nil); err != nil {
+		return nil, err
+	}
+	a.reply(control.StatusOf(k.d.snapshot()), false)
+	return nil, nil
+}
+
+// chosen returns the endpoints that a call is about: all, or those of one name, of which
+// a reload may have left several.
+func (k *controlSocket) chosen(a *asker) (eps []*endpoint, named bool, err *control.Error) {
+	var name string
+	if err := control.Decode(a.call.Parameters, map[string]any{"service": &name}); err != nil {
+		return nil, false, err
+	}
+	eps = k.d.all()
+	if name != "" {
+		eps = slices.DeleteFunc(eps, func(ep *endpoint) bool { return ep.conf.Name != name })
+	}
+	if name != "" && len(eps) == 0 {
+		return nil, true, control.NoSuchService(name)
+	}
+	return eps, name != "", nil
+}
+
+// clientsOf returns the clients of some endpoints. It looks at all connections once,
+// which takes some ten nanoseconds for each.
+func (d *Daemon) clientsOf(eps []*endpoint) (ids []evloop.ConnID) {
+	for c := range d.loop.Conns() {
+		if s, ok := c.State.(*service.Session); ok && slices.Contains(eps, s.Owner.(*endpoint)) {
+			ids = append(ids, c.ID())
+		}
+	}
+	return ids
+}
+
+// portion takes up to n from the front of a list.
+func portion[T any](list *[]T, n int) []T {
+	n = min(n, len(*list))
+	first := (*list)[:n]
+	*list = (*list)[n:]
+	return first
+}
+
+// list tells the clients, those of one service or all.
+func (k *controlSocket) list(a *asker) (func() bool, *control.Error) {
+	eps, _, err := k.chosen(a)
+	if err == nil && !a.call.More {
+		err = control.ErrExpectedMore
+	}
+	if err != nil {
+		return nil, err
+	}
+	left := k.d.clientsOf(eps)
+	return func() bool {
+		told := control.Connections{Connections: []view.Conn{}}
+		for _, id := range portion(&left, listPortion) {
+			if c := k.d.loop.Conn(id); c != nil {
+				s := service.SessionOf(c)
+				v := viewConn(c, s, k.d.loop.Now())
+				v.Service, v.Kernel = s.Owner.(*endpoint).conf.Name, c.KernelQueued()
+				told.Connections = append(told.Connections, v)
+			}
+		}
+		a.reply(told, len(left) > 0)
+		return len(left) == 0
+	}, nil
+}
+
+// services tells the services, with the bytes of all their clients.
+func (k *controlSocket) services(a *asker) (func() bool, *control.Error) {
+	eps, named, err := k.chosen(a)
+	if err == nil && !named && !a.call.More {
+		err = control.ErrExpectedMore
+	}
+	if err != nil {
+		return nil, err
+	}
+	count := k.d.count(eps)
+	return func() bool {
+		if !count.goOn() {
+			return false
+		}
+		n := servicePortion
+		if !a.call.More {
+			n = len(eps) // of one name
+		}
+		told := control.Services{Services: []view.Service{}}
+		for _, ep := range portion(&eps, n) {
+			v := ep.view()
+			v.Bytes = ep.totals(count.of(ep))
+			told.Services = append(told.Services, v)
+		}
+		a.reply(told, len(eps) > 0)
+		return len(eps) == 0
+	}, nil
+}
+
+// A count adds up the bytes of all clients of some endpoints, in portions. A client that
+// goes before its turn is missing; totals makes up for that.
+type count struct {
+	d    *Daemon
+	sums map[*endpoint]view.Traffic
+	left []evloop.ConnID
+}
+
+func (d *Daemon) count(eps []*endpoint) *count {
+	n := &count{d: d, sums: make(map[*endpoint]view.Traffic), left: d.clientsOf(eps)}
+	for _, ep := range eps {
+		n.sums[ep] = ep.closed
+	}
+	return n
+}
+
+// goOn counts a portion, and reports whether all is counted.
+func (n *count) goOn() bool {
+	for _, id := range portion(&n.left, countPortion) {
+		if c := n.d.loop.Conn(id); c != nil {
+			ep := service.SessionOf(c).Owner.(*endpoint)
+			t := n.sums[ep]
+			n.sums[ep] = view.Traffic{In: t.In + c.BytesIn(), Out: t.Out + c.BytesOut()}
+		}
+	}
+	return len(n.left) == 0
+}
+
+func (n *count) of(ep *endpoint) view.Traffic { return n.sums[ep] }
+
+// totals returns the bytes of all clients of the endpoint that there have been, as they
+// were counted. A counter must never fall, so it is at least what was told before.
+func (ep *endpoint) totals(counted view.Traffic) view.Traffic {
+	ep.told.In = max(ep.told.In, counted.In)
+	ep.told.Out = max(ep.told.Out, counted.Out)
+	return ep.told
+}

@@ -1,0 +1,411 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package daemon
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"penstock/daemon/internal/control"
+	"penstock/daemon/internal/view"
+	"penstock/evloop/evlooptest"
+	"penstock/systemd"
+)
+
+// A controlled is a running daemon with a control socket.
+type controlled struct {
+	*running
+	path string // of the control socket
+	dir  string
+}
+
+// runControlled runs text, in which DIR is a folder of the test.
+func runControlled(t testing.TB, text string) *controlled {
+	t.Helper()
+	dir := t.TempDir()
+	path := filepath.Join(dir, "control")
+	ready := make(chan struct{})
+	env := Env{Version: "7.8", Log: slog.New(slog.DiscardHandler), Control: path, Ready: func() { close(ready) }}
+	d, err := New(parse(t, strings.ReplaceAll(text, "DIR", dir)), env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &controlled{run(t, d), path, dir}
+	<-ready
+	return r
+}
+
+func (r *controlled) dial() *control.Client {
+	r.t.Helper()
+	c, err := control.Dial(r.path, evlooptest.Patience)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+// clients connects n clients to a socket and waits until all are in.
+func (r *controlled) clients(n int, socket string) (conns []net.Conn) {
+	r.t.Helper()
+	before := 0
+	r.do(func() { before = r.Daemon.clients() })
+	for range n {
+		c, err := net.Dial("unix", filepath.Join(r.dir, socket))
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		r.t.Cleanup(func() { _ = c.Close() })
+		conns = append(conns, c)
+	}
+	r.until("all are in", func() bool { return r.Daemon.clients() == before+n })
+	return conns
+}
+
+// listClients returns all that List tells, and in how many replies.
+func listClients(t testing.TB, c *control.Client, service string) (all []view.Conn, replies int) {
+	t.Helper()
+	err := c.Stream(control.Interface+".List", control.ServiceFilter{Service: service}, evlooptest.Patience, func(p json.RawMessage) error {
+		var got control.Connections
+		replies++
+		err := json.Unmarshal(p, &got)
+		all = append(all, got.Connections...)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all, replies
+}
+
+const twoServices = `
+[limits]
+per_source = 0
+[service.alpha]
+kind = "echo"
+listen = ["DIR/a.sock"]
+[service.beta]
+kind = "echo"
+listen = ["DIR/b.sock"]
+max_connections = 1
+idle_timeout = "0s"
+`
+
+// TestControl: what the daemon counts can be asked for, and what is not there is an error
+// by name.
+func TestControl(t *testing.T) {
+	r := runControlled(t, twoServices)
+	defer r.stop(t)
+	a := r.clients(2, "a.sock")
+	r.clients(1, "b.sock")
+	if b, err := net.Dial("unix", filepath.Join(r.dir, "b.sock")); err == nil {
+		_, _ = io.ReadAll(b) // refused
+		_ = b.Close()
+	}
+	if _, err := a[0].Write([]byte("hello")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(a[0], make([]byte, 5)); err != nil {
+		t.Fatal(err)
+	}
+	c := r.dial()
+	var st control.Status
+	if err := c.Call(control.Interface+".Status", nil, &st); err != nil {
+		t.Fatal(err)
+	}
+	if st.Version != "7.8" || st.PID != os.Getpid() || st.Phase != "ready" || st.Services != 2 || st.Connections != 3 || st.Limit != r.places || st.Uptime <= 0 {
+		t.Errorf("Status = %+v", st)
+	}
+	var got control.Services
+	if err := c.Call(control.Interface+".Services", control.ServiceFilter{Service: "alpha"}, &got); err != nil || len(got.Services) != 1 {
+		t.Fatalf("Services = %+v, %v", got, err)
+	}
+	if s := got.Services[0]; s.Clients != 2 || s.Most != 2 || s.Accepted != 2 || s.Bytes != (view.Traffic{In: 5, Out: 5}) || s.Listeners[0].Address != r.dir+"/a.sock" {
+		t.Errorf("alpha is %+v", s)
+	}
+	if err := c.Call(control.Interface+".Services", control.ServiceFilter{Service: "beta"}, &got); err != nil || got.Services[0].Refused["max_connections"] != 1 {
+		t.Errorf("beta is %+v, %v", got, err)
+	}
+	all, _ := listClients(t, c, "alpha")
+	if len(all) != 2 || all[0].Service != "alpha" || all[0].Peer.UID != uint32(os.Getuid()) {
+		t.Errorf("List = %+v", all)
+	}
+	var info control.Info
+	if err := c.Call("org.varlink.service.GetInfo", nil, &info); err != nil || !slices.Contains(info.Interfaces, control.Interface) {
+		t.Errorf("GetInfo = %+v, %v", info, err)
+	}
+	var d control.DescriptionReply
+	if err := c.Call("org.varlink.service.GetInterfaceDescription", control.InterfaceName{Interface: control.Interface}, &d); err != nil || d.Description != control.Description {
+		t.Errorf("GetInterfaceDescription = %q, %v", d.Description, err)
+	}
+	for _, tt := range []struct {
+		method string
+		in     any
+		want   *control.Error
+	}{
+		{"Services", control.ServiceFilter{Service: "gamma"}, control.NoSuchService("gamma")},
+		{"Services", nil, control.ErrExpectedMore},
+		{"List", nil, control.ErrExpectedMore},
+		{"Status", map[string]int{"x": 1}, control.InvalidParameter("x")},
+		{"Nonsense", nil, control.MethodNotFound(control.Interface + ".Nonsense")},
+	} {
+		if err := c.Call(control.Interface+"."+tt.method, tt.in, nil); err == nil || err.Error() != tt.want.Error() {
+			t.Errorf("%s(%v): %v, want %v", tt.method, tt.in, err, tt.want)
+		}
+	}
+	if err := c.Call("a.b.C", nil, nil); !errors.Is(err, control.InterfaceNotFound("a.b")) {
+		t.Errorf("a method of another interface: %v", err)
+	}
+}
+
+// TestControlPortions: many clients are listed in portions, one in a turn, and each of
+// them once. The same goes for the sums.
+func TestControlPortions(t *testing.T) {
+	r := runControlled(t, twoServices)
+	defer r.stop(t)
+	const n = 3*listPortion + 1
+	r.clients(n, "a.sock")
+	c := r.dial()
+	turns := func() (n uint64) {
+		r.do(func() { n = r.loop.Stats().Turns })
+		return n
+	}
+	before := turns()
+	all, replies := listClients(t, c, "")
+	took := turns() - before
+	seen := map[uint64]bool{}
+	for _, v := range all {
+		seen[v.ID] = true
+	}
+	if len(all) != n || len(seen) != n || replies != 4 || took < 4 {
+		t.Errorf("%d clients, %d of them different, in %d replies and %d turns; want %d in 4 and at least 4 turns", len(all), len(seen), replies, took, n)
+	}
+}
+
+// TestControlTurns: calls of many clients are answered one in a turn, and each client has
+// its share: the one that asks once does not wait for one that asks without end.
+func TestControlTurns(t *testing.T) {
+	r := runControlled(t, twoServices)
+	defer r.stop(t)
+	greedy, err := net.Dial("unix", r.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer greedy.Close()
+	const status = `{"method":"penstock.Control.Status"}` + "\x00"
+	const many = 500
+	go func() { _, _ = io.WriteString(greedy, strings.Repeat(status, many)) }()
+	first := make([]byte, 1)
+	if _, err := io.ReadFull(greedy, first); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.dial().Call(control.Interface+".Status", nil, nil); err != nil {
+		t.Error(err)
+	}
+	var in, queued int
+	r.do(func() {
+		for c := range r.loop.Conns() {
+			if a, ok := c.State.(*asker); ok && a.peer.PID == int32(os.Getpid()) {
+				in, queued = max(in, len(c.Input())), max(queued, c.Queued())
+			}
+		}
+	})
+	if in > control.LongestCall || queued > 2*controlOptions.Queue {
+		t.Errorf("%d bytes kept and %d queued", in, queued)
+	}
+	replies := 0
+	for buf := make([]byte, 64<<10); replies < many; {
+		n, err := greedy.Read(buf)
+		replies += strings.Count(string(buf[:n]), "\x00")
+		if err != nil {
+			t.Fatalf("%v after %d replies", err, replies)
+		}
+	}
+}
+
+// TestControlPlaces: a user has a share of the places, the process has all others, and
+// clients of the control socket take none from those of services.
+func TestControlPlaces(t *testing.T) {
+	r := runControlled(t, "[limits]\nconnections = 1\n[service.a]\nkind='echo'\nlisten=['DIR/a.sock']\n")
+	defer r.stop(t)
+	r.clients(1, "a.sock")
+	for range controlShare {
+		if err := r.dial().Call(control.Interface+".Status", nil, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := r.dial().Call(control.Interface+".Status", nil, nil); !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, unix.ECONNRESET) && !errors.Is(err, unix.EPIPE) {
+		t.Errorf("one more than the share of a user: %v", err)
+	}
+	r.do(func() {
+		if n := r.control.clients(); n != controlShare {
+			t.Errorf("%d clients, want %d", n, controlShare)
+		}
+		if n := r.Daemon.clients(); n != 1 {
+			t.Errorf("%d clients of services", n)
+		}
+	})
+}
+
+// TestControlHostile: bytes that are no call end the connection that they come from, and
+// no other.
+func TestControlHostile(t *testing.T) {
+	r := runControlled(t, twoServices)
+	defer r.stop(t)
+	good := r.dial()
+	for _, text := range []string{
+		"\x00", "GET / HTTP/1.1\r\n\r\n\x00", "{}\x00", strings.Repeat("x", control.LongestCall+1),
+		strings.Repeat("[", 50000) + "\x00", `{"method":"a.b.C","parameters":` + strings.Repeat("[", 11000) + "\x00",
+		`{"method":"penstock.Control.Status","method":"penstock.Control.Status"}` + "\x00",
+	} {
+		c, err := net.Dial("unix", r.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() { _, _ = io.WriteString(c, text) }()
+		if b, _ := io.ReadAll(c); len(b) > 0 {
+			t.Errorf("%.40q was answered with %.80q", text, b)
+		}
+		_ = c.Close()
+	}
+	if err := good.Call(control.Interface+".Status", nil, nil); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestControlEnd: a client that has closed its side gets its reply; at the end of the
+// process its file is gone, and nothing is left open.
+func TestControlEnd(t *testing.T) {
+	before := evlooptest.Descriptors()
+	r := runControlled(t, twoServices)
+	c, err := net.Dial("unix", r.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.WriteString(c, `{"method":"penstock.Control.Status"}`+"\x00"+`{"method":"penstock.Control.Status"}`+"\x00")
+	_ = c.(*net.UnixConn).CloseWrite()
+	b, err := io.ReadAll(c)
+	if err != nil || strings.Count(string(b), "\x00") != 2 {
+		t.Errorf("%q, %v, want two replies", b, err)
+	}
+	_ = c.Close()
+	waits := r.dial()
+	if err := waits.Call(control.Interface+".Status", nil, nil); err != nil {
+		t.Error(err)
+	}
+	if info, err := os.Stat(r.path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the file is %v, %v", info, err)
+	}
+	r.stop(t)
+	if err := waits.Call(control.Interface+".Status", nil, nil); err == nil {
+		t.Error("there was an answer after the end")
+	}
+	_ = waits.Close()
+	if _, err := os.Lstat(r.path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the file is left: %v", err)
+	}
+	evlooptest.SameDescriptors(t, before)
+}
+
+// TestControlStopping: a call that is under way when the process ends gets an error.
+func TestControlStopping(t *testing.T) {
+	r := runControlled(t, twoServices)
+	c := r.dial()
+	done := make(chan error, 1)
+	r.do(func() { // one turn accepts, reads and answers, so all happens before that
+		go func() { done <- c.Call(control.Interface+".Status", nil, nil) }()
+	})
+	r.until("a call waits", func() bool {
+		for c := range r.loop.Conns() {
+			if a, ok := c.State.(*asker); ok && a.step != nil {
+				r.advance(terminate)
+				return true
+			}
+		}
+		select {
+		case err := <-done: // it was answered already: once more
+			if err != nil {
+				t.Error(err)
+			}
+			go func() { done <- c.Call(control.Interface+".Status", nil, nil) }()
+		default:
+		}
+		return false
+	})
+	if err := <-done; err == nil || err.Error() != control.ErrStopping.Error() {
+		t.Errorf("the call ended with %v", err)
+	}
+	<-r.done
+}
+
+// TestControlSecond: a second daemon of a user runs without a control socket, and leaves
+// that of the first alone.
+func TestControlSecond(t *testing.T) {
+	r := runControlled(t, twoServices)
+	defer r.stop(t)
+	dir := t.TempDir()
+	d, err := New(parse(t, fmt.Sprintf("[service.a]\nkind='echo'\nlisten=['%s/a.sock']\n", dir)), Env{Log: slog.New(slog.DiscardHandler), Control: r.path})
+	if err != nil || d.control != nil {
+		t.Fatalf("New = %v, %v", d, err)
+	}
+	d.release()
+	if err := r.dial().Call(control.Interface+".Status", nil, nil); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestControlInherited: the service manager's socket is taken by its name, and its file is
+// not removed.
+func TestControlInherited(t *testing.T) {
+	dir := t.TempDir()
+	var sockets []systemd.Socket
+	for _, name := range []string{"a", ControlName} {
+		ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(dir, name)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ln.SetUnlinkOnClose(false)
+		f, err := ln.File()
+		if err != nil {
+			t.Fatal(err)
+		}
+		fd, err := unix.Dup(int(f.Fd()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = f.Close(), ln.Close()
+		sockets = append(sockets, systemd.Socket{FD: fd, Name: name, Family: unix.AF_UNIX, Type: unix.SOCK_STREAM, Addr: filepath.Join(dir, name)})
+	}
+	ready := make(chan struct{})
+	env := Env{
+		Log: slog.New(slog.DiscardHandler), Managed: true, Ready: func() { close(ready) },
+		Inherited: systemd.Inherited{Activated: true, Sockets: sockets},
+	}
+	d, err := New(parse(t, fmt.Sprintf("[limits]\nexit_idle='1s'\n[service.a]\nkind='echo'\nlisten=['%s/a']\n", dir)), env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &controlled{run(t, d), filepath.Join(dir, ControlName), dir}
+	<-ready
+	var st control.Status
+	if err := r.dial().Call(control.Interface+".Status", nil, &st); err != nil || !st.Managed || st.Services != 1 {
+		t.Errorf("%+v, %v", st, err)
+	}
+	if err := <-r.done; err != nil { // exit_idle, though a client of the control socket is there
+		t.Error(err)
+	}
+	if _, err := os.Lstat(r.path); err != nil {
+		t.Error(err)
+	}
+}

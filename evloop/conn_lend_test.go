@@ -66,6 +66,30 @@ func lendAbort(r *rig) {
 	r.lent(tcpPair) // ended by the rig
 }
 
+// A lent connection stays lent when nearly all others leave together.
+func TestLendAmongManyThatLeave(t *testing.T) {
+	r := newEpollRig(t)
+	c, p := r.lent(tcpPair)
+	staying := r.registered()
+	leaving := make([]*Conn, fewToRenew)
+	for i := range leaving {
+		leaving[i], _ = r.unix()
+	}
+	r.l.enter()
+	carried, _ := r.l.DetachAll(leaving)
+	r.l.leave()
+	for _, k := range carried {
+		unix.Close(k.FD)
+	}
+	if got := r.registered(); got != staying {
+		r.Errorf("%d descriptors in epoll, want %d", got, staying)
+	}
+	r.do(func() { c.CloseAfterFlush(patience, nil) })
+	r.spin("FIN", func() bool { _, err := p.receive(); return err == io.EOF })
+	p.close()
+	r.ends(c, nil)
+}
+
 // What is no socket cannot be lent, and is served.
 func TestLoopLendPipe(t *testing.T) { eachBackend(t, lendPipe) }
 

@@ -44,7 +44,7 @@ func (e *epoll) renew() error {
 	return nil
 }
 
-// addStaying registers all that does not leave.
+// addStaying registers all that does not leave. A lent connection is registered nowhere.
 func (e *epoll) addStaying() error {
 	l := e.l
 	if err := l.wake.watch(&l.sys); err != nil {

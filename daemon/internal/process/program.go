@@ -314,9 +314,15 @@ func (p *Program) signal(sig unix.Signal) {
 	}
 }
 
-// signalGroup sends sig to the process group that pid leads.
+// signalGroup sends sig to the process group that pid leads. pid must not be reaped, so
+// there is no such group only if the process is new and has not made it yet: then it is
+// alone.
 func signalGroup(log *report.Service, pid int, sig unix.Signal) {
-	if err := unix.Kill(-pid, sig); err != nil && err != unix.ESRCH { // gone already
+	err := unix.Kill(-pid, sig)
+	if err == unix.ESRCH {
+		err = unix.Kill(pid, sig)
+	}
+	if err != nil && err != unix.ESRCH {
 		log.SignalFailed(unix.SignalName(sig), os.NewSyscallError("kill", err))
 	}
 }

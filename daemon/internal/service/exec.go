@@ -232,8 +232,8 @@ func (*exec) Drained(c *evloop.Conn) {
 // Drain ends the program's input, and gives it the time timeout to end.
 func (s *exec) Drain(c *evloop.Conn, left []byte, timeout time.Duration) {
 	j := jobOf(c)
-	if j.child == nil || c.Closing() {
-		c.CloseAfterFlush(timeout, nil) // it waits for its turn, or its program has ended
+	if j.child == nil && j.out == nil || c.Closing() {
+		c.CloseAfterFlush(timeout, nil) // it waits for its turn, or has had all of the output
 		return
 	}
 	c.Pause()
@@ -243,7 +243,9 @@ func (s *exec) Drain(c *evloop.Conn, left []byte, timeout time.Duration) {
 	} else {
 		j.passRest(left)
 	}
-	j.child.Stop(timeout)
+	if j.child != nil { // nil: the rest of its output is on its way
+		j.child.Stop(timeout)
+	}
 	l := s.env.Loop
 	l.Schedule(evloop.Timer{Deadline: l.Now().Add(timeout), Conn: c.ID(), Handler: s})
 }

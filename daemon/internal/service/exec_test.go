@@ -300,6 +300,29 @@ func TestExecDrainPassesRest(t *testing.T) {
 	}
 }
 
+// TestExecDrainAfterProgram: what a program has left in its pipe reaches a client that
+// is slow, also if the service ends meanwhile.
+func TestExecDrainAfterProgram(t *testing.T) {
+	r := serveExec(t, "read x; head -c 40000 /dev/zero; echo end", "")
+	c := r.dial()
+	r.jobs(1)
+	var out *evloop.Conn
+	r.do(func() {
+		out = jobOf(r.loop.Conn(c.id)).out
+		out.Pause() // as when the client reads nothing
+	})
+	c.send("\n")
+	r.log.wait(t, "status=exit status 0", 1)
+	r.do(func() {
+		r.svc.(Drainer).Drain(r.loop.Conn(c.id), nil, patience)
+		out.Resume()
+	})
+	if got := c.rest(); len(got) != 40_004 || !strings.HasSuffix(got, "end\n") {
+		t.Errorf("got %d bytes, want 40004", len(got))
+	}
+	r.wantEnd(nil)
+}
+
 // TestExecLoopCloses: a loop that ends leaves no program and no descriptor, whatever
 // its clients and programs do. The rig looks at the descriptors.
 func TestExecLoopCloses(t *testing.T) {

@@ -40,6 +40,9 @@ type exec struct {
 	opts    *evloop.Options // of pipes to and from them
 	jobs    map[*job]struct{}
 	waiting []evloop.ConnID // in the order in which they came
+	turn    evloop.Time     // in which a program was last started
+	begun   int             // programs in that turn
+	goesOn  bool            // a timer goes on with those that wait
 	ended   func()          // once the service has stopped and no job is left
 }
 
@@ -119,17 +122,49 @@ func (s *exec) Open(c *evloop.Conn) {
 	s.next()
 }
 
+// mostBegun is how many programs are started in a turn of the loop. A fork copies page
+// tables, which takes about a quarter of what a turn may.
+const mostBegun = 4
+
 // next starts programs for the clients whose turn it is. One that has left meanwhile has
-// none.
+// none. The others wait, and those in the backlog too, when all places are taken or this
+// turn of the loop has started enough.
 func (s *exec) next() {
-	for len(s.waiting) > 0 && len(s.jobs) < s.keys.MaxChildren {
+	for len(s.waiting) > 0 && len(s.jobs) < s.keys.MaxChildren && s.mayBegin() {
 		c := s.env.Loop.Conn(s.waiting[0])
 		s.waiting = s.waiting[1:]
 		if c != nil && !c.Closing() {
+			s.begun++
 			jobOf(c).launch()
 		}
 	}
-	s.env.Hold(len(s.jobs) >= s.keys.MaxChildren)
+	s.env.Hold(len(s.waiting) > 0 || len(s.jobs) >= s.keys.MaxChildren)
+}
+
+// mayBegin reports whether this turn of the loop may start one more program. If not, the
+// next turn goes on.
+func (s *exec) mayBegin() bool {
+	l := s.env.Loop
+	if now := l.Now(); s.turn != now {
+		s.turn, s.begun = now, 0
+	}
+	if s.begun < mostBegun {
+		return true
+	}
+	if !s.goesOn {
+		s.goesOn = true
+		l.Schedule(evloop.Timer{Deadline: s.turn, Handler: (*nextTurn)(s)})
+	}
+	return false
+}
+
+// nextTurn is the exec as the handler of a timer that is due at once.
+type nextTurn exec
+
+// Expired goes on with the clients that wait.
+func (n *nextTurn) Expired(*evloop.Loop, evloop.Timer) {
+	n.goesOn = false
+	(*exec)(n).next()
 }
 
 // launch starts the program.

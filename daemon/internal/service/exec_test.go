@@ -180,6 +180,35 @@ func TestExecMaxChildren(t *testing.T) {
 	})
 }
 
+// TestExecCrowd: of many clients that come at once, a turn of the loop starts programs
+// for a few, since each fork makes everybody else wait.
+func TestExecCrowd(t *testing.T) {
+	eachIO(t, func(t *testing.T, keys string) {
+		const crowd = 3 * mostBegun
+		r := serveExec(t, "exec cat", keys)
+		var fds []int
+		for range crowd {
+			fd, _ := evlooptest.Pair(t, "unix")
+			fds = append(fds, fd)
+		}
+		r.do(func() {
+			for _, fd := range fds {
+				if _, err := r.loop.Add(fd, r, r.session()); err != nil {
+					t.Error(err)
+				}
+			}
+			if n := len(r.execOf().jobs); n != mostBegun {
+				t.Errorf("%d programs were started in a turn, want %d", n, mostBegun)
+			}
+			if !r.held.Load() {
+				t.Error("further clients are let in")
+			}
+		})
+		r.jobs(crowd)
+		r.until("others to be let in", func() bool { return !r.held.Load() })
+	})
+}
+
 // TestExecWaitingClientLeaves: a client that leaves before its turn has no program.
 func TestExecWaitingClientLeaves(t *testing.T) {
 	eachIO(t, func(t *testing.T, keys string) {

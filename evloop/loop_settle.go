@@ -41,7 +41,9 @@ func (l *Loop) settle(told bool) {
 		}
 		clear(l.dropped)
 		l.dropped = l.dropped[:0]
-		l.buryDead()
+		if len(l.dead) > 0 {
+			l.buryDead()
+		}
 	}
 }
 

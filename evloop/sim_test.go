@@ -32,11 +32,21 @@ var (
 )
 
 // Without -seeds, the histories end after simBudget, for machines that are
-// much slower (or a race detector) than any on which nothing is cut.
+// much slower than any on which nothing is cut. With -short, which the race
+// detector and emulated processors are given, they end sooner: a history is one
+// goroutine's, and what they show is seen in the first ones.
 const (
 	defaultSeeds = 8000
 	simBudget    = 10 * time.Second
+	shortBudget  = 3 * time.Second
 )
+
+func budget() time.Duration {
+	if testing.Short() {
+		return shortBudget
+	}
+	return simBudget
+}
 
 // simGarbage is GOGC while histories are played. Each makes a loop, and with
 // it buffers that are garbage a millisecond later: at the default of 100, two
@@ -76,7 +86,7 @@ func simulate(t *testing.T, b simBackend) {
 		last /= 10
 	}
 	defer debug.SetGCPercent(debug.SetGCPercent(simGarbage))
-	end := time.Now().Add(simBudget)
+	end := time.Now().Add(budget())
 	var next, played, calls atomic.Uint64
 	var all sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
@@ -236,7 +246,7 @@ func failEachCall(t *testing.T, b simBackend) {
 	const short, histories = 200, 4 // calls of a history; so many histories
 	end := time.Now().Add(time.Minute)
 	if testing.Short() { // the race detector makes a history ten times as long
-		end = time.Now().Add(simBudget)
+		end = time.Now().Add(shortBudget)
 	}
 	chosen, played := 0, 0
 	for seed := uint64(1); chosen < histories; seed++ {

@@ -21,6 +21,7 @@ type client struct {
 	socket   string
 	rounds   int
 	patience time.Duration
+	since    time.Time // before it connected
 }
 
 // errEnded says that the server ended a client, which had read nothing wrong
@@ -37,7 +38,7 @@ func (h *host) dial(socket string) (*client, error) { return h.dialFor(socket, p
 
 // dialFor is dial for a client that waits no longer than that for anything.
 func (h *host) dialFor(socket string, patience time.Duration) (*client, error) {
-	a := h.at[socket]
+	a, since := h.at[socket], time.Now()
 	conn, err := net.DialTimeout(a.Network(), a.String(), patience)
 	if errors.Is(err, unix.ECONNRESET) { // before Dial has looked at the connection
 		return nil, errEnded
@@ -45,7 +46,7 @@ func (h *host) dialFor(socket string, patience time.Duration) (*client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", socket, err)
 	}
-	c := &client{Conn: conn, socket: socket, patience: patience}
+	c := &client{Conn: conn, socket: socket, patience: patience, since: since}
 	if socket == "room" {
 		err = c.expect([]byte("welcome\n"))
 	}

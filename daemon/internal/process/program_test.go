@@ -5,6 +5,7 @@ package process
 import (
 	"bytes"
 	"log/slog"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"penstock/daemon/internal/config"
 	"penstock/daemon/internal/report"
 	"penstock/evloop"
+	"penstock/evloop/evlooptest"
 )
 
 // An audience notes what a program asks of it.
@@ -49,5 +51,25 @@ func TestProgramEndedBeforeItWasKnownToRun(t *testing.T) {
 	}
 	if !strings.Contains(out.String(), "pid=") || strings.Contains(out.String(), "pid=0") {
 		t.Errorf("the log has no number of the process:\n%s", out.String())
+	}
+}
+
+// TestStartedInVain: a program that a goroutine has started for a loop that is closed
+// meanwhile does not live on.
+func TestStartedInVain(t *testing.T) {
+	loop, err := evloop.New(evloop.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := report.New(slog.New(slog.DiscardHandler), config.PeersFull, loop).Service("sensor")
+	p := New([]string{"/bin/sleep", "1000"}, loop, log, &audience{})
+	before := runtime.NumGoroutine()
+	p.Start()
+	loop.Close()
+	// The goroutine ends with the process.
+	for end := time.Now().Add(evlooptest.Patience); runtime.NumGoroutine() > before; runtime.Gosched() {
+		if time.Now().After(end) {
+			t.Fatal("the program lives on")
+		}
 	}
 }

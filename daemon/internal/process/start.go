@@ -83,7 +83,12 @@ func (p *Program) fork() {
 func (p *Program) attend(argv []string, around Surroundings, pipes pipes) {
 	pid, err := forkStub(argv, around, pipes)
 	closeAll(pipes.theirs()...)
-	p.loop.PostOr(func() { p.started(pid, err, pipes) }, func() { closeAll(append(pipes.ours(), pipes.status[0])...) })
+	p.loop.PostOr(func() { p.started(pid, err, pipes) }, func() {
+		closeAll(append(pipes.ours(), pipes.status[0])...)
+		if err == nil { // as a program gets it that runs when the loop is closed
+			_ = unix.Kill(-pid, unix.SIGTERM)
+		}
+	})
 	if err != nil {
 		return
 	}

@@ -316,14 +316,27 @@ func TestBridgeNoGap(t *testing.T) {
 func TestBridgeGap(t *testing.T) {
 	p := newPlug(t)
 	p.in()
-	r := bridgeOn(t, evloop.Config{}, p, "delimiter = ''\ngap = '100ms'\nhistory = 1\nwrite = 'any'\nmax_line = 16")
+	const keys = "delimiter = ''\nhistory = 1\nwrite = 'any'\nmax_line = 16\n"
+	r := bridgeOn(t, evloop.Config{}, p, keys+"gap = '1m'")
 	r.untilUp(true)
 	a := r.dial()
 	p.says("\x01\x03")
 	r.until("the first bytes", func() bool { return len(r.bridge().cut.part) == 2 })
 	p.says("\x02\n")
+	r.until("the others", func() bool { return len(r.bridge().cut.part) == 4 })
+	r.do(func() { // a minute passes
+		g := &r.bridge().cut.gaps
+		r.loop.Cancel(g.timer)
+		g.until = r.loop.Now()
+		r.bridge().Expired(r.loop, evloop.Timer{Kind: timerGap})
+	})
 	a.want("\x01\x03\x02\n")
 	r.dial().want("\x01\x03\x02\n")
+	r.do(func() {
+		r.bridge().Adjust(parse(t, fmt.Sprintf("kind='bridge'\ndevice=%q\n%sgap = '10ms'", p.name, keys)))
+	})
+	p.says("\x04") // and a pause by itself
+	a.want("\x04")
 	a.send("\x00\xff")
 	p.hears("\x00\xff")
 	p.says(strings.Repeat("y", 20))

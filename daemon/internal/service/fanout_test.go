@@ -3,9 +3,7 @@
 package service
 
 import (
-	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"os"
 	"strings"
@@ -184,97 +182,6 @@ func TestListenersStay(t *testing.T) {
 	}
 }
 
-// readSlowly takes n bytes, at most so many a second. It returns the longest time
-// between two reads as well.
-func (c *testClient) readSlowly(n, perSecond int) (halt time.Duration, err error) {
-	const slice = 5 * time.Millisecond
-	buf := make([]byte, perSecond*int(slice)/int(time.Second))
-	tick := time.NewTicker(slice)
-	defer tick.Stop()
-	last := time.Now()
-	for got := 0; got < n; {
-		<-tick.C
-		halt, last = max(halt, time.Since(last)), time.Now()
-		c.conn.SetReadDeadline(last.Add(patience))
-		k, err := c.conn.Read(buf[:min(len(buf), n-got)])
-		if got += k; err != nil {
-			return halt, fmt.Errorf("a reader got %d of %d bytes: %w", got, n, err)
-		}
-	}
-	return halt, nil
-}
-
-// One member floods the room. Members that read steadily, if slowly, get all of
-// it, because the flooding one waits. A member that does not read at all pays
-// alone, and even many of those do not stop a room for longer than a moment.
-func TestRoomFloodSparesReaders(t *testing.T) {
-	for _, tt := range []struct {
-		name           string
-		readers, stuck int
-	}{
-		{"three steady readers", 3, 0},
-		{"one steady reader", 1, 0},
-		{"three, and one who does not read", 3, 1},
-		{"one, and three who do not read", 1, 3},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			// The room may cut a reader that this machine has held up for as
-			// long as the room waits for anybody. That shows nothing.
-			for range 8 {
-				halt, err := flood(t, tt.readers, tt.stuck)
-				switch {
-				case err == nil:
-					return
-				case halt < paceHalt/2:
-					t.Fatal(err)
-				}
-				t.Logf("again, a reader was held up for %v: %v", halt, err)
-			}
-			t.Skip("this machine is too busy for a reader to be steady")
-		})
-	}
-}
-
-// flood has one member flood the others. It returns an error of a reader, and
-// for how long one of them was held up.
-func flood(t *testing.T, readers, stuck int) (halt time.Duration, err error) {
-	t.Helper()
-	const total = 3 << 20
-	r := serve(t, "kind=\"room\"\nwelcome=\"\"\nmessage=\"{line}\"\necho_to_sender=false")
-	var idle []*testClient
-	for range stuck {
-		idle = append(idle, r.dial())
-	}
-	type result struct {
-		halt time.Duration
-		err  error
-	}
-	done := make(chan result, readers)
-	for range readers {
-		c := r.dial()
-		go func() {
-			halt, err := c.readSlowly(total, 2<<20)
-			done <- result{halt, err}
-		}()
-	}
-	flooder := r.dial()
-	go flooder.conn.Write([]byte(strings.Repeat(strings.Repeat("x", 127)+"\n", total/128)))
-	for range readers {
-		one := <-done
-		halt, err = max(halt, one.halt), errors.Join(err, one.err)
-	}
-	if err != nil {
-		return halt, err
-	}
-	r.do(func() {})
-	for _, c := range idle {
-		if got := c.rest(); !strings.HasSuffix(got, "ERR you read too slowly, goodbye\n") {
-			t.Errorf("one who does not read was not cut: %d bytes", len(got))
-		}
-	}
-	return halt, nil
-}
-
 // A loop that was late has not seen what a member took meanwhile, so the member
 // has not halted.
 func TestRoomPaceForgivesALateLoop(t *testing.T) {
@@ -300,48 +207,6 @@ func TestRoomPaceForgivesALateLoop(t *testing.T) {
 			}
 		}
 	})
-}
-
-// A member that halts for a moment, while most of the others read, is waited for:
-// a flood would fill its queue in some milliseconds.
-func TestRoomFloodWaitsForOneThatHalts(t *testing.T) {
-	const flood = 128
-	line := strings.Repeat("x", 1023) + "\n"
-	r := serve(t, "kind=\"room\"\nwelcome=\"\"\nmessage=\"{line}\"\necho_to_sender=false")
-	halts, speaker := r.dial(), r.dial()
-	var others []*testClient
-	for range 4 {
-		others = append(others, r.dial())
-	}
-	take := func(c *testClient, lines int) error {
-		c.conn.SetReadDeadline(time.Now().Add(patience))
-		_, err := io.CopyN(io.Discard, c.conn, int64(lines*len(line)))
-		return err
-	}
-	said := 0
-	for full := false; !full; said++ {
-		speaker.send(line)
-		for _, c := range others {
-			if err := take(c, 1); err != nil {
-				t.Fatal(err)
-			}
-		}
-		r.do(func() { full = r.loop.Conn(halts.id).Queued() > r.conf.Queue/2 })
-	}
-	go speaker.conn.Write([]byte(strings.Repeat(line, flood)))
-	done := make(chan error, len(others))
-	for _, c := range others {
-		go func() { done <- take(c, flood) }()
-	}
-	r.until("the flood", func() bool { return r.loop.Conn(speaker.id).BytesIn() > uint64(said*len(line)) })
-	if err := take(halts, said+flood); err != nil {
-		t.Errorf("the one that halted: %v", err)
-	}
-	for range others {
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	}
 }
 
 // A reply stays behind what the program said to all before it, although that is

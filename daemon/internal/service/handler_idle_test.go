@@ -19,21 +19,18 @@ func TestHandlerOwedReplyIsNotIdleness(t *testing.T) {
 	first.conn.Close()
 	r.wantEnd(nil)
 	r.do(func() { r.opts.IdleTimeout = 200 * time.Millisecond })
-	waiting, half := r.dial(), r.dial() // 2 and 3
-	waiting.send("hold\n")
-	half.send("hold\n")
+	waiting, half := r.dialWith("hold\n"), r.dialWith("hold\n") // 2 and 3
 	half.shut()
 	for range 3 { // as long as it takes that a silent client is cut, three times
 		silent := r.dial()
 		r.wantEnd(evloop.ErrIdle)
 		silent.wantEOF()
 	}
-	asking := r.dial()
-	asking.send("raw {\"conn\":2,\"data\":\"at last\"}\nraw {\"conn\":3,\"data\":\"to you, too\"}\n")
+	r.dialWith("raw {\"conn\":2,\"data\":\"at last\"}\nraw {\"conn\":3,\"data\":\"to you, too\"}\n")
 	waiting.want("at last")
 	half.want("to you, too")
 	half.wantEOF()
 	r.wantEnd(nil)
-	r.wantEnd(evloop.ErrIdle) // waiting; asking is still owed two replies
+	r.wantEnd(evloop.ErrIdle) // waiting; the one that asked is still owed two replies
 	waiting.wantEOF()
 }

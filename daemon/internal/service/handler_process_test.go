@@ -107,7 +107,7 @@ func hurry(r *rig) { r.svc.(*handler).program.Times = quickly }
 
 var quickly = process.Times{
 	First: 10 * time.Millisecond, Most: 40 * time.Millisecond, Stable: time.Hour,
-	HangUp: 50 * time.Millisecond, Rest: 50 * time.Millisecond,
+	HangUp: 50 * time.Millisecond, Rest: patience, // a busy machine may take its time to read the last words
 }
 
 // Those who wait are told once, everybody stays, and the next program serves.
@@ -235,10 +235,8 @@ func TestHandlerProgramNeverStarts(t *testing.T) {
 	r := serve(t, "kind=\"handler\"\ncommand=[\"/nonexistent\"]", hurry, func(r *rig) {
 		r.opts.IdleTimeout = 300 * time.Millisecond
 	})
-	gone, waiting := r.dial(), r.dial()
-	gone.send("x\n")
+	gone, waiting := r.dialWith("x\n"), r.dialWith("x\n")
 	gone.conn.Close()
-	waiting.send("x\n")
 	for range 2 {
 		r.wantEnd(ErrNotTaken)
 	}
@@ -338,7 +336,13 @@ func TestHandlerHangsUp(t *testing.T) {
 				r.log.wait(t, tt.say, 1)
 			}
 			over := make(chan struct{})
-			r.do(func() { r.svc.(*handler).Stop(func() { close(over) }) })
+			r.do(func() {
+				h := r.svc.(*handler)
+				h.Stop(func() { close(over) })
+				if tt.want == "signal: terminated" { // nor killed before it has seen the first signal
+					h.program.Times.HangUp = patience
+				}
+			})
 			r.log.wait(t, "program ended status="+tt.want, 1)
 			r.do(func() { r.svc.(*handler).Stop(func() {}) }) // harmless
 			<-over
@@ -392,6 +396,8 @@ func TestHandlerChildrenDieWithTheProgram(t *testing.T) {
 
 // A child that left the group keeps the pipe open: its output is not waited for.
 func TestHandlerOutputHeldOpen(t *testing.T) {
-	r := serve(t, "kind=\"handler\"\ncommand=[\"/bin/sh\",\"-c\",\"setsid sleep 3 & exit 0\"]", hurry)
+	r := serve(t, "kind=\"handler\"\ncommand=[\"/bin/sh\",\"-c\",\"setsid sleep 3 & exit 0\"]", hurry, func(r *rig) {
+		r.svc.(*handler).program.Times.Rest = 50 * time.Millisecond
+	})
 	r.log.wait(t, "program ended status=exit status 0", 2)
 }

@@ -327,19 +327,41 @@ func TestProxyDrainLapses(t *testing.T) {
 
 // A direction that moves keeps the other alive, and silence of both ends the pair.
 func TestProxyIdle(t *testing.T) {
+	const idle = 200 * time.Millisecond
 	b := newBackend(t, "tcp")
-	r := serve(t, to("", b.addr()), func(r *rig) { r.opts.IdleTimeout = 200 * time.Millisecond })
-	c := r.client("tcp")
-	s := b.accept()
-	for range 10 { // the client says nothing
-		say2(t, s, ".")
-		wantBytes(t, c, ".")
+	r := serve(t, to("", b.addr()), func(r *rig) { r.opts.IdleTimeout = idle })
+	// A busy machine may keep the backend from moving. That shows nothing.
+	for range 8 {
+		began := time.Now()
+		c := r.client("tcp")
+		s := b.accept()
+		halt, err := trickle(s, c, began)
+		r.wantEnd(evloop.ErrIdle)
+		switch {
+		case err == nil:
+			if got, err := io.ReadAll(s); len(got) > 0 || err != nil {
+				t.Errorf("backend got %q (%v), want the end", got, err)
+			}
+			return
+		case halt < idle/2:
+			t.Fatal(err)
+		}
+		t.Logf("again, the backend was held up for %v: %v", halt, err)
+	}
+	t.Skip("this machine is too busy for a backend to move all the time")
+}
+
+// trickle has from say something to to, ten times, and returns the longest time between
+// two of them.
+func trickle(from io.Writer, to io.Reader, last time.Time) (halt time.Duration, err error) {
+	for i := 0; i < 10 && err == nil; i++ {
 		unix.Poll(nil, 50)
+		if _, err = io.WriteString(from, "."); err == nil {
+			_, err = io.ReadFull(to, make([]byte, 1))
+		}
+		halt, last = max(halt, time.Since(last)), time.Now()
 	}
-	r.wantEnd(evloop.ErrIdle)
-	if got, err := io.ReadAll(s); len(got) > 0 || err != nil {
-		t.Errorf("backend got %q (%v), want the end", got, err)
-	}
+	return halt, err
 }
 
 // A backend that takes nothing ends its client, and the log says who it was.

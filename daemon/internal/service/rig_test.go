@@ -181,8 +181,30 @@ func (r *rig) dial() *testClient { r.t.Helper(); return r.dialBy("unix") }
 // dialBy is dial by another network.
 func (r *rig) dialBy(network string) *testClient {
 	r.t.Helper()
+	cl, fd := r.unknown(network)
+	r.add(cl, fd)
+	return cl
+}
+
+// dialWith is dial by a client that has spoken before the loop knows of it. However
+// busy the machine is, it is not idle before that.
+func (r *rig) dialWith(text string) *testClient {
+	r.t.Helper()
+	cl, fd := r.unknown("unix")
+	cl.send(text)
+	r.add(cl, fd)
+	return cl
+}
+
+// unknown returns a client and the descriptor that add is to give to the loop.
+func (r *rig) unknown(network string) (cl *testClient, fd int) {
+	r.t.Helper()
 	fd, peer := evlooptest.Pair(r.t, network)
-	cl := &testClient{t: r.t, conn: peer.(*net.UnixConn)}
+	return &testClient{t: r.t, conn: peer.(*net.UnixConn)}, fd
+}
+
+func (r *rig) add(cl *testClient, fd int) {
+	r.t.Helper()
 	r.do(func() {
 		c, err := r.loop.Add(fd, r, r.session())
 		if err != nil {
@@ -191,7 +213,6 @@ func (r *rig) dialBy(network string) *testClient {
 		}
 		cl.id = c.ID()
 	})
-	return cl
 }
 
 func (c *testClient) send(s string) {
@@ -202,12 +223,22 @@ func (c *testClient) send(s string) {
 	}
 }
 
+// A patient connection gives up when no byte has come for so long, however long all of
+// it takes.
+type patient struct{ net.Conn }
+
+func (p patient) Read(b []byte) (int, error) {
+	if err := p.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		return 0, err
+	}
+	return p.Conn.Read(b)
+}
+
 // want reads exactly these bytes.
 func (c *testClient) want(s string) {
 	c.t.Helper()
-	c.conn.SetReadDeadline(time.Now().Add(patience))
 	got := make([]byte, len(s))
-	n, err := io.ReadFull(c.conn, got)
+	n, err := io.ReadFull(patient{c.conn}, got)
 	if string(got[:n]) != s {
 		c.t.Fatalf("got %q (%v)\nwant %q", got[:n], err, s)
 	}
@@ -224,8 +255,7 @@ func (c *testClient) wantEOF() {
 // rest reads to the end.
 func (c *testClient) rest() string {
 	c.t.Helper()
-	c.conn.SetReadDeadline(time.Now().Add(patience))
-	b, err := io.ReadAll(c.conn)
+	b, err := io.ReadAll(patient{c.conn})
 	if err != nil && !errors.Is(err, unix.ECONNRESET) {
 		c.t.Fatalf("read to the end: %v", err)
 	}

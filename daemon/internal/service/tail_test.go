@@ -301,9 +301,8 @@ func TestTailLoad(t *testing.T) {
 // numbered reads lines that begin with a number, each one more than the one before, up
 // to last.
 func numbered(c *testClient, last int) error {
-	c.conn.SetReadDeadline(time.Now().Add(patience))
 	want := -1
-	for in := bufio.NewScanner(c.conn); in.Scan(); {
+	for in := bufio.NewScanner(patient{c.conn}); in.Scan(); {
 		var n int
 		if _, err := fmt.Sscanf(in.Text(), "%d", &n); err != nil || want >= 0 && n != want {
 			return fmt.Errorf("got %.40q, want line %d", in.Text(), want)

@@ -25,8 +25,9 @@ import (
 // each attempt counts as work of its turn: a thousand clients may wait.
 //
 // Nothing is read from the client meanwhile, so the loop does not see it go. Before each
-// attempt the kernel is asked (left). To read on, and keep what comes, was the
-// alternative: it needs 64 KiB for each client that waits.
+// attempt the kernel is asked (left), but not in the first round: a client may say a word
+// and close its Unix socket before we have accepted it. To read on, and keep what comes,
+// was the alternative: it needs 64 KiB for each client that waits.
 //
 // Each client searches by itself. One search for all would be less work while the backend
 // is away. But it may be stuck at an address that does not answer, and then it would hold
@@ -66,7 +67,7 @@ func (s *search) try() {
 	switch {
 	case s.pr.client.Closing():
 		return // the service ends
-	case left(s.pr.client):
+	case s.round > 0 && left(s.pr.client):
 		s.pr.search = nil
 		s.pr.client.Resume() // the loop finds out how
 		return

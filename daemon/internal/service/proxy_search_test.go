@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"penstock/evloop"
+	"penstock/evloop/evlooptest"
 )
 
 // A backend that comes late gets what the client has sent meanwhile.
@@ -185,4 +186,24 @@ func TestProxyClientLeavesWhileWaiting(t *testing.T) {
 	if got, err := io.ReadAll(c); string(got) != "answer" || err != nil {
 		t.Errorf("the client got %q, %v", got, err)
 	}
+}
+
+// What a client has said before it closed its Unix socket reaches a backend, however early
+// that was.
+func TestProxyHurriedClient(t *testing.T) {
+	b := newBackend(t, "unix")
+	r := serve(t, to("wait='1h'", filepath.Join(t.TempDir(), "none"), b.addr()))
+	fd, c := evlooptest.Pair(t, "unix")
+	say2(t, c, "word")
+	c.Close()
+	r.do(func() {
+		if _, err := r.loop.Add(fd, r, r.session()); err != nil {
+			t.Error(err)
+		}
+	})
+	s := b.accept()
+	if got, err := io.ReadAll(s); string(got) != "word" || err != nil {
+		t.Errorf("the backend got %q, %v", got, err)
+	}
+	s.Close()
 }

@@ -60,6 +60,9 @@ func checkExec(b *builder, d described) {
 	if d.Of.(*Exec).IO != IOSocket {
 		return
 	}
+	if !d.AcceptProxy.Empty() {
+		b.wrong(d.where("accept_proxy"), errors.New(`the daemon reads the header, and perhaps the client's first bytes with it, which the program would miss; want io = "pipes"`))
+	}
 	for _, name := range []string{"idle_timeout", "stall_timeout", "queue", "overflow"} {
 		if _, ok := d.at[name]; ok {
 			b.warn(d.where(name), errors.New(`has no effect: with io = "socket" the daemon sees no bytes`))

@@ -33,3 +33,18 @@ func TestExecWarnings(t *testing.T) {
 		}
 	}
 }
+
+// TestExecBehindProxy: a connection from which the daemon has read a PROXY header cannot be
+// given to a program.
+func TestExecBehindProxy(t *testing.T) {
+	text := of(KindExec) + "command=['/bin/cat']\naccept_proxy=['192.0.2.1']\n"
+	for io, want := range map[string]string{
+		"pipes": "<nil>",
+		"socket": "x.toml:5: service.x.accept_proxy: the daemon reads the header, and perhaps the client's first bytes with it, " +
+			"which the program would miss; want io = \"pipes\"",
+	} {
+		if _, err := Parse("x.toml", []byte(text+"io='"+io+"'\n")); fmt.Sprint(err) != want {
+			t.Errorf("io %s: %v, want %s", io, err, want)
+		}
+	}
+}

@@ -3,6 +3,7 @@
 package daemon
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -138,4 +139,30 @@ func TestAnnouncedReload(t *testing.T) {
 	plain.Close()
 	c.Close()
 	r.stop(t)
+}
+
+// TestAnnouncedExchange: a silent client of another service gives its place to one that is
+// announced, also where that one holds the last place of its own service.
+func TestAnnouncedExchange(t *testing.T) {
+	for _, backend := range []string{"epoll", "io_uring"} {
+		text := announces(t, backend, "max_connections = 1") + fmt.Sprintf(`
+[service.r]
+kind = "room"
+listen = [%q]
+accept_proxy = ["127.0.0.0/8"]
+welcome = ""
+[limits]
+per_source = 1
+`, freeAddress(t))
+		r := runDaemon(t, parse(t, text))
+		silent := r.dial("r", "tcp")
+		silent.say(string(proxyproto.V1(announcedFrom, announcedTo)))
+		silent.Close()
+		r.awaitSilent(1)
+		c := r.dial("e", "tcp")
+		c.say(string(proxyproto.V1(announcedFrom, announcedTo)) + "x")
+		c.hears("x")
+		c.Close()
+		r.stop(t)
+	}
 }

@@ -91,7 +91,7 @@ func (ep *endpoint) exchange(p view.Peer, reason report.Reason) bool {
 		return false
 	}
 	d, ownShare := ep.d, ep.fullFor(p)
-	sameService := ownShare || ep.full()
+	sameService := ownShare || reason == report.RefusedService // one that was announced has a place of it
 	sameSource := ownShare || d.sources.count(p) >= d.share(p)
 	from, looks := sourceOf(p), 0
 	var gives *evloop.Conn

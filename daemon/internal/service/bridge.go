@@ -292,14 +292,15 @@ func (b *bridge) Drain(c *evloop.Conn, left []byte, timeout time.Duration) {
 	if cl.rest != nil {
 		late++
 	}
-	if b.awaits(c) {
-		late++
-	}
+	awaits := b.awaits(c)
 	b.forget(c)
 	var reason error
-	if late > 0 && !c.Closing() {
+	if (late > 0 || awaits) && !c.Closing() {
 		b.env.Lose(report.LostUnanswered, late)
 		reason = ErrUnanswered
+		if awaits {
+			b.turned(overdue, nil) // counts it, and the end of the turn does not count it again
+		}
 	}
 	c.CloseAfterFlush(timeout, reason)
 }

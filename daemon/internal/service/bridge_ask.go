@@ -4,7 +4,6 @@ package service
 
 import (
 	"bytes"
-	"slices"
 	"time"
 
 	"penstock/daemon/internal/config"
@@ -62,6 +61,9 @@ func (b *bridge) mayAsk(c *evloop.Conn) bool {
 	if !b.takesTurns() {
 		return true
 	}
+	if next := b.turn.next; next != nil && next.Closing() {
+		b.grant()
+	}
 	if b.turn.state != free || b.turn.next != c && (b.turn.next != nil || len(b.waiting) > 0) {
 		return false
 	}
@@ -87,6 +89,9 @@ func (b *bridge) awaitRest() {
 
 // grant lets the first of those that wait give its message.
 func (b *bridge) grant() {
+	if next := b.turn.next; next != nil && next.Closing() {
+		b.turn.next = nil // the loop calls Data for it no more, and its end may take long
+	}
 	if !b.takesTurns() || b.turn.state != free || b.turn.next != nil || b.turn.within || b.suspended {
 		return
 	}
@@ -96,7 +101,8 @@ func (b *bridge) grant() {
 	}
 	for len(b.waiting) > 0 {
 		c := b.waiting[0]
-		b.waiting = slices.Delete(b.waiting, 0, 1)
+		b.waiting[0] = nil
+		b.waiting = b.waiting[1:] // and not slices.Delete: there may be thousands behind it
 		cl := callerOf(c)
 		b.goOn(cl)
 		if c.Closing() {

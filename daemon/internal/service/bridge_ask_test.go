@@ -4,6 +4,7 @@ package service
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -273,4 +274,67 @@ func TestBridgeTurnsAdjusted(t *testing.T) {
 	a.want("to all\n")
 	b.want("to all\n")
 	p.out()
+}
+
+// TestBridgeTurnOfLeaving: a client that does not read its last output, and so takes long to
+// end, keeps nobody from the source, in its turn or as the first that wrote.
+func TestBridgeTurnOfLeaving(t *testing.T) {
+	for _, write := range []string{"transaction", "first"} {
+		t.Run(write, func(t *testing.T) {
+			p := newPlug(t)
+			p.in()
+			r := bridgeOn(t, evloop.Config{}, p, "write = '"+write+"'\nreply_timeout = '10m'\non_loss = 'close'\nqueue = 65536")
+			r.untilUp(true)
+			stuck := r.dial()
+			for queued := 0; queued == 0; {
+				p.says(strings.Repeat("news ", 50) + "\n")
+				r.do(func() { queued = r.loop.Conn(stuck.id).Queued() })
+			}
+			if write == "transaction" {
+				r.dial().send("a1\n")
+				p.hears("a1\n")
+				stuck.send("s1\n")
+				r.untilWaiting(1)
+			} else {
+				stuck.send("s1\n")
+				p.hears("s1\n")
+			}
+			p.out()
+			r.untilUp(false)
+			p.in()
+			r.untilUp(true)
+			c := r.dial()
+			c.send("c1\n")
+			r.until("a message for the device", func() bool {
+				_, out := r.bridge().source.(*deviceSource).Traffic()
+				return out > 0
+			})
+			p.hears("c1\n")
+			r.do(func() {
+				if r.loop.Conn(stuck.id) == nil {
+					t.Error("the client that does not read has ended")
+				}
+			})
+			p.out()
+		})
+	}
+}
+
+// TestBridgeDrainedTurn: a message whose client had to leave before the reply is counted
+// once.
+func TestBridgeDrainedTurn(t *testing.T) {
+	p := newPlug(t)
+	p.in()
+	r := bridgeOn(t, evloop.Config{}, p, inTurns)
+	r.untilUp(true)
+	a := r.dial()
+	a.send("a1\n")
+	p.hears("a1\n")
+	r.do(func() { r.bridge().Drain(r.loop.Conn(a.id), nil, patience) })
+	r.wantEnd(ErrUnanswered)
+	r.overdue()
+	r.wantLost(report.LostUnanswered, 1)
+	p.out()
+	r.untilUp(false)
+	r.wantLost(report.LostUnanswered, 1)
 }

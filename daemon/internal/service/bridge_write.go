@@ -108,7 +108,7 @@ func (b *bridge) holds(c *evloop.Conn) bool {
 	if b.keys.Write != config.WriteFirst {
 		return true
 	}
-	if b.holder == nil {
+	if b.holder == nil || b.holder.Closing() { // one that is closing writes no more
 		b.holder = c
 	}
 	return b.holder == c

@@ -34,6 +34,9 @@ type Bridge struct {
 	LowLatency bool
 	Exclusive  bool // of any device: keep other programs from it
 
+	// How long RTS waits around what is sent; whole milliseconds.
+	RS485Before, RS485After time.Duration
+
 	Delimiter string        // ends a message, both ways; "": what has come is one message
 	Gap       time.Duration // without a delimiter: a pause ends a message of the source; 0: each read does
 	History   int           // messages kept for newcomers
@@ -92,6 +95,8 @@ var bridgeKind = kind{
 		{"rts", own(func(k *Bridge) *string { return &k.RTS }, choice("keep", "on", "off"))},
 		{"hangup", own(func(k *Bridge) *bool { return &k.HangUp }, flag)},
 		{"rs485", own(func(k *Bridge) *string { return &k.RS485 }, choice("off", "rts-on-send", "rts-after-send"))},
+		{"rs485_before", own(func(k *Bridge) *time.Duration { return &k.RS485Before }, milliseconds)},
+		{"rs485_after", own(func(k *Bridge) *time.Duration { return &k.RS485After }, milliseconds)},
 		{"low_latency", own(func(k *Bridge) *bool { return &k.LowLatency }, flag)},
 		{"exclusive", own(func(k *Bridge) *bool { return &k.Exclusive }, flag)},
 		{"delimiter", own(func(k *Bridge) *string { return &k.Delimiter }, textUpTo(longestDelimiter))},
@@ -182,6 +187,11 @@ func checkBridge(b *builder, d described) {
 	if k.Absent == AbsentQueue && k.Write == WriteNone {
 		b.warn(d.where("absent"), errors.New(`has no effect with write = "none"`))
 	}
+	for name, wait := range map[string]time.Duration{"rs485_before": k.RS485Before, "rs485_after": k.RS485After} {
+		if wait > 0 && k.RS485 == "off" && device {
+			b.wrong(d.where(name), errors.New(`has no effect without rs485, want rs485 = "rts-on-send" or "rts-after-send"`))
+		}
+	}
 }
 
 // checkReplies checks the keys of transactions.
@@ -205,12 +215,22 @@ func (k *Bridge) warnOfDevice(b *builder, d described) {
 	for name, set := range map[string]bool{
 		"speed": k.Speed != preset.Speed, "mode": k.Mode != preset.Mode, "flow": k.Flow != preset.Flow,
 		"dtr": k.DTR != preset.DTR, "rts": k.RTS != preset.RTS, "hangup": k.HangUp != preset.HangUp, "rs485": k.RS485 != preset.RS485,
+		"rs485_before": k.RS485Before > 0, "rs485_after": k.RS485After > 0,
 		"low_latency": k.LowLatency != preset.LowLatency, "exclusive": k.Exclusive != preset.Exclusive,
 	} {
 		if set {
 			b.warn(d.where(name), errors.New("has no effect: the source is a program"))
 		}
 	}
+}
+
+// milliseconds takes the delay of a driver, which counts in them and has at most 100.
+func milliseconds(v any) (time.Duration, error) {
+	d, err := duration(true, time.Millisecond, 100*time.Millisecond)(v)
+	if err == nil && d%time.Millisecond != 0 {
+		err = fmt.Errorf("%s is not a whole number of milliseconds", d)
+	}
+	return d, err
 }
 
 // maybeCommand takes a command, or none.

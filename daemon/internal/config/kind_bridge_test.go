@@ -34,6 +34,9 @@ func TestBridgeKeys(t *testing.T) {
 		{"device='/dev/x'\nqueue=256\nbanner='" + strings.Repeat("x", 300) + "'", []string{"x.toml:6: service.x.banner: has 300 bytes, more than queue (256) takes"}},
 		{"mode=8\ndevice='/dev/x'", []string{at + `mode: is an integer, want a string such as "8N1"`}},
 		{"speed=0\ndevice='/dev/x'", []string{at + "speed: 0 is not in 1..20000000"}},
+		{"rs485='rts-on-send'\nrs485_before='2ms'\nrs485_after='3ms'\ndevice='/dev/x'", nil},
+		{"rs485_after='3ms'\ndevice='/dev/x'", []string{at + `rs485_after: has no effect without rs485, want rs485 = "rts-on-send" or "rts-after-send"`}},
+		{"rs485_after='1500us'\ndevice='/dev/x'", []string{at + "rs485_after: 1.5ms is not a whole number of milliseconds"}},
 		{"notice='{name}'\ndevice='/dev/x'", []string{at + "notice: {name} is not one of {state}"}},
 		{"overflow='pause'\ndevice='/dev/x'", []string{at + `overflow: "pause" is not for kind "bridge": nobody may stop the source; want "drop-oldest", "drop-newest", "disconnect"`}},
 	} {

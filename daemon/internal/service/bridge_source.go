@@ -68,7 +68,10 @@ func deviceOptions(k *config.Bridge) device.Options {
 			Speed: k.Speed, Bits: int(k.Mode[0] - '0'), Parity: tty.Parity(k.Mode[1]), Stop: int(k.Mode[2] - '0'),
 			Flow: map[string]tty.Flow{"none": tty.NoFlow, "rtscts": tty.RTSCTS, "xonxoff": tty.XONXOFF}[k.Flow],
 			DTR:  lines[k.DTR], RTS: lines[k.RTS], HangUp: k.HangUp,
-			RS485:      map[string]tty.RS485{"off": tty.NoRS485, "rts-on-send": tty.RTSOnSend, "rts-after-send": tty.RTSAfterSend}[k.RS485],
+			RS485: tty.RS485{
+				Direction: map[string]tty.Direction{"off": tty.NoRS485, "rts-on-send": tty.RTSOnSend, "rts-after-send": tty.RTSAfterSend}[k.RS485],
+				Before:    k.RS485Before, After: k.RS485After,
+			},
 			LowLatency: k.LowLatency,
 		},
 	}

@@ -6,6 +6,7 @@
 //	lines.go     DTR, RTS, RS-485, latency
 //	lock.go      one program at a time
 //	counts.go    what the port has lost
+//	call.go      how a driver is spoken to
 //
 // Everything is set, whatever was there: what another program has left behind, such as a
 // read that returns nothing instead of waiting (VMIN 0), would otherwise decide. A driver

@@ -4,6 +4,8 @@ package tty
 
 import (
 	"encoding/binary"
+	"errors"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -21,13 +23,19 @@ const (
 )
 
 // RS485 says how RTS switches a transceiver between sending and receiving.
-type RS485 uint8
+type RS485 struct {
+	Direction     Direction
+	Before, After time.Duration // RTS waits so long around what is sent; whole milliseconds
+}
+
+// Direction is the level of RTS.
+type Direction uint8
 
 // The ways.
 const (
-	NoRS485      RS485 = iota // the driver keeps what it does
-	RTSOnSend                 // RTS is on while the port sends
-	RTSAfterSend              // RTS is off while the port sends
+	NoRS485      Direction = iota // the driver keeps what it does
+	RTSOnSend                     // RTS is on while the port sends
+	RTSAfterSend                  // RTS is off while the port sends
 )
 
 // setLines sets what is not in termios(3), and returns what the driver does not do.
@@ -44,17 +52,12 @@ func (s Settings) setLines(fd int) (refused []Refusal) {
 	}{{"dtr", s.DTR, unix.TIOCM_DTR}, {"rts", s.RTS, unix.TIOCM_RTS}} {
 		switch l.to {
 		case On:
-			note(l.name, "on", unix.IoctlSetPointerInt(fd, unix.TIOCMBIS, l.bit))
+			note(l.name, "on", setInt(fd, unix.TIOCMBIS, l.bit))
 		case Off:
-			note(l.name, "off", unix.IoctlSetPointerInt(fd, unix.TIOCMBIC, l.bit))
+			note(l.name, "off", setInt(fd, unix.TIOCMBIC, l.bit))
 		}
 	}
-	switch s.RS485 {
-	case RTSOnSend:
-		note("rs485", "rts-on-send", setRS485(fd, rs485Enabled|rs485OnSend))
-	case RTSAfterSend:
-		note("rs485", "rts-after-send", setRS485(fd, rs485Enabled|rs485AfterSend))
-	}
+	refused = append(refused, s.RS485.set(fd)...)
 	if s.LowLatency {
 		note("low_latency", "true", setLowLatency(fd))
 	}
@@ -68,11 +71,46 @@ const (
 	rs485AfterSend = 1 << 2
 )
 
-// setRS485 sets struct serial_rs485: the flags, two delays in milliseconds, padding.
-func setRS485(fd int, flags uint32) error {
-	c := [8]uint32{flags}
-	return ioctl(fd, unix.TIOCSRS485, unsafe.Pointer(&c))
+var rs485Flags = map[Direction]uint32{RTSOnSend: rs485Enabled | rs485OnSend, RTSAfterSend: rs485Enabled | rs485AfterSend}
+
+// set sets struct serial_rs485: the flags, two delays in milliseconds, padding. The driver
+// writes into it what it does instead: many know one direction, or no delay.
+func (r RS485) set(fd int) []Refusal {
+	if r.Direction == NoRS485 {
+		return nil
+	}
+	want := [8]uint32{rs485Flags[r.Direction], uint32(r.Before.Milliseconds()), uint32(r.After.Milliseconds())}
+	got := want
+	if err := ioctl(fd, unix.TIOCSRS485, unsafe.Pointer(&got)); err != nil {
+		return []Refusal{{"rs485", rs485Text(want), err.Error()}}
+	}
+	if a, b := rs485Text(want), rs485Text(got); a != b {
+		return []Refusal{{"rs485", a, b}}
+	}
+	return nil
 }
+
+// rs485Text says what c means in the words of the configuration.
+func rs485Text(c [8]uint32) string {
+	text := "off"
+	for direction, word := range map[Direction]string{RTSOnSend: "rts-on-send", RTSAfterSend: "rts-after-send"} {
+		if flags := rs485Flags[direction]; c[0]&(rs485Enabled|rs485OnSend|rs485AfterSend) == flags {
+			text = word
+		}
+	}
+	for i, word := range []string{" before=", " after="} {
+		if c[i+1] != 0 {
+			text += word + (time.Duration(c[i+1]) * time.Millisecond).String()
+		}
+	}
+	return text
+}
+
+// lowLatency is ASYNC_LOW_LATENCY (linux/tty_flags.h).
+const lowLatency = 1 << 13
+
+// errKept means that a driver took a setting without a word and does not have it.
+var errKept = errors.New("not taken over")
 
 // setLowLatency sets a flag in struct serial_struct, which is after four words and longer
 // where a pointer is. FTDI's adapters wait for 16 ms without it, for more to send.
@@ -81,15 +119,17 @@ func setLowLatency(fd int) error {
 	if err := ioctl(fd, unix.TIOCGSERIAL, unsafe.Pointer(&s)); err != nil {
 		return err
 	}
-	const at, lowLatency = 16, 1 << 13
+	const at = 16
 	flags := binary.NativeEndian.Uint32(s[at:])
 	binary.NativeEndian.PutUint32(s[at:], flags|lowLatency)
-	return ioctl(fd, unix.TIOCSSERIAL, unsafe.Pointer(&s))
-}
-
-func ioctl(fd int, request uint, arg unsafe.Pointer) error {
-	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), uintptr(request), uintptr(arg)); errno != 0 {
-		return errno
+	if err := ioctl(fd, unix.TIOCSSERIAL, unsafe.Pointer(&s)); err != nil {
+		return err
+	}
+	if err := ioctl(fd, unix.TIOCGSERIAL, unsafe.Pointer(&s)); err != nil {
+		return err
+	}
+	if binary.NativeEndian.Uint32(s[at:])&lowLatency == 0 {
+		return errKept
 	}
 	return nil
 }

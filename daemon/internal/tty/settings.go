@@ -52,7 +52,7 @@ type Refusal struct{ Setting, Asked, Got string }
 
 // Is reports whether fd is a terminal line, or was one before its device went.
 func Is(fd int) bool {
-	_, err := unix.IoctlGetTermios(fd, unix.TCGETS2)
+	_, err := getTermios(fd)
 	return err == nil || err == unix.EIO
 }
 
@@ -60,15 +60,15 @@ func Is(fd int) bool {
 // driver did not take over. The line is raw: every byte arrives as it was sent. An error
 // means that fd is no line, or one whose device is gone.
 func Configure(fd int, s Settings) ([]Refusal, error) {
-	t, err := unix.IoctlGetTermios(fd, unix.TCGETS2)
+	t, err := getTermios(fd)
 	if err != nil {
 		return nil, os.NewSyscallError("tcgets2", err)
 	}
 	want := s.termios(t.Line)
-	if err := unix.IoctlSetTermios(fd, unix.TCSETS2, want); err != nil && err != unix.EINVAL {
+	if err := setTermios(fd, want); err != nil && err != unix.EINVAL {
 		return nil, os.NewSyscallError("tcsets2", err) // EINVAL: nothing was taken over, and that shows below
 	}
-	got, err := unix.IoctlGetTermios(fd, unix.TCGETS2)
+	got, err := getTermios(fd)
 	if err != nil {
 		return nil, os.NewSyscallError("tcgets2", err)
 	}
@@ -178,7 +178,7 @@ func SavedOf(b []byte) (s Saved, err error) {
 
 // Save returns how fd is set now.
 func Save(fd int) (Saved, error) {
-	t, err := unix.IoctlGetTermios(fd, unix.TCGETS2)
+	t, err := getTermios(fd)
 	if err != nil {
 		return Saved{}, os.NewSyscallError("tcgets2", err)
 	}
@@ -188,11 +188,11 @@ func Save(fd int) (Saved, error) {
 // Restore sets fd as it was, but for what happens at the close: that stays as it was
 // configured, so that a stop resets no board.
 func (s Saved) Restore(fd int) error {
-	now, err := unix.IoctlGetTermios(fd, unix.TCGETS2)
+	now, err := getTermios(fd)
 	if err != nil {
 		return os.NewSyscallError("tcgets2", err)
 	}
 	t := s.termios
 	t.Cflag = t.Cflag&^uint32(unix.HUPCL) | now.Cflag&unix.HUPCL
-	return os.NewSyscallError("tcsets2", unix.IoctlSetTermios(fd, unix.TCSETS2, &t))
+	return os.NewSyscallError("tcsets2", setTermios(fd, &t))
 }

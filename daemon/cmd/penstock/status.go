@@ -174,6 +174,9 @@ func sourceText(s *view.Source) string {
 			text += fmt.Sprintf(", %d %s", e.n, e.what)
 		}
 	}
+	if s.Refused != "" {
+		text += ", settings_refused " + s.Refused
+	}
 	return text
 }
 

@@ -3,6 +3,7 @@
 package device
 
 import (
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -191,6 +192,16 @@ func (d *Device) ResumeInput() {
 
 // State is the word for where the device stands.
 func (d *Device) State() string { return d.life.state.String() }
+
+// Refused says which settings the open device has otherwise, as far as this process has set
+// it.
+func (d *Device) Refused() string {
+	var list []string
+	for _, r := range d.now.refused {
+		list = append(list, r.Setting+"="+r.Got)
+	}
+	return strings.Join(list, " ")
+}
 
 // Traffic returns how many bytes went each way since the device was opened.
 func (d *Device) Traffic() (in, out uint64) {

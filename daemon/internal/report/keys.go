@@ -77,6 +77,7 @@ const (
 	keyParity       = "parity"
 	keyBreak        = "break"
 	keyLong         = "long_lines"
+	keyOtherwise    = "settings_refused"
 	keyHeld         = "suppressed"
 	keyMessageID    = "message_id"
 )

@@ -74,6 +74,7 @@ func sourceAttrs(service string, s *view.Source) []slog.Attr {
 		slog.Uint64(keyBytesIn, s.In), slog.Uint64(keyBytesOut, s.Out), slog.Uint64(keyLong, s.Long),
 		slog.Int(keyQueued, s.Queued), slog.Uint64(keyUnsent, s.Unsent),
 		slog.Uint64(keyOverrun, s.Overrun), slog.Uint64(keyFrame, s.Frame), slog.Uint64(keyParity, s.Parity), slog.Uint64(keyBreak, s.Break),
+		slog.String(keyOtherwise, s.Refused),
 	}
 }
 

@@ -149,7 +149,7 @@ func (s *deviceSource) View() *view.Source {
 	e := s.Errors()
 	return &view.Source{
 		Name: s.b.keys.Device, State: s.State(), Traffic: view.Traffic{In: in, Out: out},
-		Unsent: s.Unsent(), Overrun: e.Overrun, Frame: e.Frame, Parity: e.Parity, Break: e.Break,
+		Unsent: s.Unsent(), Overrun: e.Overrun, Frame: e.Frame, Parity: e.Parity, Break: e.Break, Refused: s.Refused(),
 	}
 }
 

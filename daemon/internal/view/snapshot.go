@@ -90,9 +90,10 @@ type Source struct {
 	Name    string         `json:"name"`  // path of the device or program
 	State   string         `json:"state"` // absent, opening, up, lost and the like
 	Traffic `json:"bytes"` // since it is up
-	Long    uint64         `json:"long_lines"` // lines that were passed on in pieces
-	Queued  int            `json:"queued"`     // bytes of messages that wait until it is there
-	Unsent  uint64         `json:"unsent"`     // bytes that it had not taken when it went, since the service began
+	Long    uint64         `json:"long_lines"`       // lines that were passed on in pieces
+	Queued  int            `json:"queued"`           // bytes of messages that wait until it is there
+	Unsent  uint64         `json:"unsent"`           // bytes that it had not taken when it went, since the service began
+	Refused string         `json:"settings_refused"` // what a device has otherwise: "mode=8N1"
 
 	// Counted by the driver since the service began.
 

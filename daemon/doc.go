@@ -58,8 +58,9 @@
 //   - one for each handler, and for each bridge with a command, starts the program and
 //     waits for its end;
 //
-//   - those of a device open it, close it and look whether it still has its name, and
-//     that of a followed file reads what is new, while there is such work.
+//   - those of a device open it, close it, set it as a client wants, and look whether it
+//     still has its name, and that of a followed file reads what is new, while there is
+//     such work.
 //
 // A client passes through these types:
 //

@@ -87,7 +87,7 @@ var arrows = map[string]string{
 	"cmd":        "daemon apply config control kept process report systemctl unit view evloop systemd systemd/journal",
 	"control":    "view", // a companion needs no more
 	"daemon":     "config control handover listen process proxyproto record report service view evloop systemd",
-	"service":    "config device follow process proxyproto record report text tty view evloop",
+	"service":    "config device follow process proxyproto record report telnet text tty view evloop",
 	"device":     "report tty evloop",
 	"tty":        "",
 	"process":    "report evloop",
@@ -102,6 +102,7 @@ var arrows = map[string]string{
 	"config":     "kept text toml",
 	"kept":       "",
 	"systemctl":  "",
+	"telnet":     "",
 	"text":       "",
 	"toml":       "",
 	"view":       "", // whoever shows a daemon needs no event loop

@@ -95,9 +95,9 @@ var samples = map[config.Kind][]sample{
 		{said("D") + "history = 2", "x\n", "D x\n", true},
 		{said("E") + "delimiter = ''\ngap = '10ms'\non_loss = 'close'\nnotice = 'N'", "x\n", "E x\n", true},
 		{strings.Replace(said("F"), "any", "transaction", 1) + "reply_timeout = '1m'\nreply_gap = '10ms'\nabsent = 'queue'\nspeed = 1200\nmode = '7E1'\nflow = 'rtscts'\ndtr = 'on'\nrts = 'off'\nhangup = true\n" +
-			"rs485 = 'rts-on-send'\nlow_latency = true\nexclusive = false\nat_eof = 'drop'", "x\n", "F x\n", true},
+			"rs485 = 'rts-on-send'\nrs485_before = '1ms'\nrs485_after = '2ms'\nlow_latency = true\nexclusive = false\nat_eof = 'drop'", "x\n", "F x\n", true},
 		{strings.Replace(said("$W"), "write", "env = {W = 'G'}\ndirectory = '/'\nwrite", 1), "x\n", "G x\n", true},
-		{"device = '/dev/null'\nbanner = 'B'", "", "", true},
+		{"device = '/dev/null'\nbanner = 'B'\ntelnet = 'rfc2217'", "", "", true},
 	},
 	config.KindProxy: { // whose backends are those of sampleFiles
 		{"to = ['" + backendAt("A") + "']", "x", "A x", false},
@@ -256,8 +256,8 @@ func (c drawn) check() error {
 
 // TestReloads applies random configurations one after the other, some of which
 // cannot be applied. After each it compares what answers where with the one
-// that must be in force, and a service is another one just when its kind or its
-// delimiter is. In the end nothing may be left open.
+// that must be in force, and a service is another one just when its kind, its
+// delimiter or its TELNET is. In the end nothing may be left open.
 func TestReloads(t *testing.T) {
 	for _, kind := range config.Kinds() {
 		if len(samples[kind]) == 0 {
@@ -301,7 +301,7 @@ func TestReloads(t *testing.T) {
 // continues reports whether clients of s stay when b takes its place.
 func (s drawnService) continues(b drawnService) bool {
 	end := func(s drawnService) string {
-		for _, word := range []string{"delimiter = ''", "delimiter", "twisted"} {
+		for _, word := range []string{"delimiter = ''", "delimiter", "twisted", "telnet"} {
 			if strings.Contains(s.of().keys, word) {
 				return word
 			}
@@ -312,7 +312,7 @@ func (s drawnService) continues(b drawnService) bool {
 }
 
 // TestReloadKeepsClients: a client stays through a reload that changes any key of its
-// kind but the delimiter, and its next message meets the new keys.
+// kind but the delimiter and TELNET, and its next message meets the new keys.
 func TestReloadKeepsClients(t *testing.T) {
 	for kind, of := range samples {
 		for from := range of {

@@ -132,10 +132,18 @@ func own[K, V any](field func(*K) *V, parse func(any) (V, error)) func(*Service,
 }
 
 // Continues reports whether a reload lets next go on with the connections of s. Another
-// kind speaks another language, and after another delimiter the part of a message that
-// has come already would be read as something else.
+// kind speaks another language, as does a bridge with or without TELNET, and after another
+// delimiter the part of a message that has come already would be read as something else.
 func (s *Service) Continues(next *Service) bool {
-	return s.Kind == next.Kind && s.Delimiter() == next.Delimiter()
+	return s.Kind == next.Kind && s.Delimiter() == next.Delimiter() && s.telnet() == next.telnet()
+}
+
+// telnet returns what the clients of a bridge speak of it.
+func (s *Service) telnet() Telnet {
+	if k, ok := s.Of.(*Bridge); ok {
+		return k.Telnet
+	}
+	return TelnetOff
 }
 
 // Delimiter returns what ends a message of a client; "": nothing does.

@@ -45,6 +45,7 @@ type Bridge struct {
 	// it; 0: a delimiter does, or without one the pause Gap.
 	ReplyTimeout, ReplyGap time.Duration
 	Absent                 Absent
+	Telnet                 Telnet
 	OnLoss                 OnLoss
 	Banner                 string // to a newcomer, before all else; "": nothing
 	Notice                 string // to the clients when the source goes and comes; "": nothing
@@ -70,6 +71,15 @@ type Absent string
 const (
 	AbsentDrop  Absent = "drop"
 	AbsentQueue Absent = "queue" // they wait for it, as many bytes of them as Service.Queue
+)
+
+// Telnet says what the clients of a bridge speak beside their messages.
+type Telnet string
+
+// The values of the key "telnet".
+const (
+	TelnetOff  Telnet = "off"     // nothing
+	TelnetPort Telnet = "rfc2217" // TELNET with its option for a serial port
 )
 
 // OnLoss says what becomes of the clients when the source goes.
@@ -106,6 +116,7 @@ var bridgeKind = kind{
 		{"reply_timeout", own(func(k *Bridge) *time.Duration { return &k.ReplyTimeout }, duration(false, time.Millisecond, 10*time.Minute))},
 		{"reply_gap", own(func(k *Bridge) *time.Duration { return &k.ReplyGap }, duration(true, time.Millisecond, time.Minute))},
 		{"absent", own(func(k *Bridge) *Absent { return &k.Absent }, choice(AbsentDrop, AbsentQueue))},
+		{"telnet", own(func(k *Bridge) *Telnet { return &k.Telnet }, choice(TelnetOff, TelnetPort))},
 		{"on_loss", own(func(k *Bridge) *OnLoss { return &k.OnLoss }, choice(LossKeep, LossClose))},
 		{"banner", own(func(k *Bridge) *string { return &k.Banner }, templateOf(PlaceState))},
 		{"notice", own(func(k *Bridge) *string { return &k.Notice }, templateOf(PlaceState))},
@@ -152,7 +163,7 @@ var bridgeKind = kind{
 func bridgeDefaults() *Bridge {
 	return &Bridge{
 		Speed: 9600, Mode: "8N1", Flow: "none", DTR: "keep", RTS: "keep", RS485: "off", Exclusive: true,
-		Delimiter: "\n", Write: WriteNone, ReplyTimeout: time.Second, Absent: AbsentDrop, OnLoss: LossKeep,
+		Delimiter: "\n", Write: WriteNone, ReplyTimeout: time.Second, Absent: AbsentDrop, Telnet: TelnetOff, OnLoss: LossKeep,
 	}
 }
 
@@ -186,6 +197,15 @@ func checkBridge(b *builder, d described) {
 	b.fits(d, "banner", k.Banner)
 	if k.Absent == AbsentQueue && k.Write == WriteNone {
 		b.warn(d.where("absent"), errors.New(`has no effect with write = "none"`))
+	}
+	k.checkLine(b, d)
+}
+
+// checkLine checks the keys of a line.
+func (k *Bridge) checkLine(b *builder, d described) {
+	device := k.Device != ""
+	if k.Telnet != TelnetOff && len(k.Command) > 0 {
+		b.wrong(d.where("telnet"), errors.New("there is no line to set: the source is a program"))
 	}
 	for name, wait := range map[string]time.Duration{"rs485_before": k.RS485Before, "rs485_after": k.RS485After} {
 		if wait > 0 && k.RS485 == "off" && device {

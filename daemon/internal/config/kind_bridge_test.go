@@ -37,6 +37,8 @@ func TestBridgeKeys(t *testing.T) {
 		{"rs485='rts-on-send'\nrs485_before='2ms'\nrs485_after='3ms'\ndevice='/dev/x'", nil},
 		{"rs485_after='3ms'\ndevice='/dev/x'", []string{at + `rs485_after: has no effect without rs485, want rs485 = "rts-on-send" or "rts-after-send"`}},
 		{"rs485_after='1500us'\ndevice='/dev/x'", []string{at + "rs485_after: 1.5ms is not a whole number of milliseconds"}},
+		{"telnet='rfc2217'\ndevice='/dev/x'", nil},
+		{"telnet='rfc2217'\ncommand=['/bin/cat']", []string{at + "telnet: there is no line to set: the source is a program"}},
 		{"notice='{name}'\ndevice='/dev/x'", []string{at + "notice: {name} is not one of {state}"}},
 		{"overflow='pause'\ndevice='/dev/x'", []string{at + `overflow: "pause" is not for kind "bridge": nobody may stop the source; want "drop-oldest", "drop-newest", "disconnect"`}},
 	} {

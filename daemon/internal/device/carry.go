@@ -4,6 +4,7 @@ package device
 
 import (
 	"fmt"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -62,7 +63,7 @@ func (d *Device) Hand() (int, Carried) {
 	}
 	d.handed = true
 	d.conn.Pause()
-	return fd, Carried{words(d.wanted), d.now.before.Bytes()}
+	return fd, Carried{words(d.filed), d.now.before.Bytes()}
 }
 
 // words are the same for the same options.
@@ -79,7 +80,7 @@ func (d *Device) Carry(fd int, c Carried) bool {
 	var st, named unix.Stat_t
 	o := d.wanted
 	err := unix.Fstat(fd, &st)
-	r := openDevice{fd: fd, path: o.Path, is: identityOf(&st), line: tty.Is(fd)}
+	r := openDevice{fd: fd, use: new(sync.Mutex), path: o.Path, is: identityOf(&st), line: tty.Is(fd)}
 	r.write = o.Write && st.Mode&unix.S_IFMT == unix.S_IFCHR
 	if err == nil && r.line {
 		if r.before, err = tty.SavedOf(c.Before); err == nil {
@@ -87,7 +88,7 @@ func (d *Device) Carry(fd int, c Carried) bool {
 		}
 	}
 	other := unix.Stat(o.Path, &named) == nil && identityOf(&named) != r.is
-	d.now, d.outdated = r, err != nil || other || words(o) != c.Options
+	d.now, d.outdated = r, err != nil || other || words(d.filed) != c.Options
 	return !d.outdated
 }
 

@@ -3,10 +3,13 @@
 package device
 
 import (
+	"log/slog"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
+	"penstock/daemon/internal/config"
+	"penstock/daemon/internal/report"
 	"penstock/evloop"
 	"penstock/evloop/evlooptest"
 )
@@ -66,4 +69,43 @@ func TestCarryOutdated(t *testing.T) {
 		t.Errorf("it was not opened at once:\n%s", r.logged())
 	}
 	next.stop()
+}
+
+// TestCarrySettings: a restart leaves a line as it is set. The next process, at a clean
+// stop, brings back how it was before the first one.
+func TestCarrySettings(t *testing.T) {
+	master, slave := evlooptest.PTY(t)
+	before := speedOf(t, int(master.Fd()))
+	fast := usual
+	fast.Speed = 115200
+	o := Options{Path: slave, Exclusive: true, TTY: fast}
+	fd, carried := -1, Carried{}
+	t.Run("the former process", func(t *testing.T) {
+		r := serve(t, evloop.Config{}, o)
+		r.until("the device", func() bool { return r.ups == 1 })
+		r.do(func() { fd, carried = r.dev.Hand() })
+	})
+	if n := speedOf(t, int(master.Fd())); n != 115200 {
+		t.Errorf("after the end of the former process the line has speed %d", n)
+	}
+	loop, err := evloop.New(evloop.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := &rig{t: t, loop: loop}
+	log := report.New(slog.New(slog.NewTextHandler(next, nil)), config.PeersFull, loop)
+	next.dev = New(o, loop, log.Service("x"), next)
+	if !next.dev.Carry(fd, carried) {
+		t.Error("it does not go on")
+	}
+	next.dev.Start()
+	t.Cleanup(func() { next.dev.Stop(func() {}) })
+	evlooptest.Run(t, loop)
+	next.until("the device", func() bool { return next.ups == 1 })
+	write(t, master, "x\n")
+	next.want("x\n")
+	next.stop()
+	if n := speedOf(t, int(master.Fd())); n != before {
+		t.Errorf("after the stop the line has speed %d, before all it had %d", n, before)
+	}
 }

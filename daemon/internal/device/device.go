@@ -48,7 +48,8 @@ type Device struct {
 	user User
 
 	life   life
-	wanted Options      // of the next attempt
+	filed  Options      // as New or Renew was told
+	wanted Options      // of the next attempt: the same, but for Set
 	now    openDevice   // that is in the loop, or about to be; fd -1: none
 	conn   *evloop.Conn // a duplicate of now.fd
 	began  evloop.Time
@@ -81,7 +82,7 @@ type Device struct {
 // New returns a device that is not open yet.
 func New(o Options, loop *evloop.Loop, log *report.Service, user User) *Device {
 	return &Device{
-		loop: loop, log: log, user: user, wanted: o,
+		loop: loop, log: log, user: user, filed: o, wanted: o,
 		Times: Times{
 			First: 250 * time.Millisecond, Most: 10 * time.Second, Soon: 20 * time.Millisecond,
 			Stable: 10 * time.Second, Room: 10 * time.Millisecond, Flush: 2 * time.Second,
@@ -131,10 +132,10 @@ func (d *Device) Stop(ended func()) {
 // closed then and opened anew; that it is not there meanwhile is told only if it does not
 // come again.
 func (d *Device) Renew(o Options) bool {
-	if o == d.wanted {
+	if o == d.filed {
 		return false
 	}
-	d.wanted, d.said = o, ""
+	d.filed, d.wanted, d.said = o, o, ""
 	d.advance(renew)
 	return true
 }

@@ -8,6 +8,7 @@
 //	device.go  the device itself: does what the steps ask for
 //	open.go    how it is opened and set, and what is none
 //	port.go    the open device, as a connection of the loop
+//	control.go what is asked of a line in use
 //	folders.go how its return is noticed
 //
 // Opening, setting and closing a device may take as long as a USB adapter takes to answer,

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -15,7 +16,8 @@ import (
 // An openDevice is a device that was opened and set, or the reason why not.
 type openDevice struct {
 	err error
-	fd  int // ours; -1: none
+	fd  int         // ours; -1: none
+	use *sync.Mutex // held while a goroutine uses fd, and for good when it is closed
 
 	path    string
 	write   bool
@@ -44,7 +46,7 @@ var (
 // which never writes, it has no end when the last other writer leaves, and nobody finds
 // it without a reader.
 func open(o Options, watch int) openDevice {
-	d := openDevice{fd: -1, path: o.Path}
+	d := openDevice{fd: -1, path: o.Path, use: new(sync.Mutex)}
 	d.names = watchFolders(watch, o.Path)
 	var st unix.Stat_t
 	if err := unix.Stat(o.Path, &st); err != nil {
@@ -109,6 +111,7 @@ func (d *openDevice) set(fd int, o Options, kind uint32) error {
 // block, and belongs to no loop. Only after a clean stop the settings come back: a device
 // that is gone has none, and one that is opened anew gets others.
 func (d *openDevice) letGo(restore bool, o Times) {
+	d.use.Lock() // for good: see Control
 	if d.line {
 		tty.Drain(d.fd, o.Flush)
 		if restore {

@@ -91,8 +91,7 @@ func (p port) Closed(c *evloop.Conn, err error) {
 	}
 	switch {
 	case err == evloop.ErrLoopClosed:
-		_ = unix.Close(d.now.fd)
-		d.now.fd = -1
+		d.abandon()
 	case d.life.state == up:
 		d.failure = err
 		if d.failure == nil {

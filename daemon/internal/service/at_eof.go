@@ -33,7 +33,12 @@ func (r *remainder) adjust(conf *config.Service) { r.take = conf.AtEOF != config
 // or with the word that it is too long for one (cutLong). The line is valid until
 // the callback returns.
 func (r *remainder) line(c *evloop.Conn, f framing) (line []byte, found cut) {
-	line = c.Input()
+	return r.lineOf(c, c.Input(), f)
+}
+
+// lineOf is line for a client whose input says in.
+func (r *remainder) lineOf(c *evloop.Conn, in []byte, f framing) (line []byte, found cut) {
+	line = in
 	bytesIn := len(line)
 	if f.chop {
 		line = bytes.TrimSuffix(line, []byte{'\r'})

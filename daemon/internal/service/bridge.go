@@ -10,6 +10,7 @@ import (
 	"penstock/daemon/internal/config"
 	"penstock/daemon/internal/device"
 	"penstock/daemon/internal/report"
+	"penstock/daemon/internal/telnet"
 	"penstock/daemon/internal/view"
 	"penstock/evloop"
 )
@@ -28,7 +29,8 @@ import (
 // a message for each line would cost twenty times as much in a burst.
 //
 // The source is in bridge_source.go, the way of its bytes in bridge_cut.go, that of the
-// clients' messages in bridge_write.go, and that of replies to them in bridge_ask.go.
+// clients' messages in bridge_write.go, that of replies to them in bridge_ask.go, and what
+// they ask about the line in bridge_telnet.go and bridge_port.go.
 type bridge struct {
 	conf *config.Service
 	keys *config.Bridge
@@ -61,6 +63,8 @@ type bridge struct {
 	store   store
 	waiting []*evloop.Conn // clients that wait until the source takes more
 	hungry  int            // the first of them: those that went on and had nothing taken
+
+	port *port // the line as clients set it; nil: they speak no TELNET
 }
 
 // A caller is what a bridge remembers of a client: Session.Data.
@@ -71,6 +75,8 @@ type caller struct {
 	limit evloop.TimerID // bounds the wait
 	rest  []byte         // its last message, which lacks a delimiter and waits too
 	eof   bool           // it has no more to say
+
+	telnet *terminal // nil: it speaks no TELNET
 }
 
 func callerOf(c *evloop.Conn) *caller { return SessionOf(c).Data.(*caller) }
@@ -79,6 +85,9 @@ func newBridge(conf *config.Service, env Env) *bridge {
 	b := &bridge{env: env, loop: env.Loop, log: env.Log, fan: newFanout(env), rest: newRemainder(conf, env)}
 	b.cut.out, b.cut.long = b.pass, env.Log.LongPassed
 	b.fan.tells, b.fan.passed = true, func() { b.source.Hold(false) }
+	if conf.Of.(*config.Bridge).Telnet == config.TelnetPort {
+		b.port = &port{b: b}
+	}
 	b.Adjust(conf)
 	return b
 }
@@ -217,7 +226,15 @@ func (b *bridge) line(template, state string) []byte {
 	if end == "" {
 		end = "\n"
 	}
-	return []byte(strings.ReplaceAll(template, config.PlaceState, state) + end)
+	return b.escaped([]byte(strings.ReplaceAll(template, config.PlaceState, state) + end))
+}
+
+// escaped returns p as clients get it.
+func (b *bridge) escaped(p []byte) []byte {
+	if b.port == nil {
+		return p
+	}
+	return telnet.Escaped(p)
 }
 
 // dismissAll ends all connections, since the source is gone.
@@ -241,6 +258,7 @@ func (b *bridge) pass(piece []byte) {
 
 // toAll sends a piece of the source's output to everybody, and keeps it for newcomers.
 func (b *bridge) toAll(piece []byte) {
+	piece = b.escaped(piece)
 	m := evloop.NewMessage(bytes.Clone(piece))
 	b.history.keep(m)
 	b.fan.send(m, nil)
@@ -251,7 +269,13 @@ func (b *bridge) toAll(piece []byte) {
 
 // Open lets a client in and shows it the banner and the history.
 func (b *bridge) Open(c *evloop.Conn) {
-	b.seat(c, new(caller))
+	cl := new(caller)
+	if b.port != nil {
+		cl.telnet = new(terminal)
+		cl.telnet.modem = 255 // all of them, as RFC 2217 has it
+		c.Write(cl.telnet.options.Offer())
+	}
+	b.seat(c, cl)
 	state := "absent"
 	if b.up {
 		state = "up"
@@ -274,6 +298,9 @@ func (*bridge) Drained(*evloop.Conn) {}
 func (b *bridge) Closed(c *evloop.Conn, _ error) {
 	b.fan.remove(c)
 	b.forget(c)
+	if b.port != nil {
+		b.port.leave(c)
+	}
 }
 
 // Drain ends a connection because the service ends. What the client has still to say
@@ -281,6 +308,9 @@ func (b *bridge) Closed(c *evloop.Conn, _ error) {
 func (b *bridge) Drain(c *evloop.Conn, left []byte, timeout time.Duration) {
 	b.fan.catchUp(c)
 	cl := callerOf(c)
+	if b.port != nil {
+		left = plainOf(left)
+	}
 	late := 0
 	switch {
 	case b.keys.Write == config.WriteNone:

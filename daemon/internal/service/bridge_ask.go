@@ -122,8 +122,8 @@ func (b *bridge) given(owner uint64, c *evloop.Conn, n int) {
 	t := &b.turn
 	t.owner, t.conn, t.heard, t.tail = owner, c, 0, nil
 	t.until = b.loop.Now()
-	if b.keys.Device != "" {
-		t.until = t.until.Add(time.Duration(n) * bitsOfByte * time.Second / time.Duration(b.keys.Speed))
+	if d, ok := b.source.(*deviceSource); ok { // a client may have set the speed
+		t.until = t.until.Add(time.Duration(n) * bitsOfByte * time.Second / time.Duration(d.Settings().Speed))
 	}
 	if c != nil {
 		c.HoldIdle(true)
@@ -187,7 +187,7 @@ func (b *bridge) answer(said []byte, late bool) {
 	}
 	b.env.Sending()
 	b.fan.catchUp(t.conn)
-	t.conn.Write(said)
+	t.conn.Write(b.escaped(said))
 }
 
 // awaits reports whether the message of c that was taken last has no reply yet.

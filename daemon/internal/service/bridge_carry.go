@@ -45,6 +45,7 @@ func (b *bridge) Save() []byte {
 	}
 	w.Text([]byte(c.Options))
 	w.Text(c.Before)
+	b.port.save(&w)
 	return w
 }
 
@@ -60,12 +61,17 @@ func (b *bridge) Load(state []byte) error {
 	under, damaged := readTurn(in)
 	stored := readStore(in)
 	options, before := in.Text(), in.Text()
+	set := readPort(in)
 	if err := in.Err(); err != nil {
 		return err
 	}
 	if damaged != nil {
 		return damaged
 	}
+	if set.telnet != (b.port != nil) {
+		return errTelnet
+	}
+	b.port.load(set)
 	b.history.load(history)
 	b.turn, b.store = under, stored
 	b.cut.part, b.cut.going, b.cut.longs = part, going, longs
@@ -83,7 +89,9 @@ func (b *bridge) Take(fd int) {
 	}
 	if s.Carry(fd, b.carried) {
 		b.missed, b.goesOn = false, true
+		return
 	}
+	s.Set(s.Filed()) // the file has changed, and with it what a client had set
 }
 
 // SaveConn returns what a client has said and the source has not taken.
@@ -92,6 +100,7 @@ func (b *bridge) SaveConn(c *evloop.Conn) []byte {
 	var w record.Writer
 	w.Bool(cl.eof)
 	w.Bool(b.holder == c)
+	saveTerminal(&w, cl.telnet, b.port != nil && b.port.holder == c)
 	saveRest(&w, cl.rest)
 	return w
 }
@@ -101,11 +110,16 @@ func (b *bridge) LoadConn(c *evloop.Conn, state []byte) error {
 	in := record.NewReader(state)
 	cl := &caller{eof: in.Bool()}
 	holds := in.Bool()
+	t, sets := readTerminal(in)
 	var err error
 	if cl.rest, err = loadRest(in); err != nil {
 		return err
 	}
+	cl.telnet = b.port.join(c, t, sets)
 	b.seat(c, cl)
+	if b.port != nil {
+		b.port.look()
+	}
 	b.store.own(c)
 	if holds && b.keys.Write == config.WriteFirst {
 		b.holder = c

@@ -27,15 +27,20 @@ import (
 // command that reaches a device minutes later does more harm than one that is known to be
 // lost. Where it does not, absent = "queue" keeps messages (bridge_store.go).
 
-// Data passes on the messages in p, as far as the source takes them.
-func (b *bridge) Data(c *evloop.Conn, p []byte) int {
-	n := b.messages(c, p)
+// Data takes what a client has sent.
+func (b *bridge) Data(c *evloop.Conn, p []byte) (n int) {
+	if b.port != nil {
+		n = b.port.stream(c, p)
+	} else {
+		n = b.messages(c, p)
+	}
 	if b.turn.next == c { // other keys make no message of what it has said
 		b.leaveTurn(c)
 	}
 	return n
 }
 
+// messages passes on the messages in p, as far as the source takes them.
 func (b *bridge) messages(c *evloop.Conn, p []byte) (n int) {
 	if b.keys.Write == config.WriteNone {
 		return len(p)
@@ -194,7 +199,10 @@ func (b *bridge) EOF(c *evloop.Conn) {
 	cl.eof = !listens(c)
 	if b.keys.Write != config.WriteNone {
 		whole := c.Input() // with a CR before an end that is not there
-		switch _, found := b.rest.line(c, b.frame); found {
+		if b.port != nil {
+			whole = plainOf(whole)
+		}
+		switch _, found := b.rest.lineOf(c, whole, b.frame); found {
 		case cutLine:
 			cl.rest = bytes.Clone(whole)
 		case cutLong:

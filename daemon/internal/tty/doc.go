@@ -4,6 +4,7 @@
 //
 //	settings.go  speed, mode and flow control, set completely and read back
 //	lines.go     DTR, RTS, RS-485, latency
+//	control.go   the same of a line in use, its levels and its breaks
 //	lock.go      one program at a time
 //	counts.go    what the port has lost
 //	call.go      how a driver is spoken to

@@ -79,8 +79,10 @@ func TestSetLines(t *testing.T) {
 		"nothing asked for": {driver{modem: unix.TIOCM_DTR}, Settings{}, nil, unix.TIOCM_DTR},
 		"lines":             {driver{modem: unix.TIOCM_DTR}, Settings{DTR: Off, RTS: On}, nil, unix.TIOCM_RTS},
 		"no lines": {
-			driver{modem: -1}, Settings{DTR: Off, RTS: On},
-			[]Refusal{{"dtr", "off", "inappropriate ioctl for device"}, {"rts", "on", "inappropriate ioctl for device"}}, -1,
+			driver{modem: -1},
+			Settings{DTR: Off, RTS: On},
+			[]Refusal{{"dtr", "off", "inappropriate ioctl for device"}, {"rts", "on", "inappropriate ioctl for device"}},
+			-1,
 		},
 		"rs485": {driver{rs485: func(c *[8]uint32) {
 			if want := [8]uint32{rs485Enabled | rs485OnSend, 2, 5}; *c != want {
@@ -88,18 +90,24 @@ func TestSetLines(t *testing.T) {
 			}
 		}}, Settings{RS485: delays}, nil, 0},
 		"rs485 the other way": {
-			driver{rs485: oneWay}, Settings{RS485: delays},
-			[]Refusal{{"rs485", "rts-on-send before=2ms after=5ms", "rts-after-send after=5ms"}}, 0,
+			driver{rs485: oneWay},
+			Settings{RS485: delays},
+			[]Refusal{{"rs485", "rts-on-send before=2ms after=5ms", "rts-after-send after=5ms"}},
+			0,
 		},
 		"rs485 not at all": {
-			driver{rs485: func(c *[8]uint32) { *c = [8]uint32{} }}, Settings{RS485: RS485{Direction: RTSAfterSend}},
-			[]Refusal{{"rs485", "rts-after-send", "off"}}, 0,
+			driver{rs485: func(c *[8]uint32) { *c = [8]uint32{} }},
+			Settings{RS485: RS485{Direction: RTSAfterSend}},
+			[]Refusal{{"rs485", "rts-after-send", "off"}},
+			0,
 		},
 		"no rs485": {driver{}, Settings{RS485: delays}, []Refusal{{"rs485", "rts-on-send before=2ms after=5ms", "inappropriate ioctl for device"}}, 0},
 		"latency":  {driver{serial: true, takes: ^uint32(0), flags: 1}, Settings{LowLatency: true}, nil, 0},
 		"latency that is not taken": {
-			driver{serial: true, takes: 1}, Settings{LowLatency: true},
-			[]Refusal{{"low_latency", "true", errKept.Error()}}, 0,
+			driver{serial: true, takes: 1},
+			Settings{LowLatency: true},
+			[]Refusal{{"low_latency", "true", errKept.Error()}},
+			0,
 		},
 		"no latency": {driver{}, Settings{LowLatency: true}, []Refusal{{"low_latency", "true", "inappropriate ioctl for device"}}, 0},
 	} {
@@ -116,5 +124,49 @@ func TestSetLines(t *testing.T) {
 				t.Errorf("the flags are %#x", d.flags)
 			}
 		})
+	}
+}
+
+// TestChange: a line in use is set anew, and what comes back is what the driver made of it.
+func TestChange(t *testing.T) {
+	const fd = -2
+	d := &driver{keep: func(t *unix.Termios) {
+		t.Cflag |= unix.CS8
+		t.Ospeed += t.Ospeed / 100
+	}}
+	play(t, fd, d)
+	want := Settings{Speed: 9600, Bits: 8, Parity: Even, Stop: 2, Flow: XONXOFF, DTR: Off}
+	asked := want
+	asked.Bits = 7
+	if got, err := Change(fd, asked); err != nil || got != want {
+		t.Errorf("%+v is set to %+v (%v), want %+v", asked, got, err, want)
+	}
+	d.keep = func(t *unix.Termios) { t.Ospeed, t.Iflag = 4800, 0 }
+	want.Speed, want.Flow = 4800, NoFlow
+	if got, err := Change(fd, asked); err != nil || got.Speed != 4800 || got.Flow != NoFlow {
+		t.Errorf("%+v is set to %+v (%v)", asked, got, err)
+	}
+}
+
+// TestLevels: our lines are set one by one, and those of the other end are read.
+func TestLevels(t *testing.T) {
+	const fd = -2
+	d := &driver{modem: unix.TIOCM_CTS | unix.TIOCM_CD}
+	play(t, fd, d)
+	for _, set := range []func() error{
+		func() error { return SetDTR(fd, true) },
+		func() error { return SetRTS(fd, true) },
+		func() error { return SetDTR(fd, false) },
+	} {
+		if err := set(); err != nil {
+			t.Error(err)
+		}
+	}
+	if got, err := ReadLevels(fd); err != nil || got != (Levels{RTS: true, CTS: true, Carrier: true}) {
+		t.Errorf("the lines are %+v (%v)", got, err)
+	}
+	d.modem = -1
+	if _, err := ReadLevels(fd); err == nil {
+		t.Error("a driver without lines says how they are")
 	}
 }

@@ -44,11 +44,7 @@ func Unlock(fd int) {
 // what has not: the close would wait for it, for half a minute if the other end has
 // stopped the flow.
 func Drain(fd int, timeout time.Duration) {
-	const step = 5 * time.Millisecond
-	for end := time.Now().Add(timeout); time.Now().Before(end); time.Sleep(step) {
-		if left, err := unix.IoctlGetInt(fd, unix.TIOCOUTQ); err != nil || left == 0 {
-			return
-		}
+	if !AwaitSent(fd, timeout) {
+		DiscardOutput(fd)
 	}
-	_ = unix.IoctlSetInt(fd, unix.TCFLSH, unix.TCOFLUSH)
 }

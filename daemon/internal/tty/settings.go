@@ -117,7 +117,7 @@ func compare(want, got *unix.Termios) (refused []Refusal) {
 			refused = append(refused, Refusal{setting, asked, is})
 		}
 	}
-	if off := math.Abs(float64(got.Ospeed)-float64(want.Ospeed)) / float64(want.Ospeed); off > near {
+	if asked := (Settings{Speed: int(want.Ospeed)}); !asked.near(int(got.Ospeed)) {
 		refused = append(refused, Refusal{"speed", strconv.Itoa(int(want.Ospeed)), strconv.Itoa(int(got.Ospeed))})
 	}
 	differs("mode", mode)
@@ -128,9 +128,11 @@ func compare(want, got *unix.Termios) (refused []Refusal) {
 	return refused
 }
 
-// near is how far a speed may be from what was asked for. The divider of a clock seldom
-// hits it, and a line bears about two percent.
-const near = 0.02
+// near reports whether got is as good as the speed that was asked for. The divider of a
+// clock seldom hits it, and a line bears about two percent.
+func (s Settings) near(got int) bool {
+	return math.Abs(float64(got)-float64(s.Speed))/float64(s.Speed) <= 0.02
+}
 
 // mode is the mode of t as it is written, 8N1.
 func mode(t *unix.Termios) string {

@@ -83,8 +83,11 @@ probe() {
 older() {
 	mkdir "$work/older"
 	tar -C "$root" --exclude=.git --exclude=./bin -cf - . | tar -C "$work/older" -xf -
-	sed -i 's/^const recordVersion = 1$/const recordVersion = 0/' "$work/older/daemon/handover_save.go"
-	grep -q '^const recordVersion = 0$' "$work/older/daemon/handover_save.go"
+	sed -i 's/^const recordVersion = 2$/const recordVersion = 1/' "$work/older/daemon/handover_save.go"
+	if ! grep -q '^const recordVersion = 1$' "$work/older/daemon/handover_save.go"; then
+		echo "boot.sh: the version of records is not 2: say here and in downgrade.sh what it is" >&2
+		exit 1
+	fi
 	cp "$("$work/older/packaging/deb/build.sh" -o "$work/older" -v "$version~older" "$row")" "$work/payload/penstock-older.deb"
 	mkdir "$work/released"
 	git -C "$root" archive "$released" 2>/dev/null | tar -C "$work/released" -xf - 2>/dev/null || return 0

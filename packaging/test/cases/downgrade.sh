@@ -36,7 +36,7 @@ back() {
 another() { state_is penstock.service active && not is "$(pid)" "$1"; }
 
 back ./penstock-older.deb
-claim "the log says why" logged penstock "records of version 1, this process reads 0"
+claim "the log says why" logged penstock "records of version 2, this process reads 1 to 1"
 claim "the store is empty" is "$(stored)" 0
 if [ -e penstock-0.1.0.deb ]; then
 	claim "up again" install_package ./penstock.deb

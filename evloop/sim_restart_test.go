@@ -160,6 +160,7 @@ func (w *simWorld) restart() {
 		return // the next wait says so
 	}
 	w.k.trace("restart")
+	before := w.turn.happened
 	w.takeOut(slices.Clone(w.conns))
 	for i, ln := range w.lns {
 		if !ln.closed {
@@ -188,6 +189,7 @@ func (w *simWorld) restart() {
 	for _, p := range slices.Clone(w.parcels) {
 		w.bringBack(p)
 	}
+	w.restored = w.turn.happened - before
 }
 
 // leaveListener takes a listener out of the loop and leaves its descriptor

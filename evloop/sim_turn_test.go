@@ -30,7 +30,8 @@ func (w *simWorld) oneTurn(block bool) error {
 	b := w.l.work
 	b.begin()
 	w.k.closed = w.k.closed[:0] // between two turns, as at a restart
-	w.turn = simTurn{work: b.left, happened: 1, kernel: w.k.calls, faults: w.k.faults.calls}
+	w.turn = simTurn{work: b.left, happened: 1 + w.restored, kernel: w.k.calls, faults: w.k.faults.calls}
+	w.restored = 0
 	if err := w.l.turn(block); err != nil {
 		return err
 	}

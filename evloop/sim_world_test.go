@@ -26,6 +26,7 @@ type simWorld struct {
 	away      []*simConn   // detached ones
 	parcels   []*simParcel // what was detached and waits to be restored
 	returning *simReturn   // a Restore in progress, or nil
+	restored  int          // callbacks of a restart, whose drops the next turn reports
 	restarts  bool         // the process is restarted at times
 	timers    []simTimer
 	calling   string // the callback in progress

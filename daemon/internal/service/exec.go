@@ -54,11 +54,10 @@ type job struct {
 	in     *evloop.Conn   // the program's input, our end; nil: closed, or io is a socket
 	out    *evloop.Conn   // its output
 
-	socket  bool          // the program has the client's connection
-	failed  error         // why the program was not executed
-	rest    []byte        // of a leaving client, for which the pipe has no room yet
-	leaving bool          // the service ends
-	timeout time.Duration // and gives the client so long
+	socket  bool   // the program has the client's connection
+	failed  error  // why the program was not executed
+	leaving bool   // the service ends
+	rest    []byte // of a leaving client, for which the pipe has no room yet
 }
 
 func jobOf(c *evloop.Conn) *job { return SessionOf(c).Data.(*job) }
@@ -215,21 +214,17 @@ func (j *job) over(failed error) {
 	j.settle()
 }
 
-// finish ends the client, which gets what is on its way to it.
+// finish ends the client, which gets what is on its way to it. If the service ends, the
+// time that Drain has set goes on.
 func (j *job) finish() {
-	c := j.client
-	if c == nil {
+	if j.client == nil {
 		return
 	}
 	var reason error
 	if j.failed != nil {
 		reason = ErrNotStarted
 	}
-	if j.leaving {
-		c.CloseAfterFlush(j.timeout, reason)
-		return
-	}
-	c.CloseAfterFlush(untilStalled, reason)
+	j.client.CloseAfterFlush(untilStalled, reason)
 }
 
 // settle gives the place to the next client when the job is done.
@@ -264,7 +259,8 @@ func (*exec) Drained(c *evloop.Conn) {
 	}
 }
 
-// Drain ends the program's input, and gives it the time timeout to end.
+// Drain ends the program's input, and gives it the time timeout to end, and its client
+// to take what it says.
 func (s *exec) Drain(c *evloop.Conn, left []byte, timeout time.Duration) {
 	j := jobOf(c)
 	if j.child == nil && j.out == nil || c.Closing() {
@@ -272,11 +268,11 @@ func (s *exec) Drain(c *evloop.Conn, left []byte, timeout time.Duration) {
 		return
 	}
 	c.Pause()
-	j.leaving, j.timeout = true, timeout
+	j.leaving, j.rest = true, slices.Clone(left) // left is the loop's
 	if j.socket {
 		_ = unix.Shutdown(c.FD(), unix.SHUT_RD) // the program reads what has come, then the end
 	} else {
-		j.passRest(left)
+		j.passRest()
 	}
 	if j.child != nil { // nil: the rest of its output is on its way
 		j.child.Stop(timeout)
@@ -285,7 +281,8 @@ func (s *exec) Drain(c *evloop.Conn, left []byte, timeout time.Duration) {
 	l.Schedule(evloop.Timer{Deadline: l.Now().Add(timeout), Conn: c.ID(), Handler: s})
 }
 
-// Expired ends a client whose program has not ended in time.
+// Expired ends a client whose program has not ended in time, or that has not taken all
+// of its output.
 func (*exec) Expired(l *evloop.Loop, t evloop.Timer) {
 	l.Conn(t.Conn).CloseAfterFlush(0, ErrUnanswered)
 }

@@ -3,7 +3,6 @@
 package service
 
 import (
-	"bytes"
 	"errors"
 	"os"
 	"time"
@@ -70,17 +69,14 @@ func (j *job) endInput() {
 }
 
 // passRest passes on what a leaving client has said, and the end.
-func (j *job) passRest(left []byte) {
+func (j *job) passRest() {
 	if j.in == nil || j.in.Closing() {
 		return
 	}
-	n := pass(j.client, j.in, left)
-	if n == len(left) {
-		j.rest = nil
+	j.rest = j.rest[pass(j.client, j.in, j.rest):]
+	if len(j.rest) == 0 {
 		j.endInput()
-		return
 	}
-	j.rest = bytes.Clone(left[n:]) // left is the loop's
 }
 
 // endPipes is called when the program has ended. Nobody reads its input any more. Its
@@ -105,7 +101,7 @@ func (j *job) proceed() {
 	switch {
 	case j.client == nil:
 	case j.leaving:
-		j.passRest(j.rest)
+		j.passRest()
 	default:
 		j.client.Resume()
 	}

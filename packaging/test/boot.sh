@@ -30,7 +30,10 @@ shift 3
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(dirname "$(dirname "$here")")
 version=$(sed -n 's/^## \([0-9][0-9A-Za-z.~+-]*\).*/\1/p' "$root/CHANGELOG.md" | head -n 1)
-row=$(awk -v arch="$arch" '!/^#/ && $6 == arch { print $1 }' "$root/cross/targets")
+read -r row goarch goarm < <(awk -v arch="$arch" '!/^#/ && $6 == arch { print $1, $3, $4 }' "$root/cross/targets") || {
+	echo "boot.sh: no target of $root/cross/targets is $arch" >&2
+	exit 1
+}
 [ "$(id -u)" = 0 ] || {
 	echo "boot.sh: must be root to boot a machine" >&2
 	exit 1
@@ -60,34 +63,37 @@ cases() {
 	fi
 }
 
+# cross_go COMMAND... is go COMMAND for the machine that boots.
+cross_go() {
+	(cd "$root" && CGO_ENABLED=0 GOOS=linux GOARCH=$goarch GOARM=${goarm#-} go "$@")
+}
+
 # tests builds the tests of the event loop for the case that runs them there.
 tests() {
-	local goarch goarm package
-	read -r goarch goarm < <(awk -v name="$row" '$1 == name { print $3, $4 }' "$root/cross/targets")
+	local package
 	for package in evloop evloop/internal/uring; do
-		(cd "$root" && CGO_ENABLED=0 GOOS=linux GOARCH=$goarch GOARM=${goarm#-} \
-			go test -c -trimpath -vet=off -ldflags '-s -w' -o "$work/payload/$(basename $package).test" "./$package")
+		cross_go test -c -trimpath -vet=off -ldflags '-s -w' -o "$work/payload/$(basename $package).test" "./$package"
 	done
 }
 
 # probe builds the program that the cases about restarts use.
 probe() {
-	local goarch goarm
-	read -r goarch goarm < <(awk -v name="$row" '$1 == name { print $3, $4 }' "$root/cross/targets")
-	(cd "$root" && CGO_ENABLED=0 GOOS=linux GOARCH=$goarch GOARM=${goarm#-} \
-		go build -trimpath -ldflags '-s -w' -o "$work/payload/probe" ./packaging/test/probe)
+	cross_go build -trimpath -ldflags '-s -w' -o "$work/payload/probe" ./packaging/test/probe
 }
 
-# older builds a version whose records are older, and the released 0.1.0 if its source
-# is here: a tarball or a shallow clone has no history.
+# older builds a version whose records are one version older, and the released 0.1.0 if
+# its source is here: a tarball or a shallow clone has no history.
 older() {
+	local source=$work/older/daemon/handover_save.go records
 	mkdir "$work/older"
 	tar -C "$root" --exclude=.git --exclude=./bin -cf - . | tar -C "$work/older" -xf -
-	sed -i 's/^const recordVersion = 2$/const recordVersion = 1/' "$work/older/daemon/handover_save.go"
-	if ! grep -q '^const recordVersion = 1$' "$work/older/daemon/handover_save.go"; then
-		echo "boot.sh: the version of records is not 2: say here and in downgrade.sh what it is" >&2
+	records=$(sed -n 's/^const recordVersion = \([0-9]\+\)$/\1/p' "$source")
+	[ -n "$records" ] || {
+		echo "boot.sh: no line of daemon/handover_save.go says what recordVersion is" >&2
 		exit 1
-	fi
+	}
+	sed -i "s/^const recordVersion = .*/const recordVersion = $((records - 1))/" "$source"
+	echo "records=$records" >>"$work/payload/settings.sh"
 	cp "$("$work/older/packaging/deb/build.sh" -o "$work/older" -v "$version~older" "$row")" "$work/payload/penstock-older.deb"
 	mkdir "$work/released"
 	git -C "$root" archive "$released" 2>/dev/null | tar -C "$work/released" -xf - 2>/dev/null || return 0

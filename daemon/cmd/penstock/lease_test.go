@@ -3,8 +3,10 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -19,25 +21,29 @@ import (
 // lease makes the reading of a file, or its start as a program, wait until release.
 func lease(ts *testscript.TestScript, _ bool, args []string) {
 	path := ts.MkAbs(args[0])
-	ts.Check(os.Chmod(path, 0o755))
 	wanted := make(chan os.Signal, 1)
 	signal.Notify(wanted, unix.SIGIO)
+	ts.Check(renew(path))
 	f, err := os.Open(path)
 	ts.Check(err)
-	// A process that another script has just forked may have the file open until its
-	// execve, from the time when this script was unpacked.
-	for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
-		_, err := unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_WRLCK)
-		if err == nil {
-			break
-		}
-		if err != unix.EAGAIN || time.Now().After(end) {
-			ts.Fatalf("lease of %s: %v", path, err)
-		}
-	}
+	_, err = unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_WRLCK)
+	ts.Check(err)
 	w := worldOf(ts)
 	w.leases[args[0]] = f
 	w.wanted = wanted
+}
+
+// renew makes the file one that no other process has open. One that another script has
+// just forked may have the old one open until its execve, from the time when this script
+// was unpacked. The lock keeps processes from being forked while the new one is open.
+func renew(path string) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	return errors.Join(os.WriteFile(path+".new", text, 0o755), os.Rename(path+".new", path))
 }
 
 // wanted waits until somebody waits for the lease.

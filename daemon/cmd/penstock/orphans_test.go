@@ -19,8 +19,9 @@ import (
 func TestOrphansOfPID1(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "penstock.toml")
+	// The pipe ends with the last of those that have it open.
 	config := fmt.Sprintf("[service.x]\nkind='handler'\nlisten=['%s/s']\ncommand=['/bin/sh', '-c', '%s']\n", dir,
-		"for i in 1 2 3 4 5 6 7 8 9; do (true & sleep 0.1 &); done; sleep 0.3; echo spawned >&2; exec cat")
+		"for i in 1 2 3 4 5 6 7 8 9; do (true & sleep 0.1 &); done | cat >&2; echo spawned >&2; exec cat")
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -306,14 +306,16 @@ func (t *turn) save(w *record.Writer) {
 	w.Text(t.tail)
 }
 
-// readTurn reads what save has written.
-func readTurn(in *record.Reader) (t turn, err error) {
+// readTurn reads what save has written; delim is the length of the delimiter. It refuses
+// what no process can have left: a reply that has begun in the state asked, for which the
+// timer would be due again and again, and more than the beginning of a delimiter.
+func readTurn(in *record.Reader, delim int) (t turn, err error) {
 	state := in.Number()
 	t.owner, t.until, t.heard = in.Number(), evloop.Time(in.Number()), evloop.Time(in.Number())
 	t.tail = bytes.Clone(in.Text())
-	if state >= uint64(turnStates) {
+	t.state = turnState(min(state, uint64(turnStates)))
+	if t.state == turnStates || t.state == asked && t.heard != 0 || len(t.tail) > max(0, delim-1) {
 		return turn{}, record.ErrDamaged
 	}
-	t.state = turnState(state)
 	return t, nil
 }

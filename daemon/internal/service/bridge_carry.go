@@ -14,8 +14,8 @@ import (
 
 // At a restart the next process goes on with the open device: it gets the descriptor, half
 // a line that has come, the history, the transaction under way, and the messages of clients
-// that wait. A program is
-// ended, and the next process starts another; clients learn of the gap if they want to.
+// that wait. A program is ended, and the next process starts another; clients learn of the
+// gap if they want to.
 
 // Suspend has the source take what it has got, and ends a program.
 func (b *bridge) Suspend(timeout time.Duration, ended func()) {
@@ -58,7 +58,7 @@ func (b *bridge) Load(state []byte) error {
 	up, missed, going := in.Bool(), in.Bool(), in.Bool()
 	part, longs := bytes.Clone(in.Text()), in.Number()
 	history := readRecent(in)
-	under, damaged := readTurn(in)
+	under, damaged := readTurn(in, len(b.keys.Delimiter))
 	stored := readStore(in)
 	options, before := in.Text(), in.Text()
 	set := readPort(in)

@@ -9,7 +9,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"penstock/daemon/internal/config"
 	"penstock/evloop"
 )
 
@@ -143,15 +142,7 @@ type outward struct{ evloop.Base }
 // Data passes on what the program says, as much as the client takes.
 func (outward) Data(c *evloop.Conn, b []byte) int {
 	j := c.State.(*job)
-	if j.client == nil {
-		return len(b)
-	}
-	defer j.s.env.Sending()
-	if j.s.conf.Overflow == config.Disconnect {
-		j.client.WriteStatic(b)
-		return len(b)
-	}
-	return pass(c, j.client, b)
+	return passBack(&j.s.env, j.s.conf, c, j.client, b)
 }
 
 // Closed ends the client behind the last byte.

@@ -123,6 +123,20 @@ func pass(from, to *evloop.Conn, b []byte) int {
 	return n
 }
 
+// passBack writes to a client, or to nobody if it is nil, what its backend or its program
+// has sent. Under Disconnect that is all of it, and may be the client's end.
+func passBack(env *Env, conf *config.Service, from, client *evloop.Conn, b []byte) int {
+	if client == nil {
+		return len(b)
+	}
+	defer env.Sending()
+	if conf.Overflow == config.Disconnect {
+		client.WriteStatic(b)
+		return len(b)
+	}
+	return pass(from, client, b)
+}
+
 // EOF passes the end of the client's output on.
 func (p *proxy) EOF(c *evloop.Conn) {
 	pr := pairOf(c)
@@ -230,16 +244,7 @@ func (far) Open(*evloop.Conn) {}
 
 // Data passes on what the backend has sent.
 func (f far) Data(b *evloop.Conn, data []byte) int {
-	pr := b.State.(*pair)
-	if pr.client == nil {
-		return len(data)
-	}
-	defer f.p.env.Sending()
-	if f.p.conf.Overflow == config.Disconnect {
-		pr.client.WriteStatic(data)
-		return len(data)
-	}
-	return pass(b, pr.client, data)
+	return passBack(&f.p.env, f.p.conf, b, b.State.(*pair).client, data)
 }
 
 // EOF passes the end of the backend's output on.

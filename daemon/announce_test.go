@@ -97,11 +97,26 @@ func (r *running) peers() (peers []string) {
 	return peers
 }
 
+// counted returns the bytes of all clients of a service, as the control socket tells them.
+func (r *running) counted(name string) (t view.Traffic) {
+	r.t.Helper()
+	r.do(func() {
+		ep := r.endpoints[name]
+		n := r.count([]*endpoint{ep})
+		for !n.goOn() {
+		}
+		t = n.of(ep)
+	})
+	return t
+}
+
 // TestAnnounced: whichever version tells who the client is, and however it is cut, the
-// snapshot and the log have that client, and the service gets its bytes alone.
+// snapshot and the log have that client. The service gets its bytes, but not the header,
+// and only they are counted.
 func TestAnnounced(t *testing.T) {
 	eachAnnounced(t, func(t *testing.T, backend, network string) {
 		r, out := runRestartable(t, parse(t, announces(t, backend, "")))
+		sent := uint64(0)
 		for _, header := range [][]byte{proxyproto.V1(announcedFrom, announcedTo), proxyproto.V2(announcedFrom, announcedTo)} {
 			for _, cut := range []int{0, 1, 13, len(header) - 1, len(header)} {
 				c := r.dial("e", network)
@@ -113,6 +128,10 @@ func TestAnnounced(t *testing.T) {
 				c.hears("hello")
 				if got := r.peers(); len(got) != 1 || got[0] != announcedFrom.String() {
 					t.Errorf("cut at %d: the snapshot has %q", cut, got)
+				}
+				sent += 5
+				if got := r.counted("e"); got.In != sent {
+					t.Errorf("cut at %d: %d bytes are counted, want %d", cut, got.In, sent)
 				}
 				c.Close()
 				r.until("the end", func() bool { return r.clients() == 0 })

@@ -192,9 +192,10 @@ func (d *Daemon) count(eps []*endpoint) *count {
 func (n *count) goOn() bool {
 	for _, id := range portion(&n.left, countPortion) {
 		if c := n.d.loop.Conn(id); c != nil {
-			ep := service.SessionOf(c).Owner.(*endpoint)
+			s := service.SessionOf(c)
+			ep := s.Owner.(*endpoint)
 			t := n.sums[ep]
-			n.sums[ep] = view.Traffic{In: t.In + c.BytesIn(), Out: t.Out + c.BytesOut()}
+			n.sums[ep] = view.Traffic{In: t.In + s.BytesIn(c), Out: t.Out + c.BytesOut()}
 		}
 	}
 	return len(n.left) == 0

@@ -45,7 +45,7 @@ type Child struct {
 	ended  string // its status
 	began  evloop.Time
 	errs   *evloop.Conn // nil: all was read
-	spoken lineReader
+	spoken speaker
 }
 
 type childState uint8
@@ -73,7 +73,7 @@ type Task struct {
 func Spawn(loop *evloop.Loop, log *report.Service, task Task, over func(failed error)) (*Child, error) {
 	c := &Child{
 		loop: loop, log: log, command: task.Argv[0], times: task.Times, over: over,
-		pidfd: -1, began: loop.Now(), status: -1, spoken: lineReader{max: maxSpoken},
+		pidfd: -1, began: loop.Now(), status: -1, spoken: newSpeaker(log),
 	}
 	if c.times == (Times{}) {
 		c.times = usualTimes
@@ -232,7 +232,7 @@ func (c *Child) finish() {
 		c.errs = nil
 		errs.Abort(nil)
 	}
-	c.spoken.end(c.say, c.sayLong)
+	c.spoken.end()
 	if c.failed != nil {
 		c.log.ClientProgramNotStarted(c.command, c.failed)
 	} else {
@@ -272,14 +272,8 @@ type childErrors struct {
 
 // Data passes lines on to the operator, a portion in a turn.
 func (e childErrors) Data(conn *evloop.Conn, b []byte) int {
-	b = portion(conn, b, deliveries/4)
-	e.c.spoken.feed(b, e.c.say, e.c.sayLong)
-	return len(b)
+	return e.c.spoken.hear(conn, b)
 }
-
-func (c *Child) say(line []byte) { c.log.ProgramWrote(line) }
-
-func (c *Child) sayLong(head []byte, _ int) { c.say(append(head, "..."...)) }
 
 // Closed does not end the child: it can work without.
 func (e childErrors) Closed(conn *evloop.Conn, err error) {

@@ -2,7 +2,12 @@
 
 package process
 
-import "bytes"
+import (
+	"bytes"
+
+	"penstock/daemon/internal/report"
+	"penstock/evloop"
+)
 
 // A lineReader collects the lines of a program's output. Unlike the lines of clients
 // they may be longer than the input that the loop keeps of a connection, since a reply
@@ -65,3 +70,29 @@ func (r *lineReader) end(line func([]byte), long func(head []byte, n int)) {
 		line(part)
 	}
 }
+
+// maxSpoken is how many bytes of a line of error output the log gets.
+const maxSpoken = 1 << 10
+
+// A speaker passes on what a process says to the operator on its error output.
+type speaker struct {
+	log   *report.Service
+	lines lineReader
+}
+
+func newSpeaker(log *report.Service) speaker {
+	return speaker{log: log, lines: lineReader{max: maxSpoken}}
+}
+
+// hear takes a portion of b, which has come on c, and returns how much that is.
+func (s *speaker) hear(c *evloop.Conn, b []byte) int {
+	b = portion(c, b, deliveries/4)
+	s.lines.feed(b, s.log.ProgramWrote, s.beginning)
+	return len(b)
+}
+
+// end passes on a last line that lacks its end.
+func (s *speaker) end() { s.lines.end(s.log.ProgramWrote, s.beginning) }
+
+// beginning passes on that of a line that is too long.
+func (s *speaker) beginning(head []byte, _ int) { s.log.ProgramWrote(append(head, "..."...)) }

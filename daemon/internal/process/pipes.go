@@ -131,16 +131,8 @@ type stderr struct {
 }
 
 func (s stderr) Data(c *evloop.Conn, b []byte) int {
-	b = portion(c, b, deliveries/4)
-	s.p.spoken.feed(b, s.p.say, s.p.sayLong)
-	return len(b)
+	return s.p.spoken.hear(c, b)
 }
-
-// say passes a line of stderr on to the operator.
-func (p *Program) say(line []byte) { p.log.ProgramWrote(line) }
-
-// sayLong passes on the beginning of a line that is too long.
-func (p *Program) sayLong(head []byte, _ int) { p.say(append(head, "..."...)) }
 
 // Closed does not end the program: it can work without stderr.
 func (s stderr) Closed(c *evloop.Conn, err error) {

@@ -51,7 +51,8 @@ type Program struct {
 	ran           time.Duration // how long the last process ran; 0: it never did
 	status        string        // how it ended
 
-	lines, spoken lineReader // of stdout and stderr
+	lines  lineReader // of stdout
+	spoken speaker    // of stderr
 }
 
 // An Audience is what a program works for: a handler and its clients. Loop
@@ -74,10 +75,8 @@ type Times struct {
 
 var usualTimes = Times{time.Second, 30 * time.Second, time.Minute, 2 * time.Second, time.Second}
 
-const (
-	maxReply  = 1 << 20 // bytes of a line of stdout
-	maxSpoken = 1 << 10 // bytes of a line of stderr
-)
+// maxReply is how many bytes a line of stdout may have.
+const maxReply = 1 << 20
 
 // New returns a program that is not running yet. argv[0] is the path of its file.
 func New(argv []string, loop *evloop.Loop, log *report.Service, user Audience) *Program {
@@ -85,7 +84,7 @@ func New(argv []string, loop *evloop.Loop, log *report.Service, user Audience) *
 		argv: argv, wanted: argv, loop: loop, log: log, user: user,
 		Times:  usualTimes,
 		lines:  lineReader{max: maxReply},
-		spoken: lineReader{max: maxSpoken},
+		spoken: newSpeaker(log),
 	}
 }
 
@@ -292,7 +291,7 @@ func (p *Program) bury() {
 	}
 	p.in, p.out, p.errs = nil, nil, nil
 	p.saidAll()
-	p.spoken.end(p.say, p.sayLong)
+	p.spoken.end()
 	p.ran = p.loop.Now().Sub(p.began)
 	p.log.ProgramEnded(p.status, p.life.unwanted || p.renewed, p.user.Gone(), p.ran)
 }

@@ -160,7 +160,7 @@ func (l *Loop) runPosted() {
 	}
 }
 
-// drop tells those whose functions will not run.
+// unrun tells those whose functions will not run.
 func (l *Loop) unrun(left []posting) {
 	for _, p := range left {
 		if p.dropped != nil {

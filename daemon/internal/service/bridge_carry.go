@@ -120,7 +120,6 @@ func (b *bridge) LoadConn(c *evloop.Conn, state []byte) error {
 	if b.port != nil {
 		b.port.look()
 	}
-	b.store.own(c)
 	if holds && b.keys.Write == config.WriteFirst {
 		b.holder = c
 	}

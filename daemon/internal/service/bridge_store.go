@@ -4,6 +4,7 @@ package service
 
 import (
 	"bytes"
+	"slices"
 
 	"penstock/daemon/internal/config"
 	"penstock/daemon/internal/record"
@@ -18,11 +19,12 @@ type store struct {
 	bytes int
 }
 
-// A stored is a message, and the client to which the reply to it goes.
+// A stored is a message, and the session of the client to which the reply to it goes. The
+// client is looked for when the source takes the message: it may have left by then, or have
+// another connection in another process.
 type stored struct {
 	text  []byte
 	owner uint64
-	conn  *evloop.Conn // nil: it has left
 }
 
 // perStored is what a message takes beside its bytes. Without it, tiny ones would take many
@@ -35,7 +37,7 @@ func (b *bridge) keep(c *evloop.Conn, message []byte) bool {
 	if b.keys.Absent != config.AbsentQueue || s.bytes+len(message)+(len(s.list)+1)*perStored > b.conf.Queue {
 		return false
 	}
-	s.add(stored{bytes.Clone(message), SessionOf(c).ID, c})
+	s.add(stored{bytes.Clone(message), SessionOf(c).ID})
 	return true
 }
 
@@ -73,7 +75,7 @@ func (b *bridge) empty() verdict {
 		b.store.list = b.store.list[1:]
 		b.store.bytes -= len(m.text)
 		if b.takesTurns() {
-			b.given(m.owner, m.conn, len(m.text))
+			b.given(m.owner, b.client(m.owner), len(m.text))
 		}
 	}
 	return taken
@@ -88,22 +90,13 @@ func (b *bridge) loseStore() {
 	b.store = store{}
 }
 
-// forget notes that c has left. What it has said still goes to the source.
-func (s *store) forget(c *evloop.Conn) {
-	for i := range s.list {
-		if s.list[i].conn == c {
-			s.list[i].conn = nil
-		}
+// client returns the client of a session; nil: it has left, or is about to.
+func (b *bridge) client(session uint64) *evloop.Conn {
+	i := slices.IndexFunc(b.fan.members, func(c *evloop.Conn) bool { return SessionOf(c).ID == session })
+	if i < 0 || b.fan.members[i].Closing() {
+		return nil
 	}
-}
-
-// own notes that c is there, after a restart.
-func (s *store) own(c *evloop.Conn) {
-	for i := range s.list {
-		if s.list[i].owner == SessionOf(c).ID {
-			s.list[i].conn = c
-		}
-	}
+	return b.fan.members[i]
 }
 
 // save writes what is stored for the next process.
@@ -119,7 +112,7 @@ func (s *store) save(w *record.Writer) {
 func readStore(in *record.Reader) (s store) {
 	for n := in.Count(2); n > 0 && in.Left(); n-- {
 		owner := in.Number()
-		s.add(stored{text: bytes.Clone(in.Text()), owner: owner})
+		s.add(stored{bytes.Clone(in.Text()), owner})
 	}
 	return s
 }

@@ -176,7 +176,6 @@ func (b *bridge) forget(c *evloop.Conn) {
 	cl := callerOf(c)
 	cl.rest = nil
 	b.leaveTurn(c)
-	b.store.forget(c)
 	if b.holder == c {
 		b.holder = nil
 	}

@@ -40,11 +40,10 @@ const ControlName = "penstock.control"
 type controlSocket struct {
 	d     *Daemon
 	sock  *listen.Socket
-	watch *evloop.Watch // nil: not accepting
-	opts  *evloop.Options
+	watch *evloop.Watch  // nil: not accepting
 	users map[uint32]int // connections, by user
 	due   []*asker       // they have a call to go on with
-	armed bool           // a timer will go on with the first of them
+	armed [2]bool        // which of the timers run
 }
 
 const (
@@ -90,7 +89,7 @@ func takeControl(in *systemd.Inherited) (sock *systemd.Socket) {
 // openControl makes the control socket. Without one the daemon serves its clients all the
 // same.
 func (d *Daemon) openControl(inherited *systemd.Socket) {
-	k := &controlSocket{d: d, opts: &controlOptions, users: make(map[uint32]int)}
+	k := &controlSocket{d: d, users: make(map[uint32]int)}
 	conf := &config.Service{Name: "control", SocketMode: 0o600, Backlog: config.ControlPlaces}
 	switch {
 	case inherited != nil:
@@ -144,18 +143,23 @@ func (k *controlSocket) accept() {
 	k.schedule(controlAccept, 0)
 }
 
+// schedule starts a timer, unless one of its kind runs.
 func (k *controlSocket) schedule(kind int, after time.Duration) {
+	if k.armed[kind] {
+		return
+	}
+	k.armed[kind] = true
 	k.d.loop.Schedule(evloop.Timer{Deadline: k.d.loop.Now().Add(after), Kind: kind, Handler: k})
 }
 
 // Expired accepts again, or goes on with a call.
 func (k *controlSocket) Expired(_ *evloop.Loop, t evloop.Timer) {
+	k.armed[t.Kind] = false
 	if t.Kind == controlAccept {
 		k.accept()
-		return
+	} else {
+		k.work()
 	}
-	k.armed = false
-	k.work()
 }
 
 // admit takes a client, or closes fd: no user may have all places.
@@ -191,7 +195,7 @@ func (k *controlSocket) clients() (n int) {
 // Open bounds a client.
 func (k *controlSocket) Open(c *evloop.Conn) {
 	c.State.(*asker).conn = c
-	c.SetOptions(k.opts)
+	c.SetOptions(&controlOptions)
 	k.d.hasBeside(1)
 }
 

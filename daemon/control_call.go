@@ -82,25 +82,17 @@ func (k *controlSocket) wait(a *asker) {
 	}
 	a.due = true
 	k.due = append(k.due, a)
-	k.arm()
-}
-
-func (k *controlSocket) arm() {
-	if !k.armed && len(k.due) > 0 {
-		k.armed = true
-		k.schedule(controlWork, 0)
-	}
+	k.schedule(controlWork, 0)
 }
 
 // work goes on with the call that has waited longest.
 func (k *controlSocket) work() {
-	defer k.arm()
-	if len(k.due) == 0 {
-		return
-	}
 	a := k.due[0]
 	k.due = append(k.due[:0], k.due[1:]...)
 	a.due = false
+	if len(k.due) > 0 {
+		k.schedule(controlWork, 0)
+	}
 	switch {
 	case a.step == nil || a.conn == nil || a.conn.Closing():
 	case a.conn.Full(): // Drained comes

@@ -258,6 +258,34 @@ func TestControlPlaces(t *testing.T) {
 	})
 }
 
+// TestControlAcceptFails: however many come while accept4(2) fails, it is tried again by
+// one timer, and then they get in.
+func TestControlAcceptFails(t *testing.T) {
+	r := runControlled(t, twoServices)
+	defer r.stop(t)
+	deaf, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(deaf)
+	var was int
+	r.do(func() {
+		was, r.control.sock.FD = r.control.sock.FD, deaf
+		before := r.loop.Stats().Timers
+		for range 3 {
+			r.control.accept()
+		}
+		if n := r.loop.Stats().Timers - before; n != 1 {
+			t.Errorf("%d timers, want 1", n)
+		}
+	})
+	c := r.dial()
+	r.do(func() { r.control.sock.FD = was })
+	if err := c.Call(control.Interface+".Status", nil, nil); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestControlHostile: bytes that are no call end the connection that they come from, and
 // no other.
 func TestControlHostile(t *testing.T) {

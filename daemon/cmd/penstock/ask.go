@@ -4,6 +4,7 @@ package main
 
 import (
 	"cmp"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -23,6 +24,7 @@ import (
 	"penstock/daemon/internal/report"
 	"penstock/daemon/internal/systemctl"
 	"penstock/daemon/internal/unit"
+	"penstock/daemon/internal/view"
 )
 
 // What the commands have in common that ask a running daemon, by its control socket.
@@ -66,10 +68,22 @@ func newAsk(p process, c command, args []string, more func(*flag.FlagSet)) (a as
 	return a, status, ok
 }
 
-// fail prints err and returns the exit status for it.
-func (a ask) fail(err error) int {
-	fmt.Fprintf(a.stderr, "penstock %s: %s\n", a.name, explain(err))
-	return exitFailed
+// answer connects and has say print what the daemon tells, or has idle print what there
+// is to say if none runs. It returns the exit status.
+func (a ask) answer(idle func() error, say func(*control.Client) error) int {
+	client, err := a.dial()
+	switch {
+	case err == nil && client == nil:
+		err = idle()
+	case err == nil:
+		defer client.Close()
+		err = say(client)
+	}
+	if err != nil {
+		fmt.Fprintf(a.stderr, "penstock %s: %s\n", a.name, explain(err))
+		return exitFailed
+	}
+	return exitOK
 }
 
 // explain begins with the name of an error of the daemon, or says who may ask.
@@ -153,10 +167,10 @@ type idleSocket struct {
 }
 
 // sayIdle says what the service manager listens on while no daemon runs.
-func (a ask) sayIdle() int {
+func (a ask) sayIdle() error {
 	units, err := systemctl.Show(unit.SocketName("*"))
 	if err != nil {
-		return a.fail(err)
+		return err
 	}
 	sockets := []idleSocket{}
 	for _, u := range units {
@@ -171,7 +185,7 @@ func (a ask) sayIdle() int {
 	fmt.Fprintf(a.stdout, "%s does not run; the first client starts it.\n", unit.Service)
 	if len(sockets) == 0 {
 		fmt.Fprintf(a.stdout, "systemd listens on nothing for it: see systemctl status %s\n", unit.Target)
-		return exitOK
+		return nil
 	}
 	fmt.Fprint(a.stdout, "systemd listens on\n")
 	t := table{columns: []column{{}, {}}}
@@ -179,5 +193,25 @@ func (a ask) sayIdle() int {
 		t.add("  "+s.Service, strings.Join(s.Listen, " "))
 	}
 	t.write(a.stdout)
-	return exitOK
+	return nil
+}
+
+// status asks for the state of the process and its services, or the one of a name.
+func (a ask) status(client *control.Client) (st control.Status, services []view.Service, err error) {
+	if err = client.Call(control.Interface+".Status", nil, &st); err == nil {
+		services, err = gather(client, "Services", a.of, func(r control.Services) []view.Service { return r.Services })
+	}
+	return st, services, err
+}
+
+// gather returns what the replies to a call hold together; part returns what one of them
+// holds. The call is about one service, or all of them if it is "".
+func gather[R, T any](client *control.Client, method, service string, part func(R) []T) (all []T, err error) {
+	err = client.Stream(control.Interface+"."+method, control.ServiceFilter{Service: service}, askPatience, func(p json.RawMessage) error {
+		var got R
+		err := json.Unmarshal(p, &got)
+		all = append(all, part(got)...)
+		return err
+	})
+	return all, err
 }

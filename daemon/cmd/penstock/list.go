@@ -4,7 +4,6 @@ package main
 
 import (
 	"cmp"
-	"encoding/json"
 	"flag"
 	"fmt"
 	"slices"
@@ -52,29 +51,23 @@ func list(p process, c command, args []string) int {
 		fmt.Fprintf(a.stderr, "penstock list: --sort takes queued, idle or rate, not %q\n", by)
 		return exitUsage
 	}
-	daemon, err := a.dial()
-	switch {
-	case err != nil:
-		return a.fail(err)
-	case daemon == nil:
-		return a.sayIdle()
-	}
-	defer daemon.Close()
-	clients, err := clientsOf(daemon, a.of, by == "rate")
-	if err != nil {
-		return a.fail(err)
-	}
-	slices.SortFunc(clients, func(x, y client) int { return cmp.Or(order(x, y), cmp.Compare(x.ID, y.ID)) })
-	if a.json {
+	return a.answer(a.sayIdle, func(daemon *control.Client) error {
+		clients, err := clientsOf(daemon, a.of, by == "rate")
+		if err != nil {
+			return err
+		}
+		slices.SortFunc(clients, func(x, y client) int { return cmp.Or(order(x, y), cmp.Compare(x.ID, y.ID)) })
+		if !a.json {
+			a.printClients(clients, by == "rate")
+			return nil
+		}
 		for _, c := range clients {
-			if status := a.printJSON(c.Conn); status != exitOK {
-				return status
+			if err := a.printJSON(c.Conn); err != nil {
+				return err
 			}
 		}
-		return exitOK
-	}
-	a.printClients(clients, by == "rate")
-	return exitOK
+		return nil
+	})
 }
 
 // clientsOf returns the clients of a service, or all. For their rates it looks twice.
@@ -105,14 +98,8 @@ func clientsOf(daemon *control.Client, service string, rates bool) ([]client, er
 	return clients, nil
 }
 
-func connections(daemon *control.Client, service string) (all []view.Conn, err error) {
-	err = daemon.Stream(control.Interface+".List", control.ServiceFilter{Service: service}, askPatience, func(p json.RawMessage) error {
-		var got control.Connections
-		err := json.Unmarshal(p, &got)
-		all = append(all, got.Connections...)
-		return err
-	})
-	return all, err
+func connections(daemon *control.Client, service string) ([]view.Conn, error) {
+	return gather(daemon, "List", service, func(r control.Connections) []view.Conn { return r.Connections })
 }
 
 func (a ask) printClients(clients []client, rates bool) {

@@ -3,9 +3,10 @@
 package main
 
 import (
-	"fmt"
+	"errors"
 
 	"penstock/daemon/internal/control"
+	"penstock/daemon/internal/unit"
 )
 
 const aboutMetrics = `Prints what the running daemon counts, for Prometheus: as a file for the textfile
@@ -18,25 +19,11 @@ func metrics(p process, c command, args []string) int {
 	if !ok {
 		return status
 	}
-	client, err := a.dial()
-	switch {
-	case err != nil:
-		return a.fail(err)
-	case client == nil:
-		fmt.Fprintln(a.stderr, "penstock metrics: penstock.service does not run")
-		return exitFailed
-	}
-	defer client.Close()
-	var st control.Status
-	if err := client.Call(control.Interface+".Status", nil, &st); err != nil {
-		return a.fail(err)
-	}
-	services, err := servicesOf(client, "")
-	if err == nil {
-		err = st.Snapshot(services).WriteMetrics(a.stdout)
-	}
-	if err != nil {
-		return a.fail(err)
-	}
-	return exitOK
+	return a.answer(func() error { return errors.New(unit.Service + " does not run") }, func(client *control.Client) error {
+		st, services, err := a.status(client)
+		if err != nil {
+			return err
+		}
+		return st.Snapshot(services).WriteMetrics(a.stdout)
+	})
 }

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -28,22 +27,14 @@ func status(p process, c command, args []string) int {
 	if !ok {
 		return status
 	}
-	client, err := a.dial()
+	return a.answer(a.sayIdle, a.sayStatus)
+}
+
+func (a ask) sayStatus(client *control.Client) error {
+	st, services, err := a.status(client)
 	switch {
 	case err != nil:
-		return a.fail(err)
-	case client == nil:
-		return a.sayIdle()
-	}
-	defer client.Close()
-	var st control.Status
-	if err := client.Call(control.Interface+".Status", nil, &st); err != nil {
-		return a.fail(err)
-	}
-	services, err := servicesOf(client, a.of)
-	switch {
-	case err != nil:
-		return a.fail(err)
+		return err
 	case a.json:
 		return a.printJSON(struct {
 			Status   control.Status `json:"status"`
@@ -56,18 +47,7 @@ func status(p process, c command, args []string) int {
 	if a.of != "" {
 		a.printListeners(services)
 	}
-	return exitOK
-}
-
-// servicesOf returns all services, or the one of a name.
-func servicesOf(client *control.Client, name string) (all []view.Service, err error) {
-	err = client.Stream(control.Interface+".Services", control.ServiceFilter{Service: name}, askPatience, func(p json.RawMessage) error {
-		var got control.Services
-		err := json.Unmarshal(p, &got)
-		all = append(all, got.Services...)
-		return err
-	})
-	return all, err
+	return nil
 }
 
 func (a ask) printProcess(st control.Status) {

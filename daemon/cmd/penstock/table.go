@@ -144,15 +144,7 @@ func timeText(d time.Duration) string {
 }
 
 // printJSON prints one value on a line of its own.
-func (p process) printJSON(v any) int {
-	b, err := json.Marshal(v)
-	if err != nil {
-		fmt.Fprintln(p.stderr, "penstock:", err)
-		return exitFailed
-	}
-	fmt.Fprintf(p.stdout, "%s\n", b)
-	return exitOK
-}
+func (p process) printJSON(v any) error { return json.NewEncoder(p.stdout).Encode(v) }
 
 // warning returns text in red on a terminal that shows colours.
 func (p process) warning(text string) string {

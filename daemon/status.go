@@ -38,18 +38,10 @@ func statusLine(s *view.Snapshot) string {
 	var parts []string
 	if s.Refused != "" {
 		first, _, _ := strings.Cut(s.Refused, "\n")
-		what := "reload refused, the old configuration stays in force: "
-		if !s.Restored.IsZero() {
-			what = "configuration refused, serving what was applied on " + s.Restored.Format(time.RFC3339) + ": "
-		}
-		parts = append(parts, what+first)
+		parts = append(parts, report.InPlace(s.Restored)+first)
 	}
 	if names := s.Degraded(); len(names) > 0 {
-		remedy := "restart it"
-		if s.Managed {
-			remedy = report.HintMissing
-		}
-		parts = append(parts, fmt.Sprintf("degraded: %s (%s)", strings.Join(names, ", "), remedy))
+		parts = append(parts, fmt.Sprintf("degraded: %s (%s)", strings.Join(names, ", "), report.HintMissing(s.Managed)))
 	}
 	if names := s.Sourceless(); len(names) > 0 {
 		parts = append(parts, "no device or program: "+strings.Join(names, ", "))

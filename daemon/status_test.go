@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"penstock/daemon/internal/report"
 	"penstock/daemon/internal/view"
 )
 
@@ -33,12 +32,12 @@ func TestStatusLine(t *testing.T) {
 		{
 			"by hand",
 			view.Snapshot{Services: []view.Service{degraded, lobby}},
-			"degraded: echo (restart it); 2 services, 3 connections",
+			"degraded: echo (send SIGHUP, which opens it or says why not); 2 services, 3 connections",
 		},
 		{
 			"by a unit",
 			view.Snapshot{Managed: true, Services: []view.Service{degraded}},
-			"degraded: echo (" + report.HintMissing + "); 1 services, 1 connections",
+			"degraded: echo (run penstock apply, which opens it or says why not); 1 services, 1 connections",
 		},
 		{
 			"bridges without their device",

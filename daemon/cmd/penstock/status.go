@@ -8,9 +8,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"penstock/daemon/internal/control"
+	"penstock/daemon/internal/report"
 	"penstock/daemon/internal/view"
 )
 
@@ -54,18 +54,10 @@ func (a ask) printProcess(st control.Status) {
 	fmt.Fprintf(a.stdout, "penstock %s, pid %d, %s for %s: %s, %d of %d connections\n",
 		st.Version, st.PID, st.Phase, timeText(st.Uptime), plural(st.Services, "service"), st.Connections, st.Limit)
 	if st.Refused != "" {
-		what := "reload refused, the old configuration stays in force: "
-		if !st.Restored.IsZero() {
-			what = "configuration refused, serving what was applied on " + st.Restored.Format(time.RFC3339) + ": "
-		}
-		fmt.Fprintln(a.stdout, a.warning(what+st.Refused))
+		fmt.Fprintln(a.stdout, a.warning(report.InPlace(st.Restored)+st.Refused))
 	}
 	if len(st.Degraded) > 0 {
-		remedy := "restart it"
-		if st.Managed {
-			remedy = "run penstock apply, which opens the socket or says why not"
-		}
-		fmt.Fprintln(a.stdout, a.warning(fmt.Sprintf("degraded: %s (%s)", strings.Join(st.Degraded, ", "), remedy)))
+		fmt.Fprintln(a.stdout, a.warning(fmt.Sprintf("degraded: %s (%s)", strings.Join(st.Degraded, ", "), report.HintMissing(st.Managed))))
 	}
 	fmt.Fprintln(a.stdout)
 }

@@ -116,7 +116,7 @@ func messageID(id string) slog.Attr { return slog.String(keyMessageID, id) }
 // apply mends it. If another program has the port, an interface is missing or there is
 // a drop-in, apply says so.
 const (
-	HintMissing  = "run penstock apply, which opens it or says why not"
+	hintMissing  = "run penstock apply, which opens it or says why not"
 	hintUnopened = "send SIGHUP, which opens it or says why not"
 	hintUnlisted = "if the file was edited: penstock apply"
 	hintParked   = "run penstock apply, which closes it; or take the service into the file again"

@@ -57,12 +57,8 @@ func (s *Service) NeedsRestart(address, key string) {
 // ListenerMissing says that no socket came for an address of the service, or that a
 // process which opens its sockets itself (managed is false) could not open it.
 func (s *Service) ListenerMissing(address string, managed bool) {
-	hint := hintUnopened
-	if managed {
-		hint = HintMissing
-	}
 	s.write(slog.LevelError, "listener missing", messageID(idNoListener), slog.String(keyKey, "service."+s.name+".listen"),
-		slog.String(keyListener, address), slog.String(keyHint, hint))
+		slog.String(keyListener, address), slog.String(keyHint, HintMissing(managed)))
 }
 
 // ListenerFailed says that a socket accepts nobody any more.

@@ -16,7 +16,8 @@ import (
 //
 //	client shuts its side       the program's input ends behind what is queued
 //	program closes its input    what the client still says is thrown away
-//	program closes its output,  the client gets the rest of it, and its connection ends
+//	program closes its output   the client gets the rest of it and FIN, and may go on to speak
+//	program closes both,        the client gets the rest, and its connection ends
 //	or ends
 //	client is gone              the input ends, and writing to the output is an error
 //
@@ -60,6 +61,9 @@ func (j *job) add(fd int, h evloop.Handler) *evloop.Conn {
 	return c
 }
 
+// hears reports whether the program may still take what the client says.
+func (j *job) hears() bool { return j.child != nil && j.in != nil && !j.in.Closing() }
+
 // endInput ends the program's input, behind what is queued for it.
 func (j *job) endInput() {
 	if j.in != nil {
@@ -69,7 +73,7 @@ func (j *job) endInput() {
 
 // passRest passes on what a leaving client has said, and the end.
 func (j *job) passRest() {
-	if j.in == nil || j.in.Closing() {
+	if !j.hears() {
 		return
 	}
 	j.rest = j.rest[pass(j.client, j.in, j.rest):]
@@ -130,6 +134,8 @@ func (inward) Closed(c *evloop.Conn, err error) {
 		j.client.CloseAfterFlush(goodbyeTimeout, ErrNotTaken)
 	case errors.Is(err, evloop.ErrMemory):
 		j.client.Abort(err)
+	case j.out == nil:
+		j.finish()
 	default:
 		j.proceed()
 	}
@@ -145,7 +151,8 @@ func (outward) Data(c *evloop.Conn, b []byte) int {
 	return passBack(&j.s.env, j.s.conf, c, j.client, b)
 }
 
-// Closed ends the client behind the last byte.
+// Closed ends what the client gets behind the last byte, and the client with it unless
+// the program still hears it. One that was not executed never does.
 func (outward) Closed(c *evloop.Conn, err error) {
 	j := c.State.(*job)
 	if j.out != c {
@@ -158,7 +165,11 @@ func (outward) Closed(c *evloop.Conn, err error) {
 	if j.child != nil {
 		j.failed = j.child.Failed()
 	}
-	j.finish()
+	if j.client != nil && err == nil && j.failed == nil && j.hears() {
+		j.client.CloseWrite()
+	} else {
+		j.finish()
+	}
 	j.s.env.Sending()
 	j.settle()
 }

@@ -124,6 +124,36 @@ func TestExecClosesInput(t *testing.T) {
 	}
 }
 
+// TestExecClosesOutput: a program that closes its output has its client know, and hears
+// it to the end.
+func TestExecClosesOutput(t *testing.T) {
+	counted := t.TempDir() + "/counted"
+	r := serveExec(t, "echo bye; exec 1>&-; wc -c > "+counted, "queue=4096")
+	r.do(func() { r.execOf().times.HangUp = patience }) // it may take its time
+	c := r.dial()
+	if got := c.rest(); got != "bye\n" {
+		t.Errorf("got %q", got)
+	}
+	c.send(strings.Repeat("x", 300_000))
+	c.shut()
+	r.jobs(0)
+	if got, err := os.ReadFile(counted); string(got) != "300000\n" {
+		t.Errorf("the program has read %q (%v) bytes, want 300000", got, err)
+	}
+	r.wantEnd(nil)
+}
+
+// TestExecClosesBoth: a client that its program neither tells nor asks anything more ends,
+// whatever the program goes on to do.
+func TestExecClosesBoth(t *testing.T) {
+	r := serveExec(t, "exec 1>&-; read x; exec 0<&-; while :; do sleep 0.01; done", "")
+	c := r.dial()
+	c.wantEOF()
+	c.send("\n")
+	r.wantEnd(nil)
+	r.jobs(0)
+}
+
 // TestExecClientGone: the program of a client that is gone ends, by force if need be.
 func TestExecClientGone(t *testing.T) {
 	eachIO(t, func(t *testing.T, keys string) {

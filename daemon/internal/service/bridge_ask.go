@@ -34,7 +34,7 @@ type turn struct {
 	timer evloop.TimerID
 	armed evloop.Time // when timer is due
 
-	within bool // the source is being heard: what it has said was before the next message
+	busy bool // grant waits: the source is being heard, which comes first, or grant is at work
 
 	next  *evloop.Conn // has been told to go on, and is about to give its message
 	rests evloop.TimerID
@@ -89,30 +89,39 @@ func (b *bridge) awaitRest() {
 
 // grant lets the first of those that wait give its message.
 func (b *bridge) grant() {
-	if next := b.turn.next; next != nil && next.Closing() {
-		b.turn.next = nil // the loop calls Data for it no more, and its end may take long
+	t := &b.turn
+	if t.next != nil && t.next.Closing() {
+		t.next = nil // the loop calls Data for it no more, and its end may take long
 	}
-	if !b.takesTurns() || b.turn.state != free || b.turn.next != nil || b.turn.within || b.suspended {
+	if !b.takesTurns() || t.state != free || t.next != nil || t.busy || b.suspended {
 		return
 	}
 	b.hungry = 0 // there are none in transactions
-	if b.empty() == full || b.turn.state != free {
+	if b.empty() == full || t.state != free {
 		return // what was stored comes first
 	}
-	for len(b.waiting) > 0 {
-		c := b.waiting[0]
-		b.waiting[0] = nil
-		b.waiting = b.waiting[1:] // and not slices.Delete: there may be thousands behind it
-		cl := callerOf(c)
-		b.goOn(cl)
-		if c.Closing() {
-			continue
-		}
-		b.turn.next = c
-		c.Resume()
-		b.lastWord(c, cl)
-		return
+	t.busy = true
+	for len(b.waiting) > 0 && b.grantFirst() {
 	}
+	t.busy = false
+}
+
+// grantFirst has the first of those that wait go on. It reports true if that one has nothing
+// to give, or has given its last message to a source that is not there: the next one is up.
+func (b *bridge) grantFirst() bool {
+	t := &b.turn
+	c := b.waiting[0]
+	b.waiting[0] = nil
+	b.waiting = b.waiting[1:] // and not slices.Delete: there may be thousands behind it
+	cl := callerOf(c)
+	b.goOn(cl)
+	if c.Closing() {
+		return true
+	}
+	t.next = c
+	c.Resume()
+	b.lastWord(c, cl)
+	return t.next == nil && t.state == free && !cl.waits
 }
 
 // given begins the turn of a client, since the source has taken its message of n bytes. c

@@ -265,9 +265,9 @@ func (b *bridge) fromSource(p []byte) {
 	if b.turn.state != free {
 		b.turn.heard = b.heard
 	}
-	b.turn.within = true
+	b.turn.busy = true
 	b.cut.feed(p)
-	b.turn.within = false
+	b.turn.busy = false
 	b.fed()
 	b.heardSource()
 }

@@ -5,6 +5,7 @@ package service
 import (
 	"fmt"
 	"io"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -107,10 +108,14 @@ func TestBridgeWaitingClients(t *testing.T) {
 type meter struct {
 	source
 	room int
+	gone bool
 	got  []string
 }
 
 func (m *meter) Offer(p []byte) verdict {
+	if m.gone {
+		return away
+	}
 	if m.room == 0 {
 		return full
 	}
@@ -119,15 +124,22 @@ func (m *meter) Offer(p []byte) verdict {
 	return taken
 }
 
+// bridgeOnMeter serves a bridge of such a source, with the keys in text.
+func bridgeOnMeter(t *testing.T, text string) (*rig, *meter) {
+	t.Helper()
+	m := new(meter)
+	r := serve(t, "kind='bridge'\ndevice='/nonexistent/tty'\n"+text, func(r *rig) {
+		m.source = r.bridge().source
+		r.bridge().source = m
+	})
+	return r, m
+}
+
 // TestBridgeFairWriters: one line gets through to a slow source before the rest of a
 // backlog that came first, and a client of which nothing is taken does not get more time
 // each time that others are served.
 func TestBridgeFairWriters(t *testing.T) {
-	m := new(meter)
-	r := serveLoop(t, parse(t, "kind='bridge'\ndevice='/nonexistent/tty'\nwrite='any'"), evloop.Config{Memory: 64 << 20}, func(r *rig) {
-		m.source = r.svc.(*bridge).source
-		r.svc.(*bridge).source = m
-	})
+	r, m := bridgeOnMeter(t, "write='any'")
 	round := func(room, wait int) (end evloop.Time) {
 		r.do(func() {
 			m.room = room
@@ -158,6 +170,43 @@ func TestBridgeFairWriters(t *testing.T) {
 			t.Errorf("the source got %q, want %q", m.got, want)
 		}
 	})
+}
+
+// TestBridgeLastWordsInVain: when the source goes in a transaction, the last words of all
+// clients that wait are lost one after the other, and not one within the other: there may
+// be thousands.
+func TestBridgeLastWordsInVain(t *testing.T) {
+	r, m := bridgeOnMeter(t, inTurns)
+	var depths []int
+	r.do(func() {
+		m.room = 1
+		r.bridge().env.Lose = func(reason report.Reason, n int) {
+			if r.lose(reason, n); reason == report.LostAbsent {
+				depths = append(depths, runtime.Callers(0, make([]uintptr, 1000)))
+			}
+		}
+	})
+	r.dial().send("ask\n")
+	r.untilTurn(asked)
+	var last []*testClient
+	for i := range 3 {
+		c := r.dial()
+		c.send("word")
+		c.shut()
+		r.untilWaiting(i + 1)
+		last = append(last, c)
+	}
+	r.do(func() {
+		m.gone = true
+		r.bridge().lostSource()
+		if len(depths) != 3 || slices.Max(depths) != depths[0] {
+			t.Errorf("the words are lost %d calls deep", depths)
+		}
+	})
+	for _, c := range last {
+		c.wantEOF()
+	}
+	r.wantLost(report.LostAbsent, 3)
 }
 
 // TestBridgeFirstWriter: the first client that writes holds the device until it leaves.

@@ -38,7 +38,8 @@ var (
 const askPatience = 10 * time.Second
 
 // controlVariable says which daemon to ask, and where one that was started by hand makes
-// its socket; set and empty: it makes none.
+// its socket; set and empty: it makes none. It is the path of a file, also if it begins
+// with "@": an abstract socket has no mode, so every user could ask.
 const controlVariable = "PENSTOCK_CONTROL"
 
 // An ask is one command that asks a daemon.
@@ -96,37 +97,39 @@ func explain(err error) string {
 	switch {
 	case errors.Is(err, fs.ErrPermission):
 		return err.Error() + "\nroot may ask, and members of the group penstock-view"
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ECONNREFUSED):
+	case nobodyThere(err):
 		return err.Error() + "\nno daemon runs, or it has no control socket; --socket PATH names another one"
 	}
 	return err.Error()
 }
 
-// dial connects to the daemon. It returns nil and no error if none runs and the service
-// manager would start one: a question is no reason for that.
-func (a ask) dial() (*control.Client, error) {
-	path, managed := a.process.controlPath(a.socket)
-	if managed {
-		if u, err := systemctl.ShowOne(unit.Service); err == nil && u.Load == "loaded" && u.MainPID == 0 {
-			return nil, nil
-		}
-	}
-	return control.Dial(path, askPatience)
+// nobodyThere reports whether err of a connect means that nobody listens, or that the file
+// was left by a process that was killed.
+func nobodyThere(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ECONNREFUSED)
 }
 
-// controlPath returns which daemon to ask: what the command line says, or the environment,
-// or that of this user, or that of the machine.
-func (p process) controlPath(socket string) (path string, managed bool) {
-	if path := cmp.Or(socket, os.Getenv(controlVariable)); path != "" {
-		return path, false
+// dial connects to the daemon that the command line names, or the environment, or else to
+// that of this user, or else to that of the machine. It returns nil and no error if that
+// of the machine does not run and the service manager would start it: a question is no
+// reason for that.
+func (a ask) dial() (*control.Client, error) {
+	if path := cmp.Or(a.socket, os.Getenv(controlVariable)); path != "" {
+		path, err := filepath.Abs(path)
+		if err != nil {
+			return nil, err
+		}
+		return control.Dial(path, askPatience)
 	}
-	if folder, ok := p.ownFolder(); ok {
-		path := filepath.Join(folder, "control")
-		if info, err := os.Lstat(path); err == nil && info.Mode().Type() == fs.ModeSocket {
-			return path, false
+	if folder, ok := a.ownFolder(); ok {
+		if client, err := control.Dial(filepath.Join(folder, "control"), askPatience); !nobodyThere(err) {
+			return client, err
 		}
 	}
-	return p.path(config.ControlPath), true
+	if u, err := systemctl.ShowOne(unit.Service); err == nil && u.Load == "loaded" && u.MainPID == 0 {
+		return nil, nil
+	}
+	return control.Dial(a.path(config.ControlPath), askPatience)
 }
 
 // ownFolder returns the folder of the control socket of a daemon that this user has
@@ -144,20 +147,25 @@ func (p process) ownFolder() (path string, private bool) {
 // makeControl returns where a process that was started by hand makes its control socket,
 // or "" for nowhere.
 func (p process) makeControl(env daemon.Env) string {
-	if env.Managed {
+	path, set := os.LookupEnv(controlVariable)
+	var err error
+	switch {
+	case env.Managed, set && path == "":
+		return ""
+	case set:
+		path, err = filepath.Abs(path)
+	default:
+		var private bool
+		if path, private = p.ownFolder(); !private {
+			err = os.Mkdir(path, 0o700)
+		}
+		path = filepath.Join(path, "control")
+	}
+	if err != nil {
+		report.NoControl(env.Log, err)
 		return ""
 	}
-	if path, set := os.LookupEnv(controlVariable); set {
-		return path
-	}
-	path, private := p.ownFolder()
-	if !private {
-		if err := os.Mkdir(path, 0o700); err != nil {
-			report.NoControl(env.Log, err)
-			return ""
-		}
-	}
-	return filepath.Join(path, "control")
+	return path
 }
 
 // An idleSocket is a socket on which the service manager waits for a first client.

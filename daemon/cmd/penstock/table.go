@@ -101,7 +101,7 @@ func cut(s string, width int) string {
 	return string(runes[:width-1]) + "…"
 }
 
-// bytesText writes a number of bytes with at most four digits: "512", "1.5K", "3.2M".
+// bytesText writes a number of bytes with at most four digits: "512 B", "1.5 KiB", "12 MiB".
 func bytesText[T int | int64 | uint64](n T) string {
 	if n < 1024 {
 		return strconv.FormatUint(uint64(n), 10) + " B"

@@ -19,7 +19,8 @@ const (
 	Target      = "penstock.target"
 	ErrorReport = "penstock-config-error.service"
 
-	// ControlSocket is a unit of the package; no service has it.
+	// ControlSocket is a unit of the package. A service of that name takes its place,
+	// which package config warns of.
 	ControlSocket = "penstock-control.socket"
 )
 

@@ -4,6 +4,7 @@ package faulttest
 
 import (
 	"bufio"
+	"fmt"
 	"os"
 	"regexp"
 	"slices"
@@ -67,8 +68,10 @@ func (h *host) callsOf(trace string) map[string]int {
 // exempt are calls of the daemon that are not made to fail, with the reason.
 var exempt = map[string]string{
 	"arch_prctl":        "the runtime: sets a thread up",
+	"chdir":             "in the new process of an exec: its client is told by the end, TestExecNotStarted",
 	"clock_gettime":     "cannot fail: the clock is a constant, and known since Linux 2.6",
 	"clone3":            "the runtime: a thread; where it is not known, clone",
+	"close_range":       "in the new process of an exec: what it closes, execve closes too",
 	"exit":              "does not return",
 	"exit_group":        "does not return",
 	"futex":             "the runtime: its locks and its sleep; it ends the process for an error",
@@ -113,6 +116,7 @@ func TestCensus(t *testing.T) {
 		for name, host := range map[string]func(*testing.T, string) *host{"unit": managedHost, "hand": handHost} {
 			t.Run(name, func(t *testing.T) {
 				h := host(t, backend)
+				h.addExec()
 				h.tracer = []string{"strace", "-D", "-f", "-qq", "-s", "200", "-o", h.path("trace")}
 				h.live()
 				for name, n := range h.callsOf(h.path("trace")) {
@@ -128,6 +132,13 @@ func TestCensus(t *testing.T) {
 	})
 }
 
+// addExec adds a service that starts a program for each client, where sockets are passed.
+func (h *host) addExec() {
+	if h.names != nil {
+		h.add("exec", fmt.Sprintf("kind = \"exec\"\ncommand = [%q]\ndirectory = \"/\"\n", h.path("program")))
+	}
+}
+
 // live is a life of a daemon in which all that it can do is asked of it.
 func (h *host) live() {
 	if h.names == nil {
@@ -137,6 +148,9 @@ func (h *host) live() {
 	guests := h.guests()
 	if lost := h.traffic(guests, injection{}); len(lost) > 0 {
 		h.t.Errorf("clients were ended: %v\n%s", lost, d.all())
+	}
+	if err := h.stayRest("exec", (*client).visit); err != nil {
+		h.t.Errorf("%v\n%s", err, d.all())
 	}
 	d.state("echo")
 	h.check(unix.Kill(d.child(), unix.SIGKILL))

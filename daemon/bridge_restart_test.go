@@ -13,47 +13,63 @@ import (
 	"penstock/evloop/evlooptest"
 )
 
+// A line is a device that the test plays: the other end of a pseudo-terminal.
+type line struct {
+	t      *testing.T
+	master *os.File
+	slave  string
+}
+
+func newLine(t *testing.T) line {
+	t.Helper()
+	master, slave := evlooptest.PTY(t)
+	return line{t, master, slave}
+}
+
+func (l line) says(text string) {
+	l.t.Helper()
+	if _, err := l.master.WriteString(text); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+// hears reads exactly these bytes.
+func (l line) hears(want string) {
+	l.t.Helper()
+	got := make([]byte, len(want))
+	if n, err := l.master.Read(got); string(got[:n]) != want {
+		l.t.Fatalf("the device got %q, %v, want %q", got[:n], err, want)
+	}
+}
+
 // TestRestartCarriesDevice: the next process goes on with the open device. What it says
 // between the two is not lost, half a line is ended, and clients notice nothing. A line
 // gets its settings back at the stop, and not at the restart.
 func TestRestartCarriesDevice(t *testing.T) {
 	for _, backend := range []string{"epoll", "auto"} {
 		t.Run(backend, func(t *testing.T) {
-			master, slave := evlooptest.PTY(t)
+			dev := newLine(t)
 			socket := t.TempDir() + "/s"
 			conf := func(more string) string {
-				return fmt.Sprintf("[loop]\nbackend = %q\n[service.b]\nkind = 'bridge'\nlisten = ['%s']\ndevice = '%s'\nwrite = 'any'\nnotice = '# {state}'\nhistory = 2\n%s", backend, socket, slave, more)
+				return fmt.Sprintf("[loop]\nbackend = %q\n[service.b]\nkind = 'bridge'\nlisten = ['%s']\ndevice = '%s'\nwrite = 'any'\nnotice = '# {state}'\nhistory = 2\n%s", backend, socket, dev.slave, more)
 			}
 			echo := func() bool {
 				t.Helper()
-				s, err := unix.IoctlGetTermios(int(master.Fd()), unix.TCGETS2)
+				s, err := unix.IoctlGetTermios(int(dev.master.Fd()), unix.TCGETS2)
 				if err != nil {
 					t.Fatal(err)
 				}
 				return s.Lflag&unix.ECHO != 0
 			}
-			says := func(text string) {
-				t.Helper()
-				if _, err := master.WriteString(text); err != nil {
-					t.Fatal(err)
-				}
-			}
-			device := func(want string) {
-				t.Helper()
-				b := make([]byte, len(want))
-				if n, err := master.Read(b); string(b[:n]) != want {
-					t.Fatalf("the device got %q, %v, want %q", b[:n], err, want)
-				}
-			}
 			cfg := parse(t, conf(""))
 			r, _ := runRestartable(t, cfg)
 			c := talk(t, socket)
 			c.say("open?\n")
-			device("open?\n")
+			dev.hears("open?\n")
 			if echo() {
 				t.Error("the line is not set")
 			}
-			says("one\nha")
+			dev.says("one\nha")
 			c.hears("one\n")
 			c.say("un")
 			r.taken("b", 8)
@@ -61,19 +77,19 @@ func TestRestartCarriesDevice(t *testing.T) {
 			if echo() {
 				t.Error("the line got its settings back at the restart")
 			}
-			says("lf\n")
+			dev.says("lf\n")
 			r, out := runRestartable(t, cfg, queue)
-			says("two\n")
+			dev.says("two\n")
 			c.hears("half\ntwo\n")
 			c.say("ended\n")
-			device("unended\n")
+			dev.hears("unended\n")
 			newcomer := talk(t, socket)
 			newcomer.hears("half\ntwo\n")
 			newcomer.Close()
 
 			r, _ = r.restart(t, parse(t, conf("speed = 115200"))) // opened anew
 			c.hears("# back\n")
-			says("three\n")
+			dev.says("three\n")
 			c.hears("three\n")
 			c.Close()
 			r.stop(t)
@@ -89,25 +105,18 @@ func TestRestartCarriesDevice(t *testing.T) {
 
 // TestRestartCarriesHolder: the client that holds the device holds it after a restart.
 func TestRestartCarriesHolder(t *testing.T) {
-	master, slave := evlooptest.PTY(t)
+	dev := newLine(t)
 	socket := t.TempDir() + "/s"
-	cfg := parse(t, fmt.Sprintf("[service.b]\nkind = 'bridge'\nlisten = ['%s']\ndevice = '%s'\nwrite = 'first'\n", socket, slave))
-	device := func(want string) {
-		t.Helper()
-		b := make([]byte, len(want))
-		if n, err := master.Read(b); string(b[:n]) != want {
-			t.Fatalf("the device got %q, %v, want %q", b[:n], err, want)
-		}
-	}
+	cfg := parse(t, fmt.Sprintf("[service.b]\nkind = 'bridge'\nlisten = ['%s']\ndevice = '%s'\nwrite = 'first'\n", socket, dev.slave))
 	r, _ := runRestartable(t, cfg)
 	a, b := talk(t, socket), talk(t, socket)
 	b.say("b1\n")
-	device("b1\n")
+	dev.hears("b1\n")
 	r, _ = r.restart(t, cfg)
 	a.say("a first\n")
 	r.taken("b", 8)
 	b.say("b2\n")
-	device("b2\n")
+	dev.hears("b2\n")
 	b.Close()
 	a.Close()
 	r.stop(t)
@@ -115,8 +124,8 @@ func TestRestartCarriesHolder(t *testing.T) {
 
 // TestRestartCarriesStored: what waits for an absent device waits on in the next process.
 func TestRestartCarriesStored(t *testing.T) {
-	master, slave := evlooptest.PTY(t)
-	tty, err := os.OpenFile(slave, os.O_RDWR|unix.O_NOCTTY, 0) // so that it does not hang up before
+	dev := newLine(t)
+	tty, err := os.OpenFile(dev.slave, os.O_RDWR|unix.O_NOCTTY, 0) // so that it does not hang up before
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,17 +137,12 @@ func TestRestartCarriesStored(t *testing.T) {
 	a.say("one\ntwo\n")
 	r.until("messages that wait for the device", func() bool { return r.snapshot().Services[0].Source.Queued == 8 })
 	r, _ = r.restart(t, cfg)
-	if err := os.Symlink(slave, dir+"/tty"); err != nil {
+	if err := os.Symlink(dev.slave, dir+"/tty"); err != nil {
 		t.Fatal(err)
 	}
 	for _, m := range []string{"one\n", "two\n"} {
-		b := make([]byte, len(m))
-		if n, err := master.Read(b); string(b[:n]) != m {
-			t.Fatalf("the device got %q, %v, want %q", b[:n], err, m)
-		}
-		if _, err := master.WriteString("re " + m); err != nil {
-			t.Fatal(err)
-		}
+		dev.hears(m)
+		dev.says("re " + m)
 		a.hears("re " + m)
 	}
 	a.Close()
@@ -151,47 +155,34 @@ func TestRestartCarriesStored(t *testing.T) {
 func TestRestartCarriesTransaction(t *testing.T) {
 	for _, backend := range []string{"epoll", "auto"} {
 		t.Run(backend, func(t *testing.T) {
-			master, slave := evlooptest.PTY(t)
+			dev := newLine(t)
 			socket := t.TempDir() + "/s"
 			conf := func(more string) string {
-				return fmt.Sprintf("[loop]\nbackend = %q\n[service.b]\nkind = 'bridge'\nlisten = ['%s']\ndevice = '%s'\nwrite = 'transaction'\nreply_timeout = '10m'\n%s", backend, socket, slave, more)
-			}
-			says := func(text string) {
-				t.Helper()
-				if _, err := master.WriteString(text); err != nil {
-					t.Fatal(err)
-				}
-			}
-			device := func(want string) {
-				t.Helper()
-				b := make([]byte, len(want))
-				if n, err := master.Read(b); string(b[:n]) != want {
-					t.Fatalf("the device got %q, %v, want %q", b[:n], err, want)
-				}
+				return fmt.Sprintf("[loop]\nbackend = %q\n[service.b]\nkind = 'bridge'\nlisten = ['%s']\ndevice = '%s'\nwrite = 'transaction'\nreply_timeout = '10m'\n%s", backend, socket, dev.slave, more)
 			}
 			cfg := parse(t, conf(""))
 			r, _ := runRestartable(t, cfg)
 			a, b := talk(t, socket), talk(t, socket)
 			a.say("ask\n")
-			device("ask\n")
+			dev.hears("ask\n")
 			b.say("wait\n")
 			r.taken("b", 5)
-			says("re ")
+			dev.says("re ")
 			queue := r.leave(t)
-			says("ask\nnews\n")
+			dev.says("ask\nnews\n")
 			r, _ = runRestartable(t, cfg, queue)
 			a.hears("re ask\nnews\n")
-			device("wait\n")
+			dev.hears("wait\n")
 			b.hears("news\n")
-			says("re wait\n")
+			dev.says("re wait\n")
 			b.hears("re wait\n")
 			a.say("again\n")
-			device("again\n")
+			dev.hears("again\n")
 			r, out := r.restart(t, parse(t, conf("speed = 115200\nnotice = '# {state}'"))) // opened anew
 			b.hears("# back\n")
 			b.say("next\n")
-			device("next\n")
-			says("re next\n")
+			dev.hears("next\n")
+			dev.says("re next\n")
 			b.hears("re next\n")
 			a.Close()
 			b.Close()
@@ -223,35 +214,28 @@ func TestRestartEndsProgram(t *testing.T) {
 // TestRestartWritesToDevice: a restart that waits for the program of one service does not
 // keep messages from the device of another.
 func TestRestartWritesToDevice(t *testing.T) {
-	master, slave := evlooptest.PTY(t)
+	dev := newLine(t)
 	dir := t.TempDir()
 	fifo := dir + "/fifo"
 	if err := unix.Mkfifo(fifo, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	conf := fmt.Sprintf("[service.device]\nkind = 'bridge'\nlisten = ['%s/d']\ndevice = '%s'\nwrite = 'any'\n", dir, slave)
+	conf := fmt.Sprintf("[service.device]\nkind = 'bridge'\nlisten = ['%s/d']\ndevice = '%s'\nwrite = 'any'\n", dir, dev.slave)
 	slow := fmt.Sprintf("[service.slow]\nkind = 'bridge'\nlisten = ['%s/s']\ncommand = ['/bin/sh', '-c', 'echo up; read line <%s']\nwrite = 'any'\nhistory = 1\ndrain_timeout = '1m'\n", dir, fifo)
 	r, _ := runRestartable(t, parse(t, conf+slow))
 	c := talk(t, dir+"/d")
-	read := func(want string) {
-		t.Helper()
-		b := make([]byte, len(want))
-		if n, err := master.Read(b); string(b[:n]) != want {
-			t.Fatalf("the device got %q, %v, want %q", b[:n], err, want)
-		}
-	}
 	c.say("before\n")
-	read("before\n")
+	dev.hears("before\n")
 	talk(t, dir+"/s").hears("up\n")
 	r.do(func() { r.handOverBy(unix.SIGUSR2) })
 	c.say("meanwhile\n")
-	read("meanwhile\n")
+	dev.hears("meanwhile\n")
 	if err := os.WriteFile(fifo, []byte("end\n"), 0); err != nil {
 		t.Fatal(err)
 	}
 	r, _ = runRestartable(t, parse(t, conf), r.left(t))
 	c.say("after\n")
-	read("after\n")
+	dev.hears("after\n")
 	c.Close()
 	r.stop(t)
 }

@@ -41,10 +41,7 @@ func (r *rig) overdue() {
 // reply goes to the one that asked, and what nobody asked for to all.
 func TestBridgeTransaction(t *testing.T) {
 	bothBackEnds(t, func(t *testing.T, bounds evloop.Config) {
-		p := newPlug(t)
-		p.in()
-		r := bridgeOn(t, bounds, p, inTurns+"history = 5")
-		r.untilUp(true)
+		p, r := bridgeUp(t, bounds, inTurns+"history = 5")
 		a, b, c := r.dial(), r.dial(), r.dial()
 		a.send("a1\na2\na3\n")
 		p.hears("a1\n")
@@ -65,7 +62,6 @@ func TestBridgeTransaction(t *testing.T) {
 		c.want("news\nre c1\nend\n")
 		r.dial().want("news\nend\n") // replies are no history
 		r.wantLost(report.LostUnanswered, 0)
-		p.out()
 	})
 }
 
@@ -73,10 +69,7 @@ func TestBridgeTransaction(t *testing.T) {
 // reply goes to nobody. One that only has no more to say gets it, and then the end.
 func TestBridgeLeftTransaction(t *testing.T) {
 	bothBackEnds(t, func(t *testing.T, bounds evloop.Config) {
-		p := newPlug(t)
-		p.in()
-		r := bridgeOn(t, bounds, p, inTurns)
-		r.untilUp(true)
+		p, r := bridgeUp(t, bounds, inTurns)
 		a, b, c := r.dial(), r.dial(), r.dial()
 		a.send("a1\n")
 		p.hears("a1\n")
@@ -100,17 +93,13 @@ func TestBridgeLeftTransaction(t *testing.T) {
 		r.untilTurn(asked)
 		p.says("re c2\n")
 		r.untilTurn(free)
-		p.out()
 	})
 }
 
 // TestBridgeLateReply: a reply that comes after reply_timeout is not given to the next
 // client, and a client that has asked again does not take it for that reply.
 func TestBridgeLateReply(t *testing.T) {
-	p := newPlug(t)
-	p.in()
-	r := bridgeOn(t, evloop.Config{}, p, inTurns)
-	r.untilUp(true)
+	p, r := bridgeUp(t, evloop.Config{}, inTurns)
 	a, b := r.dial(), r.dial()
 	a.send("a1\n")
 	p.hears("a1\n")
@@ -151,30 +140,22 @@ func TestBridgeLateReply(t *testing.T) {
 	p.says("news\n")
 	a.want("news\n")
 	b.want("news\n")
-	p.out()
 }
 
 // TestBridgeReplyTimeout: the time is that of the key.
 func TestBridgeReplyTimeout(t *testing.T) {
-	p := newPlug(t)
-	p.in()
-	r := bridgeOn(t, evloop.Config{}, p, "write = 'transaction'\nreply_timeout = '20ms'\nspeed = 300")
-	r.untilUp(true)
+	p, r := bridgeUp(t, evloop.Config{}, "write = 'transaction'\nreply_timeout = '20ms'\nspeed = 300")
 	a := r.dial()
 	a.send("a1\na2\n")
 	p.hears("a1\na2\n")
 	r.log.wait(t, "message without a reply", 2)
-	p.out()
 }
 
 // TestBridgeLostInTransaction: a message whose device goes is counted, those that wait
 // learn that they wait in vain, and the next device has no turn under way.
 func TestBridgeLostInTransaction(t *testing.T) {
 	bothBackEnds(t, func(t *testing.T, bounds evloop.Config) {
-		p := newPlug(t)
-		p.in()
-		r := bridgeOn(t, bounds, p, inTurns+"notice = '# {state}'")
-		r.untilUp(true)
+		p, r := bridgeUp(t, bounds, inTurns+"notice = '# {state}'")
 		a, b := r.dial(), r.dial()
 		a.send("a1\n")
 		p.hears("a1\n")
@@ -192,7 +173,6 @@ func TestBridgeLostInTransaction(t *testing.T) {
 		p.says("re b3\nnews\n")
 		b.want("re b3\nnews\n")
 		a.want("news\n")
-		p.out()
 	})
 }
 
@@ -204,10 +184,7 @@ func TestBridgeReplyGap(t *testing.T) {
 		{"delimiter = ''\ngap = '20ms'", "\x01\x03", "\x01\x03\x02\x00"},
 		{"delimiter = ''\nreply_gap = '20ms'", "\x01\x03", "\x01\x03\x02\x00"},
 	} {
-		p := newPlug(t)
-		p.in()
-		r := bridgeOn(t, evloop.Config{}, p, inTurns+tt.keys)
-		r.untilUp(true)
+		p, r := bridgeUp(t, evloop.Config{}, inTurns+tt.keys)
 		a, b := r.dial(), r.dial()
 		for _, c := range []*testClient{a, b, a} {
 			c.send(tt.ask)
@@ -221,17 +198,13 @@ func TestBridgeReplyGap(t *testing.T) {
 				t.Errorf("%s: one client got %d bytes and the other one %d", tt.keys, in, out)
 			}
 		})
-		p.out()
 	}
 }
 
 // TestBridgeAsksBetweenLines: a message waits for the end of a line that is under way,
 // which would be taken for its reply, and not for that of a prompt.
 func TestBridgeAsksBetweenLines(t *testing.T) {
-	p := newPlug(t)
-	p.in()
-	r := bridgeOn(t, evloop.Config{}, p, inTurns)
-	r.untilUp(true)
+	p, r := bridgeUp(t, evloop.Config{}, inTurns)
 	a, b := r.dial(), r.dial()
 	p.says("19.")
 	r.until("half a line", func() bool { return len(r.bridge().cut.part) > 0 })
@@ -253,27 +226,22 @@ func TestBridgeAsksBetweenLines(t *testing.T) {
 	p.hears("b1\n")
 	p.says("re b1\n")
 	b.want("> re b1\n")
-	p.out()
 }
 
 // TestBridgeTurnsAdjusted: a reload to another value of the key ends the turn under way,
 // and nobody waits for it any more.
 func TestBridgeTurnsAdjusted(t *testing.T) {
-	p := newPlug(t)
-	p.in()
-	r := bridgeOn(t, evloop.Config{}, p, inTurns)
-	r.untilUp(true)
+	p, r := bridgeUp(t, evloop.Config{}, inTurns)
 	a, b := r.dial(), r.dial()
 	a.send("a1\n")
 	p.hears("a1\n")
 	b.send("b1\n")
 	r.untilWaiting(1)
-	r.do(func() { r.bridge().Adjust(parse(t, fmt.Sprintf("kind='bridge'\ndevice=%q\nwrite='any'", p.name))) })
+	r.adjust(p, "write='any'")
 	p.hears("b1\n")
 	p.says("to all\n")
 	a.want("to all\n")
 	b.want("to all\n")
-	p.out()
 }
 
 // TestBridgeTurnOfLeaving: a client that does not read its last output, and so takes long to
@@ -281,10 +249,7 @@ func TestBridgeTurnsAdjusted(t *testing.T) {
 func TestBridgeTurnOfLeaving(t *testing.T) {
 	for _, write := range []string{"transaction", "first"} {
 		t.Run(write, func(t *testing.T) {
-			p := newPlug(t)
-			p.in()
-			r := bridgeOn(t, evloop.Config{}, p, "write = '"+write+"'\nreply_timeout = '10m'\non_loss = 'close'\nqueue = 65536")
-			r.untilUp(true)
+			p, r := bridgeUp(t, evloop.Config{}, "write = '"+write+"'\nreply_timeout = '10m'\non_loss = 'close'\nqueue = 65536")
 			stuck := r.dial()
 			for queued := 0; queued == 0; {
 				p.says(strings.Repeat("news ", 50) + "\n")
@@ -315,7 +280,6 @@ func TestBridgeTurnOfLeaving(t *testing.T) {
 					t.Error("the client that does not read has ended")
 				}
 			})
-			p.out()
 		})
 	}
 }
@@ -323,10 +287,7 @@ func TestBridgeTurnOfLeaving(t *testing.T) {
 // TestBridgeDrainedTurn: a message whose client had to leave before the reply is counted
 // once.
 func TestBridgeDrainedTurn(t *testing.T) {
-	p := newPlug(t)
-	p.in()
-	r := bridgeOn(t, evloop.Config{}, p, inTurns)
-	r.untilUp(true)
+	p, r := bridgeUp(t, evloop.Config{}, inTurns)
 	a := r.dial()
 	a.send("a1\n")
 	p.hears("a1\n")

@@ -110,15 +110,8 @@ func TestBridgeBanner(t *testing.T) {
 // TestBridgeOutputLost: what a device had not taken when it went is counted and logged.
 func TestBridgeOutputLost(t *testing.T) {
 	bothBackEnds(t, func(t *testing.T, bounds evloop.Config) {
-		p := newPlug(t)
-		p.in()
-		r := bridgeOn(t, bounds, p, "write = 'any'")
-		r.untilUp(true)
-		a := r.dial()
-		go func() { _, _ = a.conn.Write([]byte(strings.Repeat(strings.Repeat("x", 63)+"\n", 4096))) }()
-		r.until("a client that waits for a full device", func() bool {
-			return len(r.bridge().waiting) == 1 && !r.bridge().source.(*deviceSource).Ready()
-		})
+		p, r := bridgeUp(t, bounds, "write = 'any'")
+		r.fill(r.dial())
 		p.out()
 		r.log.wait(t, "device gone with output not sent", 1)
 		r.do(func() {

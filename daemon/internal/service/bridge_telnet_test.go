@@ -57,10 +57,7 @@ func (r *rig) dialPort() *testClient {
 // the device's bytes are taken for some. With the client goes what it has set.
 func TestBridgePort(t *testing.T) {
 	bothBackEnds(t, func(t *testing.T, bounds evloop.Config) {
-		p := newPlug(t)
-		p.in()
-		r := bridgeOn(t, bounds, p, "write = 'any'\ntelnet = 'rfc2217'")
-		r.untilUp(true)
+		p, r := bridgeUp(t, bounds, "write = 'any'\ntelnet = 'rfc2217'")
 		c := r.dialPort()
 		c.send(ask(1, 115200) + ask(2, 7) + ask(3, 3) + ask(4, 2) + ask(5, 2))
 		c.want(ask(101, 115200) + ask(102, 8) + ask(103, 1) + ask(104, 2) + ask(105, 2)) // always eight bits
@@ -82,17 +79,13 @@ func TestBridgePort(t *testing.T) {
 		p.hears("\xff\n")
 		c.conn.Close()
 		r.until("the settings of the file", func() bool { return p.speed() == 9600 })
-		p.out()
 	})
 }
 
 // TestBridgePortHolder: one client sets the line, the others are told what holds, and when
 // it leaves the next one may.
 func TestBridgePortHolder(t *testing.T) {
-	p := newPlug(t)
-	p.in()
-	r := bridgeOn(t, evloop.Config{}, p, "write = 'any'\ntelnet = 'rfc2217'")
-	r.untilUp(true)
+	p, r := bridgeUp(t, evloop.Config{}, "write = 'any'\ntelnet = 'rfc2217'")
 	a, b := r.dialPort(), r.dialPort()
 	b.send(ask(1, 0)) // a question takes no hold
 	b.want(ask(101, 9600))
@@ -137,10 +130,7 @@ func TestBridgePortAbsent(t *testing.T) {
 // TestBridgePortNews: a client learns of the other end's lines and of errors, if it wants
 // to.
 func TestBridgePortNews(t *testing.T) {
-	p := newPlug(t)
-	p.in()
-	r := bridgeOn(t, evloop.Config{}, p, "telnet = 'rfc2217'")
-	r.untilUp(true)
+	p, r := bridgeUp(t, evloop.Config{}, "telnet = 'rfc2217'")
 	c, deaf := r.dialPort(), r.dialPort()
 	c.send(ask(10, 255))
 	c.want(ask(110, 255))
@@ -151,7 +141,6 @@ func TestBridgePortNews(t *testing.T) {
 	c.want(ask(107, 0x09)) // as the pseudo-terminal says by itself
 	p.says("x\n")
 	deaf.want("x\n")
-	p.out()
 }
 
 // TestBridgePortEndless: a client that sends nothing but escapes in the middle of a line
@@ -173,10 +162,7 @@ func TestBridgePortEndless(t *testing.T) {
 // TestBridgePortCarry: a restart keeps what a client has set, who holds the line, and how
 // far each has been understood.
 func TestBridgePortCarry(t *testing.T) {
-	p := newPlug(t)
-	p.in()
-	r := bridgeOn(t, evloop.Config{}, p, "write = 'any'\ntelnet = 'rfc2217'")
-	r.untilUp(true)
+	_, r := bridgeUp(t, evloop.Config{}, "write = 'any'\ntelnet = 'rfc2217'")
 	c := r.dialPort()
 	c.send(ask(1, 57600) + ask(10, 4) + "half" + ask(11, 16))
 	c.want(ask(101, 57600) + ask(110, 4) + ask(111, 16))
@@ -203,16 +189,12 @@ func TestBridgePortCarry(t *testing.T) {
 			t.Errorf("the speed is %d", got)
 		}
 	})
-	p.out()
 }
 
 // TestBridgePortTransaction: a reply reaches the client that asked, escaped as what is for
 // all is, and its end is found in what the device has said.
 func TestBridgePortTransaction(t *testing.T) {
-	p := newPlug(t)
-	p.in()
-	r := bridgeOn(t, evloop.Config{}, p, "write = 'transaction'\nreply_timeout = '1m'\nhistory = 2\ntelnet = 'rfc2217'\nbanner = 'b'\ndelimiter = \"y\\n\"")
-	r.untilUp(true)
+	p, r := bridgeUp(t, evloop.Config{}, "write = 'transaction'\nreply_timeout = '1m'\nhistory = 2\ntelnet = 'rfc2217'\nbanner = 'b'\ndelimiter = \"y\\n\"")
 	dial := func() *testClient {
 		c := r.dial()
 		c.want(offered + "by\n")
@@ -232,15 +214,11 @@ func TestBridgePortTransaction(t *testing.T) {
 	b.want("2\xff\xffy\n")
 	c := dial()
 	c.want("for all \xff\xffy\n") // from the history
-	p.out()
 }
 
 // TestBridgePortFirst: with write = "first" the line is set by the client that writes.
 func TestBridgePortFirst(t *testing.T) {
-	p := newPlug(t)
-	p.in()
-	r := bridgeOn(t, evloop.Config{}, p, "write = 'first'\ntelnet = 'rfc2217'")
-	r.untilUp(true)
+	p, r := bridgeUp(t, evloop.Config{}, "write = 'first'\ntelnet = 'rfc2217'")
 	a, b := r.dialPort(), r.dialPort()
 	a.send("a\n")
 	p.hears("a\n")
@@ -252,5 +230,4 @@ func TestBridgePortFirst(t *testing.T) {
 	r.until("the settings of the file", func() bool { return p.speed() == 9600 })
 	b.send(ask(1, 1200))
 	b.want(ask(101, 1200))
-	p.out()
 }

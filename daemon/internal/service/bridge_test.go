@@ -80,7 +80,26 @@ func bridgeOn(t *testing.T, bounds evloop.Config, p *plug, text string) *rig {
 	})
 }
 
+// bridgeUp is bridgeOn with a device that is there, and is open. At the end of the test it
+// is unplugged before the loop ends.
+func bridgeUp(t *testing.T, bounds evloop.Config, text string) (*plug, *rig) {
+	t.Helper()
+	p := newPlug(t)
+	p.in()
+	r := bridgeOn(t, bounds, p, text)
+	t.Cleanup(p.out)
+	r.untilUp(true)
+	return p, r
+}
+
 func (r *rig) bridge() *bridge { return r.svc.(*bridge) }
+
+// adjust gives the bridge of the device other keys.
+func (r *rig) adjust(p *plug, text string) {
+	r.t.Helper()
+	conf := parse(r.t, fmt.Sprintf("kind='bridge'\ndevice=%q\n%s", p.name, text))
+	r.do(func() { r.bridge().Adjust(conf) })
+}
 
 func (r *rig) untilUp(up bool) {
 	r.t.Helper()
@@ -124,7 +143,7 @@ func TestBridgeUnplugged(t *testing.T) {
 		p := newPlug(t)
 		r := bridgeOn(t, bounds, p, "write = 'any'\nnotice = '# device {state}'")
 		a, b := r.dial(), r.dial()
-		r.until("the news that there is no device", func() bool { return !r.bridge().source.(*deviceSource).Opening() })
+		r.untilAbsent()
 		a.send("lost\n")
 		r.log.wait(t, "message for an absent source dropped", 1)
 		r.wantLost(report.LostAbsent, 1)
@@ -155,10 +174,7 @@ func TestBridgeUnplugged(t *testing.T) {
 // TestBridgeClosesOnLoss: with on_loss = "close" the clients get what was said, and the
 // end.
 func TestBridgeClosesOnLoss(t *testing.T) {
-	p := newPlug(t)
-	p.in()
-	r := bridgeOn(t, evloop.Config{}, p, "on_loss = 'close'")
-	r.untilUp(true)
+	p, r := bridgeUp(t, evloop.Config{}, "on_loss = 'close'")
 	a := r.dial()
 	p.says("last\n")
 	a.want("last\n")
@@ -171,16 +187,12 @@ func TestBridgeClosesOnLoss(t *testing.T) {
 	b := r.dial()
 	p.says("first\n")
 	b.want("first\n")
-	p.out()
 }
 
 // TestBridgeSlowClient: a client that does not read delays nobody and stops nothing. It
 // loses whole lines, the oldest.
 func TestBridgeSlowClient(t *testing.T) {
-	p := newPlug(t)
-	p.in()
-	r := bridgeOn(t, evloop.Config{}, p, "queue = 4096")
-	r.untilUp(true)
+	p, r := bridgeUp(t, evloop.Config{}, "queue = 4096")
 	quick, stuck := r.dial(), r.dial()
 	const lines = 3000
 	line := func(i int) string { return fmt.Sprintf("line %06d of the device\n", i) }
@@ -209,7 +221,6 @@ func TestBridgeSlowClient(t *testing.T) {
 		}
 		before = i
 	}
-	p.out()
 }
 
 // TestBridgeCommand: a program is a source like a device. What clients send is its input,
@@ -300,16 +311,12 @@ func TestBridgeCommandWithoutInput(t *testing.T) {
 
 // TestBridgeNoGap: what waited for a pause goes out when another configuration knows none.
 func TestBridgeNoGap(t *testing.T) {
-	p := newPlug(t)
-	p.in()
-	r := bridgeOn(t, evloop.Config{}, p, "delimiter = ''\ngap = '1m'")
-	r.untilUp(true)
+	p, r := bridgeUp(t, evloop.Config{}, "delimiter = ''\ngap = '1m'")
 	a := r.dial()
 	p.says("half")
 	r.until("the first bytes", func() bool { return len(r.bridge().cut.part) == 4 })
-	r.do(func() { r.bridge().Adjust(parse(t, fmt.Sprintf("kind='bridge'\ndevice=%q\ndelimiter=''", p.name))) })
+	r.adjust(p, "delimiter=''")
 	a.want("half")
-	p.out()
 }
 
 // TestBridgeGap: without a delimiter a pause ends a message.
@@ -332,9 +339,7 @@ func TestBridgeGap(t *testing.T) {
 	})
 	a.want("\x01\x03\x02\n")
 	r.dial().want("\x01\x03\x02\n")
-	r.do(func() {
-		r.bridge().Adjust(parse(t, fmt.Sprintf("kind='bridge'\ndevice=%q\n%sgap = '10ms'", p.name, keys)))
-	})
+	r.adjust(p, keys+"gap = '10ms'")
 	p.says("\x04") // and a pause by itself
 	a.want("\x04")
 	a.send("\x00\xff")
@@ -351,10 +356,7 @@ func TestBridgeGap(t *testing.T) {
 
 // TestBridgeAdjust: a reload changes the source under its clients.
 func TestBridgeAdjust(t *testing.T) {
-	p := newPlug(t)
-	p.in()
-	r := bridgeOn(t, evloop.Config{}, p, "notice = '# {state}'")
-	r.untilUp(true)
+	p, r := bridgeUp(t, evloop.Config{}, "notice = '# {state}'")
 	a := r.dial()
 	adjust := func(text string) {
 		r.do(func() { r.bridge().Adjust(parse(t, "kind='bridge'\nnotice = '# {state}'\n"+text)) })
@@ -372,7 +374,6 @@ func TestBridgeAdjust(t *testing.T) {
 	p.hears("x\n")
 	p.says("y\n")
 	a.want("y\n")
-	p.out()
 }
 
 // TestBridgeView: a snapshot says where the source stands.
@@ -384,7 +385,7 @@ func TestBridgeView(t *testing.T) {
 		r.do(func() { r.bridge().View(&v) })
 		return *v.Source
 	}
-	r.until("the news that there is no device", func() bool { return !r.bridge().source.(*deviceSource).Opening() })
+	r.untilAbsent()
 	if got := see(); got.Name != p.name || got.State == "up" {
 		t.Errorf("without a device: %+v", got)
 	}

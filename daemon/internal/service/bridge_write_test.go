@@ -3,7 +3,6 @@
 package service
 
 import (
-	"fmt"
 	"io"
 	"runtime"
 	"slices"
@@ -39,46 +38,46 @@ func TestBridgeWrite(t *testing.T) {
 	})
 }
 
+// tooMuch is more than a device takes that nobody reads from.
+var tooMuch = strings.Repeat(strings.Repeat("x", 63)+"\n", 4096)
+
+// fill has c write so much, and waits until it waits for the device.
+func (r *rig) fill(c *testClient) {
+	r.t.Helper()
+	go func() { _, _ = io.WriteString(c.conn, tooMuch) }()
+	r.until("a client that waits for a full device", func() bool {
+		return len(r.bridge().waiting) == 1 && !r.bridge().source.(*deviceSource).Ready()
+	})
+}
+
 // TestBridgeFullDevice: a device that takes nothing has its writers wait, loses none of
 // their messages, and is read meanwhile.
 func TestBridgeFullDevice(t *testing.T) {
 	bothBackEnds(t, func(t *testing.T, bounds evloop.Config) {
-		p := newPlug(t)
-		p.in()
-		r := bridgeOn(t, bounds, p, "write = 'any'")
-		r.untilUp(true)
+		p, r := bridgeUp(t, bounds, "write = 'any'")
 		a, b := r.dial(), r.dial()
-		text := strings.Repeat(strings.Repeat("x", 63)+"\n", 4096)
 		sent := make(chan error, 1)
 		go func() {
-			_, err := io.WriteString(a.conn, text)
+			_, err := io.WriteString(a.conn, tooMuch)
 			sent <- err
 		}()
 		r.until("a client that waits", func() bool { return len(r.bridge().waiting) == 1 })
 		p.says("still here\n")
 		b.want("still here\n")
-		p.hears(text)
+		p.hears(tooMuch)
 		if err := <-sent; err != nil {
 			t.Error(err)
 		}
 		r.wantLost(report.LostAbsent, 0)
-		p.out()
 	})
 }
 
 // TestBridgeWaitingClients: those that wait for a device that does not take their message
 // are let go, and when the device goes they learn that it is lost.
 func TestBridgeWaitingClients(t *testing.T) {
-	p := newPlug(t)
-	p.in()
-	r := bridgeOn(t, evloop.Config{}, p, "write = 'any'")
-	r.untilUp(true)
+	p, r := bridgeUp(t, evloop.Config{}, "write = 'any'")
 	fill, leaves, late, ends := r.dial(), r.dial(), r.dial(), r.dial()
-	text := strings.Repeat(strings.Repeat("x", 63)+"\n", 4096)
-	go func() { _, _ = io.WriteString(fill.conn, text) }()
-	r.until("a client that waits for a full device", func() bool {
-		return len(r.bridge().waiting) == 1 && !r.bridge().source.(*deviceSource).Ready()
-	})
+	r.fill(fill)
 	for i, c := range []*testClient{leaves, late, ends} {
 		c.send("y\n")
 		r.until("another one", func() bool { return len(r.bridge().waiting) == i+2 })
@@ -213,10 +212,7 @@ func TestBridgeLastWordsInVain(t *testing.T) {
 // One that only listens keeps nobody out, and what others send is counted.
 func TestBridgeFirstWriter(t *testing.T) {
 	bothBackEnds(t, func(t *testing.T, bounds evloop.Config) {
-		p := newPlug(t)
-		p.in()
-		r := bridgeOn(t, bounds, p, "write = 'first'")
-		r.untilUp(true)
+		p, r := bridgeUp(t, bounds, "write = 'first'")
 		listener, a, b := r.dial(), r.dial(), r.dial()
 		a.send("a1\n")
 		p.hears("a1\n")
@@ -236,9 +232,8 @@ func TestBridgeFirstWriter(t *testing.T) {
 		a = r.dial()
 		a.send("a3\n")
 		r.until("the loss", func() bool { return r.lost[report.LostHeld] == 3 })
-		r.do(func() { r.bridge().Adjust(parse(t, fmt.Sprintf("kind='bridge'\ndevice=%q\nwrite='any'", p.name))) })
+		r.adjust(p, "write='any'")
 		a.send("a4\n")
 		p.hears("a4\n")
-		p.out()
 	})
 }

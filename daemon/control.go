@@ -12,6 +12,7 @@ import (
 	"penstock/daemon/internal/config"
 	"penstock/daemon/internal/control"
 	"penstock/daemon/internal/listen"
+	"penstock/daemon/internal/report"
 	"penstock/daemon/internal/view"
 	"penstock/evloop"
 	"penstock/systemd"
@@ -22,6 +23,7 @@ import (
 //	control.go          who gets in, and the end
 //	control_call.go     a call is read, waits for its turn, and is answered
 //	control_methods.go  what the calls do
+//	control_rights.go   who may do what
 //
 // It has places of its own beside those of clients, so that an administrator gets in
 // when all of these are taken. That is why it accepts by itself, and not by a listener of
@@ -30,7 +32,7 @@ import (
 // not go along to the next one.
 //
 // Who may connect is a matter of the file's permissions: 0660 and a group under systemd,
-// 0600 in a folder of the user otherwise. Who may connect may read.
+// 0600 in a folder of the user otherwise.
 
 // ControlName is the FileDescriptorName= of the control socket. No service can have it:
 // their names have no dot.
@@ -40,10 +42,13 @@ const ControlName = "penstock.control"
 type controlSocket struct {
 	d     *Daemon
 	sock  *listen.Socket
-	watch *evloop.Watch  // nil: not accepting
+	watch *evloop.Watch // nil: not accepting
+	log   *report.Service
 	users map[uint32]int // connections, by user
 	due   []*asker       // they have a call to go on with
 	armed [2]bool        // which of the timers run
+
+	groups packageGroups
 }
 
 const (
@@ -89,7 +94,7 @@ func takeControl(in *systemd.Inherited) (sock *systemd.Socket) {
 // openControl makes the control socket. Without one the daemon serves its clients all the
 // same.
 func (d *Daemon) openControl(inherited *systemd.Socket) {
-	k := &controlSocket{d: d, users: make(map[uint32]int)}
+	k := &controlSocket{d: d, log: d.log.Service("control"), users: make(map[uint32]int), groups: findGroups()}
 	conf := &config.Service{Name: "control", SocketMode: 0o600, Backlog: config.ControlPlaces}
 	switch {
 	case inherited != nil:

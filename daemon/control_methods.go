@@ -38,7 +38,13 @@ func init() {
 // answer begins with the call of a client.
 func (k *controlSocket) answer(a *asker) (step func() bool, err *control.Error) {
 	if m := methods[a.call.Method]; m != nil {
-		return m(k, a)
+		if !k.allowed(a, a.call.Method) {
+			return nil, control.ErrPermission
+		}
+		if step, err = m(k, a); err == nil {
+			k.note(a, a.call)
+		}
+		return step, err
 	}
 	name := control.InterfaceOf(a.call.Method)
 	if name != control.StandardInterface && name != control.Interface {

@@ -181,9 +181,12 @@ func parseUnitSources(v any) ([]string, error) {
 	return list, errs.err()
 }
 
-// passwd is where the names of allow_uid are looked up. The name service
-// switch is not asked: it needs a C library, and may need the network.
-const passwd = "/etc/passwd"
+// passwd and groupFile are where the names of users and groups are looked up. The name
+// service switch is not asked: it needs a C library, and may need the network.
+const (
+	passwd    = "/etc/passwd"
+	groupFile = "/etc/group"
+)
 
 // parseUIDs takes user ids, as numbers or as names.
 func parseUIDs(v any) ([]uint32, error) {
@@ -217,37 +220,46 @@ func parseUID(v any, users func() (map[string]string, error)) (uint32, error) {
 }
 
 func lookupUID(name string, users func() (map[string]string, error)) (uint32, error) {
-	known, err := users()
+	return lookupID("user", name, passwd, users)
+}
+
+// lookupID finds the number of a user or a group among all in a file.
+func lookupID(what, name, file string, all func() (map[string]string, error)) (uint32, error) {
+	known, err := all()
 	if err != nil {
-		return 0, fmt.Errorf("look up user %q: %w", name, err)
+		return 0, fmt.Errorf("look up %s %q: %w", what, name, err)
 	}
 	text, ok := known[name]
 	if !ok {
-		return 0, fmt.Errorf("there is no user %q in %s", name, passwd)
+		return 0, fmt.Errorf("there is no %s %q in %s", what, name, file)
 	}
-	uid, err := strconv.ParseUint(text, 10, 32)
+	id, err := strconv.ParseUint(text, 10, 32)
 	if err != nil {
-		return 0, fmt.Errorf("look up user %q: %w", name, err)
+		return 0, fmt.Errorf("look up %s %q: %w", what, name, err)
 	}
-	return uint32(uid), nil
+	return uint32(id), nil
 }
 
-// readUsers returns the names in passwd(5) with their numbers as text. If a name
-// occurs twice, the first line counts.
-func readUsers() (map[string]string, error) {
-	data, err := os.ReadFile(passwd)
+func readUsers() (map[string]string, error) { return readIDs(passwd) }
+
+func readGroups() (map[string]string, error) { return readIDs(groupFile) }
+
+// readIDs returns the names in passwd(5) or group(5) with their numbers as text. If a
+// name occurs twice, the first line counts.
+func readIDs(file string) (map[string]string, error) {
+	data, err := os.ReadFile(file)
 	if err != nil {
 		return nil, err
 	}
-	users := map[string]string{}
+	ids := map[string]string{}
 	for line := range strings.Lines(string(data)) {
-		field := strings.Split(line, ":")
+		field := strings.Split(strings.TrimSuffix(line, "\n"), ":")
 		if len(field) < 3 || field[0] == "" {
 			continue
 		}
-		if _, twice := users[field[0]]; !twice {
-			users[field[0]] = field[2]
+		if _, twice := ids[field[0]]; !twice {
+			ids[field[0]] = field[2]
 		}
 	}
-	return users, nil
+	return ids, nil
 }

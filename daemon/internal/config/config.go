@@ -17,6 +17,7 @@ type Config struct {
 	Limits   Limits
 	Log      Log
 	Loop     Loop
+	Control  Control
 	Services []*Service // sorted by name
 	Files    []string   // what was read, in this order, tables and quotes included
 	Warnings Warnings   // settings that do something else than the files say

@@ -19,7 +19,7 @@ import (
 type entry struct {
 	file    string
 	line    int
-	section string // limits, log, loop or service
+	section string // one of sections
 	service string // its name, in section service
 	key     string // "" is the header of a service
 	value   any
@@ -38,7 +38,7 @@ func (e entry) String() string {
 }
 
 // sections are the tables that a file may have.
-var sections = []string{"limits", "log", "loop", "service"}
+var sections = []string{"limits", "log", "loop", "control", "service"}
 
 // parse adds the entries of one text. A text that cannot be read to its end adds
 // none: half of a file may mean the opposite of the whole.
@@ -57,10 +57,12 @@ func (b *builder) parse(file, text string) {
 			b.keys(e, names(logKeys))
 		case "loop":
 			b.keys(e, names(loopKeys))
+		case "control":
+			b.keys(e, names(controlKeys))
 		case "service":
 			b.services(e)
 		default:
-			b.wrong(e, fmt.Errorf("unknown, want one of limits, log, loop, service%s", suggest(top.Name, sections)))
+			b.wrong(e, fmt.Errorf("unknown, want one of %s%s", strings.Join(sections, ", "), suggest(top.Name, sections)))
 		}
 	}
 }

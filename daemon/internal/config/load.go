@@ -281,6 +281,9 @@ func (b *builder) sort(c *Config) map[string][]entry {
 			setKey(b, logKeys, &c.Log, e)
 		case "loop":
 			setKey(b, loopKeys, &c.Loop, e)
+		case "control":
+			setKey(b, controlKeys, &c.Control, e)
+			b.warnAdmins(c, e)
 		case "service":
 			services[e.service] = append(services[e.service], e)
 		}

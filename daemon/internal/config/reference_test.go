@@ -83,6 +83,9 @@ func TestReferenceComplete(t *testing.T) {
 	for _, name := range names(loopKeys) {
 		want = append(want, "loop."+name)
 	}
+	for _, name := range names(controlKeys) {
+		want = append(want, "control."+name)
+	}
 	for i, row := range kinds {
 		of := names(row.keys)
 		if i == 0 {
@@ -120,8 +123,9 @@ func TestManualPage(t *testing.T) {
 	maps.Copy(value, ref["limits"])
 	maps.Copy(value, ref["log"])
 	maps.Copy(value, ref["loop"])
+	maps.Copy(value, ref["control"])
 
-	known := slices.Concat(names(limitKeys), names(logKeys), names(loopKeys), serviceKeyNames())
+	known := slices.Concat(names(limitKeys), names(logKeys), names(loopKeys), names(controlKeys), serviceKeyNames())
 	var got []string
 	for _, m := range manualItem.FindAllStringSubmatch(readText(t, manualPage), -1) {
 		name, text := m[1], strings.NewReplacer(`\(dq`, `"`, `\e`, `\`).Replace(m[2])

@@ -13,6 +13,7 @@
 //	log.go      of the process
 //	service.go  of one service and its clients
 //	program.go  of a handler's program
+//	control.go  of the control socket
 //	state.go    of SIGUSR1, made of a view.Snapshot
 //	reason.go   the words of REASON
 //	keys.go     the fields, and the ids by which journalctl -x explains

@@ -78,6 +78,7 @@ const (
 	keyBreak        = "break"
 	keyLong         = "long_lines"
 	keyOtherwise    = "settings_refused"
+	keyMethod       = "method"
 	keyHeld         = "suppressed"
 	keyMessageID    = "message_id"
 )

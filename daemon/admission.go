@@ -13,15 +13,15 @@ import (
 // through a proxy is admitted by what that announces, see announce.go.
 
 // admit returns why the peer at the other end of fd may not come in, or 0.
-func (l *listener) admit(fd int, p view.Peer) report.Reason {
+func (ep *endpoint) admit(fd int, p view.Peer) report.Reason {
 	switch {
-	case l.Unix() && !l.ep.conf.AdmitsUID(p.UID):
+	case !p.Addr.IsValid() && !ep.conf.AdmitsUID(p.UID):
 		return report.RefusedUID
-	case !l.ep.admitsAddress(fd, p):
+	case !ep.admitsAddress(fd, p):
 		return report.RefusedAddress
-	case l.ep.full():
+	case ep.full():
 		return report.RefusedService
-	case !l.ep.admitsSource(p):
+	case !ep.admitsSource(p):
 		return report.RefusedSource
 	}
 	return 0

@@ -58,7 +58,7 @@ func TestAdmit(t *testing.T) {
 		for _, p := range tt.other {
 			d.sources.add(p)
 		}
-		if got := l.admit(-1, tt.peer); got != tt.want {
+		if got := l.ep.admit(-1, tt.peer); got != tt.want {
 			t.Errorf("%s: reason %d, want %d", tt.name, got, tt.want)
 		}
 	}

@@ -102,7 +102,7 @@ func (a *announcing) hear(c *evloop.Conn, p []byte) int {
 		return 0
 	}
 	c.Loop().Cancel(a.timer)
-	s.Via = &service.Via{Peer: s.Peer, To: h.To, Header: h.Len}
+	s.Via = &service.Via{Peer: s.Peer, To: h.To, Header: uint64(h.Len)}
 	s.Peer, s.Data = peer, nil
 	ep.letIn(c)
 	if h.Len < len(p) {

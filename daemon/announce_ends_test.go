@@ -38,7 +38,7 @@ func TestAnnouncedRestart(t *testing.T) {
 		r.do(func() {
 			for c := range r.endpoints["e"].connections {
 				s := service.SessionOf(c)
-				if s.Via == nil || s.Via.To != announcedTo || s.Via.Header != len(header) || s.IsTCP() != (network == "tcp") {
+				if s.Via == nil || s.Via.To != announcedTo || s.Via.Header != uint64(len(header)) || s.IsTCP() != (network == "tcp") {
 					t.Errorf("of %v is known %+v", s.Peer, s.Via)
 				}
 			}

@@ -32,6 +32,7 @@ func init() {
 		control.Interface + ".Status":                          (*controlSocket).status,
 		control.Interface + ".Services":                        (*controlSocket).services,
 		control.Interface + ".List":                            (*controlSocket).list,
+		control.Interface + ".Connect":                         (*controlSocket).connect,
 	}
 }
 
@@ -201,7 +202,7 @@ func (n *count) goOn() bool {
 			s := service.SessionOf(c)
 			ep := s.Owner.(*endpoint)
 			t := n.sums[ep]
-			n.sums[ep] = view.Traffic{In: t.In + s.BytesIn(c), Out: t.Out + c.BytesOut()}
+			n.sums[ep] = view.Traffic{In: t.In + s.BytesIn(c), Out: t.Out + s.BytesOut(c)}
 		}
 	}
 	return len(n.left) == 0

@@ -212,7 +212,7 @@ func (ep *endpoint) Closed(c *evloop.Conn, err error) {
 		ep.d.vanished.patient--
 	}
 	ep.closed.In += s.BytesIn(c)
-	ep.closed.Out += c.BytesOut()
+	ep.closed.Out += s.BytesOut(c)
 	ep.sources.remove(s.Peer)
 	ep.d.sources.remove(s.Peer)
 	ep.d.forgetSilent(c)

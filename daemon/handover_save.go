@@ -16,7 +16,9 @@ import (
 // of evloop have their own.
 //
 //	2  a client's record says who looks whether its peer has vanished
-const recordVersion = 2
+//	3  it may say what went over its connection before it was one, and that of a service
+//	   the number of its last message
+const recordVersion = 3
 
 // Names of process-wide fields.
 const (

@@ -41,7 +41,7 @@ func (l *listener) Accept(ln *evloop.Listener, fd int, from netip.AddrPort) (evl
 	case l.ep.conf.AcceptProxy.Match(peer.Addr.Addr()):
 		reason, first = l.admitProxy(peer), &announcing{ep: l.ep, listener: l.Text}
 	default:
-		reason = l.admit(fd, peer)
+		reason = l.ep.admit(fd, peer)
 	}
 	l.waiting = 0
 	if (reason == report.RefusedService || reason == report.RefusedSource) && ln.PutOff() {

@@ -203,6 +203,19 @@ func (c *Conn) KernelQueued() int {
 // the defaults. They must not be changed.
 func (c *Conn) Options() *Options { return c.opts }
 
+// SetHandler gives the connection to another handler, and another State. h gets all
+// callbacks from now on, but not Open, and no EOF that has come already. Input that is
+// kept is shown to h in the next turn. It must not be called inside Data of the
+// connection, of which only the loop knows yet how much it consumes. Counters, options
+// and deadlines stay as they are.
+func (c *Conn) SetHandler(h Handler, state any) {
+	c.loop.checkCaller()
+	c.h, c.State = h, state
+	if len(c.in) > 0 {
+		c.Yield()
+	}
+}
+
 // Pause stops Data and EOF until Resume.
 func (c *Conn) Pause() {
 	c.loop.checkCaller()

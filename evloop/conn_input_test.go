@@ -373,3 +373,31 @@ func yieldGoesOn(r *rig) {
 		r.Errorf("handlers were called in the order %q, want %q", got, want)
 	}
 }
+
+// Another handler gets what is kept, what comes, and the end; the first one gets nothing
+// more.
+func TestLoopSetHandler(t *testing.T) { eachBackend(t, setHandler) }
+
+func setHandler(r *rig) {
+	c, p := r.unix()
+	r.onData = func(*Conn, []byte) int { return len("for the first") }
+	p.write("for the first, for the other")
+	r.until("the first has its part", func() bool { return len(r.of(c).got) > 0 })
+	other := newProbe(r.T)
+	other.of(c).opened = true
+	r.do(func() {
+		c.SetHandler(other, "another")
+		c.Write([]byte("hello"))
+	})
+	r.gets(p, []byte("hello"))
+	p.write(", more")
+	r.until("the rest", func() bool { return string(other.of(c).got) == ", for the other, more" })
+	p.close()
+	r.until("the end", func() bool { return other.of(c).eof })
+	r.do(func() { c.Abort(nil) })
+	r.until("Closed", func() bool { return other.of(c).closed })
+	if h := r.of(c); string(h.got) != "for the first" || h.eof || h.closed || c.State != "another" {
+		r.Errorf("the first handler was told %+v, State is %v", h, c.State)
+	}
+	r.of(c).closed = true // the rig looks for it
+}

@@ -69,6 +69,9 @@ var (
 	// ErrExpectedMore means that the method has several replies, and the call is without
 	// "more".
 	ErrExpectedMore = &Error{Name: service + "ExpectedMore"}
+	// ErrExpectedUpgrade means that the method makes the connection another one, and the
+	// call is without "upgrade".
+	ErrExpectedUpgrade = &Error{Name: Interface + ".ExpectedUpgrade"}
 	// ErrStopping means that the process ends, or hands over to the next one. The caller
 	// may come again.
 	ErrStopping = &Error{Name: Interface + ".Stopping"}

@@ -84,18 +84,21 @@ func TestDescription(t *testing.T) {
 	const peer = "(address:?string,uid:?int,pid:?int)" // it has a method for JSON of its own
 	none := struct{}{}
 	want := idl{
-		"type Loop":           {shape(t, view.Loop{}), ""},
-		"type Listener":       {shape(t, view.Listener{}), ""},
-		"type Traffic":        {shape(t, view.Traffic{}), ""},
-		"type Source":         {shape(t, view.Source{}), ""},
-		"type Service":        {shape(t, view.Service{}), ""},
-		"type Connection":     {shape(t, view.Conn{}), ""},
-		"type Peer":           {peer, ""},
-		"method Status":       {shape(t, none), shape(t, Status{})},
-		"method Services":     {shape(t, ServiceFilter{}), shape(t, Services{})},
-		"method List":         {shape(t, ServiceFilter{}), shape(t, Connections{})},
-		"error NoSuchService": {"(service:string)", ""},
-		"error Stopping":      {"()", ""},
+		"type Loop":             {shape(t, view.Loop{}), ""},
+		"type Listener":         {shape(t, view.Listener{}), ""},
+		"type Traffic":          {shape(t, view.Traffic{}), ""},
+		"type Source":           {shape(t, view.Source{}), ""},
+		"type Service":          {shape(t, view.Service{}), ""},
+		"type Connection":       {shape(t, view.Conn{}), ""},
+		"type Peer":             {peer, ""},
+		"method Status":         {shape(t, none), shape(t, Status{})},
+		"method Services":       {shape(t, ServiceFilter{}), shape(t, Services{})},
+		"method List":           {shape(t, ServiceFilter{}), shape(t, Connections{})},
+		"method Connect":        {shape(t, Target{}), shape(t, none)},
+		"error Refused":         {"(reason:string)", ""},
+		"error ExpectedUpgrade": {"()", ""},
+		"error NoSuchService":   {"(service:string)", ""},
+		"error Stopping":        {"()", ""},
 	}
 	compare(t, parseIDL(Description), want)
 	standard := parseIDL(StandardDescription)

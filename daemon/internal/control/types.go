@@ -82,6 +82,12 @@ type Connections struct {
 	Connections []view.Conn `json:"connections"`
 }
 
+// A Target is the parameter of Connect.
+type Target struct {
+	Service string `json:"service"`
+	Peer    string `json:"peer,omitempty"` // "192.0.2.1:4000"; "": the caller itself
+}
+
 // Info is the reply of org.varlink.service.GetInfo.
 type Info struct {
 	Vendor     string   `json:"vendor"`

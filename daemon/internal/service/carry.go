@@ -104,7 +104,10 @@ func (s *Session) Load(r *record.Reader) (err error) {
 func (v *Via) Save(w *record.Writer) {
 	savePeer(w, v.Peer)
 	saveAddr(w, v.To)
-	w.Number(uint64(v.Header))
+	w.Number(v.Header)
+	if v.Before > 0 {
+		w.Number(v.Before)
+	}
 }
 
 // Load reads what Save has written.
@@ -113,11 +116,15 @@ func (v *Via) Load(r *record.Reader) (err error) {
 		return err
 	}
 	v.To, err = loadAddr(r)
-	header := r.Number()
-	if header > proxyproto.Longest {
+	v.Header = r.Number()
+	if r.Left() {
+		v.Before = r.Number()
+		if v.Before == 0 {
+			err = record.ErrDamaged
+		}
+	} else if v.Header > proxyproto.Longest {
 		err = record.ErrDamaged
 	}
-	v.Header = int(header)
 	return err
 }
 

@@ -56,7 +56,7 @@ const chargenTurn = 64 << 10
 // do. A full queue goes on in Drained, any other in the next turn.
 func (s *chargen) fill(c *evloop.Conn) {
 	for left := min(c.Options().Queue-c.Queued(), chargenTurn); left > 0; {
-		at := int((c.BytesOut() + uint64(c.Queued())) % chargenPeriod)
+		at := int(SessionOf(c).given(c) % chargenPeriod)
 		n := min(left, chargenPeriod)
 		if !c.WriteStatic(s.pattern[at : at+n]) {
 			return

@@ -15,9 +15,9 @@ type Session struct {
 	ID    uint64    // never reused within a process, below 2^53, so that any JSON reader keeps it
 	Peer  view.Peer // the client; what a proxy has announced, if Via is set
 	Since evloop.Time
-	Owner any // the part of the daemon to which the connection belongs
-	Data  any // the service's own; nil for kinds that remember nothing. Before Open it is the daemon's
-	Via   *Via
+	Owner any  // the part of the daemon to which the connection belongs
+	Data  any  // the service's own; nil for kinds that remember nothing. Before Open it is the daemon's
+	Via   *Via // nil: the client is the other end of the connection
 
 	at   int    // index in the fanout of its service,
 	next uint64 // and the number of the first message that it has not got
@@ -26,11 +26,13 @@ type Session struct {
 // SessionOf returns the session of a connection that the daemon accepted.
 func SessionOf(c *evloop.Conn) *Session { return c.State.(*Session) }
 
-// Via is the proxy through which a client has come, by the key accept_proxy.
+// Via is the proxy through which a client has come, by the key accept_proxy, or the
+// program that has made its control connection that of a client, by Connect.
 type Via struct {
 	Peer   view.Peer      // the proxy itself, the other end of the connection
 	To     netip.AddrPort // where the client has connected to, as the proxy says; zero: unknown
-	Header int            // bytes that were not the client's
+	Header uint64         // bytes that came before and were not the client's
+	Before uint64         // bytes that were sent before and were not for it; 0: it has come by accept_proxy
 }
 
 // Other returns the other end of the connection itself, client or proxy.
@@ -57,7 +59,25 @@ func (s *Session) AnnouncedTo() netip.AddrPort {
 func (s *Session) BytesIn(c *evloop.Conn) uint64 {
 	n := c.BytesIn()
 	if s.Via != nil {
-		n -= min(n, uint64(s.Via.Header))
+		n -= min(n, s.Via.Header)
+	}
+	return n
+}
+
+// BytesOut returns how many bytes were sent to the client of c.
+func (s *Session) BytesOut(c *evloop.Conn) uint64 {
+	n := c.BytesOut()
+	if s.Via != nil {
+		n -= min(n, s.Via.Before)
+	}
+	return n
+}
+
+// given returns how many bytes were sent to the client of c, or wait to be.
+func (s *Session) given(c *evloop.Conn) uint64 {
+	n := c.BytesOut() + uint64(c.Queued())
+	if s.Via != nil {
+		n -= s.Via.Before
 	}
 	return n
 }

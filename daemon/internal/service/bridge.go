@@ -41,7 +41,7 @@ type bridge struct {
 
 	source  source
 	former  int    // sources that a reload has replaced and that have yet to end
-	over    func() // called when they have, because the service ends; nil: it does not
+	over    func() // called when they have, because the service ends or is suspended; nil: it goes on
 	started bool   // Start was called
 	up      bool   // the source is there
 	known   bool   // whether it is
@@ -63,6 +63,8 @@ type bridge struct {
 	store   store
 	waiting []*evloop.Conn // clients that wait until the source takes more
 	hungry  int            // the first of them: those that went on and had nothing taken
+
+	earliest evloop.Time // no client is cut for its wait before: after a restart the source has to come
 
 	port *port // the line as clients set it; nil: they speak no TELNET
 }

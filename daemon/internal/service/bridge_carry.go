@@ -17,9 +17,19 @@ import (
 // that wait. A program is ended, and the next process starts another; clients learn of the
 // gap if they want to.
 
-// Suspend has the source take what it has got, and ends a program.
+// Suspend has the source take what it has got, and ends a program. A source that a reload
+// has replaced ends first, and the one in its place is for the next process to start.
 func (b *bridge) Suspend(timeout time.Duration, ended func()) {
 	b.suspended = true
+	for _, c := range b.waiting { // nothing is taken from here on, which is not their doing
+		cl := callerOf(c)
+		b.loop.Cancel(cl.limit)
+		cl.until = cl.until.Add(timeout)
+	}
+	if b.former > 0 {
+		b.over = func() { b.source.Suspend(timeout, ended) }
+		return
+	}
 	b.source.Suspend(timeout, ended)
 }
 
@@ -94,11 +104,13 @@ func (b *bridge) Take(fd int) {
 	s.Set(s.Filed()) // the file has changed, and with it what a client had set
 }
 
-// SaveConn returns what a client has said and the source has not taken.
+// SaveConn returns what a client has said and the source has not taken, and until when it
+// waits for that.
 func (b *bridge) SaveConn(c *evloop.Conn) []byte {
 	cl := callerOf(c)
 	var w record.Writer
 	w.Bool(cl.eof)
+	w.Number(uint64(cl.until))
 	w.Bool(b.holder == c)
 	saveTerminal(&w, cl.telnet, b.port != nil && b.port.holder == c)
 	saveRest(&w, cl.rest)
@@ -108,13 +120,17 @@ func (b *bridge) SaveConn(c *evloop.Conn) []byte {
 // LoadConn makes c a client again. What waits is offered when the source is there.
 func (b *bridge) LoadConn(c *evloop.Conn, state []byte) error {
 	in := record.NewReader(state)
-	cl := &caller{eof: in.Bool()}
+	cl := &caller{eof: in.Bool(), until: evloop.Time(in.Number())}
 	holds := in.Bool()
 	t, sets := readTerminal(in)
 	var err error
 	if cl.rest, err = loadRest(in); err != nil {
 		return err
 	}
+	if cl.rest != nil && cl.until == 0 {
+		return record.ErrDamaged // it has not begun to wait
+	}
+	b.earliest = b.loop.Now().Add(startTime)
 	cl.telnet = b.port.join(c, t, sets)
 	b.seat(c, cl)
 	if b.port != nil {

@@ -139,9 +139,16 @@ func (b *bridge) wait(c *evloop.Conn) {
 		b.hungry++
 	}
 	if cl.until == 0 {
-		cl.until = b.loop.Now().Add(takeWithin(c))
+		d := takeWithin(c)
+		if b.suspended { // it waits for a restart, too
+			d += b.conf.DrainTimeout
+		}
+		cl.until = b.loop.Now().Add(d)
 	}
-	cl.limit = b.loop.Schedule(evloop.Timer{Deadline: cl.until, Kind: timerBlocked, Conn: c.ID(), Handler: b})
+	if !b.suspended { // the next process has it wait on
+		deadline := max(cl.until, b.earliest)
+		cl.limit = b.loop.Schedule(evloop.Timer{Deadline: deadline, Kind: timerBlocked, Conn: c.ID(), Handler: b})
+	}
 }
 
 // Proceed lets the clients go on that wait for the source. Those for which there is no

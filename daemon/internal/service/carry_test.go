@@ -204,13 +204,28 @@ func FuzzSession(f *testing.F) {
 	})
 }
 
-// TestBlockedOverRestarts: for how long a client waits until a handler's program takes
-// its message is counted through a restart. A restart that waits for the program does
-// not count, and cuts nobody.
+// TestBlockedOverRestarts: for how long a client waits until a handler's program, or the
+// source of a bridge, takes its message is counted through a restart. A restart that waits
+// for the program does not count, and cuts nobody.
 func TestBlockedOverRestarts(t *testing.T) {
+	for kind, until := range map[string]func(c *evloop.Conn) evloop.Time{
+		"handler": func(c *evloop.Conn) evloop.Time { return clientOf(c).until },
+		"bridge":  func(c *evloop.Conn) evloop.Time { return callerOf(c).until },
+	} {
+		t.Run(kind, func(t *testing.T) {
+			keys := "command=[\"/bin/true\"]\nidle_timeout=\"1m\"\ndrain_timeout=\"2m\"\n"
+			if kind == "bridge" {
+				keys += "write=\"any\"\n"
+			}
+			blockedOverRestarts(t, parse(t, "kind=\""+kind+"\"\n"+keys), until)
+		})
+	}
+}
+
+func blockedOverRestarts(t *testing.T, conf *config.Service, until func(c *evloop.Conn) evloop.Time) {
 	env := quietEnv(t)
-	open := func() (*handler, *evloop.Conn) {
-		svc, err := New(parse(t, "kind=\"handler\"\ncommand=[\"/bin/true\"]\nidle_timeout=\"1m\"\ndrain_timeout=\"2m\""), env)
+	open := func() (Service, *evloop.Conn) {
+		svc, err := New(conf, env)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -220,30 +235,34 @@ func TestBlockedOverRestarts(t *testing.T) {
 			t.Fatal(err)
 		}
 		c.SetOptions(&evloop.Options{IdleTimeout: time.Minute})
-		return svc.(*handler), c
+		return svc, c
 	}
-	old, c := open()
-	old.Open(c)
-	old.Data(c, []byte("message\n"))
-	want := clientOf(c).until
+	old, waits := open()
+	old.Open(waits)
+	old.Data(waits, []byte("message\n"))
+	want := until(waits)
 	if due := env.Loop.Now().Add(time.Minute); want != due {
 		t.Errorf("a client waits until %v, want %v", want, due)
 	}
 	next, again := open()
-	if err := next.LoadConn(again, old.SaveConn(c)); err != nil {
+	if err := next.(Carrier).LoadConn(again, old.(Carrier).SaveConn(waits)); err != nil {
 		t.Fatal(err)
 	}
 	timers := env.Loop.Stats().Timers
 	next.Data(again, []byte("message\n"))
-	if got := clientOf(again).until; got != want || env.Loop.Stats().Timers != timers+1 {
+	if got := until(again); got != want || env.Loop.Stats().Timers != timers+1 {
 		t.Errorf("after a restart it waits until %v with %d timers more, want %v and one", got, env.Loop.Stats().Timers-timers, want)
+	}
+	old.(Suspender).Suspend(time.Minute, func() {})
+	if got, due := until(waits), want.Add(time.Minute); got != due || env.Loop.Stats().Timers != timers {
+		t.Errorf("when a restart begins it waits until %v with %d timers more, want %v and one less", got, env.Loop.Stats().Timers-timers, due)
 	}
 	leaving, c := open()
 	leaving.Open(c)
-	leaving.Suspend(time.Minute, func() {})
+	leaving.(Suspender).Suspend(time.Minute, func() {})
 	timers = env.Loop.Stats().Timers
 	leaving.Data(c, []byte("message\n"))
-	if got, due := clientOf(c).until, env.Loop.Now().Add(3*time.Minute); got != due || env.Loop.Stats().Timers != timers {
+	if got, due := until(c), env.Loop.Now().Add(3*time.Minute); got != due || env.Loop.Stats().Timers != timers {
 		t.Errorf("in a restart it waits until %v with %d timers more, want %v and none", got, env.Loop.Stats().Timers-timers, due)
 	}
 }

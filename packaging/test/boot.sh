@@ -120,7 +120,7 @@ contain() {
 
 mapfile -t names < <(cases "$@")
 case " ${names[*]} " in *" kernel "*) tests ;; esac
-case " ${names[*]} " in *" crowd "* | *" killed "*) probe ;; esac
+case " ${names[*]} " in *" crowd "* | *" killed "* | *" board "*) probe ;; esac
 case " ${names[*]} " in *" downgrade "*) older ;; esac
 if [ "$kind" != nspawn ]; then
 	[ "$kind" = qemu ] || export BOARD=$kind

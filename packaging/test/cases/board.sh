@@ -5,8 +5,7 @@
 # on an emulated processor every start of systemd's tools costs a second. What
 # is claimed here is claimed more closely, one by one, by the other cases.
 . ./assert.sh
-
-pid() { property penstock.service MainPID; }
+. ./clients.sh
 
 # installation, activation, conversation
 claim "install" install_package
@@ -30,9 +29,10 @@ claim "explained" eval "journal -x -t penstock MESSAGE_ID=339586fe9749450eab7da5
 
 # another service, and the records of connections
 printf '\n[log]\nlevel = "debug"\n' >>$config
-lookup added '"127.0.0.1:1062"'
+lookup added '"127.0.0.1:1072"'
+crowd_services
 claim "apply" penstock apply
-claim "the added service answers" is "$(ask 1062)" "added."
+claim "the added service answers" is "$(ask 1072)" "added."
 claim "who came" eventually 5 eval "journal -o json -t penstock SERVICE=added | grep -F '\"PEER\":\"127.0.0.1:'"
 
 # reload, good and bad
@@ -45,7 +45,14 @@ claim "the place is in the journal" logged penstock "$config:$(grep -n '^default
 claim "the old file is in force" answers 1060
 sed -i 's/^default   .*/default   = "Who?."/' $config
 
-# upgrade under load
+# restart and upgrade, with clients of all kinds that talk all the time; and an upgrade
+# under load
+crowd "$clients"
+claim "$clients clients" served 0
+first=$(pid)
+claim "restart" systemctl restart penstock.service
+claim "another process, and an empty store" eventually 20 running "$first"
+claim "nobody was closed, and every byte came" served 0
 rm -f /run/load-*
 for n in 1 2 3; do load $n 1060 & done
 claim "load before the upgrade" eventually 60 enough 100
@@ -54,7 +61,9 @@ claim "upgrade" install_package ./penstock-next.deb
 claim "load after the upgrade" eventually 120 enough $(($(loaded) + 100))
 claim "300 clients or more" eventually 120 enough 300
 unload
-claim "another process" not is "$(pid)" "$first"
+claim "another process, and an empty store" eventually 20 running "$first"
+claim "nobody was closed, and every byte came" served 0
+disperse
 claim "both versions have run" is "$(journal -o cat -t penstock MESSAGE_ID=339586fe9749450eab7da5bb7f4867f8 | grep -o 'version=[^ ]*' | sort -u | wc -l)" 2
 claim "stop" systemctl stop penstock.service
 claim "answers after a stop" answers 1060
@@ -76,6 +85,7 @@ claim "it was another process" not is "$(pid)" "$first"
 
 # the end
 claim "nothing failed" is "$(systemctl --failed --no-legend --plain)" ""
+rm /etc/penstock/table.toml
 claim "purge" dpkg -P penstock
 denied "nothing listens" listens 1060
 denied "nothing runs" pgrep -x penstock

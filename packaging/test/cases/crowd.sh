@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# Clients of several kinds talk all the time while the service restarts, is upgraded and
+# Clients of all kinds talk all the time while the service restarts, is upgraded and
 # reads its files again. None of them is closed, and none gets a wrong byte. What
 # RLIMIT_NOFILE does not hold is closed, and all others are not.
 . ./assert.sh
@@ -8,8 +8,9 @@
 
 claim "install" install_package
 crowd_services
+relays
 claim "apply" penstock apply
-crowd "$clients" 8
+crowd "$clients" 8 4
 claim "$clients clients" served 0
 
 # again TEXT COMMAND... starts the next process in some way.

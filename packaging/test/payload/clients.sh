@@ -120,20 +120,77 @@ crowd_services() {
 		[service.pattern]
 		kind = "chargen"
 		listen = ["127.0.0.1:1064"]
+		[service.asked]
+		kind = "handler"
+		listen = ["127.0.0.1:1066"]
+		error = "not answered\n"
+		command = ["/bin/sh", "-c", '''
+		while IFS= read -r m; do
+			conn=\${m#*'"conn":'} said=\${m##*'"data":'}
+			printf '{"conn":%s,"data":%s\\\\n"}\n' "\${conn%%,*}" "\${said%??}"
+		done
+		''']
+		[service.clock]
+		kind = "ticker"
+		listen = ["127.0.0.1:1067"]
+		payload = "tick\n"
+		interval = "1s"
+		[service.shared]
+		kind = "bridge"
+		listen = ["127.0.0.1:1068"]
+		command = ["/bin/cat"]
+		write = "any"
 	END_OF_FILE
 	local n
 	for n in {0..99}; do echo "q$n = \"a$n.\""; done >/etc/penstock/table.toml
 }
 
-# crowd COUNT [PATTERNS] has so many clients of these services talk all the time. PATTERNS
-# of them read slowly, and what has no end: their queues are full. Such a client has so
-# much of it before it that it hears of its end much later.
+# relays writes a file with services that hold another descriptor beside that of a client,
+# or of all clients: proxies to a server that says everything back, a FIFO and a file into
+# which lines go.
+relays() {
+	socat TCP-LISTEN:1073,bind=127.0.0.1,reuseaddr,fork,backlog=64 PIPE &
+	mkfifo -m 666 /run/lines.fifo
+	: >/run/lines
+	cat >/etc/penstock/conf.d/51-relays.toml <<-END_OF_FILE
+		[service.relay]
+		kind = "proxy"
+		listen = ["127.0.0.1:1069"]
+		to = ["127.0.0.1:1073"]
+		[service.fifo]
+		kind = "bridge"
+		listen = ["127.0.0.1:1070"]
+		device = "/run/lines.fifo"
+		[service.lines]
+		kind = "tail"
+		listen = ["127.0.0.1:1071"]
+		file = "/run/lines"
+	END_OF_FILE
+	# What is said while the service has its FIFO closed is lost.
+	(
+		n=0
+		while sleep 0.1; do
+			n=$((n + 1))
+			echo "line $n" >&9
+			echo "line $n" >>/run/lines
+		done
+	) 9>/run/lines.fifo 2>/dev/null &
+}
+
+# crowd COUNT [PATTERNS [RELAYED]] has so many clients of these services talk all the time.
+# PATTERNS of them read slowly, and what has no end: their queues are full. Such a client
+# has so much of it before it that it hears of its end much later. RELAYED are of those of
+# relays, and as many of its FIFO and its file.
 crowd() {
-	local patterns=${2:-0} some=$(($1 / 8)) rate=$((slow > 1 ? 60 : 3000))
+	local patterns=${2:-0} relayed=${3:-0} some=$(($1 / 8)) rate=$((slow > 1 ? 60 : 3000))
 	crowd_size=$1
-	coproc CROWD { exec ./probe clients $rate "echo:$(($1 - 2 * some - 12 - patterns)):127.0.0.1:1061" \
+	coproc CROWD { exec ./probe clients $rate \
+		"echo:$(($1 - 2 * some - 36 - patterns - 3 * relayed)):127.0.0.1:1061" \
 		"echo:$some:/run/penstock/mirror.sock" "lookup:$some:127.0.0.1:1062" \
-		room:12:127.0.0.1:1063 "chargen:$patterns:127.0.0.1:1064" 2>/run/crowd; }
+		room:12:127.0.0.1:1063 "chargen:$patterns:127.0.0.1:1064" \
+		handler:8:127.0.0.1:1066 ticker:12:127.0.0.1:1067 bridge:4:127.0.0.1:1068 \
+		"echo:$relayed:127.0.0.1:1069" "lines:$relayed:127.0.0.1:1070" "lines:$relayed:127.0.0.1:1071" \
+		2>/run/crowd; }
 	crowd_pid=$CROWD_PID
 }
 disperse() {
@@ -143,8 +200,8 @@ disperse() {
 }
 
 # served CLOSED: every client of the crowd is served, by the right bytes, and so many were
-# closed since the last time. pause is then how long one has waited for an answer, in
-# milliseconds.
+# closed since the last time. pause is then how long one has waited for an answer that
+# needs no program, in milliseconds.
 served() {
 	local line='' want="clients=$crowd_size broken=0 closed=$1"
 	pause=

@@ -43,12 +43,13 @@ type crowd struct {
 
 type figures struct {
 	answers, closed int
-	pause           time.Duration // the longest wait for an answer
+	pause           time.Duration // the longest wait for an answer of the service itself
 }
 
 // A client is one of a crowd.
 type client struct {
 	number        int
+	byOthers      bool
 	talk          func(number, life int) talk
 	network, addr string
 	answered      atomic.Int64 // the round in which it has last begun to ask, and was answered
@@ -63,7 +64,7 @@ const shortest = 200 * time.Millisecond
 // newCrowd takes KIND:NUMBER:ADDRESS for each kind of client. Together they ask about
 // rate questions in a second.
 func newCrowd(rate int, specs []string) (*crowd, error) {
-	c := &crowd{}
+	c, talks := &crowd{}, talks()
 	for _, spec := range specs {
 		f := strings.SplitN(spec, ":", 3)
 		if len(f) != 3 || talks[f[0]] == nil {
@@ -78,7 +79,9 @@ func newCrowd(rate int, specs []string) (*crowd, error) {
 			network = "unix"
 		}
 		for range n {
-			c.clients = append(c.clients, &client{number: len(c.clients), talk: talks[f[0]], network: network, addr: f[2]})
+			c.clients = append(c.clients, &client{
+				number: len(c.clients), byOthers: byOthers[f[0]], talk: talks[f[0]], network: network, addr: f[2],
+			})
 		}
 	}
 	c.interval = max(shortest, time.Duration(len(c.clients))*time.Second/time.Duration(rate))
@@ -157,6 +160,9 @@ func (c *crowd) connection(cl *client, t talk) error {
 		return fmt.Errorf("%w: %w", errConnect, err)
 	}
 	defer conn.Close()
+	if t, ok := t.(interface{ end() }); ok {
+		defer t.end()
+	}
 	for {
 		round := c.round.Load()
 		if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
@@ -173,7 +179,9 @@ func (c *crowd) connection(cl *client, t talk) error {
 		took := time.Since(began)
 		c.mu.Lock()
 		c.figures.answers++
-		c.figures.pause = max(c.figures.pause, took)
+		if !cl.byOthers {
+			c.figures.pause = max(c.figures.pause, took)
+		}
 		c.mu.Unlock()
 		cl.answered.Store(round)
 		time.Sleep(c.interval/2 - took)

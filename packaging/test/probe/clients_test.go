@@ -124,6 +124,13 @@ func TestTalks(t *testing.T) {
 		{"room with a line that is missing", "room", "m7.0 5\nm7.0 7\nm1.0 1\n", false},
 		{"room with a line that comes twice", "room", "m7.0 5\nm7.0 5\nm1.0 1\n", false},
 		{"room that begins in the middle of its own", "room", "m1.0 2\n", false},
+		{"handler", "handler", "h1.0 1 one\nh1.0 2 two\n", true},
+		{"handler that answers twice", "handler", "h1.0 1 one\nh1.0 1 one\n", false},
+		{"handler that has lost one", "handler", "h1.0 2 two\nh1.0 3 one\n", false},
+		{"lines", "lines", "line 7\nline 8\n", true},
+		{"lines of which one is missing", "lines", "line 7\nline 9\n", false},
+		{"lines of which one comes twice", "lines", "line 7\nline 7\n", false},
+		{"no payload of a ticker", "ticker", "tock\n+PONG\r\n", false},
 		{"room with half a line", "room", "m7.0\nm1.0 1\n", false},
 	}
 	for _, tt := range tests {
@@ -133,7 +140,7 @@ func TestTalks(t *testing.T) {
 			defer there.Close()
 			go io.Copy(io.Discard, there)
 			go io.WriteString(there, tt.hears)
-			talk := talks[tt.kind](1, 0)
+			talk := talks()[tt.kind](1, 0)
 			err := talk.begin(here)
 			if err == nil {
 				err = talk.finish(here)
@@ -144,3 +151,73 @@ func TestTalks(t *testing.T) {
 		})
 	}
 }
+
+// TestTicks: clients of one ticker notice that one of them has heard a tick less, or one
+// more, and nothing else.
+func TestTicks(t *testing.T) {
+	const pong, tick = "+PONG\r\n", "tick\n"
+	type step struct {
+		client int
+		hears  string // "": it leaves
+	}
+	same := []step{{0, pong}, {0, pong}, {1, pong}, {0, pong}, {1, pong}}
+	tests := []struct {
+		name  string
+		steps []step
+		good  bool // the last one; all before are
+	}{
+		{"both", append(same, step{0, tick + pong}, step{1, tick + pong}), true},
+		{"one hears it earlier", append(same, step{0, tick + pong}, step{1, tick + tick + pong}, step{0, tick + pong}), true},
+		{"one hears none", append(same, step{0, tick + pong}, step{1, pong}), false},
+		{"one hears two", append(same, step{0, tick + pong}, step{1, tick + tick + pong}, step{0, pong}), false},
+		{"a newcomer has heard none", append(same, step{0, tick + pong}, step{2, pong}, step{1, tick + pong}, step{2, pong}), true},
+		{"a newcomer was there before", append(same, step{2, tick + pong}, step{0, tick + pong}, step{1, tick + pong}, step{2, pong}), true},
+		{
+			"a newcomer hears one less later",
+			append(same, step{0, tick + pong}, step{2, pong}, step{1, tick + pong}, step{2, pong}, step{0, tick + pong}, step{2, pong}),
+			false,
+		},
+		{"others after all have left", append(same, step{0, tick + pong}, step{0, ""}, step{1, ""}, step{2, pong}, step{2, pong}, step{3, pong}), true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			makes, clients := talks()["ticker"], map[int]talk{}
+			for i, step := range tt.steps {
+				client := clients[step.client]
+				if client == nil {
+					client = makes(step.client, 0)
+					clients[step.client] = client
+				}
+				if step.hears == "" {
+					client.(*ticker).end()
+					continue
+				}
+				err := hear(client, step.hears)
+				if good := tt.good || i < len(tt.steps)-1; (err == nil) != good {
+					t.Fatalf("step %d: client %d hears %q: %v", i, step.client, step.hears, err)
+				}
+			}
+		})
+	}
+}
+
+// hear has a client ask and hear that.
+func hear(c talk, said string) error {
+	conn := &script{Reader: strings.NewReader(said)}
+	if t, ok := c.(*ticker); ok && t.in != nil {
+		t.in.Reset(conn)
+	}
+	if err := c.begin(conn); err != nil {
+		return err
+	}
+	return c.finish(conn)
+}
+
+// A script is a connection on which that is to be heard.
+type script struct {
+	net.Conn
+	io.Reader
+}
+
+func (s *script) Read(p []byte) (int, error)  { return s.Reader.Read(p) }
+func (s *script) Write(p []byte) (int, error) { return len(p), nil }

@@ -12,6 +12,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"strings"
+	"sync"
 )
 
 // A talk is what a client and its service say to each other on one connection. begin
@@ -23,13 +24,25 @@ type talk interface {
 	finish(c net.Conn) error
 }
 
-// talks makes them, for the client of that number and its connection of that number.
-var talks = map[string]func(number, life int) talk{
-	"echo":    func(number, life int) talk { return &echo{random: source(number, life)} },
-	"lookup":  func(number, life int) talk { return &lookup{random: source(number, life)} },
-	"room":    func(number, life int) talk { return newMember(number, life) },
-	"chargen": func(int, int) talk { return &chargen{} },
+// talks returns what makes the talks of a crowd by their kind: for the client of that
+// number, and its connection of that number.
+func talks() map[string]func(number, life int) talk {
+	clock := &clock{}
+	return map[string]func(number, life int) talk{
+		"echo":    func(number, life int) talk { return &echo{random: source(number, life)} },
+		"lookup":  func(number, life int) talk { return &lookup{random: source(number, life)} },
+		"room":    func(number, life int) talk { return newMember(number, life) },
+		"chargen": func(int, int) talk { return &chargen{} },
+		"handler": func(number, life int) talk { return &asker{name: fmt.Sprintf("h%d.%d", number, life)} },
+		"ticker":  func(int, int) talk { return &ticker{clock: clock} },
+		"lines":   func(int, int) talk { return &listener{} },
+		"bridge":  func(number, life int) talk { return newMember(number, life) }, // its program says all back
+	}
 }
+
+// byOthers are those kinds for whose answers a client waits for others than the service:
+// for a program, which is started anew, or for whoever has the next line.
+var byOthers = map[string]bool{"handler": true, "bridge": true, "lines": true}
 
 func source(number, life int) *rand.Rand { return rand.New(rand.NewPCG(uint64(number), uint64(life))) }
 
@@ -155,4 +168,155 @@ func (g *chargen) finish(c net.Conn) error {
 	}
 	g.at += len(want)
 	return read(c, want)
+}
+
+// An asker has two messages on their way to a program that says them back.
+type asker struct {
+	name  string
+	asked int
+}
+
+func (a *asker) begin(c net.Conn) error {
+	a.asked += 2
+	_, err := fmt.Fprintf(c, "%s %d", a.name, a.asked-1)
+	return err
+}
+
+func (a *asker) finish(c net.Conn) error {
+	if _, err := fmt.Fprintf(c, " one\n%s %d two\n", a.name, a.asked); err != nil {
+		return err
+	}
+	return read(c, fmt.Appendf(nil, "%s %d one\n%s %d two\n", a.name, a.asked-1, a.name, a.asked))
+}
+
+// A listener hears lines with numbers, and says nothing.
+type listener struct {
+	in   *bufio.Reader
+	last int
+}
+
+func (l *listener) begin(c net.Conn) error {
+	if l.in == nil {
+		l.in = bufio.NewReader(c)
+	}
+	return nil
+}
+
+// finish waits for a line, and takes all that came with it.
+func (l *listener) finish(net.Conn) error {
+	for first := true; first || l.in.Buffered() > 0; first = false {
+		line, err := l.in.ReadString('\n')
+		if err != nil {
+			return err
+		}
+		var n int
+		if _, err := fmt.Sscanf(line, "line %d\n", &n); err != nil {
+			return fmt.Errorf("heard %q", line)
+		}
+		if l.last != 0 && n != l.last+1 {
+			return fmt.Errorf("heard line %d after %d", n, l.last)
+		}
+		l.last = n
+	}
+	return nil
+}
+
+// A clock numbers the ticks of a service, which look all the same: its clients compare
+// what they have heard, and not when, so that a slow machine does no harm. The service
+// gives a tick to all of its clients at once. So who asks for a PONG gets it behind all
+// ticks that anybody has heard before.
+//
+//	a   ── tick ─────── latest = 1 ───────────────────────►
+//	b   ───────────── PING ──────────── tick ── PONG ─────►  1, or there is one too few
+//
+// One that hears a tick twice is ahead of all others, and those have one too few.
+type clock struct {
+	mu     sync.Mutex
+	latest int // the number of the last tick that somebody has heard
+	known  int // how many clients know the numbers of what they hear
+	time   int // counts questions and answers
+	began  int // when the latest question of these began that was answered,
+	number int // and the number of the last tick before that answer
+}
+
+// A ticker is a client of a service of that kind. A newcomer knows at least how many ticks
+// there were. It knows that there were no more when another one, which knows, has asked
+// later and was told that number.
+type ticker struct {
+	clock    *clock
+	in       *bufio.Reader
+	known    bool
+	heard    int // the number of the last tick; at least, if it is not known
+	answered int // when it was so
+}
+
+func (t *ticker) begin(c net.Conn) error {
+	if t.in == nil {
+		t.in = bufio.NewReader(c)
+	}
+	_, err := io.WriteString(c, "PI")
+	return err
+}
+
+func (t *ticker) finish(c net.Conn) error {
+	began, latest := t.ask()
+	if _, err := io.WriteString(c, "NG\n"); err != nil {
+		return err
+	}
+	for {
+		line, err := t.in.ReadString('\n')
+		if err != nil {
+			return err
+		}
+		if line == "+PONG\r\n" {
+			return t.answer(began, latest)
+		}
+		if line != "tick\n" {
+			return fmt.Errorf("heard %q", line)
+		}
+		if t.answered != 0 {
+			t.heard++
+		}
+	}
+}
+
+func (t *ticker) ask() (began, latest int) {
+	c := t.clock
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.time++
+	if !t.known && t.answered != 0 && (c.known == 0 || c.began > t.answered && c.number == t.heard) {
+		t.known = true
+		c.known++
+	}
+	return c.time, c.latest
+}
+
+func (t *ticker) answer(began, latest int) error {
+	c := t.clock
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.time++
+	t.answered = c.time
+	if !t.known {
+		t.heard = max(t.heard, latest)
+		return nil
+	}
+	if t.heard < latest {
+		return fmt.Errorf("heard %d ticks, and another client %d before", t.heard, latest)
+	}
+	c.latest = max(c.latest, t.heard)
+	if began > c.began {
+		c.began, c.number = began, t.heard
+	}
+	return nil
+}
+
+// end is called when the connection has ended.
+func (t *ticker) end() {
+	if t.known {
+		t.clock.mu.Lock()
+		t.clock.known--
+		t.clock.mu.Unlock()
+	}
 }

@@ -58,12 +58,12 @@ for n in 1 2 3; do load $n 1060 & done
 claim "load before the upgrade" eventually 60 enough 100
 first=$(pid)
 claim "upgrade" install_package ./penstock-next.deb
-claim "load after the upgrade" eventually 120 enough $(($(loaded) + 100))
-claim "300 clients or more" eventually 120 enough 300
-unload
 claim "another process, and an empty store" eventually 20 running "$first"
 claim "nobody was closed, and every byte came" served 0
 disperse
+claim "load after the upgrade" eventually 120 enough $(($(loaded) + 100))
+claim "300 clients or more" eventually 120 enough 300
+unload
 claim "both versions have run" is "$(journal -o cat -t penstock MESSAGE_ID=339586fe9749450eab7da5bb7f4867f8 | grep -o 'version=[^ ]*' | sort -u | wc -l)" 2
 claim "stop" systemctl stop penstock.service
 claim "answers after a stop" answers 1060

@@ -35,10 +35,14 @@ import (
 // comparable with ==.
 type Address struct {
 	Text     string         // canonical, as systemctl prints it
-	Network  string         // "tcp" or "unix"
-	AddrPort netip.AddrPort // of "tcp"; the zone is in the address
+	Network  string         // "tcp" or "unix"; of a target also Name
+	AddrPort netip.AddrPort // of "tcp"; the zone is in the address. Of a Name only the port
+	Host     string         // of a Name
 	Path     string         // of "unix"; starts with / or @
 }
+
+// Name is the Network of a target that is known by the name of its host.
+const Name = "name"
 
 // String returns the canonical text.
 func (a Address) String() string { return a.Text }

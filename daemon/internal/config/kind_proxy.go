@@ -5,6 +5,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 	"time"
 )
@@ -46,10 +47,32 @@ var proxyKind = kind{
 		DropOldest: "bytes of a stream are never dropped",
 		DropNewest: "bytes of a stream are never dropped",
 	}},
-	check:   checkProxy,
-	beside:  1, // the connection to the backend
-	targets: func(s *Service) []Address { return s.Of.(*Proxy).To },
-	try:     say("hello"),
+	check:    checkProxy,
+	beside:   1, // the connection to the backend
+	targets:  func(s *Service) []Address { return s.Of.(*Proxy).To },
+	children: func(s *Service) int { return s.Of.(*Proxy).names() },
+	conns:    2, // the output and error output of one lookup
+	files:    6, // these, its pidfd and its status pipe, and two for a moment as it is started
+	programs: func(s *Service) []string {
+		if s.Of.(*Proxy).names() == 0 {
+			return nil
+		}
+		return []string{Getent}
+	},
+	try: say("hello"),
+}
+
+// Getent is the program that looks names up, of Debian's package libc-bin.
+const Getent = "/usr/bin/getent"
+
+// names returns how many of the targets are names.
+func (p *Proxy) names() (n int) {
+	for _, to := range p.To {
+		if to.Network == Name {
+			n++
+		}
+	}
+	return n
 }
 
 // maxTargets bounds how long a client can wait for addresses that do not answer.
@@ -81,6 +104,11 @@ func targets(v any) ([]Address, error) {
 // every address, which is nowhere to connect to.
 func parseTarget(s string) (Address, error) {
 	a, err := ParseAddress(s)
+	if err != nil {
+		if name, ok := parseName(s); ok {
+			return name, nil
+		}
+	}
 	switch {
 	case err != nil:
 		return Address{}, err
@@ -91,11 +119,46 @@ func parseTarget(s string) (Address, error) {
 	return a, nil
 }
 
+// parseName takes "host:port", where the host is no number. A name in digits and dots would
+// be a mistyped address.
+func parseName(s string) (Address, bool) {
+	host, rest, found := strings.Cut(s, ":")
+	port, err := parsePort(rest)
+	if !found || err != nil || len(host) > 253 {
+		return Address{}, false
+	}
+	labels := strings.Split(strings.TrimSuffix(host, "."), ".")
+	for _, label := range labels {
+		if label == "" || len(label) > 63 || label[0] == '-' || strings.Trim(label, letters+digits+"-_") != "" {
+			return Address{}, false
+		}
+	}
+	if strings.Trim(labels[len(labels)-1], digits) == "" {
+		return Address{}, false
+	}
+	return Address{Text: s, Network: Name, AddrPort: netip.AddrPortFrom(netip.Addr{}, port), Host: host}, true
+}
+
+const (
+	letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	digits  = "0123456789"
+)
+
+// checkNames says what names cost, and what they need.
+func checkNames(b *builder, d described) {
+	for _, to := range d.Of.(*Proxy).To {
+		if to.Network == Name {
+			b.warn(d.where("to"), fmt.Errorf("%q is a name, so the sandbox lets the service reach every address (IPAddressAllow=any)", to.Text))
+		}
+	}
+}
+
 func checkProxy(b *builder, d described) {
 	k := d.Of.(*Proxy)
 	if _, ok := d.at["to"]; !ok {
 		b.wrong(d.where("to"), errors.New(`missing, want an array such as ["127.0.0.1:8080"] or ["/run/app.sock"]`))
 	}
+	checkNames(b, d)
 	for _, to := range k.To {
 		for _, a := range d.Listen {
 			// Of all that a wildcard covers, only loopback is this machine for certain.

@@ -32,6 +32,7 @@ type Child struct {
 	log     *report.Service
 	command string
 	times   Times
+	quiet   bool
 	over    func(failed error)
 
 	state  childState
@@ -65,6 +66,7 @@ type Task struct {
 	Around  Surroundings
 	In, Out int   // its standard input and output, which stay the caller's
 	Times   Times // the zero value means the usual ones
+	Quiet   bool  // its start and its end are no news: its caller says what has come of it
 }
 
 // Spawn starts a child. over is called once it has ended, and its error output was read.
@@ -72,7 +74,7 @@ type Task struct {
 // and over is not called. Its error output goes to log.
 func Spawn(loop *evloop.Loop, log *report.Service, task Task, over func(failed error)) (*Child, error) {
 	c := &Child{
-		loop: loop, log: log, command: task.Argv[0], times: task.Times, over: over,
+		loop: loop, log: log, command: task.Argv[0], times: task.Times, quiet: task.Quiet, over: over,
 		pidfd: -1, began: loop.Now(), status: -1, spoken: newSpeaker(log),
 	}
 	if c.times == (Times{}) {
@@ -96,7 +98,9 @@ func Spawn(loop *evloop.Loop, log *report.Service, task Task, over func(failed e
 	}
 	c.status = status[0]
 	c.hear(errs[0])
-	c.log.ClientProgramStarted(c.number, c.command)
+	if !c.quiet {
+		c.log.ClientProgramStarted(c.number, c.command)
+	}
 	return c, nil
 }
 
@@ -233,9 +237,11 @@ func (c *Child) finish() {
 		errs.Abort(nil)
 	}
 	c.spoken.end()
-	if c.failed != nil {
+	switch {
+	case c.quiet:
+	case c.failed != nil:
 		c.log.ClientProgramNotStarted(c.command, c.failed)
-	} else {
+	default:
 		c.log.ClientProgramEnded(c.number, c.ended, c.ended == endedWell, c.loop.Now().Sub(c.began))
 	}
 	c.over(c.failed)

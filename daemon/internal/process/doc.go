@@ -7,6 +7,7 @@
 //	program.go   the program itself: does what the steps ask for
 //	start.go     how a process becomes the program without stopping the loop
 //	child.go     a process that works for one client, and its life
+//	ask.go       a program that is asked, answers and ends
 //	fork_linux.go  how such a process is started, which has to be fast
 //	pipes.go     its input, output and errors, as connections of the loop
 //	lines.go     bytes to lines

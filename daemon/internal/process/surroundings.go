@@ -11,14 +11,18 @@ import (
 type Surroundings struct {
 	Env       []string // NAME=value, each in place of the daemon's variable of that name
 	Directory string   // an absolute path; "": the daemon's
+	Bare      bool     // there are no variables but those of Env
 }
 
 func (s Surroundings) equal(t Surroundings) bool {
-	return s.Directory == t.Directory && slices.Equal(s.Env, t.Env)
+	return s.Directory == t.Directory && s.Bare == t.Bare && slices.Equal(s.Env, t.Env)
 }
 
 // environ returns the environment of the program, given that of the daemon.
 func (s Surroundings) environ(own []string) []string {
+	if s.Bare {
+		return s.Env
+	}
 	own = slices.DeleteFunc(programEnv(own), func(v string) bool {
 		name, _, _ := strings.Cut(v, "=")
 		return slices.ContainsFunc(s.Env, func(o string) bool { return strings.HasPrefix(o, name+"=") })

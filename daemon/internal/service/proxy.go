@@ -16,7 +16,7 @@ import (
 
 // A proxy has a connection to a backend for each client, and passes on what comes on
 // either: bytes, the end of one direction, and a reset. How it finds the backend is in
-// proxy_search.go.
+// proxy_search.go, and how it finds the address of a host in proxy_names.go.
 //
 //	client ──► Data ──► queue of the backend's connection ──► backend
 //	   ▲                                                         │
@@ -44,6 +44,8 @@ type proxy struct {
 	opts   *evloop.Options // of connections to backends
 	silent evloop.Time     // since when no backend answers; 0: the last attempt went well
 
+	getent   string // a test plays it
+	names    map[string]*hostName
 	dials    uint64 // attempts to connect
 	backends int    // connections to them
 	ended    func() // to be called when there are none; nil: not asked for
@@ -69,7 +71,7 @@ type pair struct {
 func pairOf(c *evloop.Conn) *pair { return SessionOf(c).Data.(*pair) }
 
 func newProxy(conf *config.Service, env Env) *proxy {
-	p := &proxy{env: env}
+	p := &proxy{env: env, getent: config.Getent}
 	p.Adjust(conf)
 	return p
 }
@@ -77,6 +79,7 @@ func newProxy(conf *config.Service, env Env) *proxy {
 // Adjust takes other keys. Clients that have a backend keep it.
 func (p *proxy) Adjust(conf *config.Service) {
 	p.conf, p.keys = conf, conf.Of.(*config.Proxy)
+	p.forget(p.keys.To)
 	p.opts = &evloop.Options{Queue: conf.Queue, Overflow: evloop.Disconnect, StallTimeout: conf.StallTimeout}
 }
 
@@ -220,6 +223,7 @@ func (lapse) Expired(l *evloop.Loop, t evloop.Timer) {
 // Stop waits for what the last clients have left for their backends. At the end of the
 // process the daemon bounds that time.
 func (p *proxy) Stop(ended func()) {
+	p.forget(nil)
 	p.ended = ended
 	p.counts(0)
 }

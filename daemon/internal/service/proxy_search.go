@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"penstock/daemon/internal/config"
+	"penstock/daemon/internal/process"
 	"penstock/evloop"
 )
 
@@ -33,16 +34,18 @@ import (
 // is away. But it may be stuck at an address that does not answer, and then it would hold
 // up clients for which another address has room.
 type search struct {
-	p     *proxy
-	pr    *pair
-	until evloop.Time // no new round after it
-	next  int         // address to try
-	round int
-	pause time.Duration
-	dial  *dial // under way; nil: none
-	timer evloop.TimerID
-	last  config.Address // that did not answer
-	err   error          // and why
+	p      *proxy
+	pr     *pair
+	until  evloop.Time // no new round after it
+	next   int         // target to try
+	within int         // which of its addresses, if it is a name
+	name   *hostName   // whose lookup is under way; nil: none
+	round  int
+	pause  time.Duration
+	dial   *dial // under way; nil: none
+	timer  evloop.TimerID
+	last   config.Address // that did not answer
+	err    error          // and why
 }
 
 const (
@@ -76,7 +79,14 @@ func (s *search) try() {
 		return
 	}
 	to := targets[s.next]
-	s.next++
+	if to.Network == config.Name {
+		var ok bool
+		if to, ok = s.address(to); !ok {
+			return
+		}
+	} else {
+		s.next++
+	}
 	s.last = to
 	s.p.dials++
 	l.Charge(dialCalls)
@@ -131,7 +141,7 @@ func (s *search) rest() {
 		client.Abort(ErrNoBackend)
 		return
 	}
-	s.next = 0
+	s.next, s.within = 0, 0
 	s.round++
 	s.wait(min(s.pause, left))
 	s.pause = min(2*s.pause, lastPause)
@@ -150,6 +160,13 @@ func (s *search) Expired(*evloop.Loop, evloop.Timer) {
 		s.dial.cancel()
 		s.dial = nil
 		s.err = os.NewSyscallError("connect", unix.ETIMEDOUT)
+	}
+	if n := s.name; n != nil {
+		s.leaveName()
+		s.err = n.explain(process.ErrLate)
+		s.last = s.p.keys.To[min(s.next, len(s.p.keys.To)-1)]
+		s.skip()
+		return
 	}
 	s.try()
 }
@@ -184,5 +201,6 @@ func (s *search) stop() {
 	}
 	s.dial.cancel()
 	s.dial = nil
+	s.leaveName()
 	s.p.env.Loop.Cancel(s.timer)
 }

@@ -15,6 +15,7 @@ func TestProxiesDropIn(t *testing.T) {
 		{"both", `"192.0.2.7:80", "[2001:db8::1]:80"`, "PrivateNetwork=no\nRestrictAddressFamilies=AF_INET AF_INET6\nIPAddressAllow=192.0.2.7 2001:db8::1\n"},
 		{"an interface is no part of it", `"[fe80::1]:80%eth0"`, "PrivateNetwork=no\nRestrictAddressFamilies=AF_INET6\nIPAddressAllow=fe80::1\n"},
 		{"IPv4 as IPv6", `"[::ffff:192.0.2.7]:80"`, "PrivateNetwork=no\nRestrictAddressFamilies=AF_INET6\nIPAddressAllow=192.0.2.7\n"},
+		{"a name", `"app.example:80", "192.0.2.7:80"`, "PrivateNetwork=no\nRestrictAddressFamilies=AF_INET AF_INET6\nIPAddressAllow=any\n"},
 		{"abstract", `"@x"`, "PrivateNetwork=no\n"},
 	}
 	for _, tt := range tests {

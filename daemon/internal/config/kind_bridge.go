@@ -281,7 +281,7 @@ func lineMode(v any) (string, error) {
 	if !ok {
 		return "", wrongType(v, `a string such as "8N1"`)
 	}
-	if len(s) != 3 || !strings.Contains("5678", s[:1]) || !strings.Contains("NEO", s[1:2]) || !strings.Contains("12", s[2:]) {
+	if len(s) != 3 || !strings.Contains("5678", s[:1]) || !strings.Contains("NEOMS", s[1:2]) || !strings.Contains("12", s[2:]) {
 		return "", fmt.Errorf(`%q is not a mode such as "8N1", "7E1" or "8N2"`, s)
 	}
 	return s, nil

@@ -104,7 +104,10 @@ func with(s tty.Settings, r telnet.Request) tty.Settings {
 // fastest is the highest speed that the configuration takes, too.
 const fastest = 20_000_000
 
-var parities = map[uint32]tty.Parity{telnet.ParityNone: tty.None, telnet.ParityOdd: tty.Odd, telnet.ParityEven: tty.Even}
+var parities = map[uint32]tty.Parity{
+	telnet.ParityNone: tty.None, telnet.ParityOdd: tty.Odd, telnet.ParityEven: tty.Even,
+	telnet.ParityMark: tty.Mark, telnet.ParitySpace: tty.Space,
+}
 
 // valueOf returns what a setting is in the protocol.
 func valueOf(s tty.Settings, c telnet.PortCommand) uint32 {

@@ -34,9 +34,11 @@ const (
 
 // Values of Parity.
 const (
-	ParityNone uint32 = 1
-	ParityOdd  uint32 = 2
-	ParityEven uint32 = 3
+	ParityNone  uint32 = 1
+	ParityOdd   uint32 = 2
+	ParityEven  uint32 = 3
+	ParityMark  uint32 = 4
+	ParitySpace uint32 = 5
 )
 
 // Values of Control. Each group begins with the question for its state.

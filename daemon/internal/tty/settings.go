@@ -15,10 +15,10 @@ import (
 
 // Settings are all that can be set of a line. The zero value is not valid.
 type Settings struct {
-	Speed  int    // bits a second, any number that the hardware can do
-	Bits   int    // of a byte, 5 to 8
-	Parity Parity // None, Even, Odd
-	Stop   int    // stop bits, 1 or 2
+	Speed  int // bits a second, any number that the hardware can do
+	Bits   int // of a byte, 5 to 8
+	Parity Parity
+	Stop   int // stop bits, 1 or 2
 	Flow   Flow
 
 	DTR, RTS   Line  // when the device is opened
@@ -32,9 +32,11 @@ type Parity byte
 
 // The parities.
 const (
-	None Parity = 'N'
-	Even Parity = 'E'
-	Odd  Parity = 'O'
+	None  Parity = 'N'
+	Even  Parity = 'E'
+	Odd   Parity = 'O'
+	Mark  Parity = 'M' // the bit is always 1
+	Space Parity = 'S' // always 0
 )
 
 // Flow is what stops a sender that is too fast.
@@ -92,6 +94,12 @@ func (s Settings) termios(discipline uint8) *unix.Termios {
 	case Even:
 		t.Cflag |= unix.PARENB
 		t.Iflag |= unix.INPCK
+	case Mark:
+		t.Cflag |= unix.PARENB | unix.CMSPAR | unix.PARODD
+		t.Iflag |= unix.INPCK
+	case Space:
+		t.Cflag |= unix.PARENB | unix.CMSPAR
+		t.Iflag |= unix.INPCK
 	}
 	if s.Stop == 2 {
 		t.Cflag |= unix.CSTOPB
@@ -138,11 +146,15 @@ func (s Settings) near(got int) bool {
 func mode(t *unix.Termios) string {
 	bits := map[uint32]string{unix.CS5: "5", unix.CS6: "6", unix.CS7: "7", unix.CS8: "8"}[t.Cflag&unix.CSIZE]
 	parity, stop := None, "1"
-	switch t.Cflag & (unix.PARENB | unix.PARODD) {
+	switch t.Cflag & (unix.PARENB | unix.PARODD | unix.CMSPAR) {
 	case unix.PARENB:
 		parity = Even
 	case unix.PARENB | unix.PARODD:
 		parity = Odd
+	case unix.PARENB | unix.CMSPAR | unix.PARODD:
+		parity = Mark
+	case unix.PARENB | unix.CMSPAR:
+		parity = Space
 	}
 	if t.Cflag&unix.CSTOPB != 0 {
 		stop = "2"

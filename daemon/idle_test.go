@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"penstock/daemon/internal/config"
 	"penstock/evloop"
 	"penstock/systemd"
 )
@@ -272,6 +273,17 @@ func TestExitIdleTimer(t *testing.T) {
 			t.Errorf("exit_idle %v: %d timers after the start, want %d", tt.idle, got, tt.want)
 		}
 		r.stop(t)
+	}
+	for start, want := range map[string]int{"boot": 0, "client": 1} {
+		m := newManager(t)
+		d := m.start(t, time.Hour, nil, m.inherited(t))
+		d.cfg.Services[0].Start = config.Start(start)
+		d.life.phase = ready
+		d.rested()
+		if got := d.loop.Stats().Timers; got != want {
+			t.Errorf("start = %q: %d timers, want %d", start, got, want)
+		}
+		d.release()
 	}
 	cfg := parse(t, fmt.Sprintf("[limits]\nexit_idle='1h'\n[service.echo]\nkind='echo'\nlisten=['%s/s']\n", t.TempDir()))
 	r := runDaemon(t, cfg)

@@ -45,7 +45,7 @@ func decide(before, now []unit.File, want wanted, h host) plan {
 	limits := slices.ContainsFunc([]string{unit.ServiceDropIn, unit.HandlersDropIn, unit.FilesDropIn, unit.DevicesDropIn, unit.ProxiesDropIn}, func(name string) bool {
 		return atStart(was[name]) != atStart(is[name])
 	})
-	p.decideService(h, limits, len(want))
+	p.decideService(h, limits, len(want), unit.StartsService(is[unit.TargetDropIn]))
 	return p
 }
 
@@ -95,12 +95,15 @@ func (p *plan) orphan(u systemctl.Unit, want wanted) {
 }
 
 // decideService adds the service to what is done for the sockets.
-func (p *plan) decideService(h host, limits bool, sockets int) {
+func (p *plan) decideService(h host, limits bool, sockets int, atBoot bool) {
 	switch {
 	case len(p.restart) > 0:
 		// The service is restarted even if it does not run: if it cannot start, the
 		// administrator should learn that now and not when the first client comes. Also,
 		// that client could start it in the middle of the restart of the sockets.
+		p.restart = append(p.restart, unit.Service)
+	case !h.running() && atBoot && h.serving() && sockets > 0:
+		p.reasons[unit.Service] = "is to run without a client"
 		p.restart = append(p.restart, unit.Service)
 	case !h.running():
 	case sockets == 0:

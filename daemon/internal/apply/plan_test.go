@@ -74,6 +74,7 @@ func TestDecide(t *testing.T) {
 		}
 		return files
 	}
+	atBoot := append(slices.Clone(generated), unit.File{Name: unit.TargetDropIn, Text: "[Unit]\nBefore=penstock.service\n"})
 	both := asGenerated(map[string]string{socketA: "a", socketB: "b"})
 	tests := []struct {
 		name        string
@@ -84,6 +85,16 @@ func TestDecide(t *testing.T) {
 	}{
 		{"nothing: only the files are read again", generated, generated, both, well(), plan{reload: true}},
 		{"nothing, and the service does not run", generated, generated, both, stopped(well()), plan{}},
+		{
+			"a service that is to run without a client", generated, atBoot, both, stopped(well()),
+			plan{restart: []string{unit.Service}, reasons: map[string]string{unit.Service: "is to run without a client"}},
+		},
+		{"and runs already", generated, atBoot, both, well(), plan{reload: true}},
+		{
+			"and its target was stopped", generated, atBoot, both,
+			with(stopped(well()), unit.Target, func(u *systemctl.Unit) { u.Active = "inactive" }),
+			plan{},
+		},
 		{
 			"a changed socket, with the service and without the other", generated, change(socketB, "b2"),
 			asGenerated(map[string]string{socketA: "a", socketB: "b2"}),

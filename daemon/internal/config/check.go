@@ -59,6 +59,20 @@ func (b *builder) check(d described, limits Limits) {
 	}
 }
 
+// checkIdle says which service keeps a process that exit_idle would end.
+func (b *builder) checkIdle(c *Config) {
+	first := slices.IndexFunc(c.Services, func(s *Service) bool { return s.Start == StartBoot })
+	if c.Limits.ExitIdle == 0 || first < 0 {
+		return
+	}
+	for _, e := range slices.Backward(b.entries) {
+		if e.section == "limits" && e.key == "exit_idle" {
+			b.warn(e, fmt.Errorf("has no effect: service.%s runs from the boot on (start)", c.Services[first].Name))
+			return
+		}
+	}
+}
+
 func ownFolder(path string) (folder string, own bool) {
 	i := slices.IndexFunc(ownFolders, func(f string) bool { return strings.HasPrefix(path, f) })
 	if i < 0 {

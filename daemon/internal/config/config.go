@@ -5,6 +5,7 @@ package config
 import (
 	"io/fs"
 	"log/slog"
+	"slices"
 	"time"
 )
 
@@ -76,6 +77,21 @@ const (
 	Disconnect Overflow = "disconnect"
 )
 
+// Start says when the process has to run for a service.
+type Start string
+
+// The values of the key "start".
+const (
+	StartBoot   Start = "boot"   // from the boot on
+	StartClient Start = "client" // from the first client on
+)
+
+// AtBoot reports whether a service needs the process from the boot on. Then the service
+// manager starts it, and it does not end when nobody is there.
+func (c *Config) AtBoot() bool {
+	return slices.ContainsFunc(c.Services, func(s *Service) bool { return s.Start == StartBoot })
+}
+
 // AtEOF is what happens to a last message without a delimiter when the client shuts
 // its side for sending.
 type AtEOF string
@@ -115,6 +131,7 @@ type Service struct {
 	DrainTimeout   time.Duration // for queued output at the end; 0 is not at all
 	Persist        Persist
 	MaxLine        int   // bytes of one message, delimiter not counted
+	Start          Start // of bridge and tail; "" for other kinds
 	AtEOF          AtEOF // of lookup, handler, room and bridge; "" for other kinds
 	Queue          int   // bytes waiting for one client
 	Overflow       Overflow

@@ -130,6 +130,9 @@ func tableOf(s *Service) map[string]any {
 		"socket_user": s.SocketUser, "socket_group": s.SocketGroup, "bind_device": s.BindDevice,
 		"ip_allow": append([]string{}, s.IPAllow...), "ip_deny": append([]string{}, s.IPDeny...),
 	}
+	if s.Start != "" {
+		m["start"] = string(s.Start)
+	}
 	if s.AtEOF != "" {
 		m["at_eof"] = string(s.AtEOF)
 	}

@@ -101,6 +101,10 @@ func timeout(limit time.Duration) func(any) (time.Duration, error) {
 // atEOF is the row of at_eof, which every kind has whose clients send messages.
 var atEOF = key[Service]{"at_eof", into(func(s *Service) *AtEOF { return &s.AtEOF }, choice(Take, Drop))}
 
+// start is the row of start, which every kind has whose source says more than its clients
+// hear.
+var start = key[Service]{"start", into(func(s *Service) *Start { return &s.Start }, choice(StartBoot, StartClient))}
+
 // longestDelimiter is in bytes.
 const longestDelimiter = 16
 

@@ -121,10 +121,11 @@ var bridgeKind = kind{
 		{"banner", own(func(k *Bridge) *string { return &k.Banner }, templateOf(PlaceState))},
 		{"notice", own(func(k *Bridge) *string { return &k.Notice }, templateOf(PlaceState))},
 		atEOF,
+		start,
 	},
 	defaults: func(s *Service) {
 		listening(s)
-		s.Of, s.AtEOF = bridgeDefaults(), Take
+		s.Of, s.AtEOF, s.Start = bridgeDefaults(), Take, StartBoot
 	},
 	overflow: policies{DropOldest, map[Overflow]string{
 		Pause: "nobody may stop the source",

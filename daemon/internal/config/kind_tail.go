@@ -21,10 +21,11 @@ var tailKind = kind{
 	keys: []key[Service]{
 		{"file", own(func(k *Tail) *string { return &k.File }, fileName)},
 		{"history", own(func(k *Tail) *int { return &k.History }, integer(0, 10000))},
+		start,
 	},
 	defaults: func(s *Service) {
 		listening(s)
-		s.Of = &Tail{}
+		s.Of, s.Start = &Tail{}, StartBoot
 	},
 	overflow: policies{DropOldest, map[Overflow]string{
 		Pause: "nobody may stop the source",

@@ -258,6 +258,7 @@ func (b *builder) finish() (*Config, error) {
 			c.Services = append(c.Services, d.Service)
 		}
 	}
+	b.checkIdle(c)
 	c.Files = b.files
 	c.Warnings = b.warned()
 	if b.mistakes.count() > 0 {

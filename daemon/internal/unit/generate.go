@@ -88,7 +88,7 @@ func Generate(source string, cfg *config.Config, mistakes error, overrides func(
 		g.add(ReportDropIn, g.reportDropIn(), &errs)
 	}
 	if len(g.sockets) > 0 {
-		g.add(TargetDropIn, g.targetDropIn(), &errs)
+		g.add(TargetDropIn, g.targetDropIn(cfg.AtBoot()), &errs)
 	}
 	slices.SortFunc(g.files, func(a, b File) int { return strings.Compare(a.Name, b.Name) })
 	return g.files, errors.Join(errs...)
@@ -215,14 +215,26 @@ func children(cfg *config.Config) (n int) {
 
 // targetDropIn has the target start the sockets, and start again those that
 // have failed. Upholds= is written as a key, since 252 does not read
-// .upholds/ folders.
-func (g *generator) targetDropIn() *text {
+// .upholds/ folders. Nor is there Upholds= for the service: one that was stopped by hand
+// would come back.
+//
+// A target comes after all that it wants, unless the order is given. The service comes after
+// basic.target, and that after this target, so without Before= the order would be a circle.
+func (g *generator) targetDropIn(atBoot bool) *text {
 	var t text
 	head(&t, "", "")
 	t.set("Wants", g.sockets...)
+	if atBoot {
+		t.set("Wants", Service)
+		t.set("Before", Service)
+	}
 	t.set("Upholds", g.sockets...)
 	return &t
 }
+
+// StartsService reports whether the target starts the service, given the text of
+// TargetDropIn.
+func StartsService(text string) bool { return strings.Contains(text, "\nBefore="+Service+"\n") }
 
 // reportDropIn has the target start the report. It is a file of its own so that
 // it can stand beside a target drop-in that was applied before the mistake.

@@ -93,6 +93,30 @@ func TestExecTasks(t *testing.T) {
 	}
 }
 
+// TestTargetStartsService: if a source is to be heard without a client, the target starts
+// the service after itself: the other way round the order would be a circle.
+func TestTargetStartsService(t *testing.T) {
+	const bridge = "[service.a]\nkind = \"bridge\"\nlisten = [\"7\"]\ndevice = \"/dev/ttyS0\"\n"
+	for text, want := range map[string]bool{
+		bridge:                          true,
+		bridge + "start = \"client\"\n": false,
+		"[service.a]\n" + echo:          false,
+		bridge + "[service.b]\n" + echo: true,
+	} {
+		cfg, mistakes := load(t, text)
+		files, err := Generate("/etc/penstock/penstock.toml", cfg, mistakes, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		target := file(t, files, TargetDropIn)
+		lines := read(t, target)
+		wants, before := slices.Contains(lines["Unit.Wants"], Service), slices.Contains(lines["Unit.Before"], Service)
+		if wants != want || before != want || StartsService(target) != want || slices.Contains(lines["Unit.Upholds"], Service) {
+			t.Errorf("%s\n%s", text, target)
+		}
+	}
+}
+
 func TestGenerateWithoutConfiguration(t *testing.T) {
 	files, err := Generate("/etc/penstock/penstock.toml", nil, errors.New("permission denied"), nil)
 	if err != nil || len(files) != 2 {

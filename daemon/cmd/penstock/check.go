@@ -14,7 +14,8 @@ const defaultConfig = "/etc/penstock/penstock.toml"
 const aboutCheck = `Reads FILE (default ` + defaultConfig + `) and conf.d/*.toml beside it
 as run would, and prints every mistake as FILE:LINE: KEY: PROBLEM, and what has
 another effect than it says as FILE:LINE: KEY: warning: EFFECT. It names devices
-that are not there. Nothing is opened or changed. Exit status 78 when there is a mistake, 0 with warnings alone.
+that are not there, and programs that may take them. Nothing is opened or changed.
+Exit status 78 when there is a mistake, 0 with warnings alone.
 
 With -s, which needs root and systemd, they are read once more with the user
 and in the sandbox of penstock.service, from which files may be hidden.
@@ -42,7 +43,7 @@ func check(p process, c command, args []string) int {
 		fmt.Fprintln(p.stderr, err)
 		return exitConfig
 	}
-	for _, line := range cfg.DevicesAway() {
+	for _, line := range cfg.Around(p.root) {
 		fmt.Fprintln(p.stderr, line)
 	}
 	fmt.Fprint(p.stdout, checked(*file, cfg))

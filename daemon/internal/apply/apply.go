@@ -77,7 +77,7 @@ func (a *Applier) Run(cfg *config.Config) error {
 	}
 	a.sayLeft(p)
 	unopened, err := a.settle(p.restart, want)
-	a.sayAll(cfg.DevicesAway())
+	a.sayAll(cfg.Around(a.Root))
 	return errors.Join(err, a.clear(before, now), a.remember(before, now, slices.AppendSeq(unopened, maps.Keys(p.left))))
 }
 

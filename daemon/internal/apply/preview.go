@@ -55,7 +55,7 @@ func (a *Applier) Preview(cfg, inForce *config.Config) error {
 	case len(p.stop) == 0:
 		a.say("would do nothing: %s does not run", unit.Service)
 	}
-	a.sayAll(cfg.DevicesAway())
+	a.sayAll(cfg.Around(a.Root))
 	return nil
 }
 

@@ -82,12 +82,13 @@ mutate: ## bring each mended fault back: the tests have to notice (half an hour 
 	nice $(GO) test ./daemon/mutationtest -count=1 -v -timeout 180m -mutate
 
 .PHONY: nightly
-nightly: ## what is too long for every change: 100000 histories, every fault, loads of 20 s, 8000 clients (needs root, strace)
+nightly: ## what is too long for every change: 100000 histories, every fault, loads of 20 s, 8000 clients, USB (needs root, strace)
 	$(MAKE) sim SIM_SEEDS=100000
 	$(MAKE) fault-test FAULT_TIME=0
 	$(MAKE) fair-test FAIR_TIME=20s
 	$(MAKE) restart-test RESTART_CLIENTS=1000 RESTART_KILLS=20
 	$(MAKE) restart-test RESTART_CLIENTS=8000 RESTART_KILLS=20
+	$(MAKE) usb-test
 
 .PHONY: lint
 lint: fmt vet staticcheck man ## every check that reads but does not run the code
@@ -191,8 +192,12 @@ restart-test: ## restarts on booted systems, with RESTART_CLIENTS (300) and REST
 board-test: ## the packages and the event loop on an emulated arm64 board (needs root)
 	packaging/test/boot.sh qemu arm64 bookworm
 
+.PHONY: usb-test
+usb-test: ## bridges of USB adapters that are plugged in and out, on an emulated machine (needs root)
+	packaging/test/usb.sh
+
 .PHONY: boot-test
-boot-test: nspawn-test board-test ## both
+boot-test: nspawn-test board-test usb-test ## all three
 
 .PHONY: boot-test-all
 boot-test-all: boot-test ## these, armhf, the Raspberry Pi 3B and both suites in machines of their own (long)

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# boot.sh nspawn|qemu|pi3 ARCH SUITE [CASE...]
+# boot.sh nspawn|qemu|usb|pi3 ARCH SUITE [CASE...]
 #
 # Builds the package and its next version, boots a Debian and runs the cases in
 # it. A container costs two seconds, so in nspawn each case has its own; an
@@ -11,6 +11,7 @@
 #	Boots: qemu         there as well
 #	Boots: qemu ARCH    there as well, in machines of ARCH
 #	Boots: only qemu    nowhere else: it is about the machine's kernel
+#	Boots: only usb     in a machine that has USB, and nowhere else
 #
 # A case is cases/NAME.sh: its head says in words what must hold. With
 # cases/NAME.offline, that runs first in the tree before it boots (nspawn only).
@@ -21,11 +22,11 @@
 #
 # Needs root and these packages of Debian:
 #	nspawn     mmdebstrap systemd-container, and apt-utils gpg for the archive
-#	qemu, pi3  mmdebstrap arch-test qemu-user-static qemu-system-arm (or -x86)
+#	the others mmdebstrap arch-test qemu-user-static qemu-system-arm (or -x86)
 #	           e2fsprogs kmod cpio zstd xz-utils
 set -euo pipefail
 
-kind=${1:?nspawn, qemu or pi3} arch=${2:?ARCH} suite=${3:?SUITE}
+kind=${1:?nspawn, qemu, usb or pi3} arch=${2:?ARCH} suite=${3:?SUITE}
 shift 3
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(dirname "$(dirname "$here")")
@@ -58,6 +59,8 @@ cases() {
 		printf '%s\n' "$@"
 	elif [ "$kind" = nspawn ]; then
 		grep -L '^# Boots: only' "$here"/cases/*.sh | xargs basename -s .sh
+	elif [ "$kind" = usb ]; then
+		grep -l '^# Boots: only usb' "$here"/cases/*.sh | xargs basename -s .sh
 	else
 		grep -lE "^# Boots: (only )?qemu( $arch)?\$" "$here"/cases/*.sh | xargs basename -s .sh
 	fi

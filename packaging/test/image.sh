@@ -1,12 +1,13 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# image.sh ARCH SUITE tree|vm|pi3
+# image.sh ARCH SUITE tree|vm|usb|pi3
 #
 # Builds a small Debian for the booted tests and prints its folder:
 #
 #	tree   root/                              enough for nspawn, 20-30 s
 #	vm     + rootfs.img vmlinuz initrd.img    for qemu, minutes for a foreign ARCH
+#	usb    the same with a kernel that knows USB, amd64 or arm64: vm has that of clouds
 #	pi3    + vmlinuz-pi3 initrd-pi3.img pi3.dtb  the Raspberry Pi 3B board, arm64 only
 #
 # ARCH is amd64, arm64 or armhf, SUITE a Debian release. The result is kept
@@ -14,12 +15,12 @@
 # changed recipe never meets an old image. Ready-made images would be quicker
 # once, but none boots on all of these, and none is known to the byte.
 #
-# Needs root, mmdebstrap and arch-test; vm and pi3 also e2fsprogs, kmod, cpio,
+# Needs root, mmdebstrap and arch-test; all but tree also e2fsprogs, kmod, cpio,
 # zstd and xz-utils; a foreign ARCH also qemu-user-static. The archive is the
 # one this machine's apt uses; MIRROR and SECURITY_MIRROR override it.
 set -euo pipefail
 
-arch=${1:?ARCH} suite=${2:?SUITE} flavour=${3:?tree, vm or pi3}
+arch=${1:?ARCH} suite=${2:?SUITE} flavour=${3:?tree, vm, usb or pi3}
 here=$(cd "$(dirname "$0")" && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/penstock/images
 
@@ -34,6 +35,10 @@ armhf) kernel=linux-image-armmp-lpae binfmt=qemu-arm ;;
 esac
 case $flavour in
 tree | vm) ;;
+usb)
+	case $arch in amd64 | arm64) ;; *) die "usb is an amd64 or arm64 machine" ;; esac
+	kernel=linux-image-$arch
+	;;
 pi3) [ "$arch" = arm64 ] || die "pi3 is an arm64 board" ;;
 *) die "no flavour $flavour" ;;
 esac

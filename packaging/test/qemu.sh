@@ -6,7 +6,8 @@
 # As nspawn.sh, but in an emulated machine with its own kernel, where the
 # limits of control groups hold: slower, and nothing of the host shows through.
 # TIMEOUT is 1500 s. With BOARD=pi3 the machine is qemu's Raspberry Pi 3B with
-# its device tree and an SD card, ARCH arm64.
+# its device tree and an SD card, ARCH arm64. With BOARD=usb it has USB,
+# ARCH amd64 or arm64.
 #
 # The emulator interprets (TCG). KVM is not tried: where /dev/kvm belongs to a
 # guest without the processor's support, a stock kernel hangs in it.
@@ -33,7 +34,8 @@ common=(-accel tcg,thread=multi -display none -monitor none -no-reboot -serial "
 # A panic ends the machine (-no-reboot) instead of waiting for the timeout.
 words="panic=-1 quiet loglevel=4 rw mitigations=off systemd.show_status=0"
 
-# vm: payload on a disk, report through two virtio-serial ports.
+# vm: payload on a disk, report through two virtio-serial ports. Further arguments are
+# those of qemu.
 vm() {
 	local program machine tty
 	case $arch in
@@ -52,7 +54,22 @@ vm() {
 		-device virtio-blk-pci,drive=payload,serial=payload \
 		-device virtio-rng-pci -device virtio-serial-pci \
 		-chardev "file,id=output,path=$work/output" -device virtserialport,chardev=output,name=test.out \
-		-chardev "file,id=status,path=$work/status" -device virtserialport,chardev=status,name=test.status
+		-chardev "file,id=status,path=$work/status" -device virtserialport,chardev=status,name=test.status \
+		"$@"
+}
+
+# usb: the machine has a controller, the other ends of two adapters that are not plugged
+# in, and QEMU's monitor to plug them in. QEMU connects to itself for that, so that a case
+# needs nobody outside of the machine.
+usb() {
+	local name socket devices
+	devices=(-device qemu-xhci -chardev "socket,id=ask,path=$work/monitor,server=on,wait=off" -mon chardev=ask)
+	for socket in monitor usb1 usb2; do
+		name=far${socket#usb}
+		[ $socket = monitor ] || devices+=(-chardev "socket,id=$name,path=$work/$socket,server=on,wait=off")
+		devices+=(-chardev "socket,id=end-$socket,path=$work/$socket" -device "virtserialport,chardev=end-$socket,name=test.$socket")
+	done
+	vm "${devices[@]}"
 }
 
 # pi3: the board has no virtio. The payload is a second archive behind the

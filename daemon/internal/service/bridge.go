@@ -61,8 +61,7 @@ type bridge struct {
 	turn    turn
 	heard   evloop.Time // when the source has last said something
 	store   store
-	waiting []*evloop.Conn // clients that wait until the source takes more
-	hungry  int            // the first of them: those that went on and had nothing taken
+	waiting line // clients that wait until the source takes more
 
 	earliest evloop.Time // no client is cut for its wait before: after a restart the source has to come
 
@@ -71,6 +70,9 @@ type bridge struct {
 
 // A caller is what a bridge remembers of a client: Session.Data.
 type caller struct {
+	conn           *evloop.Conn
+	before, behind *caller // in bridge.waiting
+
 	waits bool           // in bridge.waiting
 	fed   bool           // something of it was taken since it last went on
 	until evloop.Time    // end of the wait; 0: something was taken since it began
@@ -289,6 +291,7 @@ func (b *bridge) Open(c *evloop.Conn) {
 }
 
 func (b *bridge) seat(c *evloop.Conn, cl *caller) {
+	cl.conn = c
 	SessionOf(c).Data = cl
 	b.fan.add(c)
 }

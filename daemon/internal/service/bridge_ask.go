@@ -64,7 +64,7 @@ func (b *bridge) mayAsk(c *evloop.Conn) bool {
 	if next := b.turn.next; next != nil && next.Closing() {
 		b.grant()
 	}
-	if b.turn.state != free || b.turn.next != c && (b.turn.next != nil || len(b.waiting) > 0) {
+	if b.turn.state != free || b.turn.next != c && (b.turn.next != nil || b.waiting.n > 0) {
 		return false
 	}
 	if len(b.cut.part) == 0 {
@@ -96,12 +96,12 @@ func (b *bridge) grant() {
 	if !b.takesTurns() || t.state != free || t.next != nil || t.busy || b.suspended {
 		return
 	}
-	b.hungry = 0 // there are none in transactions
+	b.waiting.starved = nil // there are none in transactions
 	if b.empty() == full || t.state != free {
 		return // what was stored comes first
 	}
 	t.busy = true
-	for len(b.waiting) > 0 && b.grantFirst() {
+	for b.waiting.n > 0 && b.grantFirst() {
 	}
 	t.busy = false
 }
@@ -110,10 +110,8 @@ func (b *bridge) grant() {
 // to give, or has given its last message to a source that is not there: the next one is up.
 func (b *bridge) grantFirst() bool {
 	t := &b.turn
-	c := b.waiting[0]
-	b.waiting[0] = nil
-	b.waiting = b.waiting[1:] // and not slices.Delete: there may be thousands behind it
-	cl := callerOf(c)
+	cl := b.waiting.take()
+	c := cl.conn
 	b.goOn(cl)
 	if c.Closing() {
 		return true
@@ -289,7 +287,7 @@ func (b *bridge) heardSource() {
 		b.watchTurn()
 	case len(b.cut.part) == 0:
 		b.grant()
-	case len(b.waiting)+len(b.store.list) > 0:
+	case b.waiting.n+len(b.store.list) > 0:
 		b.awaitRest()
 	}
 }

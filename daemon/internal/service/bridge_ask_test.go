@@ -18,7 +18,7 @@ const inTurns = "write = 'transaction'\nreply_timeout = '10m'\n"
 // untilWaiting waits until so many clients have a message that is not taken.
 func (r *rig) untilWaiting(n int) {
 	r.t.Helper()
-	r.until(fmt.Sprintf("%d clients that wait", n), func() bool { return len(r.bridge().waiting) == n })
+	r.until(fmt.Sprintf("%d clients that wait", n), func() bool { return r.bridge().waiting.n == n })
 }
 
 func (r *rig) untilTurn(s turnState) {
@@ -163,7 +163,7 @@ func TestBridgeLostInTransaction(t *testing.T) {
 		r.untilWaiting(1)
 		p.out()
 		a.want("# gone\n")
-		r.until("the loss of what waits", func() bool { return r.lost[report.LostAbsent] == 2 && len(r.bridge().waiting) == 0 })
+		r.until("the loss of what waits", func() bool { return r.lost[report.LostAbsent] == 2 && r.bridge().waiting.n == 0 })
 		r.wantLost(report.LostUnanswered, 1)
 		p.in()
 		a.want("# back\n")

@@ -4,7 +4,6 @@ package service
 
 import (
 	"bytes"
-	"slices"
 
 	"penstock/daemon/internal/config"
 	"penstock/daemon/internal/report"
@@ -131,12 +130,11 @@ func (b *bridge) wait(c *evloop.Conn) {
 	switch {
 	case b.turn.next == c: // the source was full: it keeps its place
 		b.turn.next = nil
-		b.waiting = slices.Insert(b.waiting, 0, c)
+		b.waiting.prepend(cl)
 	case cl.fed || b.takesTurns():
-		b.waiting = append(b.waiting, c)
+		b.waiting.append(cl)
 	default:
-		b.waiting = slices.Insert(b.waiting, b.hungry, c)
-		b.hungry++
+		b.waiting.starve(cl)
 	}
 	if cl.until == 0 {
 		d := takeWithin(c)
@@ -163,12 +161,11 @@ func (b *bridge) Proceed() {
 		return // those that wait are behind what is stored
 	}
 	list := b.waiting
-	b.waiting, b.hungry = nil, 0
-	for _, c := range list {
-		cl := callerOf(c)
+	b.waiting = line{}
+	for cl := list.take(); cl != nil; cl = list.take() {
 		b.goOn(cl)
-		c.Resume()
-		b.lastWord(c, cl)
+		cl.conn.Resume()
+		b.lastWord(cl.conn, cl)
 	}
 }
 
@@ -191,11 +188,7 @@ func (b *bridge) forget(c *evloop.Conn) {
 	}
 	cl.waits = false
 	b.loop.Cancel(cl.limit)
-	i := slices.Index(b.waiting, c)
-	b.waiting = slices.Delete(b.waiting, i, i+1)
-	if i < b.hungry {
-		b.hungry--
-	}
+	b.waiting.remove(cl)
 }
 
 // EOF ends the connection of a client that has said all it had to say, unless it only

@@ -46,7 +46,7 @@ func (r *rig) fill(c *testClient) {
 	r.t.Helper()
 	go func() { _, _ = io.WriteString(c.conn, tooMuch) }()
 	r.until("a client that waits for a full device", func() bool {
-		return len(r.bridge().waiting) == 1 && !r.bridge().source.(*deviceSource).Ready()
+		return r.bridge().waiting.n == 1 && !r.bridge().source.(*deviceSource).Ready()
 	})
 }
 
@@ -61,7 +61,7 @@ func TestBridgeFullDevice(t *testing.T) {
 			_, err := io.WriteString(a.conn, tooMuch)
 			sent <- err
 		}()
-		r.until("a client that waits", func() bool { return len(r.bridge().waiting) == 1 })
+		r.until("a client that waits", func() bool { return r.bridge().waiting.n == 1 })
 		p.says("still here\n")
 		b.want("still here\n")
 		p.hears(tooMuch)
@@ -80,7 +80,7 @@ func TestBridgeWaitingClients(t *testing.T) {
 	r.fill(fill)
 	for i, c := range []*testClient{leaves, late, ends} {
 		c.send("y\n")
-		r.until("another one", func() bool { return len(r.bridge().waiting) == i+2 })
+		r.until("another one", func() bool { return r.bridge().waiting.n == i+2 })
 	}
 	r.do(func() {
 		r.loop.Conn(leaves.id).Abort(nil)
@@ -95,12 +95,12 @@ func TestBridgeWaitingClients(t *testing.T) {
 	ends.conn.Close()
 	r.wantEnd(ErrUnanswered)
 	r.do(func() {
-		if n := len(r.bridge().waiting); n != 1 {
+		if n := r.bridge().waiting.n; n != 1 {
 			t.Errorf("%d clients wait, want one", n)
 		}
 	})
 	p.out()
-	r.until("the loss of what waited", func() bool { return r.lost[report.LostAbsent] > 0 && len(r.bridge().waiting) == 0 })
+	r.until("the loss of what waited", func() bool { return r.lost[report.LostAbsent] > 0 && r.bridge().waiting.n == 0 })
 }
 
 // A meter is a source that takes as many messages as it is told.
@@ -145,11 +145,11 @@ func TestBridgeFairWriters(t *testing.T) {
 			r.bridge().Proceed()
 		})
 		r.until("those that wait", func() bool {
-			list := r.bridge().waiting
-			if m.room > 0 || len(list) != wait {
+			line := &r.bridge().waiting
+			if m.room > 0 || line.n != wait {
 				return false
 			}
-			end = callerOf(list[wait-1]).until
+			end = line.last.until
 			return true
 		})
 		return end

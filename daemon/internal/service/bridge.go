@@ -116,6 +116,7 @@ func (b *bridge) Adjust(conf *config.Service) {
 	if !b.takesTurns() {
 		b.turned(lost, nil)
 		b.turn.next = nil
+		b.unowed()
 		b.Proceed()
 	}
 	if b.source != nil && b.source.Renew(conf) {

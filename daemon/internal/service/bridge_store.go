@@ -17,6 +17,7 @@ import (
 type store struct {
 	list  []stored
 	bytes int
+	of    map[uint64]int // how many each session has in it
 }
 
 // A stored is a message, and the session of the client to which the reply to it goes. The
@@ -44,6 +45,37 @@ func (b *bridge) keep(c *evloop.Conn, message []byte) bool {
 func (s *store) add(m stored) {
 	s.list = append(s.list, m)
 	s.bytes += len(m.text)
+	if s.of == nil {
+		s.of = map[uint64]int{}
+	}
+	s.of[m.owner]++
+}
+
+// take takes the first message out.
+func (s *store) take() (m stored) {
+	m = s.list[0]
+	s.list[0] = stored{}
+	s.list = s.list[1:]
+	s.bytes -= len(m.text)
+	if s.of[m.owner]--; s.of[m.owner] == 0 {
+		delete(s.of, m.owner)
+	}
+	return m
+}
+
+// owes reports whether a message of c waits for the source and is to have a reply: then c
+// stays, although it has no more to say.
+func (b *bridge) owes(c *evloop.Conn) bool {
+	return b.takesTurns() && b.store.of[SessionOf(c).ID] > 0
+}
+
+// unowed ends the clients that have stayed for a reply, which other keys do not give.
+func (b *bridge) unowed() {
+	for _, c := range b.fan.members {
+		if cl := callerOf(c); cl.eof && !cl.waits && b.store.of[SessionOf(c).ID] > 0 {
+			b.lastWord(c, cl)
+		}
+	}
 }
 
 // give offers the source a message, behind what was stored.
@@ -71,9 +103,7 @@ func (b *bridge) empty() verdict {
 		if v := b.source.Offer(m.text); v != taken {
 			return v
 		}
-		b.store.list[0] = stored{}
-		b.store.list = b.store.list[1:]
-		b.store.bytes -= len(m.text)
+		b.store.take()
 		if b.takesTurns() {
 			b.given(m.owner, b.client(m.owner), len(m.text))
 		}

@@ -3,6 +3,7 @@
 package service
 
 import (
+	"io"
 	"strings"
 	"testing"
 
@@ -88,6 +89,71 @@ func TestBridgeStoredTransactions(t *testing.T) {
 	a.want("re a1\nre a2\n")
 	b.want("re b1\n")
 	r.log.wait(t, "reply for nobody dropped conn=3", 1)
+	p.out()
+}
+
+// TestBridgeStoredHalfClosed: a client that has said all before the device is there is let
+// go, and its message reaches the device. In transactions it stays for the reply.
+func TestBridgeStoredHalfClosed(t *testing.T) {
+	for _, write := range []string{"any", "first"} {
+		p := newPlug(t)
+		r := bridgeOn(t, evloop.Config{}, p, "absent = 'queue'\nwrite = '"+write+"'")
+		r.untilAbsent()
+		a := r.dial()
+		a.send("whole\nand the rest")
+		a.shut()
+		a.wantEOF()
+		r.wantEnd(nil)
+		p.in()
+		p.hears("whole\nand the rest")
+		p.out()
+	}
+	bothBackEnds(t, func(t *testing.T, bounds evloop.Config) {
+		p := newPlug(t)
+		r := bridgeOn(t, bounds, p, inTurns+"absent = 'queue'")
+		r.untilAbsent()
+		a, b := r.dial(), r.dial()
+		a.send("a1\na2\n")
+		a.shut()
+		b.send("b1\n")
+		b.shut()
+		r.untilStored(3)
+		p.in()
+		for range 3 {
+			asked := make([]byte, len("a1\n"))
+			if _, err := io.ReadFull(p.master, asked); err != nil {
+				t.Fatal(err)
+			}
+			p.says("re " + string(asked))
+		}
+		a.want("re a1\nre a2\n")
+		a.wantEOF()
+		b.want("re b1\n")
+		b.wantEOF()
+		r.wantEnd(nil)
+		r.wantEnd(nil)
+		p.out()
+	})
+}
+
+// TestBridgeStoredOtherwise: a client that has stayed for a reply is let go when other keys
+// give none.
+func TestBridgeStoredOtherwise(t *testing.T) {
+	p := newPlug(t)
+	const keys = "kind = 'bridge'\nabsent = 'queue'\n"
+	r := bridgeOn(t, evloop.Config{}, p, inTurns+"absent = 'queue'")
+	r.untilAbsent()
+	a := r.dial()
+	a.send("a1\n")
+	a.shut()
+	r.untilStored(1)
+	r.do(func() {
+		r.bridge().Adjust(parse(t, keys+"device = '"+r.bridge().keys.Device+"'\nwrite = 'any'\n"))
+	})
+	a.wantEOF()
+	r.wantEnd(nil)
+	p.in()
+	p.hears("a1\n")
 	p.out()
 }
 

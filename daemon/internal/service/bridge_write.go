@@ -221,7 +221,7 @@ func (b *bridge) lastWord(c *evloop.Conn, cl *caller) {
 		}
 		cl.rest = nil
 	}
-	if cl.eof && b.turn.conn != c {
+	if cl.eof && b.turn.conn != c && !b.owes(c) {
 		b.fan.catchUp(c)
 		finish(c)
 	}

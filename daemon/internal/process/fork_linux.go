@@ -13,7 +13,7 @@ import (
 
 // A program that a client waits for is started in one stage, by fork(2):
 //
-//	loop ──fork──► copy of ourselves ──dup3, close_range, setpgid, chdir, execve──► the program
+//	loop ──fork──► copy of ourselves ──dup3, close_range, prlimit, setpgid, chdir, execve──► the program
 //	  │                                      │ error
 //	  ▼ goes on at once                      └──► errno ──► status pipe
 //
@@ -29,9 +29,10 @@ import (
 type image struct {
 	path      *byte
 	argv, env []*byte
-	dir       *byte  // nil: our own
-	files     [3]int // its standard input, output and error output
-	status    int    // where it says why it has not become it
+	dir       *byte       // nil: our own
+	files     [3]int      // its standard input, output and error output
+	limit     unix.Rlimit // of its open files
+	status    int         // where it says why it has not become it
 	failed    [2]byte
 }
 
@@ -41,6 +42,7 @@ var imageCalls = [...]string{"dup3", "setpgid", "chdir", "execve"}
 // newImage prepares what execve needs.
 func newImage(argv []string, around Surroundings, files [3]int, status int) (*image, error) {
 	im := &image{files: files, status: status}
+	im.limit, _ = fileLimit() // in vain it has our own
 	var err error
 	if im.path, err = syscall.BytePtrFromString(argv[0]); err == nil {
 		im.argv, err = syscall.SlicePtrFromStrings(argv)
@@ -101,6 +103,9 @@ func forkImage(im *image) (pid uintptr, pidfd int32, errno syscall.Errno) {
 		// Not only by execve, which may take long: copies of the connections of others
 		// would keep their ends from them. Before Linux 5.9 it has to do.
 		_, _, _ = syscall.RawSyscall(unix.SYS_CLOSE_RANGE, statusFD+1, math.MaxUint32, 0)
+		if im.limit.Max != 0 {
+			_, _, _ = syscall.RawSyscall6(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, uintptr(unsafe.Pointer(&im.limit)), 0, 0, 0)
+		}
 		call = 1
 		_, _, errno = syscall.RawSyscall(unix.SYS_SETPGID, 0, 0, 0) // a signal reaches its children too
 	}

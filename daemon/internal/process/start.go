@@ -63,6 +63,9 @@ func become(folder string, argv []string) (call string, err syscall.Errno) {
 			return "chdir", errno
 		}
 	}
+	if limit, err := fileLimit(); err == nil {
+		_ = unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)
+	}
 	err, _ = syscall.Exec(argv[0], argv, os.Environ()).(syscall.Errno)
 	return "execve", err
 }

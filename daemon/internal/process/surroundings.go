@@ -5,6 +5,8 @@ package process
 import (
 	"slices"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // Surroundings are what a program finds around it. The zero value is the daemon's own.
@@ -37,6 +39,19 @@ func programEnv(env []string) []string {
 	return slices.DeleteFunc(env, func(v string) bool {
 		return slices.ContainsFunc(ours, func(o string) bool { return strings.HasPrefix(v, o) })
 	})
+}
+
+// usualFiles is how many open files the soft limit of a program allows. The daemon needs
+// more, and what it has would break programs that use select(2), which knows no descriptor
+// above 1023, or close each descriptor that there may be. A program that wants more raises
+// the limit itself, as those of systemd's own services do.
+const usualFiles = 1024
+
+// fileLimit returns the limit of open files for a program.
+func fileLimit() (r unix.Rlimit, err error) {
+	err = unix.Getrlimit(unix.RLIMIT_NOFILE, &r)
+	r.Cur = min(usualFiles, r.Max)
+	return r, err
 }
 
 // Surround has the program run in other surroundings from its next start on. Renew ends

@@ -73,6 +73,10 @@ fault-test: build ## the binary while system calls fail, FAULT_TIME of them (60s
 fair-test: build ## the delay that a load on one service adds to another, FAIR_TIME (2s) for each load (needs root)
 	$(GO) test ./daemon/faulttest -count=1 -v -timeout 60m -run '^TestFair$$' -penstock $(CURDIR)/bin/penstock -window $(FAIR_TIME)
 
+.PHONY: peers-test
+peers-test: ## programs of others with bridges, proxies and execs; installs them (needs root, apt)
+	packaging/test/peers.sh
+
 .PHONY: lan-test
 lan-test: build ## the binary on a LAN of two network namespaces (needs root, iproute2)
 	$(GO) test ./daemon/lantest -count=1 -v -penstock $(CURDIR)/bin/penstock
@@ -82,13 +86,14 @@ mutate: ## bring each mended fault back: the tests have to notice (half an hour 
 	nice $(GO) test ./daemon/mutationtest -count=1 -v -timeout 180m -mutate
 
 .PHONY: nightly
-nightly: ## what is too long for every change: 100000 histories, every fault, loads of 20 s, 8000 clients, USB (needs root, strace)
+nightly: ## what is too long for every change: 100000 histories, every fault, loads of 20 s, 8000 clients, USB, peers (needs root, strace)
 	$(MAKE) sim SIM_SEEDS=100000
 	$(MAKE) fault-test FAULT_TIME=0
 	$(MAKE) fair-test FAIR_TIME=20s
 	$(MAKE) restart-test RESTART_CLIENTS=1000 RESTART_KILLS=20
 	$(MAKE) restart-test RESTART_CLIENTS=8000 RESTART_KILLS=20
 	$(MAKE) usb-test
+	$(MAKE) peers-test
 
 .PHONY: lint
 lint: fmt vet staticcheck man ## every check that reads but does not run the code

@@ -351,25 +351,33 @@ func TestExecFlood(t *testing.T) {
 	r.jobs(0)
 }
 
-// TestExecThirdParty: a program of inetd's serves as it does there.
+// TestExecThirdParty: programs of inetd's serve as they do there.
 func TestExecThirdParty(t *testing.T) {
-	busybox, err := osexec.LookPath("busybox")
-	if err != nil {
-		t.Skip("busybox is not installed: no program of inetd's to try")
-	}
 	dir := t.TempDir()
 	if err := os.WriteFile(dir+"/page", []byte("the page\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := osexec.Command(busybox, "httpd", "--help").CombinedOutput(); !strings.Contains(string(out), "-i") {
-		t.Skipf("busybox has no httpd with -i: %v", err)
+	for name, args := range map[string]string{"busybox": `"httpd", "-i", "-h", `, "micro-httpd": ""} {
+		t.Run(name, func(t *testing.T) {
+			path, err := osexec.LookPath(name)
+			if err != nil {
+				if path, err = osexec.LookPath("/usr/sbin/" + name); err != nil {
+					t.Skipf("%s is not installed", name)
+				}
+			}
+			if name == "busybox" {
+				if out, err := osexec.Command(path, "httpd", "--help").CombinedOutput(); !strings.Contains(string(out), "-i") {
+					t.Skipf("busybox has no httpd with -i: %v", err)
+				}
+			}
+			eachIO(t, func(t *testing.T, keys string) {
+				r := serve(t, fmt.Sprintf("kind='exec'\ncommand=[%q, %s%q]\n%s", path, args, dir, keys))
+				c := r.dial()
+				c.send("GET /page HTTP/1.0\r\n\r\n")
+				if got := c.rest(); !strings.HasPrefix(got, "HTTP/1.0 200 O") || !strings.HasSuffix(got, "\r\n\r\nthe page\n") {
+					t.Errorf("got %q", got)
+				}
+			})
+		})
 	}
-	eachIO(t, func(t *testing.T, keys string) {
-		r := serve(t, "kind=\"exec\"\ncommand=[\""+busybox+"\", \"httpd\", \"-i\", \"-h\", \""+dir+"\"]\n"+keys)
-		c := r.dial()
-		c.send("GET /page HTTP/1.0\r\n\r\n")
-		if got := c.rest(); !strings.HasPrefix(got, "HTTP/1.0 200 OK\r\n") || !strings.HasSuffix(got, "\r\n\r\nthe page\n") {
-			t.Errorf("got %q", got)
-		}
-	})
 }

@@ -108,6 +108,7 @@ hears() {
 }
 
 claim "install" install_package
+mkdir -p /etc/penstock/conf.d
 cat >/etc/penstock/conf.d/50-usb.toml <<-END
 	[service.line1]
 	kind = "bridge"

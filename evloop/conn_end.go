@@ -150,6 +150,28 @@ func (c *Conn) flushed() {
 	}
 }
 
+// buryDead frees as many closed connections as a turn may. Detached ones are
+// freed whatever the turn has done, since their descriptors may be served again
+// in this turn. The rest keeps its order.
+func (l *Loop) buryDead() {
+	left := 0
+	for i := 0; i < len(l.dead); i++ {
+		c := l.dead[i]
+		if l.mayBury() || c.flags&flagDetached != 0 {
+			l.bury(c)
+			continue
+		}
+		l.dead[left] = c
+		left++
+	}
+	clear(l.dead[left:])
+	l.dead = l.dead[:left]
+}
+
+// mayBury reports whether another connection may be freed in this turn. Close
+// frees them all.
+func (l *Loop) mayBury() bool { return l.work.buried < l.work.bury || l.closed }
+
 // bury releases what a dead connection holds and calls Closed.
 func (l *Loop) bury(c *Conn) {
 	if c.state == stateBuried {

@@ -17,9 +17,9 @@ package evloop
 //	                         how many they are
 //	DropOldest, DropNewest   a node for each, and for packets too
 //
-// The functions stand in the order in which a message meets them, from Send to sent.
-// When the queue is offered to the kernel is in loop_settle.go, how room is made in one
-// that is full in conn_policy.go, and Write, which copies, in conn_write.go.
+// The functions stand in the order in which a message meets them, from Send to
+// afterSend. When the queue is offered to the kernel is in loop_callback.go, how room is
+// made in one that is full in conn_policy.go, and Write, which copies, in conn_write.go.
 type queue struct {
 	head, tail uint32 // nodes, plus one; 0: none
 	off        uint32 // bytes of the head already sent
@@ -209,6 +209,31 @@ func (l *Loop) unlink(c *Conn, i uint32) {
 	l.queued -= cost
 	if !m.shared() {
 		l.pool.recycle(m)
+	}
+}
+
+// afterSend follows a send: what is queued has changed.
+func (l *Loop) afterSend(c *Conn) {
+	left := c.Queued()
+	if c.flags&flagFull != 0 && left <= c.opts.lowWater() {
+		c.flags &^= flagFull
+		c.flags |= flagDrained
+		c.makeReady()
+		c.reading()
+	}
+	if left > 0 {
+		l.weigh(c)
+		c.watchDeadline()
+		return
+	}
+	if c.out.bucket != 0 {
+		l.weigh(c)
+	}
+	switch {
+	case c.state == stateFlushing:
+		c.flushed()
+	case c.flags&flagFINDue != 0 && c.flags&flagBroken == 0:
+		c.sendFIN()
 	}
 }
 

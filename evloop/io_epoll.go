@@ -11,9 +11,9 @@ import (
 )
 
 // The epoll back end. It serves every descriptor, or, if there is a ring, all
-// that the ring does not. This file has the way in, from the wait to the bytes that
-// were read, io_epoll_send.go the way out, and io_epoll_ctl.go what the kernel is told
-// of a descriptor.
+// that the ring does not. This file has the way of a byte, from the wait to a read and
+// from a queue to a send. What few bytes meet is in io_epoll_ctl.go: how a connection
+// begins, waits for room and ends.
 //
 // Each system call stands beside the loop that makes it. Calls on a socket with
 // MSG_DONTWAIT cannot block and use RawSyscall, which skips the scheduler's
@@ -23,17 +23,8 @@ import (
 //
 // A connection is registered once, for IN, RDHUP, PRI and ET. The edge is
 // remembered as edgeReadable until a read finds nothing more, so stopping early (budget,
-// pause) loses no event. OUT is added only when the kernel took less than it
-// was offered and removed when the queue is empty; a MOD reports a condition
-// that already holds, so room that appeared in between is not missed. With
-// level-triggered events a paused connection would need two MODs, and a hung-up
-// one would spin. An OUT that stays registered would come with every IN.
-//
-//	           short send: MOD +OUT
-//	disarmed ───────────────────────► armed
-//	    ▲                               │ OUT: send until EAGAIN or empty
-//	    └───────────────────────────────┘
-//	           queue empty: MOD −OUT
+// pause) loses no event. With level-triggered events a paused connection would need two
+// MODs, and a hung-up one would spin.
 type epoll struct {
 	l      *Loop
 	ring   *ring // serves stream sockets in place of epoll; nil: there is none
@@ -49,23 +40,6 @@ const (
 	// the bytes stands a FIN, or urgent data, at whose mark recv stops.
 	marks = unix.EPOLLRDHUP | unix.EPOLLPRI | hangup
 )
-
-func newEpoll(l *Loop) (*epoll, error) {
-	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
-	if err != nil {
-		return nil, os.NewSyscallError("epoll_create1", err)
-	}
-	l.sys.epfd = fd
-	return &epoll{l: l}, nil
-}
-
-func (e *epoll) close() { unix.Close(e.l.sys.epfd) }
-
-// offer has nothing to do: send puts nothing off.
-func (*epoll) offer() {}
-
-// release has nothing to do: what was not delivered is still in the kernel.
-func (*epoll) release(*Conn) {}
 
 // wait gathers events, for at most timeout (negative: for ever), and serves
 // them. It asks without sleeping first, by a raw call: a busy loop never pays
@@ -103,21 +77,6 @@ func (e *epoll) dispatchAll(n int) {
 	}
 }
 
-// poll serves what is there, for a back end that waits elsewhere, and reports
-// whether there may be more: the array was full, and the descriptor of epoll
-// does not say so again.
-func (e *epoll) poll() (more bool, err error) {
-	n, errno := -1, unix.EINTR
-	for errno == unix.EINTR {
-		n, errno = e.l.sys.epollWait(e.events[:e.l.work.events], 0)
-	}
-	if errno != 0 {
-		return false, os.NewSyscallError("epoll_pwait", errno)
-	}
-	e.dispatchAll(n)
-	return n == e.l.work.events, nil
-}
-
 // epollWait returns at once for a zero timeout, and then as a raw call.
 func (k *kernel) epollWait(evs []unix.EpollEvent, timeout Time) (int, unix.Errno) {
 	if k.sim != nil {
@@ -144,7 +103,7 @@ func (e *epoll) dispatch(t token, events uint32) {
 	l := e.l
 	switch t.source() {
 	case sourceConn:
-		if c := l.conns.get(t.slot(), t.gen()); c != nil {
+		if c := l.conns.at(t.slot()); c != nil && c.gen == t.gen() {
 			if events == unix.EPOLLOUT && l.Spent() {
 				c.edge &^= edgeStuck
 				c.flags |= flagRoom // a thousand full queues may get room at once
@@ -155,13 +114,13 @@ func (e *epoll) dispatch(t token, events uint32) {
 			return
 		}
 	case sourceListener:
-		if ln := l.listeners.get(t.slot(), t.gen()); ln != nil {
+		if ln := l.listeners.at(t.slot()); ln != nil && ln.gen == t.gen() {
 			ln.backlog = true
 			ln.accept()
 			return
 		}
 	case sourceWatch:
-		if w := l.watches.get(t.slot(), t.gen()); w != nil {
+		if w := l.watches.at(t.slot()); w != nil && w.gen == t.gen() {
 			l.enter()
 			w.h.Ready(w, events)
 			l.leave()
@@ -329,36 +288,102 @@ func (e *epoll) read(c *Conn, n int, errno unix.Errno, size int) bool {
 	return true
 }
 
-// finished tells the end of a packet stream from an empty packet: recv returns
-// 0 for both. At the end no byte is left and the peer's side is shut, which
-// poll(2) knows at once, while the last event may be older.
-func (k *kernel) finished(c *Conn) bool {
-	if k.sim != nil {
-		return k.sim.finished(int(c.fd))
+// send offers the kernel what c has to send until it is all gone or the
+// kernel takes no more; then OUT is armed. While the kernel is known to be full,
+// there is no system call.
+func (e *epoll) send(c *Conn) {
+	if c.edge&edgeStuck != 0 && c.Queued() > 0 {
+		return
 	}
-	if k.poll(c.fd, unix.POLLRDHUP) == 0 {
-		return false
-	}
-	left, err := unix.IoctlGetInt(int(c.fd), unix.TIOCINQ)
-	return err != nil || left == 0
-}
-
-// hungUp ends a connection of which the kernel reports HUP or ERR and from
-// which nothing is left to read.
-func (e *epoll) hungUp(c *Conn) {
-	err := c.lost()
-	if c.kind.isSocket() {
-		if errno := e.l.sys.socketErr(int(c.fd)); errno != 0 {
-			err = os.NewSyscallError("recv", errno)
+	for sends := 0; c.Queued() > 0; sends++ {
+		if sends > 0 {
+			e.l.work.left -= callWork // a packet goes alone, and a queue may have many
 		}
-	} else if !c.kind.reads() {
-		err = os.NewSyscallError("write", unix.EPIPE) // a pipe without readers
+		pieces, total := e.collect(c)
+		n, errno := e.l.sys.send(c, pieces)
+		e.clearPieces(c, pieces)
+		switch {
+		case errno == unix.EINTR:
+			continue
+		case errno == unix.EAGAIN:
+			e.awaitRoom(c)
+			return
+		case errno != 0:
+			e.l.sendFailed(c, os.NewSyscallError("send", errno))
+			return
+		}
+		e.l.sent(c, n)
+		if n < total {
+			e.awaitRoom(c)
+			return
+		}
 	}
-	e.l.broken(c, err)
+	if c.edge&edgeArmed != 0 {
+		e.disarm(c)
+	}
 }
 
-// pending asks poll(2): an edge that is spent is not reported again.
-func (e *epoll) pending(c *Conn, what news) bool {
-	e.l.work.left -= callWork
-	return e.l.sys.poll(c.fd, int16(what)) != 0
+// collect returns the next pieces to send and their length.
+func (e *epoll) collect(c *Conn) (pieces [][]byte, total int) {
+	l := e.l
+	if l.gather.c == c {
+		return l.gather.pieces, l.gather.bytes
+	}
+	k, last := 0, (*node)(nil)
+	for i, off, seen := c.out.head, c.out.off, 0; i != 0 && seen < maxNodes; seen++ {
+		n := &l.nodes.nodes[i-1]
+		p := n.data()[off:]
+		switch {
+		case last != nil && last.m == n.m && last.to == n.from: // neighbours in one buffer
+			e.pieces[k-1] = e.pieces[k-1][:len(e.pieces[k-1])+len(p)]
+		case k == maxVectors:
+			return e.pieces[:k], total
+		default:
+			e.pieces[k] = p
+			k++
+		}
+		total += len(p)
+		if !c.kind.isStream() {
+			break // a packet is one send
+		}
+		i, off, last = n.next, 0, n
+	}
+	return e.pieces[:k], total
+}
+
+// clearPieces lets go of what collect returned, which would keep messages alive.
+func (e *epoll) clearPieces(c *Conn, pieces [][]byte) {
+	if e.l.gather.c != c {
+		clear(pieces)
+	}
+}
+
+// send writes pieces, of which there are at least one and at most maxVectors.
+func (k *kernel) send(c *Conn, pieces [][]byte) (int, unix.Errno) {
+	if k.sim != nil {
+		return k.sim.send(int(c.fd), pieces)
+	}
+	const flags = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL
+	fd := uintptr(c.fd)
+	var r uintptr
+	var errno unix.Errno
+	if p := pieces[0]; len(pieces) == 1 {
+		if c.kind.isSocket() {
+			r, _, errno = unix.RawSyscall6(unix.SYS_SENDTO, fd, uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)), flags, 0, 0)
+			return int(r), errno
+		}
+	}
+	for i, p := range pieces {
+		k.iov[i].Base = &p[0]
+		k.iov[i].SetLen(len(p))
+	}
+	if c.kind.isSocket() {
+		k.msg.Iov = &k.iov[0]
+		k.msg.SetIovlen(len(pieces))
+		r, _, errno = unix.RawSyscall(unix.SYS_SENDMSG, fd, uintptr(unsafe.Pointer(&k.msg)), flags)
+	} else {
+		r, errno = k.file(c, unix.SYS_PWRITEV2, len(pieces))
+	}
+	clear(k.iov[:len(pieces)]) // they would keep the messages alive
+	return int(r), errno
 }

@@ -324,10 +324,18 @@ func (u *ring) stage() {
 	u.todo = u.todo[:0]
 }
 
+// conn returns the connection that t is about, or nil when it has ended.
+func (u *ring) conn(t tag) *Conn {
+	if c := u.l.conns.at(t.slot()); c != nil && c.gen == t.gen() {
+		return c
+	}
+	return nil
+}
+
 func (u *ring) request(t tag) {
 	fd := int32(u.l.sys.epfd)
 	if t.op() != opEpoll {
-		c := u.l.conns.get(t.slot(), t.gen())
+		c := u.conn(t)
 		if c == nil || c.state >= stateDead || t.op() == opRecv && u.intakes[t.slot()].receives != recvStaged {
 			return // it has ended, or was lent
 		}

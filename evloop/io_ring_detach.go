@@ -115,7 +115,7 @@ func (u *ring) reap(from int) (ended int) {
 		if t.op() != opRecv {
 			continue
 		}
-		c := u.l.conns.get(t.slot(), t.gen())
+		c := u.conn(t)
 		if c == nil || c.flags&flagLeaving == 0 {
 			continue
 		}

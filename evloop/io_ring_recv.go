@@ -82,7 +82,7 @@ func wants(c *Conn) bool {
 // completed serves a completion of c's receive, and those that follow it
 // directly.
 func (u *ring) completed(t tag, ev uring.CQE, n int) {
-	c := u.l.conns.get(t.slot(), t.gen())
+	c := u.conn(t)
 	if c == nil || c.state >= stateDead {
 		u.discard(ev)
 		if c == nil && ev.Res >= 0 {

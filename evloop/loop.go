@@ -239,10 +239,12 @@ func (l *Loop) Now() Time { return l.now }
 // Conn returns the connection with that id, or nil when it is gone.
 func (l *Loop) Conn(id ConnID) *Conn {
 	l.checkCaller()
-	if id.loop != l {
-		return nil
+	if id.loop == l {
+		if c := l.conns.at(id.slot); c != nil && c.gen == id.gen {
+			return c
+		}
 	}
-	return l.conns.get(id.slot, id.gen)
+	return nil
 }
 
 // Conns yields the connections that have not been closed. The body may close

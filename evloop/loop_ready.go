@@ -24,12 +24,12 @@ func (l *Loop) serveReady() {
 		}
 		switch t.source() {
 		case sourceConn:
-			if c := l.conns.get(t.slot(), t.gen()); c != nil {
+			if c := l.conns.at(t.slot()); c != nil && c.gen == t.gen() {
 				c.flags &^= flagReady
 				l.serve(c)
 			}
 		case sourceListener:
-			if ln := l.listeners.get(t.slot(), t.gen()); ln != nil {
+			if ln := l.listeners.at(t.slot()); ln != nil && ln.gen == t.gen() {
 				ln.ready = false
 				if ln.putOff.waits {
 					ln.askAgain()

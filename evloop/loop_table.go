@@ -2,8 +2,8 @@
 
 package evloop
 
-// A table maps slots to values and tells a slot's present holder from its
-// former ones by a generation. The kernel keeps only the two numbers
+// A table maps slots to values. A generation tells a slot's present holder, which knows
+// its own, from the former ones. The kernel keeps only the two numbers
 // (epoll_data), never a pointer: a pointer there is hidden from the garbage
 // collector, and the descriptor alone would let an event that was queued for
 // a closed connection reach the one that got its number next.
@@ -36,17 +36,9 @@ func (t *table[T]) insert(v *T) (index, gen uint32) {
 	return index, s.gen
 }
 
-// get returns the value, or nil when that generation of the slot is over.
-func (t *table[T]) get(index, gen uint32) *T {
-	if uint(index) >= uint(len(t.slots)) { // an int of 32 bits would be negative
-		return nil
-	}
-	s := &t.slots[index]
-	if s.gen != gen {
-		return nil
-	}
-	return s.val
-}
+// at returns who holds a slot that insert has given out, or nil. Whether that is still
+// the one that is meant, the caller sees by its generation.
+func (t *table[T]) at(index uint32) *T { return t.slots[index].val }
 
 // remove frees the slot and ends its generation.
 func (t *table[T]) remove(index uint32) {

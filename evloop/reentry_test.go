@@ -153,6 +153,13 @@ func staleInBatch(r *rig) {
 	if got := r.l.Stats().StaleEvents; got != 1 {
 		r.Errorf("%d stale events, want 1", got)
 	}
+	dead := a
+	if heir.slot == b.slot {
+		dead = b
+	}
+	if r.l.Conn(dead.ID()) != nil || r.l.Conn(heir.ID()) != heir {
+		r.Error("the name of the former holder finds a connection, or that of the heir does not")
+	}
 	r.onClosed = nil
 }
 

@@ -9,10 +9,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// A callback: what a handler is given, and what follows when it has returned.
+//
+//	received ─► Data ─► keep ─► leave ─► settle: flush, report drops, bury
+//	ended ────► EOF ────────────┘
+//
 // Input is read into the loop's one buffer, behind a copy of what the handler
 // left the last time, so that it always sees one contiguous run and an idle
 // connection holds no buffer. The price is a copy of the kept part for each
 // read; Options.MaxInput bounds it.
+//
+// While a callback runs, nothing is sent but what fills a queue, and nothing is
+// freed. So all replies to one read are one send, and no handler finds its connection
+// freed under it. The price is a list of the connections that the callback has touched.
 
 // received passes n bytes to the handler, which were read into rbuf behind the
 // kept input.
@@ -54,6 +63,81 @@ func (l *Loop) keep(c *Conn, rest []byte) {
 	}
 	l.store(c, rest)
 	l.owe(c)
+}
+
+// enter and leave bracket every callback. The outermost leave settles.
+func (l *Loop) enter() { l.depth++ }
+
+func (l *Loop) leave() {
+	if l.depth == 1 {
+		l.settle(false)
+	}
+	l.depth--
+}
+
+// settle sends what was written, reports what was dropped and frees what was
+// closed. It repeats this until the callbacks that it makes leave nothing more
+// to do, or the turn has buried enough. What those callbacks drop is reported
+// in the next turn, and with told set so is every drop. Otherwise a Dropped
+// that writes could keep settle busy for ever.
+func (l *Loop) settle(told bool) {
+	for ; len(l.dirty)+len(l.dropped) > 0 || len(l.dead) > 0 && (l.detached > 0 || l.mayBury()); told = true {
+		for i := 0; i < len(l.dirty); i++ {
+			c := l.dirty[i]
+			c.flags &^= flagDirty
+			l.flush(c)
+		}
+		clear(l.dirty)
+		l.dirty, l.strict = l.dirty[:0], false
+		for i, n := 0, len(l.dropped); i < len(l.dropped); i++ {
+			if c := l.dropped[i]; told || i >= n {
+				c.makeReady() // flagReport stays
+			} else {
+				c.reportDrops()
+			}
+		}
+		clear(l.dropped)
+		l.dropped = l.dropped[:0]
+		if len(l.dead) > 0 {
+			l.buryDead()
+		}
+	}
+}
+
+// flush sends what it can of c's output, charges c for the rest and calls
+// afterSend. The back end tells by sent and sendFailed what the kernel has
+// taken. It makes no callbacks.
+func (l *Loop) flush(c *Conn) {
+	if c.state >= stateDead {
+		return
+	}
+	if c.flags&flagBroken == 0 {
+		l.be.send(c)
+	}
+	if l.gather.c == c {
+		l.spill(c)
+		l.owe(c)
+	}
+	if c.state < stateDead {
+		l.afterSend(c)
+	}
+}
+
+// sendFailed notes that the kernel takes no more output from c. Input that
+// came before the failure is still to be read (after a reset the kernel keeps
+// it readable), so a connection that can be read ends when that is done.
+func (l *Loop) sendFailed(c *Conn, err error) {
+	if c.state != stateOpen || c.flags&flagEOF != 0 || !c.kind.reads() {
+		if c.reason != nil {
+			err = c.reason // why it was ending anyway
+		}
+		c.fail(err)
+		return
+	}
+	c.flags |= flagBroken | flagReset
+	c.reason = err
+	l.discard(c)
+	c.readOn() // to EAGAIN, which then ends it
 }
 
 // store replaces the kept input; rest does not alias it. The ledger is the

@@ -5,6 +5,7 @@ package service
 import (
 	"strconv"
 	"time"
+	"unicode/utf8"
 
 	"penstock/daemon/internal/config"
 	"penstock/daemon/internal/text"
@@ -170,13 +171,19 @@ func (r *room) peer(of *Session) string {
 }
 
 // clean appends what a member said, without what the others' terminals would
-// take for a command. An LF can only be in a line whose end is CRLF, and only
-// the preset that has such lines keeps it.
+// take for a command. Most lines are plain ASCII. An LF can only be in a line whose
+// end is CRLF, and only the preset that has such lines keeps it.
 func (r *room) clean(b, line []byte) []byte {
-	if r.conf.Preset == config.PresetTwisted {
-		return text.AppendLines(b, line)
+	for _, c := range line {
+		if c < utf8.RuneSelf && !text.IsControl(rune(c)) {
+			continue
+		}
+		if r.conf.Preset == config.PresetTwisted {
+			return text.AppendLines(b, line)
+		}
+		return text.AppendClean(b, line)
 	}
-	return text.AppendClean(b, line)
+	return append(b, line...)
 }
 
 // talk sends a line, already rendered, to everybody and keeps it.
@@ -189,7 +196,9 @@ func (r *room) talk(c *evloop.Conn, line []byte) {
 	if r.news.untold() {
 		r.tell()
 	}
-	r.history.keep(m)
+	if r.conf.History > 0 {
+		r.history.keep(m)
+	}
 	r.fan.send(m, but)
 }
 

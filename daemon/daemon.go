@@ -14,7 +14,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"penstock/daemon/internal/config"
-	"penstock/daemon/internal/listen"
 	"penstock/daemon/internal/report"
 	"penstock/daemon/internal/service"
 	"penstock/evloop"
@@ -395,25 +394,5 @@ func (d *Daemon) flushLog() {
 func (d *Daemon) tell(err error) {
 	if err != nil {
 		d.log.NotifyFailed(err)
-	}
-}
-
-// serviceEnv returns what the service of ep may use of the daemon.
-func (d *Daemon) serviceEnv(ep *endpoint) service.Env {
-	return service.Env{
-		Loop:    d.loop,
-		Log:     ep.log,
-		Now:     time.Now,
-		Lose:    ep.lose,
-		Sending: ep.d.outputMayWait,
-		Changed: ep.d.statusChanged,
-		Beside:  ep.d.hasBeside,
-		Hold:    ep.hold,
-		Tune: func(fd int, id uint64) {
-			listen.TuneBackend(fd, id)
-			if !isPatient(ep.conf.StallTimeout) {
-				listen.CutVanished(fd)
-			}
-		},
 	}
 }

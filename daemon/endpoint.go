@@ -5,8 +5,10 @@ package daemon
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"penstock/daemon/internal/config"
+	"penstock/daemon/internal/listen"
 	"penstock/daemon/internal/report"
 	"penstock/daemon/internal/service"
 	"penstock/daemon/internal/view"
@@ -51,11 +53,32 @@ type endpoint struct {
 func (d *Daemon) newEndpoint(s *config.Service) (*endpoint, error) {
 	ep := &endpoint{d: d, conf: s, log: d.log.Service(s.Name), sources: newSources(), refused: make(map[string]uint64), cut: make(map[string]uint64), lost: make(map[string]uint64)}
 	var err error
-	if ep.svc, err = service.New(s, d.serviceEnv(ep)); err != nil {
+	if ep.svc, err = service.New(s, ep.env()); err != nil {
 		return nil, fmt.Errorf("service %s: %w", s.Name, err)
 	}
 	ep.conf, ep.opts = s, service.Options(s, ep.svc)
 	return ep, nil
+}
+
+// env returns what the service may use of the daemon.
+func (ep *endpoint) env() service.Env {
+	d := ep.d
+	return service.Env{
+		Loop:    d.loop,
+		Log:     ep.log,
+		Now:     time.Now,
+		Lose:    ep.lose,
+		Sending: d.outputMayWait,
+		Changed: d.statusChanged,
+		Beside:  d.hasBeside,
+		Hold:    ep.hold,
+		Tune: func(fd int, id uint64) {
+			listen.TuneBackend(fd, id)
+			if !isPatient(ep.conf.StallTimeout) {
+				listen.CutVanished(fd)
+			}
+		},
+	}
 }
 
 // hold leaves further clients in the backlog, or lets them in again. A listener that
@@ -158,7 +181,9 @@ func (ep *endpoint) Data(c *evloop.Conn, p []byte) int {
 	if a, waits := unannounced(c); waits {
 		return a.hear(c, p)
 	}
-	ep.adjustClient(c)
+	if c.Options() != ep.opts {
+		ep.adjustClient(c)
+	}
 	n := ep.svc.Data(c, p)
 	ep.d.outputMayWait()
 	if ep.retired && n > 0 && n == len(p) { // a service may take its input in portions

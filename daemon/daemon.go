@@ -65,8 +65,8 @@ type Env struct {
 	// Queues are the reader's ends of queues with the connections of a former
 	// process, see ErrHandedOver.
 	Queues []int
-	// Stop has the process stop when it is ready: a former one was asked to, and had
-	// handed over already.
+	// Stop has the process stop as soon as it is ready: the former process was asked to
+	// stop when it had handed over already.
 	Stop bool
 	// MayExec says why the process cannot become another one at a hand-over, or
 	// returns nil. nil: it never can. Only a process without a manager is asked. It is
@@ -274,7 +274,7 @@ func (d *Daemon) Run() error {
 	if d.life.phase == handedOver {
 		return ErrHandedOver
 	}
-	d.cut += d.clients() // the drain has ended before them
+	d.cut += d.clients() // the time of the drain is over, and they are still here
 	if d.handing.wanted {
 		return ErrNotHandedOver
 	}

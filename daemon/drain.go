@@ -37,7 +37,7 @@ func (d *Daemon) beginDrain(status string) {
 	// TimeoutStopSec= may be shorter; the process cannot know. If it is longer, the
 	// request does no harm, because systemd never shortens the time.
 	d.tell(d.env.Notifier.ExtendTimeout(patience + exitGrace))
-	d.disarm(timerGiveUp) // that of a hand-over which a stop has overtaken
+	d.disarm(timerGiveUp) // of a hand-over that this stop has overtaken
 	d.arm(timerGiveUp, patience)
 	d.control.deafen()
 	for _, l := range d.listeners() {
@@ -50,7 +50,7 @@ func (d *Daemon) beginDrain(status string) {
 	d.stopIfDrained()
 }
 
-// emptied hears that the last client of a retired endpoint is gone.
+// emptied is called when the last client of a retired endpoint is gone.
 func (d *Daemon) emptied(ep *endpoint) {
 	ep.stop()
 	d.retired = slices.DeleteFunc(d.retired, func(e *endpoint) bool { return e == ep })

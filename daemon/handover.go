@@ -59,7 +59,7 @@ type handing struct {
 	asking     bool                    // whether there may be a next process
 	wanted     bool                    // a manager expects one, also if nothing can be handed over
 	suspending int                     // services that have something to finish
-	late       []*endpoint             // those that begin with it when all others have finished
+	late       []*endpoint             // services that begin to finish when all others have
 	silent     map[*evloop.Conn]silent // of Daemon.silent, while connections are taken out
 	queue      *handover.Queue
 	barrier    *barrier // the manager has not answered yet; nil: nothing is awaited
@@ -111,10 +111,10 @@ func (d *Daemon) Queue() int {
 	return fd
 }
 
-// prepare lets finish what cannot be carried: programs, and services that do not want
-// it. All others are served meanwhile.
+// prepare has everything finish that cannot be carried: programs, and services that do
+// not want to be. All others are served meanwhile.
 func (d *Daemon) prepare() {
-	d.handing.suspending++ // until all that is to end has been told
+	d.handing.suspending++ // until everything that is to end has been told so
 	patience, late := d.stillLeaving(), time.Duration(0)
 	for _, ep := range d.ordered() {
 		s, suspends := ep.svc.(service.Suspender)
@@ -153,7 +153,7 @@ func (d *Daemon) suspend(ep *endpoint) {
 	})
 }
 
-// stillLeaving returns the time that services have which a reload has removed or
+// stillLeaving returns how much time is left to services that a reload has removed or
 // replaced.
 func (d *Daemon) stillLeaving() (patience time.Duration) {
 	if d.ending > 0 {
@@ -165,7 +165,7 @@ func (d *Daemon) stillLeaving() (patience time.Duration) {
 	return patience
 }
 
-// lookPrepared goes on when all has ended that must.
+// lookPrepared goes on when everything that must end has ended.
 func (d *Daemon) lookPrepared() {
 	if d.life.phase != leaving || d.handing.suspending+len(d.retired)+d.ending > 0 {
 		return
@@ -193,7 +193,7 @@ func (d *Daemon) freeze() {
 	d.tell(d.env.Notifier.ExtendTimeout(saveTime))
 	d.control.end()
 	for _, l := range d.listeners() {
-		l.pause() // the turn is not over yet, and who comes now is for the next process
+		l.pause() // the turn is not over yet, and a client that comes now is for the next process
 	}
 	p := d.save()
 	unsent, err := d.fill(p)
@@ -229,12 +229,12 @@ func (d *Daemon) fill(p *parcel) ([]handover.Unsent, error) {
 	return result.Unsent, err
 }
 
-// unsentPatience is how long all others wait, so that those who could not be queued get
-// their output.
+// unsentPatience is how long all others wait, so that clients that could not be queued
+// get their output.
 const unsentPatience = 100 * time.Millisecond
 
 // finishUnsent finishes the clients that the kernel has refused to queue, and returns how
-// many those are. The others live in the queue.
+// many they are. The others live in the queue.
 func (d *Daemon) finishUnsent(p *parcel, unsent []handover.Unsent) (cut int) {
 	t := takeover{d: d, records: &p.Records, expired: errUnsent}
 	for _, u := range unsent {
@@ -258,7 +258,7 @@ func (d *Daemon) finishUnsent(p *parcel, unsent []handover.Unsent) (cut int) {
 	return cut
 }
 
-// errNotKept is the word of a manager that closes what it should keep.
+// errNotKept says that the manager has closed the queue, which it should keep.
 var errNotKept = errors.New("the service manager does not keep descriptors: see FileDescriptorStoreMax= in systemd.service(5)")
 
 // kept returns why nobody else keeps the queue, or nil.

@@ -116,8 +116,8 @@ func (l *listener) close() {
 	l.leave()
 }
 
-// leave stops listening here: the next process goes on with the socket, its file, and
-// who waits for a place.
+// leave stops listening here. The next process goes on with the socket, its file, and the
+// client that waits for a place.
 func (l *listener) leave() {
 	if l.ln != nil {
 		l.ln.Close()

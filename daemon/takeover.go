@@ -46,8 +46,8 @@ type takeover struct {
 	restore *evloop.Restore
 	held    []int // sockets in which what services hold lies; closed after Commit
 	taken   int
-	waiting []newcomer // who was put off by the former process
-	parting            // who is not taken over
+	waiting []newcomer // clients that the former process has put off
+	parting            // clients that are not taken over
 }
 
 // find looks into the queues that the process was given. It returns nil if there are no
@@ -57,7 +57,7 @@ func (d *Daemon) find() (*takeover, error) {
 		return nil, nil
 	}
 	clients := d.cfg.Limits.Connections
-	_ = handover.Grow(clients + d.cfg.Beside(clients) + spareFiles) // without it the adoption takes longer, and no more
+	_ = handover.Grow(clients + d.cfg.Beside(clients) + spareFiles) // a failure only makes the adoption slower
 	t := &takeover{d: d}
 	why := map[*handover.Parcel]error{}
 	for _, fd := range d.env.Queues {
@@ -127,8 +127,8 @@ func mostFiles(want int) int {
 	return int(min(r.Cur, uint64(want)))
 }
 
-// fit gives up what is more than most connections: programs and new clients need files
-// too. Commit ends those, since the queue alone holds them then.
+// fit gives up the connections beyond most: programs and new clients need files too.
+// Commit ends them, since then only the queue holds them.
 func (t *takeover) fit(most int) {
 	for most = max(most, 0); len(t.fds) > most; {
 		last := len(t.fds) - 1
@@ -211,7 +211,7 @@ func (t *takeover) service(ep *endpoint, data []byte) (s serviceState) {
 	return s
 }
 
-// one goes on with a client, or what it has beside.
+// one goes on with a client, or with a connection that a client has beside its own.
 func (t *takeover) one(fd int, data []byte, states map[string]serviceState) {
 	if n, ok := readNewcomer(fd, data); ok {
 		if t.expired != nil {
@@ -298,8 +298,8 @@ func (t *takeover) commit() {
 	}
 }
 
-// takeOver empties the queue, when all that can fail has not. It returns who waits to be
-// let in.
+// takeOver empties the queue, once everything that can fail has succeeded. It returns the
+// clients that wait to be let in.
 func (d *Daemon) takeOver() []newcomer {
 	t := d.takeover
 	if t == nil {
@@ -315,7 +315,7 @@ func (d *Daemon) takeOver() []newcomer {
 }
 
 // ready tells the service manager that the process is ready, or ready again. The first
-// time it takes the queue out of the store, which is empty by then.
+// time it takes the queue, which is empty by then, out of the store.
 func (d *Daemon) ready(first bool) error {
 	if first && len(d.env.Queues) > 0 {
 		return d.env.Notifier.ReadyForget(d.status(), QueueName)
@@ -323,7 +323,8 @@ func (d *Daemon) ready(first bool) error {
 	return d.env.Notifier.Ready(d.status())
 }
 
-// finish has the loop deliver what has come meanwhile, and ends those who do not go on.
+// finish has the loop deliver what has come meanwhile, and ends the connections that do
+// not go on.
 func (t *takeover) finish() {
 	t.commit()
 	if t.restore != nil {

@@ -55,7 +55,7 @@ func (l *Loop) DetachAll(conns []*Conn) (carried []Carried, messages []byte) {
 	for i, c := range conns {
 		switch {
 		case carried[i].Err != nil:
-		case c.state >= stateDead: // Saved of another has ended it
+		case c.state >= stateDead: // it was ended while Saved was called for another
 			c.flags &^= flagLeaving
 			carried[i].Err = fmt.Errorf("evloop: detach: %w", ErrBusy)
 		default:

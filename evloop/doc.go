@@ -69,8 +69,8 @@
 // # Restart
 //
 // [Loop.DetachAll] takes connections out of a loop, with all that is known of
-// them, and a [Restore] brings them back in another loop or process, where no
-// peer and no handler sees a difference but [Restorer]. A line that waits in a
+// them, and a [Restore] brings them back in another loop or process. No peer sees
+// a difference, and of the handlers only a [Restorer] does. A line that waits in a
 // thousand queues is written once and shared again, so nobody is cut for memory
 // because of it. Between the two steps nothing happens to a connection, and
 // until [Restore.Done] nothing is sent.

@@ -26,10 +26,10 @@ import (
 //	batch of errors only
 //	a client was put off     next turn, when it has been asked about again
 //
-// Clients wait in the backlog meanwhile. The trick of closing a spare
-// descriptor to accept and shed one client is not used: in a process with
-// other goroutines anybody may take the free number first, and a client that
-// waits is better served than one that is refused.
+// Clients wait in the backlog meanwhile. The alternative was to close a spare
+// descriptor, and to accept and end one client with it. But another goroutine may take
+// the free number first, and a client that waits is better served than one that is
+// refused.
 type Listener struct {
 	loop      *Loop
 	a         Acceptor

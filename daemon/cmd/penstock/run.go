@@ -43,7 +43,7 @@ func run(p process, c command, args []string) (status int) {
 	hangup := daemon.HoldHangup()
 	limitProcs()
 	var running atomic.Pointer[daemon.Daemon]
-	queue := -1 // of a process that becomes the next one, when all else has ended
+	queue := -1 // with which this process becomes the next one, when all else has ended
 	defer func() {
 		if queue >= 0 {
 			status = p.becomeNext(queue, running.Load())
@@ -149,7 +149,7 @@ func fail(env daemon.Env, err error, status int) int {
 	report.StartFailed(env.Log, err)
 	errno, ok := errors.AsType[unix.Errno](err)
 	if !ok {
-		errno = unix.EINVAL // what it names is the configuration, or the environment
+		errno = unix.EINVAL // the configuration or the environment is wrong
 	}
 	_ = env.Notifier.Failed(errno, err.Error()) // the log has it in any case
 	return status

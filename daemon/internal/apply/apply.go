@@ -33,10 +33,10 @@ type Applier struct {
 	Left io.Writer // also gets errors that close no port
 }
 
-// attempts is how often a restart is tried. For a moment a port may be taken
-// by nobody but a process that the manager has forked for another unit, which
-// still holds the old socket (254 and later, PrivateTmp= of a unit that stops);
-// and a client may start the service between its stop and the sockets' start.
+// attempts is how often a restart is tried. The first may fail for two causes that pass.
+// A process that the manager has forked for another unit holds the old socket for a
+// moment (254 and later, PrivateTmp= of a unit that stops). Or a client starts the service
+// between its stop and the sockets' start.
 const attempts = 2
 
 // Run puts cfg, which must be what the file at Source says, in force. When it
@@ -83,7 +83,7 @@ func (a *Applier) Run(cfg *config.Config) error {
 
 func (a *Applier) say(format string, args ...any) { fmt.Fprintf(a.Out, format+"\n", args...) }
 
-// sayLeft writes what Keep has left for a Run without it.
+// sayLeft writes what a Run without Keep has still to do.
 func (a *Applier) sayLeft(p plan) {
 	for _, name := range slices.Sorted(maps.Keys(p.left)) {
 		if p.left[name] != added { // a new socket was most likely opened just now

@@ -126,14 +126,15 @@ func serviceKeyNames() []string {
 	return out
 }
 
-// own is into for a key of one kind: field is a member of Service.Of.
+// own does what into does, for a key of one kind: field is a member of Service.Of.
 func own[K, V any](field func(*K) *V, parse func(any) (V, error)) func(*Service, any) error {
 	return into(func(s *Service) *V { return field(s.Of.(*K)) }, parse)
 }
 
-// Continues reports whether a reload lets next go on with the connections of s. Another
-// kind speaks another language, as does a bridge with or without TELNET, and after another
-// delimiter the part of a message that has come already would be read as something else.
+// Continues reports whether a reload lets next go on with the connections of s. It does
+// not if the kind is another one, which speaks another language, or if a bridge begins or
+// ceases to speak TELNET. After another delimiter, the part of a message that has come
+// already would be read as something else.
 func (s *Service) Continues(next *Service) bool {
 	return s.Kind == next.Kind && s.Delimiter() == next.Delimiter() && s.telnet() == next.telnet()
 }

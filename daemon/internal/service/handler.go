@@ -61,8 +61,8 @@ type client struct {
 	replyEnd uint64         // where the last reply ends in the output, counted from the connection's first byte
 	told     bool           // the program knows of the connection
 	blocked  bool           // paused until the program takes more
-	limit    evloop.TimerID // bounds the time for which the client is blocked,
-	until    evloop.Time    // to this; 0: nothing has waited since a message was taken
+	limit    evloop.TimerID // bounds the time for which the client is blocked
+	until    evloop.Time    // when that time ends; 0: nothing has waited since a message was taken
 	eof      bool           // the client has no more to say: closed with its last reply
 	rest     []byte         // its last message, which lacks a delimiter and waits for room
 	long     bool           // its last message was too long for one
@@ -283,7 +283,7 @@ func (h *handler) Closed(c *evloop.Conn, err error) {
 }
 
 // Proceed is called when the program takes input: it has started, or its queue
-// has drained. First it is told which clients have come and gone, then the
+// has drained. First the program is told which clients have come and gone. Then the
 // clients that were paused go on, in the random order of a map: in a fixed order
 // the first few would fill the queue each time.
 func (h *handler) Proceed() {
@@ -303,9 +303,9 @@ func (h *handler) Proceed() {
 }
 
 // Gone is called when the program has ended and all it had said was read.
-// Clients stay; those that wait for a reply are told. It returns to how many of
-// the messages that the program has got there was no reply: those of clients
-// that still wait, and of clients that were cut since its start.
+// Clients stay; those that wait for a reply are told. It returns how many messages the
+// program has got and not answered: those of clients that still wait, and of clients that
+// were cut since its start.
 func (h *handler) Gone() (unanswered int) {
 	h.untold = nil
 	missed := h.missed

@@ -30,20 +30,20 @@ type Starter interface{ Start() }
 
 // A Stopper releases something after its last connection, or at exit, when the
 // loop may be closed already. Stop must not block and may be called twice. ended
-// is called once, at once or later on the loop, when everything is released;
-// not when the loop is closed before.
+// is called once when everything is released, within Stop or later on the loop. It is
+// not called if the loop is closed before that.
 type Stopper interface{ Stop(ended func()) }
 
 // An Adjuster goes on with its connections when a reload changes keys of its kind. Every
 // kind that has keys of its own is one. Only another kind, or another way to cut the
 // stream (config.Service.Continues), makes another service.
 type Adjuster interface {
-	// Adjust takes the place of New for a service that runs. What it gets holds from
+	// Adjust takes the place of New for a service that runs. The new keys hold from
 	// the next message on. It is called at each reload, also when nothing has changed,
 	// so that what the former configuration held can be freed.
 	Adjust(conf *config.Service)
-	// Adjusted is called after Adjust for each connection, if a key has changed; not
-	// for all in one turn.
+	// Adjusted is called after Adjust for each connection, if a key has changed. The
+	// loop takes several turns for a thousand connections.
 	Adjusted(c *evloop.Conn)
 }
 

@@ -65,8 +65,14 @@ func (r *controlled) connect(service, peer string) talker {
 	if err := c.SetDeadline(time.Now().Add(evlooptest.Patience)); err != nil {
 		r.t.Fatal(err)
 	}
-	return talker{c, r.t}
+	return talker{addressless{c}, r.t}
 }
+
+// An addressless is a net.Conn but for addresses, which nobody asks for.
+type addressless struct{ *control.Upgraded }
+
+func (addressless) LocalAddr() net.Addr  { return nil }
+func (addressless) RemoteAddr() net.Addr { return nil }
 
 const announcedServices = `
 [service.e]

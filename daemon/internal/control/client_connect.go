@@ -4,15 +4,18 @@ package control
 
 import (
 	"bufio"
-	"net"
+	"errors"
+	"os"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Connect makes the connection that of a client of a service, and returns it. peer is who
 // the client is, an address with a port, or "" for the caller itself. If the client is not
 // let in, the error is a *Error, Reason says why, and c can be used further. Otherwise only
 // what is returned is, and it owns the connection.
-func (c *Client) Connect(service, peer string) (net.Conn, error) {
+func (c *Client) Connect(service, peer string) (*Upgraded, error) {
 	const method = Interface + ".Connect"
 	if err := c.send(Call{Method: method, Upgrade: true}, Target{Service: service, Peer: peer}); err != nil {
 		return nil, err
@@ -20,26 +23,40 @@ func (c *Client) Connect(service, peer string) (net.Conn, error) {
 	if _, err := c.receive(c.patience); err != nil {
 		return nil, wrap(method, err)
 	}
-	if err := c.conn.SetDeadline(time.Time{}); err != nil {
+	u := &Upgraded{c.conn, c.in}
+	if err := u.SetDeadline(time.Time{}); err != nil {
 		return nil, wrap(method, err)
 	}
-	return &upgraded{c.conn, c.in}, nil
+	return u, nil
 }
 
-// An upgraded is the connection behind a reply that was its last: what came with that is
+// An Upgraded is the connection behind a reply that was its last: what came with that is
 // read first.
-type upgraded struct {
-	net.Conn
+type Upgraded struct {
+	Conn
 	in *bufio.Reader
 }
 
 // Read reads what the service sends.
-func (u *upgraded) Read(p []byte) (int, error) { return u.in.Read(p) }
+func (u *Upgraded) Read(p []byte) (int, error) { return u.in.Read(p) }
+
+// SetDeadline bounds reads and writes.
+func (u *Upgraded) SetDeadline(t time.Time) error {
+	return errors.Join(u.SetReadDeadline(t), u.SetWriteDeadline(t))
+}
 
 // CloseWrite tells the service that nothing follows.
-func (u *upgraded) CloseWrite() error {
-	if c, ok := u.Conn.(interface{ CloseWrite() error }); ok {
+func (u *Upgraded) CloseWrite() error {
+	switch c := u.Conn.(type) {
+	case interface{ CloseWrite() error }:
 		return c.CloseWrite()
+	case *os.File:
+		raw, err := c.SyscallConn()
+		if err != nil {
+			return err
+		}
+		shut := raw.Control(func(fd uintptr) { err = os.NewSyscallError("shutdown", unix.Shutdown(int(fd), unix.SHUT_WR)) })
+		return errors.Join(shut, err)
 	}
-	return net.ErrClosed
+	return errors.ErrUnsupported
 }

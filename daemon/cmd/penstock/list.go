@@ -27,11 +27,11 @@ var sortOption = option{"-sort", "KEY"}
 const rateWindow = time.Second
 
 // orders are the values of --sort. The number of a connection decides what they leave open.
-var orders = map[string]func(a, b client) int{
-	"":       func(a, b client) int { return strings.Compare(a.Service, b.Service) },
-	"queued": func(a, b client) int { return cmp.Compare(b.Queued+b.Kernel, a.Queued+a.Kernel) },
-	"idle":   func(a, b client) int { return cmp.Compare(b.Idle, a.Idle) },
-	"rate":   func(a, b client) int { return cmp.Compare(b.rate, a.rate) },
+var orders = map[string]func(a, b *client) int{
+	"":       func(a, b *client) int { return strings.Compare(a.Service, b.Service) },
+	"queued": func(a, b *client) int { return cmp.Compare(b.Queued+b.Kernel, a.Queued+a.Kernel) },
+	"idle":   func(a, b *client) int { return cmp.Compare(b.Idle, a.Idle) },
+	"rate":   func(a, b *client) int { return cmp.Compare(b.rate, a.rate) },
 }
 
 // A client is a connection, and the bytes that it moves in a second, both ways.
@@ -56,7 +56,7 @@ func list(p process, c command, args []string) int {
 		if err != nil {
 			return err
 		}
-		slices.SortFunc(clients, func(x, y client) int { return cmp.Or(order(x, y), cmp.Compare(x.ID, y.ID)) })
+		slices.SortFunc(clients, func(x, y *client) int { return cmp.Or(order(x, y), cmp.Compare(x.ID, y.ID)) })
 		if !a.json {
 			a.printClients(clients, by == "rate")
 			return nil
@@ -71,7 +71,7 @@ func list(p process, c command, args []string) int {
 }
 
 // clientsOf returns the clients of a service, or all. For their rates it looks twice.
-func clientsOf(daemon *control.Client, service string, rates bool) ([]client, error) {
+func clientsOf(daemon *control.Client, service string, rates bool) ([]*client, error) {
 	conns, err := connections(daemon, service)
 	if err != nil {
 		return nil, err
@@ -88,9 +88,9 @@ func clientsOf(daemon *control.Client, service string, rates bool) ([]client, er
 		}
 	}
 	took := time.Since(began)
-	clients := make([]client, len(conns))
+	clients := make([]*client, len(conns))
 	for i, c := range conns {
-		clients[i].Conn = c
+		clients[i] = &client{Conn: c}
 		if was := before[c.ID]; rates {
 			clients[i].rate = uint64(float64(c.In-was.In+c.Out-was.Out) / took.Seconds())
 		}
@@ -102,7 +102,7 @@ func connections(daemon *control.Client, service string) ([]view.Conn, error) {
 	return gather(daemon, "List", service, func(r control.Connections) []view.Conn { return r.Connections })
 }
 
-func (a ask) printClients(clients []client, rates bool) {
+func (a ask) printClients(clients []*client, rates bool) {
 	t := table{columns: []column{
 		{head: "ID", right: true},
 		{head: "SERVICE", gives: 8},

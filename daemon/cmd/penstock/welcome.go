@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
-	"text/tabwriter"
 
 	"penstock/daemon/internal/config"
 )
@@ -15,18 +14,17 @@ import (
 // is for the person who typed the command; records of the log say the same to
 // everybody else.
 func welcome(w io.Writer, cfg *config.Config) {
-	table := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(table, "SERVICE\tKIND\tLISTENING ON\tTRY")
+	t := table{columns: []column{{head: "SERVICE"}, {head: "KIND"}, {head: "LISTENING ON"}, {head: "TRY"}}}
 	for _, s := range cfg.Services {
 		for i, a := range s.Listen {
 			if i == 0 {
-				fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", s.Name, s.Kind, a, s.Try(target(a)))
+				t.add(s.Name, string(s.Kind), a.String(), s.Try(target(a)))
 				continue
 			}
-			fmt.Fprintf(table, "\t\t%s\t\n", a)
+			t.add("", "", a.String(), "")
 		}
 	}
-	_ = table.Flush() // a closed stdout is no reason not to serve
+	t.write(w)
 	fmt.Fprintln(w, "Stop with Ctrl-C.")
 }
 

@@ -15,7 +15,6 @@ import (
 
 	"penstock/daemon/internal/config"
 	"penstock/daemon/internal/report"
-	"penstock/daemon/internal/service"
 	"penstock/evloop"
 	"penstock/systemd"
 )

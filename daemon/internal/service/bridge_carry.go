@@ -21,8 +21,7 @@ import (
 // has replaced ends first, and the one in its place is for the next process to start.
 func (b *bridge) Suspend(timeout time.Duration, ended func()) {
 	b.suspended = true
-	for _, c := range b.waiting { // nothing is taken from here on, which is not their doing
-		cl := callerOf(c)
+	for cl := b.waiting.first; cl != nil; cl = cl.behind { // nothing is taken from here on, which is not their doing
 		b.loop.Cancel(cl.limit)
 		cl.until = cl.until.Add(timeout)
 	}

@@ -3,9 +3,15 @@
 package service
 
 import (
+	"os"
+	"path/filepath"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"penstock/daemon/internal/record"
+	"penstock/evloop"
 )
 
 // TestBridgeLoad: a bridge takes what one of the same sort has saved, as often as it is
@@ -55,4 +61,41 @@ func TestBridgeLoad(t *testing.T) {
 			t.Errorf("%s, handed on: %v", name, again)
 		}
 	}
+}
+
+// TestBridgeSuspendsFormer: a restart waits for the program that a reload has replaced by a
+// device, and leaves the device to the next process.
+func TestBridgeSuspendsFormer(t *testing.T) {
+	p := newPlug(t)
+	p.in()
+	t.Cleanup(p.out)
+	end := filepath.Join(t.TempDir(), "end")
+	if err := unix.Mkfifo(end, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := serveLoop(t, parse(t, "kind='bridge'\nwrite='any'\ndrain_timeout='1h'\n"+
+		`command=["/bin/sh","-c","while read -r m; do echo $m; done; read -r m <$0","`+end+`"]`), evloop.Config{Memory: 64 << 20},
+		func(r *rig) { r.svc.(*bridge).source.(*programSource).program.Times = quickly })
+	a := r.dial()
+	a.send("one\n")
+	a.want("one\n")
+	r.adjust(p, "")
+	ended := false
+	r.do(func() { r.bridge().Suspend(time.Hour, func() { ended = true }) })
+	r.do(func() {
+		if ended {
+			t.Error("a restart does not wait for the program")
+		}
+	})
+	f, err := os.OpenFile(end, os.O_WRONLY, 0) // returns when the program has opened it
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	r.until("the end of the program", func() bool { return ended })
+	r.do(func() {
+		if state := r.bridge().source.View().State; state != "idle" {
+			t.Errorf("the device is %s, want idle", state)
+		}
+	})
 }

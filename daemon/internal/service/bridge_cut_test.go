@@ -137,3 +137,18 @@ func TestRecent(t *testing.T) {
 		t.Errorf("%d bytes are kept after a reload to none", h.bytes)
 	}
 }
+
+// BenchmarkCutter is what a read of thirty lines costs before it goes to the clients.
+func BenchmarkCutter(b *testing.B) {
+	k, _ := cutterOf(b, "")
+	in, bytesOut := []byte(strings.Repeat("a line of some sensor, 19.3 C\n", 30)), 0
+	k.out = func(p []byte) { bytesOut += len(p) }
+	b.SetBytes(int64(len(in)))
+	b.ReportAllocs()
+	for b.Loop() {
+		k.feed(in)
+	}
+	if bytesOut%len(in) != 0 {
+		b.Fatal(bytesOut)
+	}
+}

@@ -309,43 +309,6 @@ func TestBridgeCommandWithoutInput(t *testing.T) {
 	})
 }
 
-// TestBridgeSuspendsFormer: a restart waits for the program that a reload has replaced by a
-// device, and leaves the device to the next process.
-func TestBridgeSuspendsFormer(t *testing.T) {
-	p := newPlug(t)
-	p.in()
-	t.Cleanup(p.out)
-	end := filepath.Join(t.TempDir(), "end")
-	if err := unix.Mkfifo(end, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	r := serveLoop(t, parse(t, "kind='bridge'\nwrite='any'\ndrain_timeout='1h'\n"+
-		`command=["/bin/sh","-c","while read -r m; do echo $m; done; read -r m <$0","`+end+`"]`), evloop.Config{Memory: 64 << 20},
-		func(r *rig) { r.svc.(*bridge).source.(*programSource).program.Times = quickly })
-	a := r.dial()
-	a.send("one\n")
-	a.want("one\n")
-	r.adjust(p, "")
-	ended := false
-	r.do(func() { r.bridge().Suspend(time.Hour, func() { ended = true }) })
-	r.do(func() {
-		if ended {
-			t.Error("a restart does not wait for the program")
-		}
-	})
-	f, err := os.OpenFile(end, os.O_WRONLY, 0) // returns when the program has opened it
-	if err != nil {
-		t.Fatal(err)
-	}
-	f.Close()
-	r.until("the end of the program", func() bool { return ended })
-	r.do(func() {
-		if state := r.bridge().source.View().State; state != "idle" {
-			t.Errorf("the device is %s, want idle", state)
-		}
-	})
-}
-
 // TestBridgeNoGap: what waited for a pause goes out when another configuration knows none.
 func TestBridgeNoGap(t *testing.T) {
 	p, r := bridgeUp(t, evloop.Config{}, "delimiter = ''\ngap = '1m'")
@@ -436,19 +399,4 @@ func TestBridgeView(t *testing.T) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 	p.out()
-}
-
-// BenchmarkCutter is what a read of thirty lines costs before it goes to the clients.
-func BenchmarkCutter(b *testing.B) {
-	k, _ := cutterOf(b, "")
-	in, bytesOut := []byte(strings.Repeat("a line of some sensor, 19.3 C\n", 30)), 0
-	k.out = func(p []byte) { bytesOut += len(p) }
-	b.SetBytes(int64(len(in)))
-	b.ReportAllocs()
-	for b.Loop() {
-		k.feed(in)
-	}
-	if bytesOut%len(in) != 0 {
-		b.Fatal(bytesOut)
-	}
 }

@@ -23,6 +23,7 @@ import (
 //	control.go          who gets in, and the end
 //	control_call.go     a call is read, waits for its turn, and is answered
 //	control_methods.go  what the calls do
+//	control_acts.go     those that change something
 //	control_rights.go   who may do what
 //
 // It has places of its own beside those of clients, so that an administrator gets in

@@ -25,12 +25,13 @@ import (
 
 // An asker is a client of the control socket. It is the State of its connection.
 type asker struct {
-	conn *evloop.Conn // nil: it is gone
-	peer view.Peer
-	call control.Call
-	step func() (done bool) // goes on with call; nil: there is none
-	due  bool               // in controlSocket.due
-	eof  bool               // it sends nothing any more
+	conn   *evloop.Conn // nil: it is gone
+	peer   view.Peer
+	call   control.Call
+	step   func() (done bool) // goes on with call; nil: there is none
+	due    bool               // in controlSocket.due
+	eof    bool               // it sends nothing any more
+	parked bool               // not step, but something else goes on with call
 }
 
 var (
@@ -99,6 +100,7 @@ func (k *controlSocket) work() {
 	case a.step():
 		a.step = nil
 		a.next()
+	case a.parked:
 	default:
 		k.wait(a)
 	}

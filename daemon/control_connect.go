@@ -73,6 +73,8 @@ func (k *controlSocket) admits(ep *endpoint, a *asker, peer view.Peer) *control.
 	switch x, is := ep.conf.Of.(*config.Exec); {
 	case k.d.life.phase != ready && k.d.life.phase != reloading:
 		return control.ErrStopping
+	case ep.shut():
+		return control.Refused("the service takes no new clients now")
 	case a.eof:
 		return control.Refused("the caller has shut its side")
 	case is && x.IO == config.IOSocket:

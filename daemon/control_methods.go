@@ -33,6 +33,12 @@ func init() {
 		control.Interface + ".Services":                        (*controlSocket).services,
 		control.Interface + ".List":                            (*controlSocket).list,
 		control.Interface + ".Connect":                         (*controlSocket).connect,
+
+		control.Interface + ".Kick":        (*controlSocket).kick,
+		control.Interface + ".Drain":       (*controlSocket).drain,
+		control.Interface + ".Resume":      (*controlSocket).resume,
+		control.Interface + ".Reload":      (*controlSocket).reload,
+		control.Interface + ".SetLogLevel": (*controlSocket).setLogLevel,
 	}
 }
 
@@ -96,14 +102,21 @@ func (k *controlSocket) chosen(a *asker) (eps []*endpoint, named bool, err *cont
 	if err := control.Decode(a.call.Parameters, map[string]any{"service": &name}); err != nil {
 		return nil, false, err
 	}
-	eps = k.d.all()
-	if name != "" {
-		eps = slices.DeleteFunc(eps, func(ep *endpoint) bool { return ep.conf.Name != name })
+	eps, err = k.d.named(name)
+	return eps, name != "", err
+}
+
+// named returns the endpoints of one name, or all if it is "".
+func (d *Daemon) named(name string) ([]*endpoint, *control.Error) {
+	eps := d.all()
+	if name == "" {
+		return eps, nil
 	}
-	if name != "" && len(eps) == 0 {
-		return nil, true, control.NoSuchService(name)
+	eps = slices.DeleteFunc(eps, func(ep *endpoint) bool { return ep.conf.Name != name })
+	if len(eps) == 0 {
+		return nil, control.NoSuchService(name)
 	}
-	return eps, name != "", nil
+	return eps, nil
 }
 
 // clientsOf returns the clients of some endpoints. It looks at all connections once,

@@ -51,12 +51,6 @@ type Env struct {
 	// the process until then.
 	Stops chan os.Signal
 
-	// Reloading is called when a reload begins; nil: not needed.
-	Reloading func()
-	// Reloaded is called with the result of each reload and the status line for it,
-	// before the next reload begins. nil: not needed.
-	Reloaded func(status string, err error)
-
 	// Managed is set when a unit started the process. Then the process never binds,
 	// and its only sockets are those in Inherited.
 	Managed   bool
@@ -129,6 +123,8 @@ type Daemon struct {
 	parked    map[string][]*listener // inherited sockets of services that were removed
 	control   *controlSocket         // nil: there is none
 	began     evloop.Time            // of the process
+	drained   map[string]bool        // services that let nobody in, as an administrator wants
+	readings  uint64                 // of the files that have begun, for reloads
 	places    int                    // how many clients there may be; see fitConnections
 	beside    int                    // connections that clients have beside their own
 	sources   sources                // of all clients
@@ -137,10 +133,11 @@ type Daemon struct {
 
 	local localSubnets
 
-	reading  *reading  // reads the files for a reload; nil: none is under way
-	refusal  error     // why the files were refused at the start or the last reload; nil: they were not
-	restored *Restored // set while the files of the start are refused; nil: the files are in force
-	cut      int       // connections that the stop ended before they got all their output
+	owed     []owedResult // of reloads
+	reading  *reading     // reads the files for a reload; nil: none is under way
+	refusal  error        // why the files were refused at the start or the last reload; nil: they were not
+	restored *Restored    // set while the files of the start are refused; nil: the files are in force
+	cut      int          // connections that the stop ended before they got all their output
 
 	handing   handing
 	stopAsked atomic.Bool // a signal to stop has come, perhaps too late for this process
@@ -226,7 +223,7 @@ func newDaemon(cfg *config.Config, env Env) (*Daemon, error) {
 	}
 	return &Daemon{
 		env: env, cfg: cfg, loop: loop, began: loop.Now(), log: report.New(env.Log, cfg.Log.Peers, loop),
-		endpoints: make(map[string]*endpoint), parked: make(map[string][]*listener),
+		endpoints: make(map[string]*endpoint), parked: make(map[string][]*listener), drained: make(map[string]bool),
 		places: connections, sources: newSources(), reads: recordVersion,
 	}, nil
 }

@@ -35,6 +35,7 @@ type endpoint struct {
 	conns     int
 	most      int                              // the most conns there have been
 	retired   bool                             // replaced, removed or stopping: no new connections
+	holds     bool                             // it can take nobody now
 	stopped   bool                             // its last connection is gone
 	before    *endpoint                        // has to end before this one starts; nil: none
 	next      *endpoint                        // the one that waits for this one; nil: none
@@ -81,16 +82,10 @@ func (ep *endpoint) env() service.Env {
 	}
 }
 
-// hold leaves further clients in the backlog, or lets them in again. A listener that
-// comes later is not held: the service has to cope with its clients.
+// hold leaves further clients in the backlog, or lets them in again.
 func (ep *endpoint) hold(on bool) {
-	for _, l := range ep.listeners {
-		if on {
-			l.pause()
-		} else {
-			l.resume()
-		}
-	}
+	ep.holds = on
+	ep.door()
 }
 
 // lose counts messages that were received and not served.

@@ -24,6 +24,7 @@ const recordVersion = 3
 const (
 	fieldDaemon   = "daemon"
 	fieldMessages = "messages"
+	fieldDrained  = "drained" // names of services; a version that does not know it opens their doors
 )
 
 // A descriptor in the queue is that of a client, of a listener, of a client that has not
@@ -69,8 +70,34 @@ func (d *Daemon) save() *parcel {
 	var w record.Writer
 	w.Number(recordVersion)
 	w.Number(d.lastID)
-	p.Process = []handover.Field{{Name: fieldDaemon, Data: w}, {Name: fieldMessages, Data: messages}}
+	p.Process = []handover.Field{{Name: fieldDaemon, Data: w}, {Name: fieldMessages, Data: messages}, {Name: fieldDrained, Data: d.saveDrained()}}
 	return p
+}
+
+// saveDrained returns the names of the services that let nobody in.
+func (d *Daemon) saveDrained() []byte {
+	var w record.Writer
+	names := d.closedDoors()
+	w.Number(uint64(len(names)))
+	for _, name := range names {
+		w.Text([]byte(name))
+	}
+	return w
+}
+
+// loadDrained takes what saveDrained has returned; nil comes from an older version.
+func (d *Daemon) loadDrained(data []byte) {
+	in := record.NewReader(data)
+	names := make([]string, in.Count(1))
+	for i := range names {
+		names[i] = string(in.Text())
+	}
+	if in.Err() != nil {
+		return
+	}
+	for _, name := range names {
+		d.drained[name] = true
+	}
 }
 
 // detach takes all connections that can be carried out of the loop, and returns the

@@ -40,9 +40,10 @@ func (d *Daemon) rested() {
 	// A managed process never binds, so all its sockets stay open without it. If a
 	// process that was started by hand ended, nobody would start it again. If a
 	// client waits at a socket that no service wants, the manager would start the
-	// next process at once, again and again (d.strays). A source is heard from the boot
-	// on, whether there are clients or not (Config.AtBoot).
-	if after == 0 || !d.env.Managed || d.strays || d.cfg.AtBoot() || d.clients() > 0 || d.life.phase == stopping {
+	// next process at once, again and again (d.strays). The next process would not
+	// know that a service is drained. A source is heard from the boot on, whether
+	// there are clients or not (Config.AtBoot).
+	if after == 0 || !d.env.Managed || d.strays || d.cfg.AtBoot() || len(d.closedDoors()) > 0 || d.clients() > 0 || d.life.phase == stopping {
 		return
 	}
 	d.arm(timerIdle, after)
@@ -51,7 +52,7 @@ func (d *Daemon) rested() {
 // exitIfIdle ends the process when nobody needs it.
 func (d *Daemon) exitIfIdle() {
 	switch {
-	case d.clients() > 0 || d.life.phase != ready:
+	case d.clients() > 0 || len(d.closedDoors()) > 0 || d.life.phase != ready:
 		return // the end of the last client or of the reload arms the timer again
 	case d.loop.Stats().Queued > 0 || d.awaited():
 		// A handler's program has not yet read all messages of clients that have

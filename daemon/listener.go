@@ -84,7 +84,9 @@ func (l *listener) peer(fd int, from netip.AddrPort) (view.Peer, error) {
 // arm lets the loop accept from now on.
 func (l *listener) arm() (err error) {
 	l.tuning = l.Tune()
-	l.ln, err = l.d.loop.Listen(l.FD, l)
+	if l.ln, err = l.d.loop.Listen(l.FD, l); err == nil && l.ep.shut() {
+		l.pause()
+	}
 	return err
 }
 

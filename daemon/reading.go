@@ -5,6 +5,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"penstock/daemon/internal/config"
@@ -49,10 +50,8 @@ var (
 
 // beginReload has the files read; loaded is called with the result.
 func (d *Daemon) beginReload() {
+	d.readings++
 	d.tell(d.env.Notifier.Reloading())
-	if d.env.Reloading != nil {
-		d.env.Reloading()
-	}
 	if d.reading != nil {
 		d.loop.Post(func() { d.loaded(nil, errStillReading) })
 		return
@@ -65,6 +64,32 @@ func (d *Daemon) beginReload() {
 		cfg, err := d.env.Load(ctx)
 		d.loop.Post(func() { d.read(cfg, err) })
 	}()
+}
+
+// An owedResult is that of a reload, for which somebody waits.
+type owedResult struct {
+	reading uint64 // or a later one
+	then    func(status string, err error)
+}
+
+// reloadThen has the files read, and calls then with the result and the status line. A
+// reading that is under way may have read older files, so the result is that of one that
+// begins from now on. then is not called if the daemon stops before.
+func (d *Daemon) reloadThen(then func(status string, err error)) {
+	d.owed = append(d.owed, owedResult{d.readings + 1, then})
+	d.advance(hangup)
+}
+
+// tellResult passes the result of the latest reading on to those who wait for it.
+func (d *Daemon) tellResult(err error) {
+	status := d.status()
+	d.owed = slices.DeleteFunc(d.owed, func(w owedResult) bool {
+		if w.reading > d.readings {
+			return false
+		}
+		w.then(status, err)
+		return true
+	})
 }
 
 // read takes the result of the reading.

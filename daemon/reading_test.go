@@ -43,7 +43,6 @@ func hanging(t *testing.T, deaf bool) *hangingDaemon {
 				return nil, fmt.Errorf("load: %w", context.Cause(ctx))
 			}
 		},
-		Reloaded: func(_ string, err error) { h.reloaded <- err },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -53,7 +52,9 @@ func hanging(t *testing.T, deaf bool) *hangingDaemon {
 	return h
 }
 
-func (h *hangingDaemon) hangup() { h.do(func() { h.advance(hangup) }) }
+func (h *hangingDaemon) hangup() {
+	h.do(func() { h.reloadThen(func(_ string, err error) { h.reloaded <- err }) })
+}
 
 // later makes the present reading one that has gone on for long.
 func (h *hangingDaemon) later() {

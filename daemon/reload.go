@@ -83,9 +83,7 @@ func (d *Daemon) loaded(cfg *config.Config, err error) {
 	} else {
 		d.inForce()
 	}
-	if d.env.Reloaded != nil {
-		d.env.Reloaded(d.status(), err)
-	}
+	d.tellResult(err)
 	d.advance(reloaded)
 }
 
@@ -290,7 +288,7 @@ func (d *Daemon) rehome(l *listener, wants map[config.Address]*endpoint) {
 		}
 		l.ep = to
 		to.listeners = append(to.listeners, l)
-		l.resume()
+		l.door()
 	case l.Inherited:
 		l.pause()
 		l.ep.log.ParkedSocket(l.Text)

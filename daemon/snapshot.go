@@ -130,7 +130,7 @@ func viewConn(c *evloop.Conn, s *service.Session, now evloop.Time) view.Conn {
 // view is the endpoint without its clients.
 func (ep *endpoint) view() view.Service {
 	v := view.Service{
-		Name: ep.conf.Name, Kind: string(ep.conf.Kind), Leaving: ep.retired,
+		Name: ep.conf.Name, Kind: string(ep.conf.Kind), Leaving: ep.retired, Drained: !ep.retired && ep.d.drained[ep.conf.Name],
 		Clients: ep.conns, Most: ep.most, Accepted: ep.accepted, Dropped: ep.dropped,
 		Refused: maps.Clone(ep.refused), Cut: maps.Clone(ep.cut), Lost: maps.Clone(ep.lost), Closed: ep.closed,
 	}

@@ -46,6 +46,9 @@ func statusLine(s *view.Snapshot) string {
 	if names := s.Sourceless(); len(names) > 0 {
 		parts = append(parts, "no device or program: "+strings.Join(names, ", "))
 	}
+	if names := s.Drained(); len(names) > 0 {
+		parts = append(parts, "drained: "+strings.Join(names, ", "))
+	}
 	parts = append(parts, fmt.Sprintf("%d services, %d connections", s.InForce(), s.Clients()))
 	return strings.Join(parts, "; ")
 }

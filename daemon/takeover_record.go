@@ -29,6 +29,7 @@ func (d *Daemon) goOn(r *handover.Records) error {
 		return err
 	}
 	d.reads, d.lastID = version, max(d.lastID, last)
+	d.loadDrained(field(r.Process, fieldDrained))
 	return nil
 }
 

@@ -4,18 +4,21 @@
 _penstock() {
 	local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
 	if ((COMP_CWORD == 1)); then
-		mapfile -t COMPREPLY < <(compgen -W 'run check units apply reload status list metrics version help' -- "$current")
+		mapfile -t COMPREPLY < <(compgen -W 'run check units apply reload status list kick drain resume log-level metrics version help' -- "$current")
 	elif [[ $previous == -c || $previous == --socket ]]; then
 		mapfile -t COMPREPLY < <(compgen -f -- "$current")
 		compopt -o filenames
 	else
 		case ${COMP_WORDS[1]} in
 		check) mapfile -t COMPREPLY < <(compgen -W '-c -s -h' -- "$current") ;;
-		run | units | reload) mapfile -t COMPREPLY < <(compgen -W '-c -h' -- "$current") ;;
+		reload) mapfile -t COMPREPLY < <(compgen -W '-c --socket -h' -- "$current") ;;
+		run | units) mapfile -t COMPREPLY < <(compgen -W '-c -h' -- "$current") ;;
 		apply) mapfile -t COMPREPLY < <(compgen -W '-k -n -h' -- "$current") ;;
 		status) mapfile -t COMPREPLY < <(compgen -W '--socket --json -h' -- "$current") ;;
 		list) mapfile -t COMPREPLY < <(compgen -W '--socket --sort --json -h' -- "$current") ;;
-		metrics) mapfile -t COMPREPLY < <(compgen -W '--socket -h' -- "$current") ;;
+		drain) mapfile -t COMPREPLY < <(compgen -W '--socket --now -h' -- "$current") ;;
+		log-level) mapfile -t COMPREPLY < <(compgen -W '--socket -h debug info warn error' -- "$current") ;;
+		kick | resume | metrics) mapfile -t COMPREPLY < <(compgen -W '--socket -h' -- "$current") ;;
 		version) mapfile -t COMPREPLY < <(compgen -W '-h' -- "$current") ;;
 		esac
 	fi

@@ -49,6 +49,7 @@ type ask struct {
 	socket string
 	json   bool
 	of     string // the operand; "": there is none
+	peer   string // a second one
 }
 
 // newAsk reads the command line. more adds the command's own flags; it may be nil.
@@ -65,6 +66,9 @@ func newAsk(p process, c command, args []string, more func(*flag.FlagSet)) (a as
 	operands, status, ok := p.parseOperands(c, flags, args)
 	if len(operands) > 0 {
 		a.of = operands[0]
+	}
+	if len(operands) > 1 {
+		a.peer = operands[1]
 	}
 	return a, status, ok
 }
@@ -114,22 +118,30 @@ func nobodyThere(err error) bool {
 // of the machine does not run and the service manager would start it: a question is no
 // reason for that.
 func (a ask) dial() (*control.Client, error) {
-	if path := cmp.Or(a.socket, os.Getenv(controlVariable)); path != "" {
-		path, err := filepath.Abs(path)
-		if err != nil {
-			return nil, err
-		}
-		return control.Dial(path, askPatience)
-	}
-	if folder, ok := a.ownFolder(); ok {
-		if client, err := control.Dial(filepath.Join(folder, "control"), askPatience); !nobodyThere(err) {
-			return client, err
-		}
+	if client, found, err := a.dialOwn(askPatience); found {
+		return client, err
 	}
 	if u, err := systemctl.ShowOne(unit.Service); err == nil && u.Load == "loaded" && u.MainPID == 0 {
 		return nil, nil
 	}
 	return control.Dial(a.path(config.ControlPath), askPatience)
+}
+
+// dialOwn connects to the daemon that the command line names, or the environment, or else
+// to that of this user. found is false if neither names one and the user has none.
+func (a ask) dialOwn(patience time.Duration) (client *control.Client, found bool, err error) {
+	if path := cmp.Or(a.socket, os.Getenv(controlVariable)); path != "" {
+		if path, err = filepath.Abs(path); err == nil {
+			client, err = control.Dial(path, patience)
+		}
+		return client, true, err
+	}
+	folder, private := a.ownFolder()
+	if !private {
+		return nil, false, nil
+	}
+	client, err = control.Dial(filepath.Join(folder, "control"), patience)
+	return client, !nobodyThere(err), err
 }
 
 // ownFolder returns the folder of the control socket of a daemon that this user has

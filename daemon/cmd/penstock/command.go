@@ -19,7 +19,7 @@ import (
 type command struct {
 	name    string
 	options []option
-	operand string // what may follow the options, once; "": nothing
+	operand string // what may follow the options; "": nothing
 	line    string // what it does, in the usage and the completions
 	more    string // what -h adds to the usage
 	main    func(p process, c command, args []string) int
@@ -46,9 +46,13 @@ var commands = []command{
 	{"check", []option{fileOption, sandboxOption}, "", "report every mistake in the configuration", aboutCheck, check},
 	{"units", []option{fileOption}, "", "print the systemd units that the configuration makes", aboutUnits, units},
 	{"apply", []option{keepOption, previewOption}, "", "put the changed configuration in force, sockets included", aboutApply, applyFile},
-	{"reload", []option{fileOption}, "", "have the running daemon read its files again", aboutReload, reload},
+	{"reload", []option{fileOption, socketOption}, "", "have the running daemon read its files again", aboutReload, reload},
 	{"status", []option{socketOption, jsonOption}, "SERVICE", "say what is served, to whom, and what was refused", aboutStatus, status},
 	{"list", []option{socketOption, sortOption, jsonOption}, "SERVICE", "list the clients", aboutList, list},
+	{"kick", []option{socketOption}, "ID|SERVICE PEER", "end connections", aboutKick, kick},
+	{"drain", []option{socketOption, nowOption}, "SERVICE", "let no new client of a service in", aboutDrain, drain},
+	{"resume", []option{socketOption}, "SERVICE", "let clients of it in again", aboutResume, resume},
+	{"log-level", []option{socketOption}, "LEVEL", "set what is logged, until the next start or reload", aboutLogLevel, logLevel},
 	{"metrics", []option{socketOption}, "", "print what is counted, for Prometheus", aboutMetrics, metrics},
 	{"version", nil, "", "print the version", aboutVersion, printVersion},
 }
@@ -111,7 +115,7 @@ func (p process) parseOperands(c command, flags *flag.FlagSet, args []string) (o
 	flags.Usage = func() {}
 	err := flags.Parse(args)
 	for err == nil && flags.NArg() > 0 {
-		if c.operand == "" || len(operands) > 0 {
+		if len(operands) == len(strings.Fields(c.operand)) {
 			err = fmt.Errorf("unexpected argument %q", flags.Arg(0))
 			break
 		}

@@ -27,7 +27,7 @@ func TestManualListsCommands(t *testing.T) {
 			want.WriteString("\n")
 		}
 		if c.operand != "" {
-			want.WriteString(".Op Ar " + strings.ToLower(c.operand) + "\n")
+			want.WriteString(".Op Ar " + strings.ReplaceAll(strings.ToLower(c.operand), "|", " | ") + "\n")
 		}
 	}
 	if synopsis != want.String() {
@@ -57,17 +57,17 @@ func TestCompletions(t *testing.T) {
 			t.Errorf("fish has no %q", strings.TrimSpace(row))
 		}
 		for _, o := range c.options {
-			if !offers(bash, `(?m)^\s*([a-z |]+)\).*compgen -W '([^']*)'`, c.name, "-"+o.letter) {
+			if !offers(bash, `(?m)^\s*([a-z |-]+)\).*compgen -W '([^']*)'`, c.name, "-"+o.letter) {
 				t.Errorf("bash does not offer -%s for %s", o.letter, c.name)
 			}
-			if !offers(zsh, `(?m)^\s*([a-z |]+)\) _arguments (.*)$`, c.name, "-"+o.letter) {
+			if !offers(zsh, `(?m)^\s*([a-z |-]+)\) _arguments (.*)$`, c.name, "-"+o.letter) {
 				t.Errorf("zsh does not offer -%s for %s", o.letter, c.name)
 			}
 			flag := "-s " + o.letter + " "
 			if word, long := strings.CutPrefix(o.letter, "-"); long {
 				flag = "-l " + word + " "
 			}
-			if !offers(fish, `__fish_seen_subcommand_from ([a-z ]+)' (-[sl] .*)`, c.name, flag) {
+			if !offers(fish, `__fish_seen_subcommand_from ([a-z -]+)' (-[sl] .*)`, c.name, flag) {
 				t.Errorf("fish does not offer -%s for %s", o.letter, c.name)
 			}
 		}
@@ -78,7 +78,7 @@ func TestCompletions(t *testing.T) {
 	if n := strings.Count(fish, "__fish_use_subcommand -a "); n != len(commands) {
 		t.Errorf("fish offers %d commands, the table has %d", n, len(commands))
 	}
-	if n := len(regexp.MustCompile(`(?m)^\t\t'[a-z]+:`).FindAllString(zsh, -1)); n != len(commands) {
+	if n := len(regexp.MustCompile(`(?m)^\t\t'[a-z-]+:`).FindAllString(zsh, -1)); n != len(commands) {
 		t.Errorf("zsh offers %d commands, the table has %d", n, len(commands))
 	}
 }

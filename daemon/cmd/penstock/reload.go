@@ -3,15 +3,19 @@
 package main
 
 import (
+	"cmp"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"penstock/daemon/internal/config"
+	"penstock/daemon/internal/control"
 	"penstock/daemon/internal/systemctl"
 	"penstock/daemon/internal/unit"
 )
@@ -20,44 +24,72 @@ const aboutReload = `Checks FILE (default ` + defaultConfig + `) and conf.d/*.to
 beside it, has the running daemon read its files again and waits for the result.
 Exit status 78 when there is a mistake, 1 when the daemon refused the files.
 
-As ExecReload= of a unit with RuntimeDirectory= it signals $MAINPID; otherwise
-it is short for: systemctl reload penstock.service
+It is short for: systemctl reload penstock.service
+But a daemon that --socket PATH or $PENSTOCK_CONTROL names, or that this user has
+started by hand, is asked itself, and FILE is checked only if it is given. So does
+ExecReload= of a unit, which has $MAINPID, ask ` + config.ControlPath + `.
 `
 
-// reloadPatience is less than the unit's TimeoutStartSec=, which systemd
-// applies to a reload as well, so that the reason is ours to tell.
+// reloadPatience is less than the unit's TimeoutStartSec=, which systemd applies to a
+// reload as well, so that the reason is ours to tell. It is more than the daemon waits for
+// its files.
 const reloadPatience = 25 * time.Second
 
 func reload(p process, c command, args []string) int {
-	asked := monotonic()
-	flags := c.flags()
-	file := flags.String(fileOption.letter, p.path(defaultConfig), "")
-	if status, ok := p.parse(c, flags, args); !ok {
+	var file string
+	a, status, ok := newAsk(p, c, args, func(flags *flag.FlagSet) { flags.StringVar(&file, fileOption.letter, "", "") })
+	if !ok {
 		return status
 	}
-	cfg, err := config.Load(*file)
 	pid := os.Getenv("MAINPID")
+	client, own, err := (*control.Client)(nil), false, error(nil)
 	if pid == "" {
-		p.printWarnings(cfg) // otherwise they are in the daemon's journal
+		client, own, err = a.dialOwn(reloadPatience)
 	}
-	if err != nil {
-		fmt.Fprintln(p.stderr, err)
+	if client != nil {
+		defer client.Close()
+	}
+	if err == nil && (!own || file != "") && !p.hasNoMistake(cmp.Or(file, p.path(defaultConfig)), pid == "") {
 		return exitConfig
 	}
 	var said string
-	if pid != "" {
-		err = reloadProcess(pid, runtimeFolder(), asked)
-	} else {
+	switch {
+	case err != nil:
+	case pid != "":
+		err = a.reloadMain(pid)
+	case own:
+		said, err = reloadBy(client)
+	default:
 		said, err = reloadService()
 	}
 	if err != nil {
-		fmt.Fprintln(p.stderr, "penstock reload:", err)
+		fmt.Fprintln(p.stderr, "penstock reload:", explain(err))
 		return exitFailed
 	}
 	if said != "" {
 		fmt.Fprintln(p.stdout, said)
 	}
 	return exitOK
+}
+
+// hasNoMistake checks the files, and prints what is wrong with them. Warnings are in the
+// journal when the service manager runs the command.
+func (p process) hasNoMistake(file string, warn bool) bool {
+	cfg, err := config.Load(file)
+	if warn {
+		p.printWarnings(cfg)
+	}
+	if err != nil {
+		fmt.Fprintln(p.stderr, err)
+	}
+	return err == nil
+}
+
+// reloadBy has a daemon read its files again, and returns its status line.
+func reloadBy(client *control.Client) (string, error) {
+	var result control.Reloaded
+	err := client.Call(control.Interface+".Reload", nil, &result)
+	return result.Status, err
 }
 
 // reloadService has the manager do it, so that it knows of the reload; the
@@ -80,72 +112,53 @@ func reloadService() (said string, err error) {
 	return unit.Service + ": " + after.Status, errors.Join(err, showErr)
 }
 
-// reloadProcess signals the daemon and waits for the outcome of a reload that began
-// after asked. From version 253 on the manager has sent a SIGHUP already before it runs
-// this command. But that reload may have begun before asked, so this command always
-// sends its own; several signals in a row make one reload. A success is not printed,
-// because the daemon's record is in the same journal.
-func reloadProcess(text, folder string, asked time.Duration) error {
+// reloadMain asks the main process of the unit that runs this command. From version 253 on
+// the manager has sent a SIGHUP already before it does that. But the reload may have begun
+// before the files were written, so there is always one more; SIGHUP has no answer, and the
+// READY=1 that ends a reload is the same whether the files were taken or refused. A success
+// is not printed, because the daemon's record is in the same journal.
+//
+// A unit of the user's own may lack the control socket, or that of another daemon may be
+// there. Then the process gets a signal, and the result is in the journal alone.
+func (a ask) reloadMain(text string) error {
 	pid, err := strconv.Atoi(text)
 	if err != nil || pid <= 1 {
 		return fmt.Errorf("MAINPID is %q, not a process", text)
 	}
-	if folder == "" {
-		return errors.New("RUNTIME_DIRECTORY is not set: the unit needs RuntimeDirectory= for the result")
+	path, err := filepath.Abs(cmp.Or(a.socket, os.Getenv(controlVariable), a.path(config.ControlPath)))
+	if err != nil {
+		return err
 	}
+	client, err := control.Dial(path, reloadPatience)
+	if nobodyThere(err) {
+		return a.hangUp(pid)
+	}
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	var st control.Status
+	switch err := client.Call(control.Interface+".Status", nil, &st); {
+	case err != nil:
+		return err
+	case st.PID != pid:
+		return a.hangUp(pid)
+	}
+	_, err = reloadBy(client)
+	return err
+}
+
+// hangUp sends SIGHUP.
+func (a ask) hangUp(pid int) error {
 	// The number may be used again for another process; a pidfd refers to this one only.
 	process, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
 		return fmt.Errorf("process %d: %w", pid, os.NewSyscallError("pidfd_open", err))
 	}
 	defer unix.Close(process)
-	watch, err := watchFolder(folder)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(watch)
 	if err := unix.PidfdSendSignal(process, unix.SIGHUP, nil, 0); err != nil {
 		return fmt.Errorf("process %d: %w", pid, os.NewSyscallError("pidfd_send_signal", err))
 	}
-	return awaitOutcome(process, watch, folder, asked)
-}
-
-// watchFolder returns an inotify descriptor that is readable once a file has
-// been renamed in the folder.
-func watchFolder(folder string) (int, error) {
-	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
-	if err != nil {
-		return -1, os.NewSyscallError("inotify_init1", err)
-	}
-	if _, err := unix.InotifyAddWatch(fd, folder, unix.IN_MOVED_TO|unix.IN_DELETE_SELF); err != nil {
-		unix.Close(fd)
-		return -1, &os.PathError{Op: "inotify_add_watch", Path: folder, Err: err}
-	}
-	return fd, nil
-}
-
-// awaitOutcome waits until there is an outcome that is late enough, the
-// process ends or patience does. asked is cut to the file's resolution.
-func awaitOutcome(process, watch int, folder string, asked time.Duration) error {
-	asked = asked.Truncate(time.Microsecond)
-	deadline := monotonic() + reloadPatience
-	for {
-		if o, ok := readOutcome(folder); ok && o.began >= asked {
-			return o.err
-		}
-		left := deadline - monotonic()
-		if left <= 0 {
-			return fmt.Errorf("no result within %v", reloadPatience)
-		}
-		fds := []unix.PollFd{{Fd: int32(watch), Events: unix.POLLIN}, {Fd: int32(process), Events: unix.POLLIN}}
-		_, err := unix.Poll(fds, int(left.Milliseconds())+1)
-		if err != nil && !errors.Is(err, unix.EINTR) {
-			return os.NewSyscallError("poll", err)
-		}
-		if fds[1].Revents != 0 {
-			return errors.New("the process ended before it told the result")
-		}
-		var events [4096]byte
-		_, _ = unix.Read(watch, events[:]) // what they say is in the file
-	}
+	fmt.Fprintln(a.stderr, "the daemon has no control socket here, so its journal alone has the result")
+	return nil
 }

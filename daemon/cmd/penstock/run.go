@@ -75,21 +75,9 @@ func run(p process, c command, args []string) (status int) {
 	if dir := runtimeFolder(); dir != "" {
 		end := begin(dir, log)
 		defer func() { end(status) }()
-		reportReloads(&env, dir)
 	}
 	status, queue = p.runDaemon(env, *file, last, &running)
 	return status
-}
-
-// reportReloads has the result of each reload left in the folder.
-func reportReloads(env *daemon.Env, folder string) {
-	var began time.Duration // of the latest
-	env.Reloading = func() { began = monotonic() }
-	env.Reloaded = func(status string, err error) {
-		if err := (outcome{began, err, status}).write(folder); err != nil {
-			report.ReportFailed(env.Log, err)
-		}
-	}
 }
 
 // readConfig reads the file, or the built-in example if there is none. Clients

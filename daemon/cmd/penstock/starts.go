@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"penstock/daemon/internal/report"
 	"penstock/daemon/internal/unit"
 )
@@ -27,6 +29,20 @@ import (
 //
 // The times are kept in the folder of RuntimeDirectory=, which outlives a
 // restart and ends with a stop; an end that was asked for removes them.
+
+// monotonic is the clock of these times: the same in every process.
+func monotonic() time.Duration {
+	var ts unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts) // cannot fail for this clock
+	return time.Duration(ts.Nano())
+}
+
+// runtimeFolder is the folder that RuntimeDirectory= of the unit made, or ""
+// without one; the first, should there be several (systemd.exec(5)).
+func runtimeFolder() string {
+	first, _, _ := strings.Cut(os.Getenv("RUNTIME_DIRECTORY"), ":")
+	return first
+}
 
 const (
 	startsFile   = "starts"

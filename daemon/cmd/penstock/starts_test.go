@@ -68,3 +68,17 @@ func TestStartThatIsKilledWhileItWaits(t *testing.T) {
 		now += 100 * time.Millisecond
 	}
 }
+
+// TestRuntimeFolder: RuntimeDirectory= may list folders; the unit's first is ours.
+func TestRuntimeFolder(t *testing.T) {
+	for _, tt := range []struct{ variable, want string }{
+		{"", ""},
+		{"/run/penstock/private", "/run/penstock/private"},
+		{"/run/first:/run/second", "/run/first"},
+	} {
+		t.Setenv("RUNTIME_DIRECTORY", tt.variable)
+		if got := runtimeFolder(); got != tt.want {
+			t.Errorf("with %q: %q, want %q", tt.variable, got, tt.want)
+		}
+	}
+}

@@ -84,8 +84,11 @@ func (a ask) printServices(services []view.Service) {
 	}}
 	for _, s := range services {
 		name := s.Name
-		if s.Leaving {
+		switch {
+		case s.Leaving:
 			name += " (ends)"
+		case s.Drained:
+			name += " (drained)"
 		}
 		t.add(name, s.Kind, strconv.Itoa(s.Clients), strconv.Itoa(s.Most), strconv.FormatUint(s.Accepted, 10),
 			strconv.FormatUint(sum(s.Refused), 10), strconv.FormatUint(sum(s.Cut), 10),

@@ -99,6 +99,13 @@ func TestDescription(t *testing.T) {
 		"error ExpectedUpgrade": {"()", ""},
 		"error NoSuchService":   {"(service:string)", ""},
 		"error Stopping":        {"()", ""},
+
+		"method Kick":            {shape(t, Kick{}), shape(t, Kicked{})},
+		"method Drain":           {shape(t, Drain{}), "()"},
+		"method Resume":          {shape(t, Resume{}), "()"},
+		"method Reload":          {"()", shape(t, Reloaded{})},
+		"method SetLogLevel":     {shape(t, LogLevel{}), "()"},
+		"error NoSuchConnection": {"(id:int)", ""},
 	}
 	compare(t, parseIDL(Description), want)
 	standard := parseIDL(StandardDescription)

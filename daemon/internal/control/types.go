@@ -88,6 +88,39 @@ type Target struct {
 	Peer    string `json:"peer,omitempty"` // "192.0.2.1:4000"; "": the caller itself
 }
 
+// A Kick is the parameters of Kick: a number, or a service and a peer.
+type Kick struct {
+	ID      uint64 `json:"id,omitempty"`
+	Service string `json:"service,omitempty"`
+	Peer    string `json:"peer,omitempty"`
+}
+
+// Kicked is the reply of Kick.
+type Kicked struct {
+	Kicked int `json:"kicked"`
+}
+
+// A Drain is the parameters of Drain.
+type Drain struct {
+	Service string `json:"service"`
+	Now     bool   `json:"now,omitempty"`
+}
+
+// A Resume is the parameter of Resume.
+type Resume struct {
+	Service string `json:"service"`
+}
+
+// Reloaded is the reply of Reload: the status line.
+type Reloaded struct {
+	Status string `json:"status"`
+}
+
+// A LogLevel is the parameter of SetLogLevel.
+type LogLevel struct {
+	Level string `json:"level"`
+}
+
 // Info is the reply of org.varlink.service.GetInfo.
 type Info struct {
 	Vendor     string   `json:"vendor"`

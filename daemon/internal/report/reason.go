@@ -50,6 +50,7 @@ const (
 	EndBackendFailed
 	EndSourceGone
 	EndNotStarted // the program of an exec
+	EndKicked     // by an administrator
 	EndExpired    // this and the following come from a restart
 	EndUnreadable // by the next process
 	EndIncomplete // the next process has not got it
@@ -99,6 +100,7 @@ var reasons = [...]struct {
 	EndBackendFailed: {"backend_failed", slog.LevelWarn},
 	EndSourceGone:    {"source_gone", slog.LevelInfo},
 	EndNotStarted:    {"not_started", slog.LevelWarn},
+	EndKicked:        {"kicked", slog.LevelInfo},
 	EndExpired:       {"handover_expired", slog.LevelWarn},
 	EndUnreadable:    {"handover_unreadable", slog.LevelWarn},
 	EndIncomplete:    {"handover_incomplete", slog.LevelWarn},

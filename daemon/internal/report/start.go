@@ -54,12 +54,6 @@ func StartsTooOften(log *slog.Logger, n int, wait time.Duration) {
 // NoControl says that nobody can ask this process, and why.
 func NoControl(log *slog.Logger, err error) { log.Warn("no control socket", slog.Any(keyErr, err)) }
 
-// ReportFailed says that a command that waits for the result of a reload will
-// not learn of it.
-func ReportFailed(log *slog.Logger, err error) {
-	log.Error("result of the reload not reported", slog.Any(keyErr, err))
-}
-
 // Kept says that a start will be served by what is in force now should the
 // files have a mistake by then.
 func Kept(log *slog.Logger) { log.Debug("configuration kept for a start that finds mistakes") }

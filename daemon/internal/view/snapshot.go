@@ -47,6 +47,7 @@ type Service struct {
 	Name      string     `json:"name"`
 	Kind      string     `json:"kind"`
 	Leaving   bool       `json:"leaving"` // it lets nobody in and ends with its last client
+	Drained   bool       `json:"drained"` // it lets nobody in, as an administrator wants
 	Listeners []Listener `json:"listeners"`
 	Missing   []string   `json:"missing"` // addresses that it lists and that nothing listens on
 
@@ -151,6 +152,17 @@ func (s *Snapshot) Sourceless() (names []string) {
 		v := &s.Services[i]
 		if !v.Leaving && v.Source != nil && (v.Source.State == "absent" || v.Source.State == "lost") {
 			names = append(names, v.Name)
+		}
+	}
+	return names
+}
+
+// Drained returns the names of services in force that let nobody in, as an administrator
+// wants.
+func (s *Snapshot) Drained() (names []string) {
+	for i := range s.Services {
+		if s.Services[i].Drained {
+			names = append(names, s.Services[i].Name)
 		}
 	}
 	return names

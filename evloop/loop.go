@@ -63,6 +63,7 @@ type Loop struct {
 	memory     int64 // bound of queued; 0: none
 	queued     int64 // bytes queued and kept
 	stats      Stats
+	awoke      Time  // when the latest wait ended; 0: the turn after it is counted already
 	fallback   error // why be is no ring, though Config asks for one
 	waiting    bool  // a listener waits for a descriptor or a place
 	opened     bool  // a connection was opened in this turn
@@ -106,6 +107,8 @@ type Stats struct {
 	StaleEvents              uint64 // events for a former holder of a slot
 	DroppedMessages          uint64
 	Turns                    uint64
+
+	TurnTimes
 }
 
 const (
@@ -161,6 +164,7 @@ func (l *Loop) Run() error {
 	}
 	l.caller.enterRun()
 	defer l.caller.leaveRun()
+	l.awoke = 0
 	l.refresh() // the clock was read in New, perhaps long ago
 	l.enter()   // what was written before Run goes out now
 	l.leave()
@@ -181,11 +185,17 @@ func (l *Loop) turn(block bool) error {
 	timeout := Time(0)
 	if block && len(l.serving) == 0 && !l.leftOver() {
 		timeout = l.patience()
+		l.turned()
 	}
 	l.opened = false
+	before := l.now
 	if err := l.be.wait(timeout); err != nil {
 		return err
 	}
+	if l.turned(); timeout != 0 {
+		l.stats.Asleep += l.now.Sub(before)
+	}
+	l.awoke = l.now
 	l.expire()
 	l.runPosted()
 	l.serveReady()

@@ -3,6 +3,7 @@
 package daemon
 
 import (
+	"maps"
 	"slices"
 
 	"penstock/daemon/internal/control"
@@ -34,6 +35,9 @@ func init() {
 		control.Interface + ".List":                            (*controlSocket).list,
 		control.Interface + ".Connect":                         (*controlSocket).connect,
 
+		control.MetricsInterface + ".List":     (*controlSocket).listValues,
+		control.MetricsInterface + ".Describe": (*controlSocket).describeValues,
+
 		control.Interface + ".Kick":        (*controlSocket).kick,
 		control.Interface + ".Drain":       (*controlSocket).drain,
 		control.Interface + ".Resume":      (*controlSocket).resume,
@@ -54,7 +58,7 @@ func (k *controlSocket) answer(a *asker) (step func() bool, err *control.Error) 
 		return step, err
 	}
 	name := control.InterfaceOf(a.call.Method)
-	if name != control.StandardInterface && name != control.Interface {
+	if control.Descriptions[name] == "" {
 		return nil, control.InterfaceNotFound(name)
 	}
 	return nil, control.MethodNotFound(a.call.Method)
@@ -66,7 +70,7 @@ func (k *controlSocket) getInfo(a *asker) (func() bool, *control.Error) {
 	}
 	a.reply(control.Info{
 		Vendor: "penstock", Product: "penstock", Version: k.d.env.Version,
-		Interfaces: []string{control.StandardInterface, control.Interface},
+		Interfaces: slices.Sorted(maps.Keys(control.Descriptions)),
 	}, false)
 	return nil, nil
 }
@@ -76,14 +80,10 @@ func (k *controlSocket) getDescription(a *asker) (func() bool, *control.Error) {
 	if err := control.Decode(a.call.Parameters, map[string]any{"interface": &name}); err != nil {
 		return nil, err
 	}
-	switch name {
-	case control.Interface:
-		a.reply(control.DescriptionReply{Description: control.Description}, false)
-	case control.StandardInterface:
-		a.reply(control.DescriptionReply{Description: control.StandardDescription}, false)
-	default:
+	if control.Descriptions[name] == "" {
 		return nil, control.InterfaceNotFound(name)
 	}
+	a.reply(control.DescriptionReply{Description: control.Descriptions[name]}, false)
 	return nil, nil
 }
 
@@ -185,6 +185,7 @@ func (k *controlSocket) services(a *asker) (func() bool, *control.Error) {
 		for _, ep := range portion(&eps, n) {
 			v := ep.view()
 			v.Bytes = ep.totals(count.of(ep))
+			v.Second, v.Minute = ep.rates.Ask(k.d.loop.Now().Sub(k.d.began), v.Bytes)
 			told.Services = append(told.Services, v)
 		}
 		a.reply(told, len(eps) > 0)

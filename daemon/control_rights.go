@@ -51,6 +51,9 @@ var rights = map[string]right{
 	control.Interface + ".List":     mayLook,
 	control.Interface + ".Watch":    mayLook,
 
+	control.MetricsInterface + ".List":     mayLook,
+	control.MetricsInterface + ".Describe": mayLook,
+
 	control.Interface + ".Join":    mayJoin,
 	control.Interface + ".Publish": mayJoin,
 	control.Interface + ".Connect": mayJoin,

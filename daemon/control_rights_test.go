@@ -64,7 +64,7 @@ func TestControlRights(t *testing.T) {
 // is described.
 func TestControlRightsOfAll(t *testing.T) {
 	described := map[string]bool{}
-	for name, text := range map[string]string{control.Interface: control.Description, control.StandardInterface: control.StandardDescription} {
+	for name, text := range control.Descriptions {
 		for _, m := range regexp.MustCompile(`(?m)^method (\w+)\(`).FindAllStringSubmatch(text, -1) {
 			described[name+"."+m[1]] = true
 		}

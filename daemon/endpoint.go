@@ -47,6 +47,7 @@ type endpoint struct {
 	refused           map[string]uint64 // connections, by reason
 	cut               map[string]uint64 // the same
 	told              view.Traffic      // of all connections, as it was last told; see totals
+	rates             view.Rates        // of all connections, by who asks
 	lost              map[string]uint64 // messages received and not served, by reason
 }
 

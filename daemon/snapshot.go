@@ -56,6 +56,7 @@ func (d *Daemon) snapshot() *view.Snapshot {
 		Loop: view.Loop{
 			Turns: st.Turns, Timers: st.Timers, Queued: st.Queued, Accepted: st.Accepted,
 			AcceptErrors: st.AcceptErrors, StaleEvents: st.StaleEvents,
+			Busy: st.Busy, Asleep: st.Asleep, Longest: st.Longest, Took: st.Took[:],
 		},
 	}
 	if d.refusal != nil {

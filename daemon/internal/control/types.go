@@ -16,6 +16,19 @@ const Interface = "penstock.Control"
 // StandardInterface is that of all Varlink services.
 const StandardInterface = "org.varlink.service"
 
+// MetricsInterface is that of systemd-report.
+const MetricsInterface = "io.systemd.Metrics"
+
+// Descriptions are those of all interfaces of a daemon.
+var Descriptions = map[string]string{
+	Interface: Description, StandardInterface: StandardDescription, MetricsInterface: MetricsDescription,
+}
+
+// MetricsDescription is that of io.systemd.Metrics, as systemd has it.
+//
+//go:embed io.systemd.Metrics.varlink
+var MetricsDescription string
+
 // Description is the interface in Varlink's own language.
 //
 //go:embed penstock.Control.varlink

@@ -79,6 +79,9 @@ const (
 	keyLong         = "long_lines"
 	keyOtherwise    = "settings_refused"
 	keyMethod       = "method"
+	keyBusy         = "busy_us"
+	keyAsleep       = "asleep_us"
+	keyLongestTurn  = "longest_turn_us"
 	keyHeld         = "suppressed"
 	keyMessageID    = "message_id"
 )

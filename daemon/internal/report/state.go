@@ -49,6 +49,8 @@ func processAttrs(s *view.Snapshot) []slog.Attr {
 		slog.Int(keyLeaving, len(s.Services)-s.InForce()), slog.Int(keyTimers, s.Loop.Timers), slog.Int64(keyQueued, s.Loop.Queued),
 		slog.Uint64(keyAccepted, s.Loop.Accepted), slog.Uint64(keyAcceptErrors, s.Loop.AcceptErrors),
 		slog.Uint64(keyStaleEvents, s.Loop.StaleEvents),
+		slog.Int64(keyBusy, s.Loop.Busy.Microseconds()), slog.Int64(keyAsleep, s.Loop.Asleep.Microseconds()),
+		slog.Int64(keyLongestTurn, s.Loop.Longest.Microseconds()),
 	}
 }
 

@@ -18,7 +18,7 @@ import (
 func TestStateRecords(t *testing.T) {
 	full := &view.Snapshot{
 		Phase: "reloading",
-		Loop:  view.Loop{Timers: 3, Queued: 77, Accepted: 12, AcceptErrors: 2, StaleEvents: 1},
+		Loop:  view.Loop{Timers: 3, Queued: 77, Accepted: 12, AcceptErrors: 2, StaleEvents: 1, Busy: 9 * time.Microsecond, Asleep: 8 * time.Microsecond, Longest: 7 * time.Microsecond},
 		Services: []view.Service{
 			{
 				Name: "lobby", Kind: "room", Clients: 2, Accepted: 9, Dropped: 4,
@@ -48,24 +48,24 @@ level=INFO msg="service state" service=lobby kind=room listeners="127.0.0.1:7000
 	}{
 		{
 			"nothing yet", &view.Snapshot{Phase: "starting"}, config.PeersFull,
-			"level=INFO msg=state phase=starting services=0 conns=0 leaving=0 timers=0 queued_bytes=0 accepted=0 accept_errors=0 stale_events=0",
+			"level=INFO msg=state phase=starting services=0 conns=0 leaving=0 timers=0 queued_bytes=0 accepted=0 accept_errors=0 stale_events=0 busy_us=0 asleep_us=0 longest_turn_us=0",
 		},
 		{
 			"full", full, config.PeersFull,
-			"level=INFO msg=state phase=reloading services=1 conns=3 leaving=1 timers=3 queued_bytes=77 accepted=12 accept_errors=2 stale_events=1" + services + `
+			"level=INFO msg=state phase=reloading services=1 conns=3 leaving=1 timers=3 queued_bytes=77 accepted=12 accept_errors=2 stale_events=1 busy_us=9 asleep_us=8 longest_turn_us=7" + services + `
 level=INFO msg="connection state" service=lobby conn=8 peer=192.0.2.1:4000 queued_bytes=70 kernel_queued_bytes=50 bytes_in=1 bytes_out=2 dropped=4 elapsed_us=1500
 level=INFO msg="connection state" service=lobby conn=9 peer="uid 1000 pid 4711" queued_bytes=0 kernel_queued_bytes=0 bytes_in=0 bytes_out=0 dropped=0 elapsed_us=0
 level=INFO msg="service state" service=lobby kind=echo listeners="" missing=0 leaving=true conns=1 accepted=0 refused="" lost="" kernel_queued_bytes=0 dropped=0 bytes_in=0 bytes_out=0`,
 		},
 		{
 			"networks of peers only", &view.Snapshot{Phase: "ready", Services: full.Services[:1]}, config.PeersSubnet,
-			"level=INFO msg=state phase=ready services=1 conns=2 leaving=0 timers=0 queued_bytes=0 accepted=0 accept_errors=0 stale_events=0" + services + `
+			"level=INFO msg=state phase=ready services=1 conns=2 leaving=0 timers=0 queued_bytes=0 accepted=0 accept_errors=0 stale_events=0 busy_us=0 asleep_us=0 longest_turn_us=0" + services + `
 level=INFO msg="connection state" service=lobby conn=8 peer=192.0.2.0/24 queued_bytes=70 kernel_queued_bytes=50 bytes_in=1 bytes_out=2 dropped=4 elapsed_us=1500
 level=INFO msg="connection state" service=lobby conn=9 peer="uid 1000" queued_bytes=0 kernel_queued_bytes=0 bytes_in=0 bytes_out=0 dropped=0 elapsed_us=0`,
 		},
 		{
 			"no peers", &view.Snapshot{Phase: "ready", Services: full.Services[:1]}, config.PeersNone,
-			"level=INFO msg=state phase=ready services=1 conns=2 leaving=0 timers=0 queued_bytes=0 accepted=0 accept_errors=0 stale_events=0" + services + `
+			"level=INFO msg=state phase=ready services=1 conns=2 leaving=0 timers=0 queued_bytes=0 accepted=0 accept_errors=0 stale_events=0 busy_us=0 asleep_us=0 longest_turn_us=0" + services + `
 level=INFO msg="connection state" service=lobby conn=8 queued_bytes=70 kernel_queued_bytes=50 bytes_in=1 bytes_out=2 dropped=4 elapsed_us=1500
 level=INFO msg="connection state" service=lobby conn=9 queued_bytes=0 kernel_queued_bytes=0 bytes_in=0 bytes_out=0 dropped=0 elapsed_us=0`,
 		},

@@ -8,7 +8,9 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 )
 
 // The text format of Prometheus, version 0.0.4, is a few lines for each metric:
@@ -26,6 +28,8 @@ const MetricsType = "text/plain; version=0.0.4; charset=utf-8"
 type metric struct {
 	name, kind, help string
 	process          func(*Snapshot) uint64           // without labels; nil: it is of each service
+	seconds          func(*Snapshot) time.Duration    // the same; nil: it is no time
+	bounds           func(*Snapshot) []uint64         // by length of turn, beside seconds
 	service          func(*Service) uint64            // nil: it is of each reason
 	reasons          func(*Service) map[string]uint64 // of each reason of each service
 }
@@ -33,6 +37,7 @@ type metric struct {
 const (
 	gauge   = "gauge"
 	counter = "counter"
+	histo   = "histogram"
 )
 
 var metrics = []metric{
@@ -43,6 +48,9 @@ var metrics = []metric{
 	{name: "loop_turns_total", kind: counter, help: "Turns of the event loop.", process: func(s *Snapshot) uint64 { return s.Loop.Turns }},
 	{name: "loop_queued_bytes", kind: gauge, help: "Bytes that wait to be sent, or to be taken by a service.", process: func(s *Snapshot) uint64 { return uint64(s.Loop.Queued) }},
 	{name: "loop_accept_errors_total", kind: counter, help: "Failed calls of accept4(2).", process: func(s *Snapshot) uint64 { return s.Loop.AcceptErrors }},
+	{name: "loop_asleep_seconds_total", kind: counter, help: "Time that the event loop has slept.", seconds: func(s *Snapshot) time.Duration { return s.Loop.Asleep }},
+	{name: "loop_longest_turn_seconds", kind: gauge, help: "Longest turn of the event loop since the start.", seconds: func(s *Snapshot) time.Duration { return s.Loop.Longest }},
+	{name: "loop_turn_seconds", kind: histo, help: "How long turns of the event loop took.", seconds: func(s *Snapshot) time.Duration { return s.Loop.Busy }, bounds: func(s *Snapshot) []uint64 { return s.Loop.Took }},
 
 	{name: "connections", kind: gauge, help: "Clients that are connected.", service: func(s *Service) uint64 { return uint64(s.Clients) }},
 	{name: "connections_peak", kind: gauge, help: "The most clients there have been at once.", service: func(s *Service) uint64 { return uint64(s.Most) }},
@@ -82,6 +90,10 @@ func (s *Snapshot) WriteMetrics(to io.Writer) error {
 			fmt.Fprintf(w, "penstock_%s %d\n", m.name, m.process(s))
 			continue
 		}
+		if m.seconds != nil {
+			m.writeTime(w, s)
+			continue
+		}
 		for i := range services {
 			m.write(w, &services[i])
 		}
@@ -100,6 +112,26 @@ func (m metric) write(w io.Writer, s *Service) {
 		fmt.Fprintf(w, "penstock_%s{%s,reason=%s} %d\n", m.name, labels, label(reason), counts[reason])
 	}
 }
+
+// writeTime writes a time, or a histogram.
+func (m metric) writeTime(w io.Writer, s *Snapshot) {
+	if m.bounds == nil {
+		fmt.Fprintf(w, "penstock_%s %s\n", m.name, seconds(m.seconds(s)))
+		return
+	}
+	counts, sum := m.bounds(s), uint64(0)
+	for i, n := range counts {
+		sum += n
+		bound := "+Inf"
+		if i < len(counts)-1 {
+			bound = seconds(TurnBound(i))
+		}
+		fmt.Fprintf(w, "penstock_%s_bucket{le=%s} %d\n", m.name, label(bound), sum)
+	}
+	fmt.Fprintf(w, "penstock_%s_sum %s\npenstock_%s_count %d\n", m.name, seconds(m.seconds(s)), m.name, sum)
+}
+
+func seconds(d time.Duration) string { return strconv.FormatFloat(d.Seconds(), 'f', -1, 64) }
 
 // label quotes the value of a label.
 func label(s string) string {

@@ -21,6 +21,7 @@ func metricsOf(t *testing.T, s *Snapshot) string {
 
 var sample = &Snapshot{
 	Version: `1"2\3`, Phase: "ready", Uptime: 90 * time.Second, Limit: 7,
+	Loop: Loop{Busy: 1500 * time.Microsecond, Asleep: time.Hour, Longest: time.Millisecond, Took: []uint64{4, 3, 2, 1}},
 	Services: []Service{
 		{
 			Name: "gps", Kind: "bridge", Clients: 2, Most: 3, Accepted: 5, Bytes: Traffic{10, 20},
@@ -35,7 +36,7 @@ var sample = &Snapshot{
 // before it, and no line has the labels of another one.
 func TestMetrics(t *testing.T) {
 	text := metricsOf(t, sample)
-	line := regexp.MustCompile(`^(penstock_[a-z_]+)(\{[a-z]+="([^"\\]|\\.)*"(,[a-z]+="([^"\\]|\\.)*")*\})? [0-9]+$`)
+	line := regexp.MustCompile(`^(penstock_[a-z_]+)(\{[a-z]+="([^"\\]|\\.)*"(,[a-z]+="([^"\\]|\\.)*")*\})? [0-9.]+$`)
 	seen, of := map[string]bool{}, ""
 	for l := range strings.Lines(text) {
 		l = strings.TrimSuffix(l, "\n")
@@ -51,7 +52,7 @@ func TestMetrics(t *testing.T) {
 			t.Errorf("twice: %s", key)
 		}
 		seen[key] = true
-		if m := line.FindStringSubmatch(l); !strings.HasPrefix(l, "#") && (m == nil || m[1] != of) {
+		if m := line.FindStringSubmatch(l); !strings.HasPrefix(l, "#") && (m == nil || m[1] != of && of != "penstock_loop_turn_seconds") {
 			t.Errorf("not a line of %s: %s", of, l)
 		}
 	}
@@ -64,6 +65,13 @@ func TestMetrics(t *testing.T) {
 		`penstock_sent_bytes_total{service="gps",kind="bridge"} 22`,
 		`penstock_source_errors_total{service="gps",kind="bridge",reason="overrun"} 4`,
 		`penstock_connections{service="x",kind="echo"} 0`,
+		`penstock_loop_asleep_seconds_total 3600`,
+		`penstock_loop_longest_turn_seconds 0.001`,
+		`penstock_loop_turn_seconds_bucket{le="0.000064"} 4`,
+		`penstock_loop_turn_seconds_bucket{le="0.001024"} 9`,
+		`penstock_loop_turn_seconds_bucket{le="+Inf"} 10`,
+		`penstock_loop_turn_seconds_sum 0.0015`,
+		`penstock_loop_turn_seconds_count 10`,
 	} {
 		if !strings.Contains(text, want+"\n") {
 			t.Errorf("there is no line %s in\n%s", want, text)

@@ -40,7 +40,17 @@ type Loop struct {
 	Accepted     uint64 `json:"accepted"` // clients taken since the start
 	AcceptErrors uint64 `json:"accept_errors"`
 	StaleEvents  uint64 `json:"stale_events"` // of the kernel, for connections that were closed before
+
+	Busy    time.Duration `json:"busy_ns"`         // in turns
+	Asleep  time.Duration `json:"asleep_ns"`       // between them
+	Longest time.Duration `json:"longest_turn_ns"` // since the start
+	// Took counts turns by length: of less than TurnBound(0), of less than TurnBound(1)
+	// and not less than that, and so on. The last one is of all that are longer.
+	Took []uint64 `json:"turns_by_time"`
 }
+
+// TurnBound returns a bound of Loop.Took: 64 µs, 256 µs and so on.
+func TurnBound(i int) time.Duration { return 64 * time.Microsecond << (2 * i) }
 
 // A Service is one service of the configuration, or of an earlier one.
 type Service struct {
@@ -63,6 +73,11 @@ type Service struct {
 	// Bytes is what all clients have sent and got, those that are there included. It is
 	// zero until these were looked at.
 	Bytes Traffic `json:"bytes"`
+
+	// Bytes in a second, as the last second and the last minute had them. They come from
+	// what was counted when somebody asked before; nil: nobody has, or too long ago.
+	Second *Traffic `json:"rate_1s,omitempty"`
+	Minute *Traffic `json:"rate_60s,omitempty"`
 
 	Closed Traffic `json:"-"` // of clients that have gone
 

@@ -24,6 +24,9 @@ PACKAGES := ./...
 BENCH    := evloop/bench
 FUZZTIME ?= 20s
 
+# For bench-proxy, bench-bridge and bench-exec, such as -quick: a few cells, short.
+BENCH_FLAGS ?=
+
 # How long `make fault-test` injects errors; 0: until it has tried them all.
 FAULT_TIME ?= 60s
 
@@ -134,6 +137,18 @@ bench: build ## compare with C and Go peers on this machine (long; needs a quiet
 .PHONY: bench-quick
 bench-quick: build ## the main rows of the comparison in 3 minutes
 	cd $(BENCH) && $(GO) run . -quick -penstock ../../bin/penstock
+
+.PHONY: bench-proxy
+bench-proxy: build ## a relay beside a C loop, haproxy, socat and others that are there
+	cd $(BENCH) && $(GO) run . -kind proxy $(BENCH_FLAGS) -penstock ../../bin/penstock
+
+.PHONY: bench-bridge
+bench-bridge: build ## one device to many clients beside a C loop, ser2net and others that are there
+	cd $(BENCH) && $(GO) run . -kind bridge $(BENCH_FLAGS) -penstock ../../bin/penstock
+
+.PHONY: bench-exec
+bench-exec: build ## a program for each client beside a C loop, xinetd and others that are there
+	cd $(BENCH) && $(GO) run . -kind exec $(BENCH_FLAGS) -penstock ../../bin/penstock
 
 .PHONY: bench-restart
 bench-restart: build ## the pause of a restart under load (also by systemd, and beside HAProxy, if they are there)

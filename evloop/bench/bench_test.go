@@ -218,7 +218,11 @@ func TestChoose(t *testing.T) {
 		t.Errorf("%d cells of echo, %v, want every combination", len(got), err)
 	}
 	seen := map[string]bool{}
-	for _, c := range append(full(), asked()...) {
+	all := append(full(), asked()...)
+	for _, kind := range []string{"proxy", "bridge"} { // those of exec are in full too
+		all = append(all, kindCells(kind, false)...)
+	}
+	for _, c := range all {
 		if seen[c.String()] {
 			t.Errorf("two cells are called %q", c)
 		}
@@ -306,6 +310,9 @@ func TestJudge(t *testing.T) {
 		t.Errorf("%d verdicts without the yardstick, want none", len(got))
 	}
 	cells := append(full(), restarts()...)
+	for kind := range kindYardsticks {
+		cells = append(cells, kindCells(kind, false)...)
+	}
 	for _, g := range goals {
 		if kept, err := choose(cells, g.cells); err != nil || len(kept) == 0 {
 			t.Errorf("no cell is judged by %q: %v", g.cells, err)

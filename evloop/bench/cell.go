@@ -29,10 +29,12 @@ type Cell struct {
 // String names the cell, for the table and for -cells.
 func (c Cell) String() string {
 	s := fmt.Sprintf("%s %s %d", c.Mode, c.Network, c.Conns)
-	if c.Mode == load.Echo || c.Mode == load.Room || c.Mode == load.Restart {
+	switch c.Mode {
+	case load.Echo, load.Room, load.Restart, load.Proxy, load.Bridge, load.BridgeBurst, load.ExecEcho:
 		s += fmt.Sprintf(" %dB", c.Size)
 	}
-	if c.Mode == load.Echo || c.Mode == load.Ask || c.Mode == load.Room {
+	switch c.Mode {
+	case load.Echo, load.Ask, load.Room, load.BridgeBurst:
 		s += fmt.Sprintf(" x%d", c.Pipeline)
 	}
 	if c.Stuck > 0 {
@@ -48,6 +50,12 @@ func (c Cell) serverMode() string {
 		return load.Ask
 	case load.Idle, load.Restart:
 		return load.Echo
+	case load.Proxy, load.ProxyBulk, load.ProxyChurn, load.ProxyIdle, load.ProxyReset:
+		return load.Proxy
+	case load.Bridge, load.BridgeBurst, load.BridgeIdle:
+		return load.Bridge
+	case load.ExecEcho:
+		return load.ExecPipes
 	}
 	return c.Mode
 }

@@ -31,6 +31,12 @@ var (
 	usedBytes = func(own, _ Line) float64 { return own.UsedBytes.Median }
 	resident  = func(own, _ Line) float64 { return own.RestKiB.Median / 1024 }
 	longest   = func(own, _ Line) float64 { return own.Restart.Longest.Median }
+	late      = func(own, other Line) float64 { return own.Late.Median / other.Late.Median }
+	files     = func(own, _ Line) float64 { return own.Files.Median }
+	wakeups   = func(own, _ Line) float64 { return own.WakeupsPerS.Median }
+	clean     = func(own, _ Line) float64 { return own.Clean.Max }
+	silence   = func(own, _ Line) float64 { return own.Silence.Max }
+	stalled   = func(own, _ Line) float64 { return own.Stalled.Max }
 	dirty     = func(own, _ Line) float64 { return own.RestDirtyKiB.Median / 1024 }
 )
 
@@ -62,6 +68,22 @@ var goals = []goal{
 	{"idle tcp 0", "penstock", "resident, MiB", resident, "", false, 8},
 	{"idle tcp 0", "penstock", "private dirty, MiB", dirty, "", false, 2},
 	{"exec(-pipes)? tcp 16", "penstock", cpuName, cpuRatio, "c-exec", false, 1.15},
+	{"exec-echo tcp 16 64B", "penstock", cpuName, cpuRatio, "c-exec", false, 1.10},
+	{"proxy " + someMany + " 64B", "penstock", cpuName, cpuRatio, "c-proxy", false, 1.10},
+	{"proxy " + someMany + " 64B", "penstock", cpuName, cpuRatio, "haproxy", false, 1.05},
+	{"proxy-bulk tcp 16", "penstock", cpuName, cpuRatio, "c-proxy", false, 0.60},
+	{"proxy-churn tcp 64", "penstock", cpuName, cpuRatio, "c-proxy", false, 1.25},
+	{"proxy-idle tcp 1000", "penstock", "bytes for a pair", usedBytes, "", false, 1050},
+	{"proxy-idle tcp 1000", "penstock", "descriptors for a pair", files, "", false, 2},
+	{"proxy-idle tcp 1000", "penstock", "wake-ups/s", wakeups, "", false, 0.5},
+	{"proxy-reset tcp 1", "penstock", "share of resets that came as an end", clean, "", false, 0},
+	{"bridge tcp 100 64B", "penstock", cpuName, cpuRatio, "c-bridge", false, 1.05},
+	{"bridge tcp 100 64B", "penstock", "median latency, ratio", waitRatio, "c-bridge", false, 1.2},
+	{"bridge tcp 100 64B", "penstock", "99th percentile, ratio", late, "c-bridge", false, 1.5},
+	{"bridge-burst tcp (10|100) 64B x1024", "penstock", cpuName, cpuRatio, "c-bridge", false, 1.3},
+	{"bridge tcp 99 64B stuck1", "penstock", "silence, ms", silence, "", false, 100},
+	{"bridge tcp 99 64B stuck1", "penstock", "device not read, ms", stalled, "", false, 100},
+	{"bridge-idle tcp 100", "penstock", "bytes for a client", usedBytes, "", false, 800},
 	{"start tcp 1", "penstock", "first byte, ratio", waitRatio, yardstick, false, 3},
 	{"restart tcp 1000 64B", "penstock-exec", pauseName, longest, "", false, 200},
 	{"restart tcp 1000 64B", "penstock-systemd", pauseName, longest, "", false, 200},

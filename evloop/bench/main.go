@@ -4,17 +4,21 @@
 // instead, on the machine at hand, in one run.
 //
 //	bench [flags] [NAME=COMMAND ...]
+//	bench -kind proxy|bridge|exec [flags] [NAME=COMMAND ...]
 //	bench -restart [flags]
 //	bench figure RESULTS > FIGURE.svg
 //
 // Each NAME=COMMAND is one more server. Its command line may hold {mode} (echo,
-// ask or room), {network} (tcp or unix), {address}, {host} and {port}; the
-// process itself must be the server. Without C compiler or libraries the C
+// ask or room), {network} (tcp or unix), {address}, {host} and {port}, and with -kind
+// {behind}, {behind host}, {behind port} or {device}; the process itself must be the
+// server. Without C compiler or libraries the C
 // servers are left out, and the first of the rest is what the others are
 // compared with.
 //
 // The results go to standard output as a table and to a file as JSON lines.
-// With -restart the servers restart under load instead, and the table says for how
+// With -kind the servers pass on bytes between clients and another server (proxy), a
+// device (bridge) or a program for each (exec), beside what the distribution has for
+// that (kinds.go). With -restart the servers restart under load instead, and the table says for how
 // long their clients wait (restart.go).
 //
 // See package load for what the clients do, and Plan for how runs are ordered.
@@ -51,6 +55,7 @@ const restartLimit = 8 * time.Minute
 // settings are the command line.
 type settings struct {
 	quick, restart     bool
+	kind               string
 	cells, peers, base string
 	penstock, out      string
 	serverCPU, loadCPU int
@@ -83,6 +88,7 @@ func parse() settings {
 	var s settings
 	flag.BoolVar(&s.quick, "quick", false, "the main cells only, in three minutes")
 	flag.BoolVar(&s.restart, "restart", false, "instead of the comparison, the pause of a restart under load")
+	flag.StringVar(&s.kind, "kind", "", "instead of the comparison, that of a `kind` of service: proxy, bridge or exec")
 	flag.StringVar(&s.cells, "cells", "", "comma-separated `patterns` of the cells to run, such as \"echo tcp (64|1000) 64B x1\"")
 	flag.StringVar(&s.peers, "peers", "", "comma-separated `names` of the built-in servers to run")
 	flag.StringVar(&s.base, "base", yardstick, "`name` of the server to compare with")
@@ -101,11 +107,14 @@ func parse() settings {
 	if s.restart && !set["limit"] {
 		s.plan.Limit = restartLimit
 	}
+	if !set["base"] {
+		s.base = s.yardstick()
+	}
 	if s.quick {
 		if !set["window"] {
 			s.window, s.warmup = time.Second, 200*time.Millisecond
 		}
-		if !set["peers"] {
+		if !set["peers"] && s.kind == "" {
 			s.peers = "c-epoll,evloop,go-net"
 		}
 		if !set["limit"] {
@@ -117,16 +126,7 @@ func parse() settings {
 }
 
 func run(ctx context.Context, s settings, out, log io.Writer) error {
-	cells := full()
-	switch {
-	case s.restart:
-		cells = restarts()
-	case s.quick:
-		cells = quick()
-	case s.cells != "":
-		cells = append(cells, asked()...)
-	}
-	cells, err := choose(cells, s.cells)
+	cells, err := s.chosen()
 	if err != nil {
 		return err
 	}
@@ -134,7 +134,7 @@ func run(ctx context.Context, s settings, out, log io.Writer) error {
 	if b.rig, err = rig(s); err != nil {
 		return err
 	}
-	if b.peers, err = peers(s, log); err != nil {
+	if b.peers, err = peers(s, cells, log); err != nil {
 		return err
 	}
 	m := machine(b.rig)
@@ -155,6 +155,25 @@ func run(ctx context.Context, s settings, out, log io.Writer) error {
 	printVerdicts(out, verdicts)
 	fmt.Fprintf(out, "\nEvery run: %s\n", file.Name())
 	return nil
+}
+
+// chosen returns the cells to run.
+func (s settings) chosen() ([]Cell, error) {
+	cells := full()
+	switch {
+	case s.kind != "":
+		cells = kindCells(s.kind, s.quick)
+	case s.restart:
+		cells = restarts()
+	case s.quick:
+		cells = quick()
+	case s.cells != "":
+		cells = append(cells, asked()...)
+	}
+	if len(cells) == 0 {
+		return nil, fmt.Errorf("there are no cells for kind %q", s.kind)
+	}
+	return choose(cells, s.cells)
 }
 
 // runCells measures one cell after the other and prints each when it is done.
@@ -198,7 +217,7 @@ func rig(s settings) (Rig, error) {
 	return g, nil
 }
 
-func peers(s settings, log io.Writer) ([]Peer, error) {
+func peers(s settings, cells []Cell, log io.Writer) ([]Peer, error) {
 	if s.restart {
 		return restartPeers(s, log)
 	}
@@ -206,11 +225,11 @@ func peers(s settings, log io.Writer) ([]Peer, error) {
 	if s.peers != "" {
 		wanted = strings.Split(s.peers, ",")
 	}
-	peers, err := build(s.out, wanted, s.serverCPU >= 0, log)
+	peers, err := build(s.out, wanted, s.serverCPU >= 0, cells, log)
 	if err != nil {
 		return nil, err
 	}
-	peers = append(peers, installed(wanted, log)...)
+	peers = append(peers, installed(wanted, cells, log)...)
 	if s.penstock != "" {
 		p, err := daemon(s.penstock)
 		if err != nil {

@@ -17,7 +17,8 @@ import (
 // A Peer is a server that takes part.
 type Peer struct {
 	Name    string
-	Command []string // with {mode} {network} {address} {host} {port} {config}
+	Command []string // with {mode} {network} {address} {host} {port} {config}, and see Rig.start
+	File    string   // its configuration, with the same; {file} is its path. "": none
 	Modes   []string // what it can do; empty: try all
 	Fragile bool     // stops serving everybody when some do not read
 	Adopts  bool     // serves a socket that was opened for it
@@ -53,6 +54,9 @@ var sources = []source{
 	{name: "c-libuv", path: "servers/c/uv.c", libs: []string{"-luv"}, needs: "libuv1-dev", modes: []string{load.Echo, load.Ask}, adopts: true},
 	{name: "c-uring", path: "servers/c/uring.c", libs: []string{"-luring"}, needs: "liburing-dev", modes: []string{load.Echo}, fragile: true},
 	{name: "c-exec", path: "servers/c/exec.c", modes: []string{load.Exec, load.ExecPipes}},
+	{name: "c-proxy", path: "servers/c/proxy.c", modes: []string{load.Proxy}},
+	{name: "c-proxy-splice", path: "servers/c/proxy.c", modes: []string{load.Proxy}},
+	{name: "c-bridge", path: "servers/c/bridge.c", modes: []string{load.Bridge}},
 	{name: "evloop", path: "./servers/evloop", modes: []string{load.Echo, load.Ask, load.Room}, adopts: true},
 	{name: "evloop-uring", path: "./servers/evloop", modes: []string{load.Echo, load.Ask, load.Room}, adopts: true},
 	{name: "evloop-2", path: "./servers/evloop", modes: []string{load.Echo, load.Ask}, spreads: true},
@@ -60,16 +64,16 @@ var sources = []source{
 	{name: "netpoll", path: "./servers/netpoll", modes: []string{load.Echo, load.Ask}},
 }
 
-// build compiles the wanted peers into dir; no names means all. What cannot be
-// built is skipped with a word on log: a machine without a C compiler still
-// compares the Go servers.
-func build(dir string, wanted []string, pinned bool, log io.Writer) ([]Peer, error) {
+// build compiles the wanted peers into dir that have a part in one of the cells; no
+// names means all. What cannot be built is skipped with a word on log: a machine
+// without a C compiler still compares the Go servers.
+func build(dir string, wanted []string, pinned bool, cells []Cell, log io.Writer) ([]Peer, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("build peers: %w", err)
 	}
 	var peers []Peer
 	for _, s := range sources {
-		if len(wanted) > 0 && !slices.Contains(wanted, s.name) {
+		if len(wanted) > 0 && !slices.Contains(wanted, s.name) || !hasPart(s.peer(""), cells) {
 			continue
 		}
 		if s.spreads && pinned {
@@ -92,9 +96,18 @@ func build(dir string, wanted []string, pinned bool, log io.Writer) ([]Peer, err
 		if err := writeBack(bin); err != nil {
 			return nil, fmt.Errorf("build %s: %w", s.name, err)
 		}
-		peers = append(peers, Peer{Name: s.name, Command: []string{bin, "{mode}", "{network}", "{address}"}, Modes: s.modes, Fragile: s.fragile, Adopts: s.adopts})
+		peers = append(peers, s.peer(bin))
 	}
 	return peers, nil
+}
+
+func (s source) peer(bin string) Peer {
+	return Peer{Name: s.name, Command: []string{bin, "{mode}", "{network}", "{address}"}, Modes: s.modes, Fragile: s.fragile, Adopts: s.adopts}
+}
+
+// hasPart reports whether the peer can do one of the cells.
+func hasPart(p Peer, cells []Cell) bool {
+	return slices.ContainsFunc(cells, func(c Cell) bool { return slices.Contains(p.Modes, c.serverMode()) })
 }
 
 func (s source) compiler(bin string) *exec.Cmd {
@@ -104,41 +117,6 @@ func (s source) compiler(bin string) *exec.Cmd {
 	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", bin, s.path)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	return cmd
-}
-
-// installed returns the peers of the distribution that are there. What is missing is
-// skipped with a word on log, unless others were asked for.
-func installed(wanted []string, log io.Writer) (peers []Peer) {
-	for _, p := range []Peer{
-		{Name: "tcpserver", Command: []string{"tcpserver", "-c", "64", "-H", "-R", "-l", "0", "{host}", "{port}", "/bin/cat"}, Modes: []string{load.Exec}},
-		{Name: "xinetd", Command: []string{"xinetd", "-dontfork", "-f", "{xinetd}"}, Modes: []string{load.Exec}},
-	} {
-		if len(wanted) > 0 && !slices.Contains(wanted, p.Name) {
-			continue
-		}
-		path, err := exec.LookPath(p.Command[0])
-		if err != nil {
-			path, err = exec.LookPath("/usr/sbin/" + p.Command[0])
-		}
-		if err != nil {
-			fmt.Fprintf(log, "%s is left out: it is not installed\n", p.Name)
-			continue
-		}
-		p.Command[0] = path
-		peers = append(peers, p)
-	}
-	return peers
-}
-
-// xinetd writes a configuration of xinetd for the cell, and returns its path.
-func xinetd(dir, host, port string) (string, error) {
-	text := fmt.Sprintf("service bench\n{\n type = UNLISTED\n socket_type = stream\n protocol = tcp\n wait = no\n"+
-		" user = root\n bind = %s\n port = %s\n server = /bin/cat\n instances = 64\n per_source = UNLIMITED\n cps = 100000 1\n}\n", host, port)
-	path := filepath.Join(dir, "xinetd.conf")
-	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-		return "", fmt.Errorf("write configuration: %w", err)
-	}
-	return path, nil
 }
 
 // custom parses NAME=COMMAND. The words of the command are separated by
@@ -161,7 +139,7 @@ func daemon(bin string) (Peer, error) {
 	if _, err := os.Stat(path); err != nil {
 		return Peer{}, fmt.Errorf("penstock: %w", err)
 	}
-	return Peer{Name: "penstock", Command: []string{path, "run", "-c", "{config}"}, Modes: []string{load.Echo, load.Ask, load.Room, load.Exec, load.ExecPipes}, Adopts: true}, writeBack(path)
+	return Peer{Name: "penstock", Command: []string{path, "run", "-c", "{config}"}, Modes: []string{load.Echo, load.Ask, load.Room, load.Exec, load.ExecPipes, load.Proxy, load.Bridge}, Adopts: true}, writeBack(path)
 }
 
 // writeBack has the kernel write the pages of a new binary to disk. Until then
@@ -180,13 +158,15 @@ func writeBack(path string) error {
 
 // config writes a configuration of the daemon that does what the other servers
 // do, with limits that the cell does not reach, and returns its path.
-func config(dir string, c Cell, address string) (string, error) {
+func (g Rig) config(c Cell, address string) (string, error) {
 	kind := map[string]string{
 		load.Echo:      "kind = \"echo\"\n",
 		load.Ask:       fmt.Sprintf("kind = \"lookup\"\ndelimiter = \"?\"\nanswers = { %q = %q }\n", load.Question, load.Answer),
 		load.Room:      "kind = \"room\"\nmessage = \"{line}\"\nwelcome = \"\"\njoin = \"\"\nleave = \"\"\necho_to_sender = false\n",
 		load.Exec:      "kind = \"exec\"\nio = \"socket\"\nmax_children = 64\ncommand = [\"/bin/cat\"]\n",
 		load.ExecPipes: "kind = \"exec\"\nmax_children = 64\ncommand = [\"/bin/cat\"]\n",
+		load.Proxy:     fmt.Sprintf("kind = \"proxy\"\nto = [%q]\n", g.behind),
+		load.Bridge:    fmt.Sprintf("kind = \"bridge\"\ndevice = %q\nspeed = 115200\n", g.device),
 	}[c.serverMode()]
 	conns := c.Conns + c.Stuck + 16
 	conns += conns/8 + 1 // a sixteenth of the places is not for a single address
@@ -196,7 +176,7 @@ func config(dir string, c Cell, address string) (string, error) {
 	}
 	text := fmt.Sprintf("[limits]\nconnections = %d\nper_source = %d\nmemory = \"256MiB\"\n\n[log]\nlevel = %q\n\n"+
 		"[service.bench]\n%slisten = [%q]\nqueue = \"256KiB\"\n", conns, conns, level, kind, address)
-	path := filepath.Join(dir, "penstock.toml")
+	path := filepath.Join(g.Dir, "penstock.toml")
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 		return "", fmt.Errorf("write configuration: %w", err)
 	}

@@ -33,7 +33,7 @@ func proxy(s settings, log io.Writer) (Peer, error) {
 	if err != nil {
 		return Peer{}, errNoProxy
 	}
-	behind, err := build(s.out, []string{"evloop"}, s.serverCPU >= 0, log)
+	behind, err := build(s.out, []string{"evloop"}, s.serverCPU >= 0, restarts(), log)
 	if err != nil {
 		return Peer{}, err
 	}

@@ -91,7 +91,7 @@ func bySystemd(ctx context.Context, g Rig, p Peer, c Cell, address string) (rest
 
 // install writes the units.
 func (s managed) install(g Rig, p Peer, c Cell, address string) error {
-	path, err := config(g.Dir, c, address)
+	path, err := g.config(c, address)
 	if err != nil {
 		return err
 	}

@@ -12,17 +12,23 @@ import (
 	"penstock/evloop/bench/load"
 )
 
-// TestRestart goes the whole way with the daemon of this tree: it restarts under load,
-// and what was measured is printed. What is not on the machine is named, once.
-func TestRestart(t *testing.T) {
+// buildDaemon builds the daemon of this tree.
+func buildDaemon(t *testing.T) string {
+	t.Helper()
 	bin := filepath.Join(t.TempDir(), "penstock")
 	build := exec.CommandContext(t.Context(), "go", "build", "-o", bin, "./daemon/cmd/penstock")
 	build.Dir = "../.."
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
+	return bin
+}
+
+// TestRestart goes the whole way with the daemon of this tree: it restarts under load,
+// and what was measured is printed. What is not on the machine is named, once.
+func TestRestart(t *testing.T) {
 	s := settings{
-		restart: true, cells: "restart tcp 100 .*", penstock: bin, base: yardstick, out: t.TempDir(),
+		restart: true, cells: "restart tcp 100 .*", penstock: buildDaemon(t), base: yardstick, out: t.TempDir(),
 		plan: Plan{Rounds: 1, Foreign: 1e9}, warmup: 10 * time.Millisecond, window: 4 * time.Second, // a busy machine restarts slowly
 	}
 	var out, log strings.Builder
@@ -46,7 +52,7 @@ func TestRestart(t *testing.T) {
 // once.
 func TestRestartThatFails(t *testing.T) {
 	dir := t.TempDir()
-	peers, err := build(dir, []string{"evloop"}, false, t.Output())
+	peers, err := build(dir, []string{"evloop"}, false, restarts(), t.Output())
 	if err != nil {
 		t.Fatal(err)
 	}

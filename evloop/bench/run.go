@@ -29,11 +29,18 @@ type Rig struct {
 	LoadCPU   int
 	Warmup    time.Duration
 	Window    time.Duration
+
+	behind string // address of the server behind a relay, where the cell has one
+	device string // path of the source of a bridge
 }
 
 // grace is how long a server may take to listen, and how much longer than its
 // window a load may take: 8,000 connections are opened one after the other.
 const grace = 30 * time.Second
+
+// fillTime is how long a bridge's lines take until what the kernel keeps for a client that
+// does not read is full.
+const fillTime = 4 * time.Second
 
 // measure starts the peer, puts the cell's load on it, and stops it again. A
 // new process for each run keeps what one cell left in a heap out of the next.
@@ -50,6 +57,18 @@ func (g Rig) measure(ctx context.Context, p Peer, c Cell) (load.Result, error) {
 	case load.Restart:
 		return g.restarts(ctx, p, c, address)
 	}
+	o := load.Options{
+		Mode: c.Mode, Network: c.Network, Address: address, Conns: c.Conns, Size: c.Size,
+		Pipeline: c.Pipeline, Stuck: c.Stuck, Warmup: g.Warmup, Window: g.Window,
+	}
+	files, err := g.beyond(c, &o)
+	if err != nil {
+		return load.Result{}, err
+	}
+	defer closeAll(files)
+	if c.Stuck > 0 && c.serverMode() == load.Bridge {
+		o.Warmup = max(o.Warmup, fillTime)
+	}
 	server, err := g.start(ctx, p, c, address)
 	if err != nil {
 		return load.Result{}, fmt.Errorf("start %s: %w", p.Name, err)
@@ -58,10 +77,8 @@ func (g Rig) measure(ctx context.Context, p Peer, c Cell) (load.Result, error) {
 	if err := server.listening(c.Network, address); err != nil {
 		return load.Result{}, fmt.Errorf("start %s: %w", p.Name, err)
 	}
-	return g.load(ctx, load.Options{
-		Mode: c.Mode, Network: c.Network, Address: address, Conns: c.Conns, Size: c.Size,
-		Pipeline: c.Pipeline, Stuck: c.Stuck, Warmup: g.Warmup, Window: g.Window, Server: server.pid(),
-	})
+	o.Server = server.pid()
+	return g.load(ctx, o, files...)
 }
 
 // address returns where the server shall listen. The port is free at this
@@ -92,29 +109,28 @@ type process struct {
 
 // start runs the peer, behind the words of before if there are any.
 func (g Rig) start(ctx context.Context, p Peer, c Cell, address string, before ...string) (*process, error) {
-	host, port, _ := strings.Cut(address, ":")
-	path, err := config(g.Dir, c, address)
+	path, err := g.config(c, address)
 	if err != nil {
 		return nil, err
 	}
-	inetd, err := xinetd(g.Dir, host, port)
-	if err != nil {
-		return nil, err
+	r := g.names(p, c, address, path)
+	if p.File != "" {
+		if err := os.WriteFile(filepath.Join(g.Dir, p.Name+".conf"), []byte(r.Replace(p.File)), 0o644); err != nil {
+			return nil, fmt.Errorf("write configuration: %w", err)
+		}
 	}
-	r := strings.NewReplacer("{xinetd}", inetd, "{mode}", c.serverMode(), "{network}", c.Network, "{address}", address,
-		"{host}", host, "{port}", port, "{config}", path)
 	words := slices.Clone(before)
 	for _, w := range p.Command {
 		words = append(words, r.Replace(w))
 	}
 	cmd := exec.CommandContext(ctx, words[0], words[1:]...)
-	cmd.Env = append(os.Environ(), "BENCH_BUFFER="+strconv.Itoa(c.inFlight()))
+	cmd.Env = append(os.Environ(), "BENCH_BUFFER="+strconv.Itoa(c.inFlight()), "BENCH_BEHIND="+g.behind, "BENCH_DEVICE="+g.device)
 	output, err := os.Create(filepath.Join(g.Dir, p.Name+".log"))
 	if err != nil {
 		return nil, err
 	}
 	cmd.Stdout, cmd.Stderr = output, output
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	if err := sample.StartOn(cmd, g.ServerCPU); err != nil {
 		output.Close()
 		return nil, err
@@ -125,6 +141,15 @@ func (g Rig) start(ctx context.Context, p Peer, c Cell, address string, before .
 		close(s.ended)
 	}()
 	return s, nil
+}
+
+// names puts in what a peer's command and configuration leave open.
+func (g Rig) names(p Peer, c Cell, address, config string) *strings.Replacer {
+	host, port, _ := strings.Cut(address, ":")
+	behindHost, behindPort, _ := strings.Cut(g.behind, ":")
+	return strings.NewReplacer("{mode}", c.serverMode(), "{network}", c.Network, "{address}", address, "{host}", host, "{port}", port,
+		"{behind}", g.behind, "{behind host}", behindHost, "{behind port}", behindPort, "{device}", g.device,
+		"{config}", config, "{file}", filepath.Join(g.Dir, p.Name+".conf"))
 }
 
 func (s *process) pid() int { return s.cmd.Process.Pid }
@@ -145,8 +170,10 @@ func (s *process) listening(network, address string) error {
 	return fmt.Errorf("does not listen on %s after %v", address, grace)
 }
 
+// stop ends the server, and with it the processes that it has started for its clients.
 func (s *process) stop() {
-	s.cmd.Process.Kill() //nolint:errcheck // it may have ended by itself
+	s.cmd.Process.Kill()                    //nolint:errcheck // it may have ended by itself
+	syscall.Kill(-s.pid(), syscall.SIGKILL) //nolint:errcheck // nobody may be left
 	<-s.ended
 	s.output.Close()
 }

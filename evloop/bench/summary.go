@@ -36,10 +36,15 @@ type Line struct {
 	P50, P99 Spread // microseconds
 	Silence  Spread // milliseconds
 	Wait     Spread // ratio of P50
+	Late     Spread // ratio of P99
 
 	OpenedBytes, UsedBytes   Spread // own memory for a connection, proportional set
 	RestKiB, RestDirtyKiB    Spread // resident and private dirty with no connection
 	WakeupsPerS, IdleCPUPerS Spread // with idle connections; microseconds
+	Files                    Spread // descriptors for a connection
+
+	Stalled Spread // milliseconds that a device was not read
+	Clean   Spread // share of the connections with a reset backend that ended as if all had been said
 
 	Calm, Restart Pauses // before a restart, and with it
 	Refused       Spread // fresh connections
@@ -139,6 +144,7 @@ func line(runs, base map[int]load.Result) Line {
 		P50:      over(func(r load.Result) float64 { return micros(r.P50) }),
 		P99:      over(func(r load.Result) float64 { return micros(r.P99) }),
 		Wait:     ratio(func(r load.Result) float64 { return micros(r.P50) }),
+		Late:     ratio(func(r load.Result) float64 { return micros(r.P99) }),
 		Silence:  over(func(r load.Result) float64 { return micros(r.Silence) / 1000 }),
 	}
 	for round := range runs {
@@ -159,21 +165,24 @@ func line(runs, base map[int]load.Result) Line {
 	}
 	l.Calm = pauses(func(r load.Result) load.Pauses { return r.Calm })
 	l.Restart = pauses(func(r load.Result) load.Pauses { return r.Restart })
+	l.Stalled = over(func(r load.Result) float64 { return micros(r.Stalled) / 1000 })
+	l.Clean = over(func(r load.Result) float64 { return perOp(float64(r.Refused), r) })
 	l.Refused = over(func(r load.Result) float64 { return float64(r.Refused) })
 	return l
 }
 
 // memory adds what needs the number of connections.
 func (l *Line) memory(records []Record) {
-	var opened, used []float64
+	var opened, used, files []float64
 	for _, r := range records {
 		if r.Quiet && r.Peer == l.Peer && r.Cell.Conns > 0 {
 			n := float64(r.Cell.Conns)
 			opened = append(opened, float64(r.Result.Opened.Proportional-r.Result.Empty.Proportional)/n)
 			used = append(used, float64(r.Result.Used.Proportional-r.Result.Empty.Proportional)/n)
+			files = append(files, float64(r.Result.Files)/n)
 		}
 	}
-	l.OpenedBytes, l.UsedBytes = spread(opened), spread(used)
+	l.OpenedBytes, l.UsedBytes, l.Files = spread(opened), spread(used), spread(files)
 }
 
 func opsPerSecond(r load.Result) float64 { return float64(r.Ops) / r.Elapsed.Seconds() }

@@ -36,8 +36,10 @@ func printCell(w io.Writer, c Cell, title string, lines []Line) error {
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	switch c.Mode {
-	case load.Idle:
+	case load.Idle, load.ProxyIdle, load.BridgeIdle:
 		idleBlock(t, lines)
+	case load.ProxyReset:
+		resetBlock(t, lines)
 	case start:
 		startBlock(t, lines)
 	case load.Restart:
@@ -77,12 +79,18 @@ func rounds(records []Record) string {
 
 func busyBlock(w io.Writer, c Cell, lines []Line) {
 	unit := "op"
-	if c.Mode == load.Room {
+	switch c.Mode {
+	case load.Room, load.Bridge, load.BridgeBurst:
 		unit = "line"
+	case load.ProxyBulk:
+		unit = "MiB"
 	}
 	fmt.Fprintf(w, "\tn\t%ss/s\tratio\t\tCPU ns/%s\tratio\t\tswitches/%s\tbusy\tp50 us\tp99 us\t(..)\t", unit, unit, unit)
 	if c.Stuck > 0 {
 		fmt.Fprint(w, "silence ms\t")
+	}
+	if c.serverMode() == load.Bridge {
+		fmt.Fprint(w, "p50, p99 ratio\tdevice not read ms\t")
 	}
 	fmt.Fprintln(w)
 	for _, l := range lines {
@@ -96,19 +104,32 @@ func busyBlock(w io.Writer, c Cell, lines []Line) {
 		if c.Stuck > 0 {
 			fmt.Fprintf(w, "%.1f\t", l.Silence.Max)
 		}
+		if c.serverMode() == load.Bridge {
+			fmt.Fprintf(w, "%.2f, %.2f\t%.1f\t", l.Wait.Median, l.Late.Median, l.Stalled.Max)
+		}
 		fmt.Fprintln(w)
 	}
 }
 
 func idleBlock(w io.Writer, lines []Line) {
-	fmt.Fprint(w, "\tn\tB/conn open\tafter a message\tat rest: RSS KiB\tprivate dirty KiB\twake-ups/s\tCPU us/s\t\n")
+	fmt.Fprint(w, "\tn\tB/conn open\tafter a message\tdescriptors\tat rest: RSS KiB\tprivate dirty KiB\twake-ups/s\tCPU us/s\t\n")
 	for _, l := range lines {
 		if l.Rounds == 0 {
 			continue
 		}
-		fmt.Fprintf(w, "%s\t%d\t%.0f\t%.0f\t%.0f\t%.0f\t%.2f\t%.1f\t\n", l.Peer, l.Rounds,
-			l.OpenedBytes.Median, l.UsedBytes.Median, l.RestKiB.Median, l.RestDirtyKiB.Median,
+		fmt.Fprintf(w, "%s\t%d\t%.0f\t%.0f\t%.1f\t%.0f\t%.0f\t%.2f\t%.1f\t\n", l.Peer, l.Rounds,
+			l.OpenedBytes.Median, l.UsedBytes.Median, l.Files.Median, l.RestKiB.Median, l.RestDirtyKiB.Median,
 			l.WakeupsPerS.Median, l.IdleCPUPerS.Median)
+	}
+}
+
+// resetBlock says what reaches a client whose backend has reset the connection.
+func resetBlock(w io.Writer, lines []Line) {
+	fmt.Fprint(w, "\tn\tconnections/s\tended by a reset\tas if all was said\t\n")
+	for _, l := range lines {
+		if l.Rounds > 0 {
+			fmt.Fprintf(w, "%s\t%d\t%.0f\t%.0f%%\t%.0f%%\t\n", l.Peer, l.Rounds, l.Ops.Median, 100*(1-l.Clean.Median), 100*l.Clean.Median)
+		}
 	}
 }
 

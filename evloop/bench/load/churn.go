@@ -37,7 +37,7 @@ type visitor struct {
 const sources = 200
 
 func churn(o Options, answer string) (Result, error) {
-	p, err := newPoller()
+	p, err := newPoller(o)
 	if err != nil {
 		return Result{}, err
 	}

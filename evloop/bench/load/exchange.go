@@ -42,7 +42,7 @@ type exchanger struct {
 const bufferSize = 128 << 10
 
 func newExchanger(o Options, request, reply []byte) (*exchanger, error) {
-	p, err := newPoller()
+	p, err := newPoller(o)
 	if err != nil {
 		return nil, err
 	}

@@ -18,19 +18,19 @@ const settle = 500 * time.Millisecond
 // as the difference between Opened and Used.
 func idle(o Options) (Result, error) {
 	o.Pipeline = 1
+	if err := setUp(o); err != nil {
+		return Result{}, err
+	}
 	x, err := newExchanger(o, pattern(o.Size), pattern(o.Size))
 	if err != nil {
 		return Result{}, err
 	}
 	defer x.close()
-
-	if err := setUp(o); err != nil {
-		return Result{}, err
-	}
 	empty, err := rest(o.Server)
 	if err != nil {
 		return Result{}, err
 	}
+	files := sample.Files(o.Server)
 	if err := x.connect(o.Conns); err != nil {
 		return Result{}, err
 	}
@@ -46,21 +46,27 @@ func idle(o Options) (Result, error) {
 		return Result{}, err
 	}
 
+	files = sample.Files(o.Server) - files
+	r, err := quiet(o)
+	r.Empty, r.Opened, r.Used, r.Files = empty, opened, used, files
+	return r, err
+}
+
+// quiet measures a server that has nothing to do.
+func quiet(o Options) (Result, error) {
 	o.Warmup = 0
 	w := newWindow(o)
 	if _, err := w.done(w.clock()); err != nil {
 		return Result{}, err
 	}
 	time.Sleep(o.Window)
-	r, err := w.result()
-	r.Empty, r.Opened, r.Used = empty, opened, used
-	return r, err
+	return w.result()
 }
 
 // setUp uses one connection, so that what a server sets up once (buffers, tables,
 // threads) does not count as the price of a connection.
 func setUp(o Options) error {
-	o.Conns, o.Warmup, o.Window, o.Mode = 1, 0, 100*time.Millisecond, Echo
+	o.Conns, o.Warmup, o.Window = 1, 0, 100*time.Millisecond
 	_, err := exchange(o, pattern(o.Size), pattern(o.Size))
 	return err
 }
@@ -71,7 +77,7 @@ func rest(server int) (sample.Memory, error) {
 	if server == 0 {
 		return sample.Memory{}, nil
 	}
-	return sample.ReadMemory(server)
+	return sample.TreeMemory(server)
 }
 
 // eachOnce sends one message on each connection and waits for its reply.

@@ -36,8 +36,23 @@ const (
 	Exec      = "exec"
 	ExecPipes = "exec-pipes"
 	Idle      = "idle" // connect, one echo each, then nothing; Conns 0 measures the server at rest
+	// ExecEcho is Echo by a program for each connection, between two pipes.
+	ExecEcho = "exec-echo"
 	// Restart is Echo at a fixed rate, and the server restarts in the middle.
 	Restart = "restart"
+
+	// The server is a relay, and the load is the server behind it too (behind.go).
+	Proxy      = "proxy"       // Echo
+	ProxyBulk  = "proxy-bulk"  // one direction, as fast as it goes
+	ProxyChurn = "proxy-churn" // Churn
+	ProxyIdle  = "proxy-idle"  // Idle
+	ProxyReset = "proxy-reset" // the server behind resets each connection
+
+	// The server passes on what a device says, the load is the device's other end, and
+	// all connections receive.
+	Bridge      = "bridge"       // lines at a fixed rate
+	BridgeBurst = "bridge-burst" // as fast as it goes, Pipeline lines on the way
+	BridgeIdle  = "bridge-idle"  // a line, then nothing
 )
 
 // Question and Answer are what a server in mode Ask must know. Both are part
@@ -61,6 +76,8 @@ type Options struct {
 	Server   int   // PID to account for; 0: none
 	Helpers  []int // PIDs that are a part of the server as well
 	Due      int   // descriptor that gets a byte when the server shall restart (Restart); 0: none
+	Behind   int   // listening descriptor of the server behind a relay (Proxy...); 0: none
+	Source   int   // descriptor of the device's other end (Bridge...); 0: none
 }
 
 // Result is what one run found. Times are those of the window alone.
@@ -80,10 +97,14 @@ type Result struct {
 	// Memory of the server: before the connections, when they were open, and
 	// after a message on each. Only in mode Idle.
 	Empty, Opened, Used sample.Memory
+	// Files are the descriptors that the connections took in the server.
+	Files int
+
+	Stalled time.Duration // the longest that the server did not read the device (Bridge)
 
 	// Only in mode Restart. All else is of the window before the restart.
 	Calm, Restart Pauses
-	Refused       int // fresh connections that were refused or cut off
+	Refused       int // fresh connections that were refused or cut off; in mode ProxyReset: that ended cleanly
 }
 
 // Pauses are what the clients of one window waited.
@@ -111,7 +132,7 @@ func Run(o Options) (Result, error) {
 
 func run(o Options) (Result, error) {
 	switch o.Mode {
-	case Echo:
+	case Echo, Proxy, ExecEcho:
 		return exchange(o, pattern(o.Size), pattern(o.Size))
 	case Ask:
 		return exchange(o, []byte(Question), []byte(Answer))
@@ -119,9 +140,17 @@ func run(o Options) (Result, error) {
 		return room(o)
 	case Churn:
 		return churn(o, Answer)
-	case Exec, ExecPipes:
+	case Exec, ExecPipes, ProxyChurn:
 		return churn(o, Question)
-	case Idle:
+	case ProxyBulk:
+		return bulk(o)
+	case ProxyReset:
+		return resets(o)
+	case Bridge, BridgeBurst:
+		return bridge(o)
+	case BridgeIdle:
+		return idleBridge(o)
+	case Idle, ProxyIdle:
 		return idle(o)
 	case Restart:
 		return restarts(o)
@@ -196,15 +225,8 @@ func (w *window) read() (reading, error) {
 	var r reading
 	var err error
 	if w.o.Server != 0 {
-		if r.server, err = sample.Process(w.o.Server); err != nil {
+		if r.server, err = w.o.usage(); err != nil {
 			return r, err
-		}
-		if w.o.Mode == Exec || w.o.Mode == ExecPipes {
-			ended, err := sample.Ended(w.o.Server)
-			if err != nil {
-				return r, err
-			}
-			r.server.CPU += ended
 		}
 	}
 	for _, pid := range w.o.Helpers {
@@ -220,6 +242,15 @@ func (w *window) read() (reading, error) {
 	r.host, err = sample.ReadHost()
 	r.at = w.clock()
 	return r, err
+}
+
+// usage reads what the server has used, with its programs where it may have some.
+func (o Options) usage() (sample.Usage, error) {
+	switch o.Mode {
+	case Echo, Ask, Room, Churn, Idle, Restart:
+		return sample.Process(o.Server)
+	}
+	return sample.Tree(o.Server)
 }
 
 // result closes the window.

@@ -18,15 +18,21 @@ import (
 // and one send for each round and nothing else.
 type poller struct {
 	fd     int
+	behind *behind // is served by wait; nil: there is none
 	events [256]unix.EpollEvent
 }
 
-func newPoller() (*poller, error) {
+func newPoller(o Options) (*poller, error) {
 	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
 	}
-	return &poller{fd: fd}, nil
+	p := &poller{fd: fd}
+	if err := attach(p, o); err != nil {
+		p.close()
+		return nil, err
+	}
+	return p, nil
 }
 
 // add makes wait return index whenever fd becomes readable or writable.
@@ -49,10 +55,33 @@ func (p *poller) wait(millis int) ([]unix.EpollEvent, error) {
 	if errno != 0 {
 		return nil, os.NewSyscallError("epoll_pwait", errno)
 	}
-	return p.events[:n], nil
+	if p.behind == nil {
+		return p.events[:n], nil
+	}
+	return p.ours(p.events[:n])
 }
 
-func (p *poller) close() { unix.Close(p.fd) }
+// ours has the server behind a relay serve its events, and returns the others.
+func (p *poller) ours(events []unix.EpollEvent) ([]unix.EpollEvent, error) {
+	rest := events[:0]
+	for _, e := range events {
+		if e.Fd > behindBase {
+			rest = append(rest, e)
+			continue
+		}
+		if err := p.behind.event(int(e.Fd)); err != nil {
+			return nil, err
+		}
+	}
+	return rest, nil
+}
+
+func (p *poller) close() {
+	if p.behind != nil {
+		p.behind.close()
+	}
+	unix.Close(p.fd)
+}
 
 // errEOF says that the server closed a connection that was in use.
 var errEOF = errors.New("the server closed a connection")
@@ -71,6 +100,21 @@ func receive(fd int, buf []byte) (int, error) {
 	return int(n), nil
 }
 
+// discard reads at most n bytes and throws them away. It returns 0 and no error when there
+// is nothing to read.
+func discard(fd, n int) (int, error) {
+	got, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), 0, uintptr(n), unix.MSG_DONTWAIT|unix.MSG_TRUNC, 0, 0)
+	switch {
+	case errno == unix.EAGAIN || errno == unix.EINTR:
+		return 0, nil
+	case errno != 0:
+		return 0, os.NewSyscallError("recvfrom", errno)
+	case got == 0:
+		return 0, errEOF
+	}
+	return int(got), nil
+}
+
 // send writes once. It returns 0 and no error when there is no room.
 func send(fd int, p []byte) (int, error) {
 	n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
@@ -87,11 +131,12 @@ func send(fd int, p []byte) (int, error) {
 type endpoint struct {
 	family int
 	to     unix.Sockaddr
+	window int // of what is received, in bytes, and segments as on a LAN; 0: what the kernel chooses
 }
 
 func newEndpoint(network, address string) (endpoint, error) {
 	if network == "unix" {
-		return endpoint{unix.AF_UNIX, &unix.SockaddrUnix{Name: address}}, nil
+		return endpoint{family: unix.AF_UNIX, to: &unix.SockaddrUnix{Name: address}}, nil
 	}
 	ap, err := netip.ParseAddrPort(address)
 	if err != nil {
@@ -100,8 +145,12 @@ func newEndpoint(network, address string) (endpoint, error) {
 	if !ap.Addr().Is4() {
 		return endpoint{}, fmt.Errorf("parse address: %s is not IPv4", address)
 	}
-	return endpoint{unix.AF_INET, &unix.SockaddrInet4{Port: int(ap.Port()), Addr: ap.Addr().As4()}}, nil
+	return endpoint{family: unix.AF_INET, to: &unix.SockaddrInet4{Port: int(ap.Port()), Addr: ap.Addr().As4()}}, nil
 }
+
+// lanSegment is the size of segments by Ethernet. Those of loopback are so large that the
+// kernel would keep megabytes for a client that does not read.
+const lanSegment = 1448
 
 // dial connects; the descriptor is non-blocking afterwards. from is added to
 // the source address 127.0.0.1: ports run out per pair of addresses.
@@ -114,6 +163,15 @@ func (e endpoint) dial(from int, flags int) (int, error) {
 		if err := fromLoopback(fd, from); err != nil {
 			unix.Close(fd)
 			return -1, err
+		}
+	}
+	if e.window > 0 {
+		err := errors.Join(
+			unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, e.window),
+			unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_MAXSEG, lanSegment))
+		if err != nil {
+			unix.Close(fd)
+			return -1, os.NewSyscallError("setsockopt", err)
 		}
 	}
 	for err = unix.EINTR; errors.Is(err, unix.EINTR); {

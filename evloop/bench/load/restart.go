@@ -78,7 +78,7 @@ type restart struct {
 }
 
 func restarts(o Options) (Result, error) {
-	p, err := newPoller()
+	p, err := newPoller(o)
 	if err != nil {
 		return Result{}, err
 	}

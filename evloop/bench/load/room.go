@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"time"
 
@@ -43,27 +44,41 @@ type fanout struct {
 	delivered uint64
 	owed      int // bytes of lines begun that must still be sent
 	phase     int
+
+	blocked time.Duration // since when the device takes nothing; 0: it does
+	stalled time.Duration // the longest that it took nothing
 }
 
 func room(o Options) (Result, error) {
-	p, err := newPoller()
+	f, err := gather(o)
 	if err != nil {
 		return Result{}, err
 	}
-	f := &fanout{o: o, poll: p, buf: make([]byte, bufferSize)}
-	line := pattern(o.Size)
-	f.line, f.stream = len(line), repeat(line, max(bufferSize, o.Pipeline*len(line)))
 	defer f.close()
-	if err := f.connect(); err != nil {
-		return Result{}, err
-	}
-	if err := f.muster(); err != nil {
-		return Result{}, err
-	}
 	if err := f.serve(); err != nil {
 		return Result{}, err
 	}
 	return f.w.result()
+}
+
+// gather connects everybody and waits until all have had a line.
+func gather(o Options) (*fanout, error) {
+	p, err := newPoller(o)
+	if err != nil {
+		return nil, err
+	}
+	f := &fanout{o: o, poll: p, sender: -1, buf: make([]byte, bufferSize)}
+	line := pattern(o.Size)
+	f.line, f.stream = len(line), repeat(line, max(bufferSize, o.Pipeline*len(line)))
+	if err := f.connect(); err != nil {
+		f.close()
+		return nil, err
+	}
+	if err := f.muster(); err != nil {
+		f.close()
+		return nil, err
+	}
+	return f, nil
 }
 
 // connect joins the receivers first and the sender last.
@@ -81,10 +96,17 @@ func (f *fanout) connect() error {
 			return err
 		}
 	}
+	if f.o.Source != 0 {
+		to.window = stuckWindow
+	}
 	for range f.o.Stuck {
 		if _, err := to.dial(0, 0); err != nil {
 			return fmt.Errorf("stuck receiver: %w", err)
 		}
+	}
+	if f.o.Source != 0 {
+		f.sender = f.o.Source
+		return os.NewSyscallError("fcntl", unix.SetNonblock(f.sender, true))
 	}
 	if f.sender, err = to.dial(0, 0); err != nil {
 		return fmt.Errorf("sender: %w", err)
@@ -100,7 +122,7 @@ func (f *fanout) muster() error {
 		for i := range f.receivers {
 			f.receivers[i].lines = 0
 		}
-		if _, err := send(f.sender, f.stream[:f.line]); err != nil {
+		if _, err := f.write(f.stream[:f.line]); err != nil {
 			return err
 		}
 		for f.w.ops < uint64(f.o.Conns) && f.w.clock() < time.Second {
@@ -134,7 +156,7 @@ func (f *fanout) serve() error {
 
 // turn reads from every receiver that has something.
 func (f *fanout) turn() error {
-	events, err := f.poll.wait(100)
+	events, err := f.poll.wait(f.patience())
 	if err != nil {
 		return err
 	}
@@ -152,9 +174,7 @@ func (f *fanout) turn() error {
 
 // send begins the lines that the window allows and sends what is owed.
 func (f *fanout) send() error {
-	receivers := uint64(f.o.Conns)
-	arrived := f.delivered / receivers
-	if free := arrived + uint64(f.o.Pipeline) - f.sent; free > 0 && f.owed == 0 {
+	if free := f.free(); free > 0 && f.owed == 0 {
 		now := f.w.clock()
 		for range free {
 			f.due[f.sent%lineTimes] = now
@@ -165,7 +185,8 @@ func (f *fanout) send() error {
 	if f.owed == 0 {
 		return nil
 	}
-	n, err := send(f.sender, f.stream[f.phase:f.phase+f.owed])
+	n, err := f.write(f.stream[f.phase : f.phase+f.owed])
+	f.stall(n)
 	f.owed -= n
 	f.phase = (f.phase + n) % f.line
 	return err
@@ -210,6 +231,8 @@ func (f *fanout) close() {
 	for i := range f.receivers {
 		unix.Close(f.receivers[i].fd)
 	}
-	unix.Close(f.sender)
+	if f.sender != f.o.Source {
+		unix.Close(f.sender)
+	}
 	f.poll.close()
 }

@@ -64,6 +64,76 @@ func Process(pid int) (Usage, error) {
 	return u, nil
 }
 
+// Tree reads what a process and its descendants have used, those included that have ended
+// and were waited for.
+func Tree(pid int) (Usage, error) {
+	u, err := Process(pid)
+	if err != nil {
+		return Usage{}, err
+	}
+	ended, err := Ended(pid)
+	if err != nil {
+		return Usage{}, err
+	}
+	u.CPU += ended
+	for _, child := range children(pid) {
+		if v, err := Tree(child); err == nil { // else it ended since the listing
+			u = u.Add(v)
+		}
+	}
+	return u, nil
+}
+
+// children returns the processes that a process has started and not waited for.
+func children(pid int) []int {
+	lists, err := filepath.Glob(filepath.Join("/proc", strconv.Itoa(pid), "task", "*", "children"))
+	if err != nil {
+		return nil
+	}
+	var pids []int
+	for _, list := range lists {
+		text, err := os.ReadFile(list)
+		if err != nil {
+			continue // the thread has ended
+		}
+		for word := range strings.FieldsSeq(string(text)) {
+			if child, err := strconv.Atoi(word); err == nil {
+				pids = append(pids, child)
+			}
+		}
+	}
+	return pids
+}
+
+// Files returns how many descriptors a process and its descendants have open.
+func Files(pid int) int {
+	entries, err := os.ReadDir(filepath.Join("/proc", strconv.Itoa(pid), "fd"))
+	if err != nil {
+		return 0
+	}
+	n := len(entries)
+	for _, child := range children(pid) {
+		n += Files(child)
+	}
+	return n
+}
+
+// TreeMemory reads the memory of a process and its descendants.
+func TreeMemory(pid int) (Memory, error) {
+	m, err := ReadMemory(pid)
+	if err != nil {
+		return Memory{}, err
+	}
+	for _, child := range children(pid) {
+		if c, err := TreeMemory(child); err == nil { // else it ended since the listing
+			m.Resident += c.Resident
+			m.Proportional += c.Proportional
+			m.PrivateDirty += c.PrivateDirty
+		}
+	}
+	return m, nil
+}
+
 // Ended returns the CPU time of the children of a process that it has waited for, and
 // theirs. The kernel counts it exactly and tells it in ticks of 10 ms.
 func Ended(pid int) (time.Duration, error) {

@@ -48,6 +48,45 @@ func TestProcessThatIsGone(t *testing.T) {
 	}
 }
 
+// TestTree: the work of children counts, of those that run and of those that have ended.
+func TestTree(t *testing.T) {
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", "(i=0; while [ $i -lt 30000 ]; do i=$((i+1)); done); echo; cat & cat")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := out.Read(make([]byte, 1)); err != nil { // the first child has ended
+		t.Fatal(err)
+	}
+	alone, err := Process(cmd.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole, err := Tree(cmd.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if whole.CPU < alone.CPU+10*time.Millisecond {
+		t.Errorf("%v with children, %v without", whole.CPU, alone.CPU)
+	}
+	for start := time.Now(); Files(cmd.Process.Pid) < 6 || len(children(cmd.Process.Pid)) < 1; {
+		if time.Since(start) > 30*time.Second {
+			t.Fatalf("%d descriptors, %d children", Files(cmd.Process.Pid), len(children(cmd.Process.Pid)))
+		}
+	}
+	in.Close()
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestReadMemory(t *testing.T) {
 	m, err := ReadMemory(os.Getpid())
 	if err != nil {

@@ -26,6 +26,8 @@ type key[T any] struct {
 }
 
 // into returns a setter: parse, then store where field points.
+//
+//go:noinline
 func into[T, V any](field func(*T) *V, parse func(any) (V, error)) func(*T, any) error {
 	return func(t *T, v any) error {
 		parsed, err := parse(v)

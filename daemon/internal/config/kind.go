@@ -127,6 +127,8 @@ func serviceKeyNames() []string {
 }
 
 // own does what into does, for a key of one kind: field is a member of Service.Of.
+//
+//go:noinline
 func own[K, V any](field func(*K) *V, parse func(any) (V, error)) func(*Service, any) error {
 	return into(func(s *Service) *V { return field(s.Of.(*K)) }, parse)
 }

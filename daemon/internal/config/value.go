@@ -18,6 +18,9 @@ import (
 // The functions here turn a decoded TOML value into what a key holds. Each
 // has the form func(any) (T, error), so that the table of keys can name it,
 // and says in its error what would have been right.
+//
+// Those that make such a function are not inlined, and neither are into and own: the
+// compiler would copy what they return into each row of the tables, 78 KB in all.
 
 // Units of sizes. Only the binary ones: a limit on memory that is 4.9 % off
 // by a missing "i" is a trap.
@@ -57,6 +60,8 @@ func wrongType(v any, want string) error {
 // integer takes a whole number in lo..hi. The range is part of the type here:
 // a port or a count outside of it would wrap or be refused by the kernel much
 // later, far from the line that says it.
+//
+//go:noinline
 func integer(lo, hi int) func(any) (int, error) {
 	return func(v any) (int, error) {
 		n, ok := v.(int64)
@@ -80,6 +85,8 @@ func flag(v any) (bool, error) {
 }
 
 // textUpTo takes a string of at most limit bytes.
+//
+//go:noinline
 func textUpTo(limit int) func(any) (string, error) {
 	return func(v any) (string, error) {
 		s, ok := v.(string)
@@ -136,6 +143,8 @@ func texts(v any) ([]string, error) {
 var errReported = errors.New("reported before")
 
 // choice takes one of a few words.
+//
+//go:noinline
 func choice[T ~string](words ...T) func(any) (T, error) {
 	return func(v any) (T, error) {
 		s, ok := v.(string)
@@ -159,6 +168,8 @@ func quoted[T ~string](words []T) string {
 
 // duration takes a string such as "5m" (time.ParseDuration): 0, or at least
 // lo, and not above hi.
+//
+//go:noinline
 func duration(zero bool, lo, hi time.Duration) func(any) (time.Duration, error) {
 	return func(v any) (time.Duration, error) {
 		s, ok := v.(string)
@@ -182,6 +193,8 @@ func duration(zero bool, lo, hi time.Duration) func(any) (time.Duration, error) 
 }
 
 // size takes bytes: an integer, or a string such as "64KiB".
+//
+//go:noinline
 func size[T int | int64](lo, hi T) func(any) (T, error) {
 	return func(v any) (T, error) {
 		n, ok := v.(int64)

@@ -12,8 +12,9 @@ DESTDIR ?=
 VERSION ?= $(shell sed -n 's/^\#\# \([0-9][0-9A-Za-z.~+-]*\).*/\1/p' CHANGELOG.md | head -n 1)
 
 # CGO_ENABLED=0 gives one static binary; -trimpath and -buildvcs=false keep the
-# folder and the checkout out of it, so that two builds are bit-identical.
-GOBUILD := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)'
+# folder and the checkout out of it, so that two builds are bit-identical. With
+# tcell_minimal the binary is 0.3 MB smaller; cmd/penstock/top.go says what it lacks.
+GOBUILD := CGO_ENABLED=0 $(GO) build -tags tcell_minimal -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)'
 
 # Tools are pinned by version and run from the module cache: nothing of their
 # dependencies enters our go.sum.
@@ -56,8 +57,8 @@ test: ## all tests; no root, no systemd, under 5 minutes
 	$(GO) test -tags evloopcheck ./evloop -run '^TestCall(On|Without)|^Example'
 
 .PHONY: picture
-picture: ## draw the picture in README anew, from what the daemon does
-	$(GO) test ./daemon/cmd/penstock -count=1 -run '^TestPicture$$' -update
+picture: ## draw the pictures in README anew, from what the programs do
+	$(GO) test ./daemon/cmd/penstock -count=1 -run '^Test(Top)?Picture$$' -update
 
 .PHONY: race
 race: ## the tests under the race detector, with shorter simulations (needs a C compiler)

@@ -44,7 +44,7 @@ build_one() {
 	mkdir -p "$out/$1"
 	(
 		cd "$root"
-		go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$version" \
+		go build -tags tcell_minimal -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$version" \
 			-o "$out/$1/penstock" ./daemon/cmd/penstock
 		# Vet type-checks the tests as well: 32-bit overflows of
 		# constants show here, not at run time. With -trimpath, here and below,

@@ -4,7 +4,7 @@
 _penstock() {
 	local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
 	if ((COMP_CWORD == 1)); then
-		mapfile -t COMPREPLY < <(compgen -W 'run check units apply reload status list kick drain resume log-level metrics version help' -- "$current")
+		mapfile -t COMPREPLY < <(compgen -W 'run check units apply reload status list kick drain resume log-level top metrics version help' -- "$current")
 	elif [[ $previous == -c || $previous == --socket ]]; then
 		mapfile -t COMPREPLY < <(compgen -f -- "$current")
 		compopt -o filenames
@@ -18,7 +18,7 @@ _penstock() {
 		list) mapfile -t COMPREPLY < <(compgen -W '--socket --sort --json -h' -- "$current") ;;
 		drain) mapfile -t COMPREPLY < <(compgen -W '--socket --now -h' -- "$current") ;;
 		log-level) mapfile -t COMPREPLY < <(compgen -W '--socket -h debug info warn error' -- "$current") ;;
-		kick | resume | metrics) mapfile -t COMPREPLY < <(compgen -W '--socket -h' -- "$current") ;;
+		kick | resume | top | metrics) mapfile -t COMPREPLY < <(compgen -W '--socket -h' -- "$current") ;;
 		version) mapfile -t COMPREPLY < <(compgen -W '-h' -- "$current") ;;
 		esac
 	fi

@@ -119,7 +119,7 @@ package() {
 	export GOOS GOARCH GOARM
 	tree=$stage/$1
 	mkdir "$tree"
-	(cd "$root" && go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$version" \
+	(cd "$root" && go build -tags tcell_minimal -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$version" \
 		-o "$tree/usr/bin/penstock" ./daemon/cmd/penstock)
 	files
 	control "$6"

@@ -53,6 +53,7 @@ var commands = []command{
 	{"drain", []option{socketOption, nowOption}, "SERVICE", "let no new client of a service in", aboutDrain, drain},
 	{"resume", []option{socketOption}, "SERVICE", "let clients of it in again", aboutResume, resume},
 	{"log-level", []option{socketOption}, "LEVEL", "set what is logged, until the next start or reload", aboutLogLevel, logLevel},
+	{"top", []option{socketOption}, "", "show live what is served, and to whom", aboutTop, top},
 	{"metrics", []option{socketOption}, "", "print what is counted, for Prometheus", aboutMetrics, metrics},
 	{"version", nil, "", "print the version", aboutVersion, printVersion},
 }

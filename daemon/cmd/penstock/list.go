@@ -31,13 +31,23 @@ var orders = map[string]func(a, b *client) int{
 	"":       func(a, b *client) int { return strings.Compare(a.Service, b.Service) },
 	"queued": func(a, b *client) int { return cmp.Compare(b.Queued+b.Kernel, a.Queued+a.Kernel) },
 	"idle":   func(a, b *client) int { return cmp.Compare(b.Idle, a.Idle) },
-	"rate":   func(a, b *client) int { return cmp.Compare(b.rate, a.rate) },
+	"rate":   func(a, b *client) int { return cmp.Compare(b.rate.In+b.rate.Out, a.rate.In+a.rate.Out) },
 }
 
-// A client is a connection, and the bytes that it moves in a second, both ways.
+// A client is a connection, and the bytes that it moves in a second.
 type client struct {
 	view.Conn
-	rate uint64
+	rate view.Traffic
+}
+
+// rateOf returns how many bytes moved in a second, between two looks. What has been
+// counted anew meanwhile is not known.
+func rateOf(now, was view.Traffic, took time.Duration) view.Traffic {
+	if took <= 0 || now.In < was.In || now.Out < was.Out {
+		return view.Traffic{}
+	}
+	each := func(n uint64) uint64 { return uint64(float64(n) / took.Seconds()) }
+	return view.Traffic{In: each(now.In - was.In), Out: each(now.Out - was.Out)}
 }
 
 func list(p process, c command, args []string) int {
@@ -92,7 +102,7 @@ func clientsOf(daemon *control.Client, service string, rates bool) ([]*client, e
 	for i, c := range conns {
 		clients[i] = &client{Conn: c}
 		if was := before[c.ID]; rates {
-			clients[i].rate = uint64(float64(c.In-was.In+c.Out-was.Out) / took.Seconds())
+			clients[i].rate = rateOf(c.Traffic, was, took)
 		}
 	}
 	return clients, nil
@@ -120,7 +130,7 @@ func (a ask) printClients(clients []*client, rates bool) {
 	for _, c := range clients {
 		idle := timeText(c.Idle)
 		if rates {
-			idle = bytesText(c.rate)
+			idle = bytesText(c.rate.In + c.rate.Out)
 		}
 		t.add(strconv.FormatUint(c.ID, 10), c.Service, c.Peer.String(), timeText(c.Age), idle,
 			bytesText(c.In), bytesText(c.Out), bytesText(c.Queued+c.Kernel), strconv.FormatUint(c.Dropped, 10))

@@ -51,15 +51,28 @@ func (a ask) sayStatus(client *control.Client) error {
 }
 
 func (a ask) printProcess(st control.Status) {
-	fmt.Fprintf(a.stdout, "penstock %s, pid %d, %s for %s: %s, %d of %d connections\n",
-		st.Version, st.PID, st.Phase, timeText(st.Uptime), plural(st.Services, "service"), st.Connections, st.Limit)
-	if st.Refused != "" {
-		fmt.Fprintln(a.stdout, a.warning(report.InPlace(st.Restored)+st.Refused))
-	}
-	if len(st.Degraded) > 0 {
-		fmt.Fprintln(a.stdout, a.warning(fmt.Sprintf("degraded: %s (%s)", strings.Join(st.Degraded, ", "), report.HintMissing(st.Managed))))
+	fmt.Fprintln(a.stdout, processText(st))
+	for _, text := range warningsOf(st) {
+		fmt.Fprintln(a.stdout, a.warning(text))
 	}
 	fmt.Fprintln(a.stdout)
+}
+
+// processText says in a line what the process is and does.
+func processText(st control.Status) string {
+	return fmt.Sprintf("penstock %s, pid %d, %s for %s: %s, %d of %d connections",
+		st.Version, st.PID, st.Phase, timeText(st.Uptime), plural(st.Services, "service"), st.Connections, st.Limit)
+}
+
+// warningsOf says what is wrong with the process, in a line each.
+func warningsOf(st control.Status) (lines []string) {
+	if st.Refused != "" {
+		lines = append(lines, report.InPlace(st.Restored)+st.Refused)
+	}
+	if len(st.Degraded) > 0 {
+		lines = append(lines, fmt.Sprintf("degraded: %s (%s)", strings.Join(st.Degraded, ", "), report.HintMissing(st.Managed)))
+	}
+	return lines
 }
 
 func plural(n int, what string) string {

@@ -37,9 +37,16 @@ type table struct {
 
 func (t *table) add(cells ...string) { t.rows = append(t.rows, cells) }
 
-// write prints the table, without heads if no column has one. Cells are cut, with an
-// ellipsis, where the table would be too wide.
+// write prints the table for a terminal of the usual width.
 func (t *table) write(w io.Writer) {
+	for _, line := range t.lines(tableWidth) {
+		fmt.Fprintln(w, line)
+	}
+}
+
+// lines returns the lines of the table, without heads if no column has one. Cells are cut,
+// with an ellipsis, where the table would be wider than width.
+func (t *table) lines(width int) []string {
 	rows := t.rows
 	if slices.ContainsFunc(t.columns, func(c column) bool { return c.head != "" }) {
 		var heads []string
@@ -48,7 +55,8 @@ func (t *table) write(w io.Writer) {
 		}
 		rows = append([][]string{heads}, rows...)
 	}
-	widths := t.widths(rows)
+	widths := t.widths(rows, width)
+	lines := make([]string, 0, len(rows))
 	for _, row := range rows {
 		var line strings.Builder
 		for i, cell := range row {
@@ -62,13 +70,14 @@ func (t *table) write(w io.Writer) {
 			}
 			line.WriteString(cell + pad)
 		}
-		fmt.Fprintln(w, strings.TrimRight(line.String(), " "))
+		lines = append(lines, strings.TrimRight(line.String(), " "))
 	}
+	return lines
 }
 
-// widths returns the width of each column. The widest of those that give way does so
+// widths returns the width of each column, for a table of the given width. The widest of those that give way does so
 // first.
-func (t *table) widths(rows [][]string) []int {
+func (t *table) widths(rows [][]string, width int) []int {
 	widths := make([]int, len(t.columns))
 	total := -2
 	for i := range t.columns {
@@ -77,7 +86,7 @@ func (t *table) widths(rows [][]string) []int {
 		}
 		total += widths[i] + 2
 	}
-	for ; total > tableWidth; total-- {
+	for ; total > width; total-- {
 		widest := -1
 		for i, c := range t.columns {
 			if c.gives > 0 && widths[i] > c.gives && (widest < 0 || widths[i] > widths[widest]) {
@@ -148,12 +157,18 @@ func (p process) printJSON(v any) error { return json.NewEncoder(p.stdout).Encod
 
 // warning returns text in red on a terminal that shows colours.
 func (p process) warning(text string) string {
-	f, ok := p.stdout.(*os.File)
-	if !ok || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {
-		return text
-	}
-	if _, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS); err != nil {
+	if os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" || !p.onTerminal() {
 		return text
 	}
 	return "\x1b[31m" + text + "\x1b[0m"
+}
+
+// onTerminal reports whether a person reads the output.
+func (p process) onTerminal() bool {
+	f, ok := p.stdout.(*os.File)
+	if !ok {
+		return false
+	}
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil
 }

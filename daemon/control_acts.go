@@ -78,7 +78,7 @@ func (k *controlSocket) one(name string) (*endpoint, *control.Error) {
 	return nil, control.NoSuchService(name)
 }
 
-// drain lets nobody in any more; who comes waits in the backlog. With now, the clients
+// drain lets nobody in any more: whoever comes waits in the backlog. With now, the clients
 // that are there are finished.
 func (k *controlSocket) drain(a *asker) (func() bool, *control.Error) {
 	var name string
@@ -111,7 +111,7 @@ func (k *controlSocket) drain(a *asker) (func() bool, *control.Error) {
 	}, nil
 }
 
-// resume lets clients in again, those first who have waited.
+// resume lets clients in again, first those that have waited.
 func (k *controlSocket) resume(a *asker) (func() bool, *control.Error) {
 	var name string
 	if err := control.Decode(a.call.Parameters, map[string]any{"service": &name}); err != nil {

@@ -59,7 +59,7 @@ func TestControlKick(t *testing.T) {
 }
 
 // TestControlDrain: a drained service lets nobody in and leaves its clients alone, through
-// a reload too; Resume serves first who has waited.
+// a reload too; Resume serves first the one that has waited.
 func TestControlDrain(t *testing.T) {
 	r := runControlled(t, twoServices)
 	defer r.stop(t)

@@ -40,9 +40,9 @@ func (d *Daemon) rested() {
 	// A managed process never binds, so all its sockets stay open without it. If a
 	// process that was started by hand ended, nobody would start it again. If a
 	// client waits at a socket that no service wants, the manager would start the
-	// next process at once, again and again (d.strays). The next process would not
-	// know that a service is drained. A source is heard from the boot on, whether
-	// there are clients or not (Config.AtBoot).
+	// next process at once, again and again (d.strays). A source is heard from the boot
+	// on, whether there are clients or not (Config.AtBoot). The next process would not
+	// know that a service is drained.
 	if after == 0 || !d.env.Managed || d.strays || d.cfg.AtBoot() || len(d.closedDoors()) > 0 || d.clients() > 0 || d.life.phase == stopping {
 		return
 	}

@@ -53,6 +53,7 @@ func (a ask) runTop(client *control.Client) error {
 		return fmt.Errorf("terminal: %w", err)
 	}
 	defer screen.Fini()
+	screen.RegisterRuneFallback('…', "~")
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, unix.SIGTERM, unix.SIGHUP, unix.SIGINT)
 	defer signal.Stop(stop)
@@ -94,6 +95,7 @@ func newScreenOf(term string) (tcell.Screen, error) {
 			return nil, err
 		}
 	}
+	tcell.SetEncodingFallback(tcell.EncodingFallbackASCII) // a locale that is neither UTF-8 nor C
 	return tcell.NewTerminfoScreenFromTtyTerminfo(nil, info)
 }
 

@@ -83,6 +83,44 @@ func TestRestartRefusedLate(t *testing.T) {
 	wantLine(t, out, "connections not handed over", errNotKept.Error())
 }
 
+// TestRestartWithoutRecords: when the kernel has no room for the records, every client gets
+// what is queued for it, and the end of a stop. The log says why.
+func TestRestartWithoutRecords(t *testing.T) {
+	path := t.TempDir() + "/s"
+	r, out := runRestartable(t, parse(t, fmt.Sprintf("[service.e]\nkind = 'echo'\nlisten = ['%s']\n", path)))
+	c, other := r.stuff(path), talk(t, path)
+	other.say("x")
+	other.hears("x")
+	kernel := r.gone()
+	var old unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_FSIZE, &old); err != nil {
+		t.Fatal(err)
+	}
+	allow := func() {
+		if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &old); err != nil {
+			t.Error(err)
+		}
+	}
+	signal.Ignore(unix.SIGXFSZ) // the call fails then
+	defer signal.Reset(unix.SIGXFSZ)
+	defer allow()
+	r.do(func() {
+		none := old
+		none.Cur = 1
+		if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &none); err != nil {
+			t.Error(err)
+		}
+		r.handOverBy(unix.SIGUSR2)
+	})
+	other.hearsEnd()
+	allow()
+	c.hearsQueued(kernel)
+	if err := <-r.done; err != nil {
+		t.Errorf("Run = %v, want the end of a stop", err)
+	}
+	wantLine(t, out, "connections not handed over", unix.EFBIG.Error())
+}
+
 // TestRestartEndsAsARestart: what a manager has asked for as a restart ends with the
 // status of one, although nothing can be handed over. A stop that is asked for later is a
 // stop.

@@ -16,8 +16,8 @@
 # A case is cases/NAME.sh: its head says in words what must hold. With
 # cases/NAME.offline, that runs first in the tree before it boots (nspawn only).
 # JOBS (4) containers run at a time; VERBOSE=1 shows what passed as well.
-# In the cases about restarts, RESTART_CLIENTS connect (300, and 60 in an emulated
-# machine), and each side of a hand-over is killed RESTART_KILLS times (3) at moments
+# In the cases about restarts, RESTART_CLIENTS connect (300, at least 100; and 60 in an
+# emulated machine), and each side of a hand-over is killed RESTART_KILLS times (3) at moments
 # that RESTART_SEED chooses.
 #
 # Needs root and these packages of Debian:

@@ -24,11 +24,19 @@ again() {
 	echo "     $text: longest wait of $clients clients $pause ms"
 }
 apt_install() { DEBIAN_FRONTEND=noninteractive apt-get install -y ./penstock-next.deb; }
-twice() { systemctl restart --no-block penstock.service && sleep 0.05 && systemctl restart penstock.service; }
+# A restart begins while another one is under way, at any moment of it.
+often() {
+	local n
+	for n in {1..10}; do
+		systemctl restart --no-block penstock.service || return
+		sleep 0.03
+	done
+	systemctl restart penstock.service
+}
 again "restart" systemctl restart penstock.service
 again "upgrade by apt" apt_install
-again "two restarts at once" twice
-again "the second one" systemctl restart penstock.service
+again "many restarts at once" often
+again "one more" systemctl restart penstock.service
 
 # reread TEXT COMMAND... has the same process read its files again.
 reread() {

@@ -33,9 +33,9 @@ export PATH=$work/usr/sbin:$PATH
 
 status=0
 {
-	go test ./daemon/internal/service -count=1 -v -run '^(TestPyserial|TestSocat$|TestGPSD$|TestExecThirdParty$)'
-	go test ./daemon -count=1 -v -run '^(TestProxyFor|TestBehind)'
-} >"$work/out" 2>&1 || status=1
+	go test ./daemon/internal/service -count=1 -v -run '^(TestPyserial|TestSocat$|TestGPSD$|TestExecThirdParty$)' || status=1
+	go test ./daemon -count=1 -v -run '^(TestProxyFor|TestBehind)' || status=1
+} >"$work/out" 2>&1
 grep -E '^ *--- |^(ok|FAIL)' "$work/out" || true
 if [ $status != 0 ] || grep -q -- '--- SKIP' "$work/out"; then
 	grep -vE '^ *(=== |--- PASS)' "$work/out"

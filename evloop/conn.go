@@ -88,6 +88,7 @@ const (
 	flagShut                           // CloseWrite was called
 	flagFINDue                         // and FIN has yet to follow what is queued
 	flagLent                           // another process serves the peer: Lend
+	flagTapped                         // output is told to Loop.tap
 )
 
 // ID returns the connection's name.

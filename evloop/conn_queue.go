@@ -55,6 +55,9 @@ func (c *Conn) Send(m *Message) bool {
 	if !c.accepts(len(m.buf)) {
 		return len(m.buf) == 0 && c.mayWrite()
 	}
+	if c.flags&flagTapped != 0 {
+		c.tell(m.buf)
+	}
 	if c.loop.gather.c == c {
 		c.loop.spill(c) // keep the order
 	}

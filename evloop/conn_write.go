@@ -21,6 +21,9 @@ func (c *Conn) Write(p []byte) bool {
 	if !c.accepts(len(p)) {
 		return len(p) == 0 && c.mayWrite()
 	}
+	if c.flags&flagTapped != 0 {
+		c.tellCopy(p)
+	}
 	g := &c.loop.gather
 	if c.gathers() && (g.copy(p) || c.makeRoom() && g.copy(p)) {
 		return c.gathered()
@@ -41,6 +44,9 @@ func (c *Conn) WriteStatic(p []byte) bool {
 	}
 	if !c.accepts(len(p)) {
 		return false
+	}
+	if c.flags&flagTapped != 0 {
+		c.tellCopy(p)
 	}
 	g := &c.loop.gather
 	if c.gathers() && (g.borrow(p) || c.makeRoom() && g.borrow(p)) {

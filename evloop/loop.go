@@ -63,10 +63,11 @@ type Loop struct {
 	memory     int64 // bound of queued; 0: none
 	queued     int64 // bytes queued and kept
 	stats      Stats
-	awoke      Time  // when the latest wait ended; 0: the turn after it is counted already
-	fallback   error // why be is no ring, though Config asks for one
-	waiting    bool  // a listener waits for a descriptor or a place
-	opened     bool  // a connection was opened in this turn
+	awoke      Time                // when the latest wait ended; 0: the turn after it is counted already
+	tap        func(*Conn, []byte) // nil: nobody looks
+	fallback   error               // why be is no ring, though Config asks for one
+	waiting    bool                // a listener waits for a descriptor or a place
+	opened     bool                // a connection was opened in this turn
 	stopped    atomic.Bool
 	closed     bool
 

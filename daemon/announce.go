@@ -105,6 +105,9 @@ func (a *announcing) hear(c *evloop.Conn, p []byte) int {
 	s.Via = &service.Via{Peer: s.Peer, To: h.To, Header: uint64(h.Len)}
 	s.Peer, s.Data = peer, nil
 	ep.letIn(c)
+	if ep.taps != nil {
+		ep.tapInput(c, p[h.Len:])
+	}
 	if h.Len < len(p) {
 		c.Yield() // the service may have paused c
 	}

@@ -25,12 +25,14 @@ import (
 //	control_methods.go  what the calls do
 //	control_acts.go     those that change something
 //	control_rights.go   who may do what
+//	control_stream.go   replies that come when something happens
 //
 // It has places of its own beside those of clients, so that an administrator gets in
 // when all of these are taken. That is why it accepts by itself, and not by a listener of
 // the loop, which would leave him in the backlog until a client goes. Its connections
 // hold up nothing: the process may end or leave when only they are there, and they do
-// not go along to the next one.
+// not go along to the next one. Only one that has joined a service keeps the process from
+// ending by exit_idle.
 //
 // Who may connect is a matter of the file's permissions: 0660 and a group under systemd,
 // 0600 in a folder of the user otherwise.
@@ -209,6 +211,7 @@ func (k *controlSocket) Open(c *evloop.Conn) {
 func (k *controlSocket) Closed(c *evloop.Conn, _ error) {
 	a := c.State.(*asker)
 	a.conn, a.step = nil, nil
+	a.endStream()
 	k.left(a)
 	k.d.hasBeside(-1)
 }
@@ -242,6 +245,7 @@ func (k *controlSocket) end() {
 		if a.step != nil {
 			a.fail(control.ErrStopping)
 			a.step = nil
+			a.endStream()
 		}
 		c.CloseAfterFlush(controlGoodbye, os.ErrClosed)
 	}

@@ -17,6 +17,7 @@ import (
 //
 //	Data ─► begin ─► due ─► work ─┬─ not done ──────────► due, behind the others
 //	                              ├─ queue is full ─────► Drained ─► due
+//	                              ├─ nothing to tell yet ─► it happens ─► due
 //	                              └─ done ──────────────► the next call of this client
 //
 // A client has one call at a time. What it sends meanwhile waits in the loop, which bounds
@@ -29,6 +30,7 @@ type asker struct {
 	peer   view.Peer
 	call   control.Call
 	step   func() (done bool) // goes on with call; nil: there is none
+	stream streaming          // what the call waits for; nil: only for its turn
 	due    bool               // in controlSocket.due
 	eof    bool               // it sends nothing any more
 	parked bool               // not step, but something else goes on with call
@@ -99,9 +101,10 @@ func (k *controlSocket) work() {
 	case a.conn.Full(): // Drained comes
 	case a.step():
 		a.step = nil
+		a.endStream()
 		a.next()
 	case a.parked:
-	default:
+	case a.stream == nil || a.stream.pending():
 		k.wait(a)
 	}
 }

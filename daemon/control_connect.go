@@ -106,4 +106,7 @@ func (k *controlSocket) become(ep *endpoint, a *asker, peer view.Peer) {
 		},
 	})
 	ep.Open(c)
+	if ep.taps != nil {
+		ep.tapInput(c, c.Input())
+	}
 }

@@ -43,6 +43,11 @@ func init() {
 		control.Interface + ".Resume":      (*controlSocket).resume,
 		control.Interface + ".Reload":      (*controlSocket).reload,
 		control.Interface + ".SetLogLevel": (*controlSocket).setLogLevel,
+
+		control.Interface + ".Join":    (*controlSocket).join,
+		control.Interface + ".Publish": (*controlSocket).publish,
+		control.Interface + ".Watch":   (*controlSocket).watchLog,
+		control.Interface + ".Tap":     (*controlSocket).tap,
 	}
 }
 

@@ -126,6 +126,8 @@ type Daemon struct {
 	drained   map[string]bool        // services that let nobody in, as an administrator wants
 	readings  uint64                 // of the files that have begun, for reloads
 	places    int                    // how many clients there may be; see fitConnections
+	joins     int                    // programs that follow the messages of services
+	watchers  *watchers              // programs that follow the log
 	beside    int                    // connections that clients have beside their own
 	sources   sources                // of all clients
 	silent    []silent               // clients that may be gone, the oldest first
@@ -221,8 +223,9 @@ func newDaemon(cfg *config.Config, env Env) (*Daemon, error) {
 	if env.Level != nil {
 		env.Level.Set(cfg.Log.Level)
 	}
+	watchers := new(watchers)
 	return &Daemon{
-		env: env, cfg: cfg, loop: loop, began: loop.Now(), log: report.New(env.Log, cfg.Log.Peers, loop),
+		env: env, cfg: cfg, loop: loop, began: loop.Now(), log: report.New(watchers.log(env.Log), cfg.Log.Peers, loop), watchers: watchers,
 		endpoints: make(map[string]*endpoint), parked: make(map[string][]*listener), drained: make(map[string]bool),
 		places: connections, sources: newSources(), reads: recordVersion,
 	}, nil

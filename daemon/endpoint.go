@@ -41,6 +41,8 @@ type endpoint struct {
 	next      *endpoint                        // the one that waits for this one; nil: none
 	why       error                            // ends its clients once it is retired; nil: service.ErrShutdown
 	asking    map[evloop.ConnID]evloop.TimerID // once retired: clients that may still ask
+	joined    []*joining
+	taps      []*tapping // nil: nobody looks
 
 	accepted, dropped uint64
 	closed            view.Traffic      // of connections that have ended
@@ -166,6 +168,9 @@ func (ep *endpoint) letIn(c *evloop.Conn) {
 	ep.sources.add(s.Peer)
 	ep.d.sources.add(s.Peer)
 	c.SetOptions(ep.opts)
+	if ep.taps != nil {
+		c.Tap(ep.sees(s.ID))
+	}
 	ep.d.watchPeer(c, s)
 	ep.d.statusChanged()
 	ep.svc.Open(c)
@@ -179,6 +184,9 @@ func (ep *endpoint) Data(c *evloop.Conn, p []byte) int {
 	}
 	if c.Options() != ep.opts {
 		ep.adjustClient(c)
+	}
+	if ep.taps != nil {
+		ep.tapInput(c, p[min(len(c.Input()), len(p)):]) // what was kept was shown before
 	}
 	n := ep.svc.Data(c, p)
 	ep.d.outputMayWait()
@@ -238,6 +246,9 @@ func (ep *endpoint) Closed(c *evloop.Conn, err error) {
 	ep.d.sources.remove(s.Peer)
 	ep.d.forgetSilent(c)
 	delete(ep.asking, c.ID())
+	if ep.taps != nil {
+		ep.untap(s.ID)
+	}
 	err = ep.end(err)
 	if ep.d.life.phase == stopping && isCut(err) {
 		ep.d.cut++

@@ -43,7 +43,7 @@ func (d *Daemon) rested() {
 	// next process at once, again and again (d.strays). A source is heard from the boot
 	// on, whether there are clients or not (Config.AtBoot). The next process would not
 	// know that a service is drained.
-	if after == 0 || !d.env.Managed || d.strays || d.cfg.AtBoot() || len(d.closedDoors()) > 0 || d.clients() > 0 || d.life.phase == stopping {
+	if after == 0 || !d.env.Managed || d.strays || d.cfg.AtBoot() || len(d.closedDoors()) > 0 || d.clients()+d.joins > 0 || d.life.phase == stopping {
 		return
 	}
 	d.arm(timerIdle, after)
@@ -52,7 +52,7 @@ func (d *Daemon) rested() {
 // exitIfIdle ends the process when nobody needs it.
 func (d *Daemon) exitIfIdle() {
 	switch {
-	case d.clients() > 0 || len(d.closedDoors()) > 0 || d.life.phase != ready:
+	case d.clients()+d.joins > 0 || len(d.closedDoors()) > 0 || d.life.phase != ready:
 		return // the end of the last client or of the reload arms the timer again
 	case d.loop.Stats().Queued > 0 || d.awaited():
 		// A handler's program has not yet read all messages of clients that have

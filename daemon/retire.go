@@ -31,6 +31,8 @@ const askGrace = time.Second
 // called when the last has. The listeners are somebody else's by now, or closed.
 func (ep *endpoint) retire() {
 	ep.retired, ep.listeners = true, nil
+	ep.unjoin()
+	ep.untapAll()
 	ep.d.retired = append(ep.d.retired, ep)
 	if ep.conns == 0 {
 		ep.d.emptied(ep)

@@ -56,6 +56,10 @@ var named = map[reflect.Type]string{
 	reflect.TypeFor[view.Conn]():     "Connection",
 	reflect.TypeFor[view.Peer]():     "Peer",
 	reflect.TypeFor[time.Time]():     "string",
+	reflect.TypeFor[[]byte]():        "string", // in base64
+	reflect.TypeFor[Message]():       "Message",
+	reflect.TypeFor[Event]():         "Event",
+	reflect.TypeFor[Piece]():         "Piece",
 }
 
 func typeName(t *testing.T, typ reflect.Type) string {
@@ -106,6 +110,14 @@ func TestDescription(t *testing.T) {
 		"method Reload":          {"()", shape(t, Reloaded{})},
 		"method SetLogLevel":     {shape(t, LogLevel{}), "()"},
 		"error NoSuchConnection": {"(id:int)", ""},
+
+		"type Message":   {shape(t, Message{}), ""},
+		"method Join":    {shape(t, Joining{}), shape(t, Joined{})},
+		"method Publish": {shape(t, Publication{}), shape(t, Published{})},
+		"type Event":     {shape(t, Event{}), ""},
+		"method Watch":   {shape(t, Watching{}), shape(t, Events{})},
+		"type Piece":     {shape(t, Piece{}), ""},
+		"method Tap":     {shape(t, Tapping{}), shape(t, Pieces{})},
 	}
 	compare(t, parseIDL(Description), want)
 	standard := parseIDL(StandardDescription)

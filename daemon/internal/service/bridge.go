@@ -54,6 +54,7 @@ type bridge struct {
 
 	cut     cutter
 	history recent
+	feed    Feed
 
 	frame   framing // of clients, unless the delimiter is empty
 	rest    remainder
@@ -65,7 +66,8 @@ type bridge struct {
 
 	earliest evloop.Time // no client is cut for its wait before: after a restart the source has to come
 
-	port *port // the line as clients set it; nil: they speak no TELNET
+	tap  func(fromSource bool, p []byte) // nil: nobody looks
+	port *port                           // the line as clients set it; nil: they speak no TELNET
 }
 
 // A caller is what a bridge remembers of a client: Session.Data.
@@ -88,6 +90,8 @@ func callerOf(c *evloop.Conn) *caller { return SessionOf(c).Data.(*caller) }
 func newBridge(conf *config.Service, env Env) *bridge {
 	b := &bridge{env: env, loop: env.Loop, log: env.Log, fan: newFanout(env), rest: newRemainder(conf, env)}
 	b.cut.out, b.cut.long = b.pass, env.Log.LongPassed
+	b.feed = newFeed(&b.history)
+	b.feed.delim, b.feed.plain = func() []byte { return b.cut.delim }, b.unescaped
 	b.fan.tells, b.fan.passed = true, func() { b.source.Hold(false) }
 	if conf.Of.(*config.Bridge).Telnet == config.TelnetPort {
 		b.port = &port{b: b}
@@ -242,6 +246,28 @@ func (b *bridge) escaped(p []byte) []byte {
 	return telnet.Escaped(p)
 }
 
+// Feed is for Feeder.
+func (b *bridge) Feed() *Feed { return &b.feed }
+
+// number tells those that follow what was passed on as m.
+func (b *bridge) number(piece []byte, m *evloop.Message) {
+	switch {
+	case b.port == nil:
+		piece = m.Bytes()
+	case b.feed.followed():
+		piece = bytes.Clone(piece)
+	}
+	b.feed.several(piece, b.cut.delim, &ofSource)
+}
+
+// unescaped undoes escaped.
+func (b *bridge) unescaped(p []byte) []byte {
+	if b.port == nil {
+		return p
+	}
+	return plainOf(p)
+}
+
 // dismissAll ends all connections, since the source is gone.
 func (b *bridge) dismissAll() {
 	b.fan.settle()
@@ -263,10 +289,10 @@ func (b *bridge) pass(piece []byte) {
 
 // toAll sends a piece of the source's output to everybody, and keeps it for newcomers.
 func (b *bridge) toAll(piece []byte) {
-	piece = b.escaped(piece)
-	m := evloop.NewMessage(bytes.Clone(piece))
-	b.history.keep(m)
+	m := evloop.NewMessage(bytes.Clone(b.escaped(piece)))
+	b.history.keep(m, nil)
 	b.fan.send(m, nil)
+	b.number(piece, m)
 	if b.fan.behind() {
 		b.source.Hold(true) // the loop is, not a client: it goes on within a few turns
 	}

@@ -4,6 +4,7 @@ package service
 
 import (
 	"bytes"
+	"cmp"
 	"time"
 
 	"penstock/daemon/internal/config"
@@ -55,6 +56,7 @@ func (b *bridge) Save() []byte {
 	w.Text([]byte(c.Options))
 	w.Text(c.Before)
 	b.port.save(&w)
+	b.feed.save(&w)
 	return w
 }
 
@@ -71,17 +73,16 @@ func (b *bridge) Load(state []byte) error {
 	stored := readStore(in)
 	options, before := in.Text(), in.Text()
 	set := readPort(in)
-	if err := in.Err(); err != nil {
+	numbers, bad := readNumbers(in)
+	if err := cmp.Or(in.Err(), damaged, bad); err != nil {
 		return err
-	}
-	if damaged != nil {
-		return damaged
 	}
 	if set.telnet != (b.port != nil) {
 		return errTelnet
 	}
 	b.port.load(set)
 	b.history.load(history)
+	b.feed.goOn(numbers)
 	b.turn, b.store = under, stored
 	b.cut.part, b.cut.going, b.cut.longs = part, going, longs
 	b.missed = missed || up // unless it goes on: Take

@@ -107,7 +107,7 @@ func TestRecent(t *testing.T) {
 			k, _ := cutterOf(t, "")
 			h := recent{delim: []byte("\n")}
 			h.adjust(most, 1<<20)
-			k.out = func(p []byte) { h.keep(messageOf(p)) }
+			k.out = func(p []byte) { h.keep(messageOf(p), nil) }
 			in := ""
 			for i := range 20 {
 				in += fmt.Sprintf("line %d\n", i)
@@ -127,7 +127,7 @@ func TestRecent(t *testing.T) {
 	h := recent{delim: []byte("\n")}
 	h.adjust(100, 20)
 	for range 50 {
-		h.keep(messageOf([]byte("0123456\n")))
+		h.keep(messageOf([]byte("0123456\n")), nil)
 	}
 	if n := len(h.last()); n > 20 || n < 10 {
 		t.Errorf("%d bytes are kept, the bound is 20", n)

@@ -34,11 +34,16 @@ const perStored = 64
 
 // keep stores a message of c, and reports whether there is room for it.
 func (b *bridge) keep(c *evloop.Conn, message []byte) bool {
+	return b.keepOf(SessionOf(c).ID, message)
+}
+
+// keepOf stores a message of the client of that session.
+func (b *bridge) keepOf(session uint64, message []byte) bool {
 	s := &b.store
 	if b.keys.Absent != config.AbsentQueue || s.bytes+len(message)+(len(s.list)+1)*perStored > b.conf.Queue {
 		return false
 	}
-	s.add(stored{bytes.Clone(message), SessionOf(c).ID})
+	s.add(stored{bytes.Clone(message), session})
 	return true
 }
 
@@ -89,8 +94,21 @@ func (b *bridge) give(message []byte) verdict {
 	if b.turn.state != free {
 		return full // one that was stored has the turn now
 	}
-	return b.source.Offer(message)
+	return b.hand(message)
 }
+
+// hand offers the source a message.
+func (b *bridge) hand(message []byte) verdict {
+	v := b.source.Offer(message)
+	if v == taken && b.tap != nil {
+		b.tap(false, message)
+	}
+	return v
+}
+
+// Tap has f told what goes from and to the source, until it is called with nil. f must
+// not keep p.
+func (b *bridge) Tap(f func(fromSource bool, p []byte)) { b.tap = f }
 
 // empty gives the source what was stored, as far as it takes it: taken if that is all of
 // it, or all for this turn.
@@ -100,7 +118,7 @@ func (b *bridge) empty() verdict {
 			return full
 		}
 		m := b.store.list[0]
-		if v := b.source.Offer(m.text); v != taken {
+		if v := b.hand(m.text); v != taken {
 			return v
 		}
 		b.store.take()

@@ -261,6 +261,9 @@ func (b *bridge) Expired(l *evloop.Loop, t evloop.Timer) {
 
 // fromSource takes what the source has said.
 func (b *bridge) fromSource(p []byte) {
+	if b.tap != nil {
+		b.tap(true, p)
+	}
 	b.heard = b.loop.Now()
 	if b.turn.state != free {
 		b.turn.heard = b.heard

@@ -165,6 +165,7 @@ func (mute) Closed(*evloop.Conn, error)        {}
 // FuzzLoad: the same for what a service as a whole remembers.
 func FuzzLoad(f *testing.F) {
 	f.Add(uint8(0), []byte("\x01\x03abc"))
+	f.Add(uint8(0), []byte("\x01\x03abc\x09\x05\x06client\x00\x00\x00\x01\x02"))
 	f.Add(uint8(1), []byte("\x05\x07"))
 	f.Fuzz(func(t *testing.T, which uint8, state []byte) {
 		svc, err := New(parse(t, carriers[int(which)%len(carriers)]), quietEnv(t))
@@ -174,8 +175,12 @@ func FuzzLoad(f *testing.F) {
 		if svc.(Carrier).Load(state) != nil {
 			return
 		}
-		if r, ok := svc.(*room); ok && len(r.history.list) < r.conf.History && !bytes.Equal(r.Save(), state) {
-			t.Errorf("%q is written back as %q", state, r.Save())
+		r, ok := svc.(*room)
+		if !ok || len(r.history.list) >= r.conf.History {
+			return
+		}
+		if got := r.Save(); !bytes.HasPrefix(got, state) || r.feed.last > 0 && !bytes.Equal(got, state) { // without numbers: of version 2
+			t.Errorf("%q is written back as %q", state, got)
 		}
 	})
 }

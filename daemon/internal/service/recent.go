@@ -4,6 +4,7 @@ package service
 
 import (
 	"bytes"
+	"errors"
 
 	"penstock/daemon/internal/record"
 	"penstock/evloop"
@@ -26,6 +27,7 @@ type recent struct {
 type kept struct {
 	m     *evloop.Message
 	lines int
+	about *About // nil: nothing is known
 }
 
 // adjust sets the bounds.
@@ -34,12 +36,12 @@ func (r *recent) adjust(most, bound int) {
 	r.forget()
 }
 
-// keep adds a message.
-func (r *recent) keep(m *evloop.Message) {
+// keep adds a message. about may be nil.
+func (r *recent) keep(m *evloop.Message, about *About) {
 	if r.most == 0 {
 		return
 	}
-	k := kept{m, 1}
+	k := kept{m, 1, about}
 	if len(r.delim) > 0 {
 		k.lines = bytes.Count(m.Bytes(), r.delim)
 	}
@@ -105,8 +107,46 @@ func readRecent(in *record.Reader) (list []*evloop.Message) {
 // load takes what the process before has kept, as far as the bounds allow.
 func (r *recent) load(list []*evloop.Message) {
 	for _, m := range list {
-		r.keep(m)
+		r.keep(m, nil)
 	}
+}
+
+// saveAbout writes what is known of the messages that save has written.
+func (r *recent) saveAbout(w *record.Writer) {
+	for _, k := range r.list {
+		a := k.about
+		if a == nil {
+			a = new(About)
+		}
+		w.Text([]byte(a.Origin))
+		w.Bool(a.Peer != nil)
+		if a.Peer != nil {
+			savePeer(w, *a.Peer)
+		}
+		w.Text([]byte(a.Name))
+		w.Text([]byte(a.Tag))
+		w.Number(uint64(a.at))
+		w.Number(uint64(a.size))
+	}
+}
+
+// readAbout reads what saveAbout has written of a list.
+func readAbout(in *record.Reader, list []*evloop.Message) (all []*About, err error) {
+	for _, m := range list {
+		a := &About{Origin: string(in.Text())}
+		if in.Bool() {
+			p, bad := loadPeer(in)
+			a.Peer, err = &p, errors.Join(err, bad)
+		}
+		a.Name, a.Tag = string(in.Text()), string(in.Text())
+		at, size := in.Number(), in.Number()
+		if at > uint64(m.Len()) || size > uint64(m.Len())-at {
+			return nil, record.ErrDamaged
+		}
+		a.at, a.size = int(at), int(size)
+		all = append(all, a)
+	}
+	return all, err
 }
 
 // after returns p without its first n lines.

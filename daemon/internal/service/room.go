@@ -48,6 +48,8 @@ type room struct {
 	welcome, message, join, leave template
 
 	history recent
+	feed    Feed
+	placed  span // of the line in what render has returned last
 
 	ending bool // everybody is being sent away
 }
@@ -70,6 +72,7 @@ func newRoom(conf *config.Service, env Env) *room {
 		fan:   newFanout(env),
 		nicks: make(map[string]*evloop.Conn),
 	}
+	r.feed = newFeed(&r.history)
 	r.Adjust(conf)
 	r.fan.each, r.fan.passed = r.notice, r.counted
 	return r
@@ -136,14 +139,29 @@ func (r *room) line(c *evloop.Conn, line []byte) {
 // speak passes on what c said.
 func (r *room) speak(c *evloop.Conn, line []byte) {
 	if len(r.message) > 0 {
-		r.talk(c, r.render(r.message, SessionOf(c), line))
+		b := r.render(r.message, SessionOf(c), line)
+		r.talk(c, b, r.saidBy(c, r.placed))
 	}
+}
+
+// A span is a part of a text.
+type span struct{ at, size int }
+
+// saidBy is what followers and later ones get to know of a line of c; nil: there are
+// none.
+func (r *room) saidBy(c *evloop.Conn, where span) *About {
+	if r.history.most == 0 && !r.feed.followed() {
+		return nil
+	}
+	peer := SessionOf(c).Peer
+	return &About{Origin: OriginClient, Peer: &peer, Name: memberOf(c).name, at: where.at, size: where.size}
 }
 
 // render returns the text about a member, with line where the template wants it, and
 // a newline.
 func (r *room) render(t template, of *Session, line []byte) []byte {
 	b := make([]byte, 0, len(line)+96) // as much as most templates add
+	r.placed = span{}
 	for _, p := range t {
 		switch p.slot {
 		case slotText:
@@ -153,7 +171,9 @@ func (r *room) render(t template, of *Session, line []byte) []byte {
 		case slotPeer:
 			b = append(b, r.peer(of)...)
 		case slotLine:
+			at := len(b)
 			b = r.clean(b, line)
+			r.placed = span{at, len(b) - at}
 		case slotCount:
 			b = strconv.AppendInt(b, int64(len(r.fan.members)), 10)
 		}
@@ -187,7 +207,7 @@ func (r *room) clean(b, line []byte) []byte {
 }
 
 // talk sends a line, already rendered, to everybody and keeps it.
-func (r *room) talk(c *evloop.Conn, line []byte) {
+func (r *room) talk(c *evloop.Conn, line []byte, about *About) {
 	m := evloop.NewMessage(line)
 	but := c
 	if r.conf.EchoToSender {
@@ -197,9 +217,10 @@ func (r *room) talk(c *evloop.Conn, line []byte) {
 		r.tell()
 	}
 	if r.conf.History > 0 {
-		r.history.keep(m)
+		r.history.keep(m, about)
 	}
 	r.fan.send(m, but)
+	r.feed.one(line, about)
 }
 
 // tooLong ends the connection of a member that sends no line end. Twisted says
@@ -229,6 +250,7 @@ func (r *room) enter(c *evloop.Conn) {
 	r.say(c, r.welcome)
 	r.history.show(c)
 	r.announce(SessionOf(c), c, r.join, &r.news.came)
+	r.feed.event(OriginJoin, SessionOf(c), memberOf(c).name)
 }
 
 // seat makes c a member, and tells nobody.
@@ -280,6 +302,7 @@ func (r *room) Closed(c *evloop.Conn, _ error) {
 	r.fan.remove(c)
 	r.release(c, m)
 	r.announce(SessionOf(c), nil, r.leave, &r.news.left)
+	r.feed.event(OriginLeave, SessionOf(c), m.name)
 }
 
 // Drain sends a member away because the room itself closes. What it has still to say

@@ -3,6 +3,8 @@
 package service
 
 import (
+	"cmp"
+
 	"penstock/daemon/internal/record"
 	"penstock/evloop"
 )
@@ -15,6 +17,8 @@ func (r *room) Save() []byte {
 	r.fan.settle()
 	var w record.Writer
 	r.history.save(&w)
+	r.feed.save(&w)
+	r.history.saveAbout(&w)
 	return w
 }
 
@@ -22,10 +26,19 @@ func (r *room) Save() []byte {
 func (r *room) Load(state []byte) error {
 	in := record.NewReader(state)
 	history := readRecent(in)
-	if err := in.Err(); err != nil {
+	numbers, damaged := readNumbers(in)
+	abouts := make([]*About, len(history))
+	var bad error
+	if numbers.series != 0 {
+		abouts, bad = readAbout(in, history)
+	}
+	if err := cmp.Or(in.Err(), damaged, bad); err != nil {
 		return err
 	}
-	r.history.load(history)
+	r.feed.goOn(numbers)
+	for i, m := range history {
+		r.history.keep(m, abouts[i])
+	}
 	return nil
 }
 

@@ -35,7 +35,7 @@ func (r *room) command(c *evloop.Conn, line []byte) {
 		c.Write(r.who())
 	case "/me":
 		b := append([]byte("~ "), memberOf(c).name...)
-		r.talk(c, append(text.AppendClean(append(b, ' '), arg), '\n'))
+		r.talk(c, append(text.AppendClean(append(b, ' '), arg), '\n'), r.saidBy(c, span{}))
 	case "/quit":
 		r.finish(c)
 	default:

@@ -17,8 +17,8 @@ import (
 // A Service serves all connections of one configured service. Every method is
 // called on the loop; c.State is a *Session, made before Open.
 //
-// Optional interfaces: Adjuster, Bounder, Carrier, Companioned, Misser, Suspender, Starter,
-// Stopper, Drainer, Viewer, Holder, Fareweller, and from evloop Dropper (told what an overflow policy threw away).
+// Optional interfaces: Adjuster, Bounder, Carrier, Companioned, Feeder, Misser, Publisher,
+// Suspender, Starter, Stopper, Tapped, Watched, Drainer, Viewer, Holder, Fareweller, and from evloop Dropper (told what an overflow policy threw away).
 type Service interface {
 	evloop.Handler
 }
@@ -59,6 +59,13 @@ type Drainer interface {
 
 // A Viewer adds to a snapshot what only it knows.
 type Viewer interface{ View(v *view.Service) }
+
+// A Tapped has a source of its own whose bytes can be looked at.
+type Tapped interface {
+	// Tap has f told what goes from and to it, until it is called with nil. f must not
+	// keep p.
+	Tap(f func(fromSource bool, p []byte))
+}
 
 // A Fareweller has a last line for a client that is cut off because it did
 // not read. The bytes must not change.

@@ -59,6 +59,7 @@ type tail struct {
 	busy bool   // cut is at work
 
 	recent recent
+	feed   Feed
 }
 
 // retryLook is the wait after an error that no event will tell the end of.
@@ -67,6 +68,7 @@ const retryLook = 10 * time.Second
 func newTail(conf *config.Service, env Env) *tail {
 	s := &tail{loop: env.Loop, log: env.Log, fan: newFanout(env), read: (*follow.File).Look}
 	s.fan.tells, s.fan.passed = true, s.cut
+	s.feed = newFeed(&s.recent)
 	s.keys = conf.Of.(*config.Tail)
 	s.Adjust(conf)
 	return s
@@ -249,8 +251,9 @@ func (s *tail) take(p []byte) (n int) {
 func (s *tail) send(p []byte) {
 	m := evloop.NewMessage(append(s.half, p...))
 	s.half = nil
-	s.recent.keep(m)
+	s.recent.keep(m, nil)
 	s.fan.send(m, nil)
+	s.feed.one(m.Bytes(), &ofSource)
 }
 
 // endLine passes on a last line that lacks its end: its file is complete.
@@ -260,6 +263,12 @@ func (s *tail) endLine() {
 		s.long = 0
 	}
 }
+
+// ofSource is what is known of a line of a file, of a payload and of a device's message.
+var ofSource = About{Origin: OriginSource}
+
+// Feed is for Feeder.
+func (s *tail) Feed() *Feed { return &s.feed }
 
 // Open shows a client the recent lines, and makes it a member.
 func (s *tail) Open(c *evloop.Conn) {

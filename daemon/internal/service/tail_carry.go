@@ -4,6 +4,7 @@ package service
 
 import (
 	"bytes"
+	"errors"
 	"math"
 
 	"penstock/daemon/internal/follow"
@@ -25,6 +26,7 @@ func (s *tail) Save() []byte {
 	w.Text(s.half)
 	w.Text([]byte(s.keys.File))
 	s.recent.save(&w)
+	s.feed.save(&w)
 	return w
 }
 
@@ -36,7 +38,8 @@ func (s *tail) Load(state []byte) error {
 	at.Offset, at.Mark = int64(offset), bytes.Clone(in.Text())
 	long, half, name := in.Number(), bytes.Clone(in.Text()), string(in.Text())
 	lines := readRecent(in)
-	if err := in.Err(); err != nil {
+	numbers, damaged := readNumbers(in)
+	if err := errors.Join(in.Err(), damaged); err != nil {
 		return err
 	}
 	if offset > math.MaxInt64 || long > math.MaxInt32 || uint64(len(at.Mark)) > offset {
@@ -47,6 +50,7 @@ func (s *tail) Load(state []byte) error {
 	}
 	s.at, s.half, s.long = at, half, int(long)
 	s.recent.load(lines)
+	s.feed.goOn(numbers)
 	return nil
 }
 

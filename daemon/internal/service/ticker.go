@@ -4,6 +4,7 @@ package service
 
 import (
 	"bytes"
+	"errors"
 	"time"
 
 	"penstock/daemon/internal/config"
@@ -25,6 +26,7 @@ import (
 //	                                         not made up for by a burst
 type ticker struct {
 	fan      *fanout // to all clients
+	feed     Feed
 	payload  *evloop.Message
 	interval time.Duration
 	next     evloop.Time
@@ -37,7 +39,7 @@ type ticker struct {
 }
 
 func newTicker(conf *config.Service, env Env) *ticker {
-	s := &ticker{loop: env.Loop, log: env.Log, lose: env.Lose, fan: newFanout(env)}
+	s := &ticker{loop: env.Loop, log: env.Log, lose: env.Lose, fan: newFanout(env), feed: newFeed(nil)}
 	s.Adjust(conf)
 	return s
 }
@@ -53,7 +55,7 @@ func (s *ticker) Adjust(conf *config.Service) {
 	s.logInput = keys.LogInput
 	if change := keys.Interval - s.interval; change != 0 {
 		s.interval = keys.Interval
-		if len(s.fan.members) > 0 {
+		if s.audience() > 0 {
 			s.loop.Cancel(s.timer)
 			s.next = max(s.next.Add(change), s.loop.Now())
 			s.arm()
@@ -73,7 +75,15 @@ func (s *ticker) Open(c *evloop.Conn) {
 
 func (s *ticker) enter(c *evloop.Conn) {
 	s.fan.add(c)
-	if len(s.fan.members) > 1 {
+	s.begin()
+}
+
+// audience is for how many the clock goes.
+func (s *ticker) audience() int { return len(s.fan.members) + len(s.feed.followers) }
+
+// begin starts the clock for the first of them.
+func (s *ticker) begin() {
+	if s.audience() > 1 {
 		return
 	}
 	if !s.carried {
@@ -86,7 +96,17 @@ func (s *ticker) enter(c *evloop.Conn) {
 // Closed removes a client; the last one stops the clock.
 func (s *ticker) Closed(c *evloop.Conn, _ error) {
 	s.fan.remove(c)
-	if len(s.fan.members) == 0 {
+	s.Followed(false)
+}
+
+// Feed is for Feeder.
+func (s *ticker) Feed() *Feed { return &s.feed }
+
+// Followed starts the clock, or stops it, for Watched.
+func (s *ticker) Followed(on bool) {
+	if on {
+		s.begin()
+	} else if s.audience() == 0 {
 		s.loop.Cancel(s.timer)
 	}
 }
@@ -98,6 +118,7 @@ func (s *ticker) arm() { s.timer = s.loop.Schedule(evloop.Timer{Deadline: s.next
 func (s *ticker) Expired(l *evloop.Loop, _ evloop.Timer) {
 	if s.fan.idle() {
 		s.fan.send(s.payload, nil)
+		s.feed.one(s.payload.Bytes(), &ofSource)
 	}
 	s.next = nextTick(s.next, l.Now(), s.interval)
 	s.arm()
@@ -216,6 +237,7 @@ func (s *ticker) Save() []byte {
 	var w record.Writer
 	w.Number(uint64(s.interval))
 	w.Number(uint64(next))
+	s.feed.save(&w)
 	return w
 }
 
@@ -225,8 +247,13 @@ func (s *ticker) Save() []byte {
 func (s *ticker) Load(state []byte) error {
 	r := record.NewReader(state)
 	interval, next := time.Duration(r.Number()), evloop.Time(r.Number())
-	if err := r.Err(); err != nil || next == 0 {
+	numbers, err := readNumbers(r)
+	if err := errors.Join(r.Err(), err); err != nil {
 		return err
+	}
+	s.feed.goOn(numbers)
+	if next == 0 {
+		return nil
 	}
 	if interval <= 0 || next < 0 {
 		return record.ErrDamaged

@@ -4,8 +4,8 @@
 _penstock() {
 	local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
 	if ((COMP_CWORD == 1)); then
-		mapfile -t COMPREPLY < <(compgen -W 'run check units apply reload status list kick drain resume log-level top metrics version help' -- "$current")
-	elif [[ $previous == -c || $previous == --socket ]]; then
+		mapfile -t COMPREPLY < <(compgen -W 'run check units apply reload status list kick drain resume log-level top send watch tap metrics version help' -- "$current")
+	elif [[ $previous == -c || $previous == -w || $previous == --socket ]]; then
 		mapfile -t COMPREPLY < <(compgen -f -- "$current")
 		compopt -o filenames
 	else
@@ -19,6 +19,9 @@ _penstock() {
 		drain) mapfile -t COMPREPLY < <(compgen -W '--socket --now -h' -- "$current") ;;
 		log-level) mapfile -t COMPREPLY < <(compgen -W '--socket -h debug info warn error' -- "$current") ;;
 		kick | resume | top | metrics) mapfile -t COMPREPLY < <(compgen -W '--socket -h' -- "$current") ;;
+		send) mapfile -t COMPREPLY < <(compgen -W '--socket --name -h' -- "$current") ;;
+		watch) mapfile -t COMPREPLY < <(compgen -W '--socket --level --json -h' -- "$current") ;;
+		tap) mapfile -t COMPREPLY < <(compgen -W '--socket -x -w --json -h' -- "$current") ;;
 		version) mapfile -t COMPREPLY < <(compgen -W '-h' -- "$current") ;;
 		esac
 	fi

@@ -55,10 +55,10 @@ func kick(p process, c command, args []string) int {
 	var in control.Kick
 	id, err := strconv.ParseUint(a.of, 10, 64)
 	switch {
-	case a.peer == "" && err == nil && id > 0:
+	case a.second == "" && err == nil && id > 0:
 		in.ID = id
-	case a.of != "" && a.peer != "":
-		in.Service, in.Peer = a.of, a.peer
+	case a.of != "" && a.second != "":
+		in.Service, in.Peer = a.of, a.second
 	default:
 		return a.usage("want the number of a connection, or a service and a peer")
 	}

@@ -49,7 +49,7 @@ type ask struct {
 	socket string
 	json   bool
 	of     string // the operand; "": there is none
-	peer   string // a second one
+	second string // a second one
 }
 
 // newAsk reads the command line. more adds the command's own flags; it may be nil.
@@ -68,7 +68,7 @@ func newAsk(p process, c command, args []string, more func(*flag.FlagSet)) (a as
 		a.of = operands[0]
 	}
 	if len(operands) > 1 {
-		a.peer = operands[1]
+		a.second = operands[1]
 	}
 	return a, status, ok
 }

@@ -54,6 +54,9 @@ var commands = []command{
 	{"resume", []option{socketOption}, "SERVICE", "let clients of it in again", aboutResume, resume},
 	{"log-level", []option{socketOption}, "LEVEL", "set what is logged, until the next start or reload", aboutLogLevel, logLevel},
 	{"top", []option{socketOption}, "", "show live what is served, and to whom", aboutTop, top},
+	{"send", []option{socketOption, nameOption}, "SERVICE TEXT", "send a line to a room, or a message to a device", aboutSend, sendMessage},
+	{"watch", []option{socketOption, levelOption, jsonOption}, "SERVICE", "show the log as it is written", aboutWatch, watch},
+	{"tap", []option{socketOption, hexOption, writeOption, jsonOption}, "SERVICE|ID", "show what goes over connections", aboutTap, tap},
 	{"metrics", []option{socketOption}, "", "print what is counted, for Prometheus", aboutMetrics, metrics},
 	{"version", nil, "", "print the version", aboutVersion, printVersion},
 }

@@ -96,6 +96,9 @@ func explain(err error) string {
 	if e, ok := errors.AsType[*control.Error](err); ok {
 		short := *e
 		short.Name = control.ShortName(e.Name)
+		if errors.Is(err, control.ErrPermission) {
+			return short.Name + "\nroot may do that, and control.admins of the configuration"
+		}
 		return short.Error()
 	}
 	switch {
@@ -141,7 +144,10 @@ func (a ask) dialOwn(patience time.Duration) (client *control.Client, found bool
 		return nil, false, nil
 	}
 	client, err = control.Dial(filepath.Join(folder, "control"), patience)
-	return client, !nobodyThere(err), err
+	if nobodyThere(err) {
+		return nil, false, nil
+	}
+	return client, true, err
 }
 
 // ownFolder returns the folder of the control socket of a daemon that this user has

@@ -41,8 +41,10 @@ func reload(p process, c command, args []string) int {
 	if !ok {
 		return status
 	}
+	var client *control.Client
+	var own bool
+	var err error
 	pid := os.Getenv("MAINPID")
-	client, own, err := (*control.Client)(nil), false, error(nil)
 	if pid == "" {
 		client, own, err = a.dialOwn(reloadPatience)
 	}

@@ -5,7 +5,7 @@ package main
 import (
 	"encoding/binary"
 	"io"
-	"net"
+	"net/netip"
 
 	"penstock/daemon/internal/control"
 )
@@ -108,34 +108,33 @@ func (c *capture) segment(p *control.Piece, data []byte) []byte {
 		side = &[2]uint32{1, 1}
 		c.sides[p.ID] = side
 	}
-	from, fromPort := addressOf(p.Peer, p.ID)
-	to, toPort := net.IP(net.IPv4(127, 0, 0, 1).To4()), c.port
-	if len(from) == net.IPv6len {
-		to = net.IPv6loopback
+	from := addressOf(p.Peer, p.ID)
+	to := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), c.port)
+	if from.Addr().Is6() {
+		to = netip.AddrPortFrom(netip.IPv6Loopback(), c.port)
 	}
 	in, out := 0, 1
 	if p.Direction == control.DirectionOut {
-		from, fromPort, to, toPort = to, toPort, from, fromPort
-		in, out = 1, 0
+		from, to, in, out = to, from, 1, 0
 	}
 	be := binary.BigEndian
-	tcp := be.AppendUint16(be.AppendUint16(nil, fromPort), toPort)
+	tcp := be.AppendUint16(be.AppendUint16(nil, from.Port()), to.Port())
 	tcp = be.AppendUint32(be.AppendUint32(tcp, side[in]), side[out])
 	tcp = append(tcp, 5<<4, 0x18, 0xff, 0xff, 0, 0, 0, 0) // PSH and ACK, no checksum
 	side[in] += uint32(len(data))
-	return append(ipHeader(from, to, len(tcp)+len(data)), append(tcp, data...)...)
+	return append(ipHeader(from.Addr(), to.Addr(), len(tcp)+len(data)), append(tcp, data...)...)
 }
 
 // ipHeader returns the header of a packet of TCP.
-func ipHeader(from, to net.IP, size int) []byte {
+func ipHeader(from, to netip.Addr, size int) []byte {
 	const tcp, hops = 6, 64
 	be := binary.BigEndian
-	if len(from) == net.IPv6len {
+	if from.Is6() {
 		h := be.AppendUint16([]byte{6 << 4, 0, 0, 0}, uint16(size))
-		return append(append(append(h, tcp, hops), from...), to...)
+		return append(append(append(h, tcp, hops), from.AsSlice()...), to.AsSlice()...)
 	}
 	h := be.AppendUint16([]byte{4<<4 | 5, 0}, uint16(20+size))
-	h = append(append(append(h, 0, 0, 0x40, 0, hops, tcp, 0, 0), from...), to...)
+	h = append(append(append(h, 0, 0, 0x40, 0, hops, tcp, 0, 0), from.AsSlice()...), to.AsSlice()...)
 	sum := uint32(0)
 	for i := 0; i < len(h); i += 2 {
 		sum += uint32(be.Uint16(h[i:]))

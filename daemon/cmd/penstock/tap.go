@@ -8,7 +8,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
-	"net"
+	"net/netip"
 	"os"
 	"strconv"
 	"strings"
@@ -85,10 +85,8 @@ func portOf(client *control.Client, service string) uint16 {
 	}
 	for _, s := range got.Services {
 		for _, l := range s.Listeners {
-			if _, port, err := net.SplitHostPort(l.Address); err == nil {
-				if n, err := strconv.ParseUint(port, 10, 16); err == nil {
-					return uint16(n)
-				}
+			if n, err := strconv.ParseUint(l.Address[strings.LastIndexByte(l.Address, ':')+1:], 10, 16); err == nil {
+				return uint16(n)
 			}
 		}
 	}
@@ -147,9 +145,9 @@ func (t *tapping) render(p *control.Piece) []byte {
 
 // addressOf returns the address of a peer in a capture. One without has a port of the
 // loopback network that tells it from others.
-func addressOf(p *view.Peer, id uint64) (ip net.IP, port uint16) {
+func addressOf(p *view.Peer, id uint64) netip.AddrPort {
 	if p != nil && p.Addr.IsValid() {
-		return p.Addr.Addr().AsSlice(), p.Addr.Port()
+		return p.Addr
 	}
-	return net.IPv4(127, 0, 0, 2).To4(), uint16(1024 + id%60000)
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 2}), uint16(1024+id%60000))
 }

@@ -3,10 +3,9 @@
 package daemon
 
 import (
-	"cmp"
 	"errors"
 	"math"
-	"slices"
+	"sort"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -331,7 +330,8 @@ func (t *takeover) finish() {
 		t.restore.Done()
 	}
 	t.sayGoodbye()
-	slices.SortStableFunc(t.d.silent, func(a, b silent) int { return cmp.Compare(a.since, b.since) })
+	// Package slices would bring another copy of the code, for this type.
+	sort.SliceStable(t.d.silent, func(i, j int) bool { return t.d.silent[i].since < t.d.silent[j].since })
 	t.d.outputMayWait()
 }
 

@@ -3,7 +3,6 @@
 package config
 
 import (
-	"cmp"
 	_ "embed"
 	"errors"
 	"fmt"
@@ -13,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sort"
 	"strings"
 
 	"penstock/daemon/internal/toml"
@@ -324,7 +324,8 @@ func (b *builder) service(name string, entries []entry, limits Limits) described
 	}
 	d.Service = newService(name, kind.Kind, limits)
 	row := kind.Kind.row()
-	slices.SortStableFunc(entries, func(x, y entry) int { return cmp.Compare(row.rank(x.key), row.rank(y.key)) })
+	// Package slices would bring another copy of the code, for this type.
+	sort.SliceStable(entries, func(i, j int) bool { return row.rank(entries[i].key) < row.rank(entries[j].key) })
 	for _, e := range entries {
 		if e.key != "kind" {
 			b.setServiceKey(d.Service, e)

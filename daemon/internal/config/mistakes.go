@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sort"
 	"strings"
 
 	"penstock/daemon/internal/text"
@@ -134,8 +135,10 @@ func (f *found) sorted(files []string) []Mistake {
 	for i, f := range files {
 		order[f] = i + 1
 	}
-	slices.SortStableFunc(f.list, func(x, y Mistake) int {
-		return cmp.Or(cmp.Compare(order[x.File], order[y.File]), cmp.Compare(x.Line, y.Line), cmp.Compare(x.Key, y.Key))
+	// Package slices would bring another copy of the code, for this type.
+	sort.SliceStable(f.list, func(i, j int) bool {
+		x, y := f.list[i], f.list[j]
+		return cmp.Or(cmp.Compare(order[x.File], order[y.File]), cmp.Compare(x.Line, y.Line), cmp.Compare(x.Key, y.Key)) < 0
 	})
 	if f.more > 0 {
 		f.list = append(f.list, Mistake{Problem: fmt.Sprintf("and %d more", f.more)})

@@ -4,9 +4,9 @@ package service
 
 import (
 	"bytes"
-	"cmp"
 	"math/rand/v2"
 	"slices"
+	"sort"
 
 	"penstock/daemon/internal/record"
 	"penstock/daemon/internal/view"
@@ -153,7 +153,8 @@ func (f *Feed) Since(after uint64) (list []Message, missed uint64) {
 			first -= n
 			list = f.kept(list, k, delim, first, after)
 		}
-		slices.SortFunc(list, func(a, b Message) int { return cmp.Compare(a.Number, b.Number) })
+		// Package slices would bring its own copy of the code for Messages.
+		sort.Slice(list, func(i, j int) bool { return list[i].Number < list[j].Number })
 	}
 	return list, first - min(first, after+1)
 }

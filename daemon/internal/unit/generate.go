@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 
@@ -90,8 +91,13 @@ func Generate(source string, cfg *config.Config, mistakes error, overrides func(
 	if len(g.sockets) > 0 {
 		g.add(TargetDropIn, g.targetDropIn(cfg.AtBoot()), &errs)
 	}
-	slices.SortFunc(g.files, func(a, b File) int { return strings.Compare(a.Name, b.Name) })
+	sortFiles(g.files)
 	return g.files, errors.Join(errs...)
+}
+
+// sortFiles sorts by name. Package slices would bring its own copy of the code for Files.
+func sortFiles(files []File) {
+	sort.Slice(files, func(i, j int) bool { return files[i].Name < files[j].Name })
 }
 
 // A generator gathers the files.

@@ -104,7 +104,7 @@ func Keep(applied, files []File) []File {
 			kept = append(kept, f)
 		}
 	}
-	slices.SortFunc(kept, func(a, b File) int { return strings.Compare(a.Name, b.Name) })
+	sortFiles(kept)
 	return kept
 }
 

@@ -151,14 +151,14 @@ func (l *Loop) sent(c *Conn, n int) {
 	c.bytesOut += uint64(n)
 	l.work.left -= n / workBytes
 	c.lastOut = l.clock
-	if l.gather.c == c {
-		l.gather.advance(n)
-		if l.gather.bytes == 0 {
-			l.gather.reset()
-		}
-		return
+	switch g := &l.gather; {
+	case g.c != c:
+		l.advance(c, n)
+	case n == g.bytes:
+		g.reset()
+	default:
+		g.advance(n)
 	}
-	l.advance(c, n)
 }
 
 // advance forgets the first n bytes of the queue.

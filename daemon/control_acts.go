@@ -50,7 +50,7 @@ func (k *controlSocket) kick(a *asker) (func() bool, *control.Error) {
 	return func() bool {
 		for _, one := range portion(&left, kickPortion) {
 			c := k.d.loop.Conn(one)
-			if c == nil {
+			if c == nil || c.Closing() {
 				continue
 			}
 			if s := service.SessionOf(c); s.ID == id || id == 0 && (s.Peer.Host() == peer || s.Peer.String() == peer) {

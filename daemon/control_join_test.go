@@ -140,9 +140,9 @@ func TestJoinRoom(t *testing.T) {
 		if n, err := r.publish(control.Publication{Service: "r", Name: "amy", Tag: "x"}, "hi\x1b"); n != 2 || err != nil {
 			r.t.Errorf("Publish = %d, %v", n, err)
 		}
-		c.hears("* you are now bob\n")
+		c.hears("* " + name + " is now bob\n")
 		_, _ = r.publish(control.Publication{Service: "r"}, "as it is")
-		c.hears("<amy> hi")
+		c.hears("<bob> hello  you\n<amy> hi?\nas it is\n")
 		f.wants("2 publish amy x hi?", "3 publish as it is")
 		_, _ = r.publish(control.Publication{Service: "r", Name: "amy"}, "\xff")
 		if got, _, last := f.hears(1); len(got) != 1 || string(last.Messages[0].Base64) != "\xff" && !strings.HasPrefix(got[0], "4 publish amy") {

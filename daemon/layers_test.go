@@ -84,7 +84,7 @@ func TestLayers(t *testing.T) {
 // "cmd" is the command, "config" is daemon/internal/config. evloop and systemd
 // are in TestLayers.
 var arrows = map[string]string{
-	"cmd":        "daemon apply config control kept process report systemctl unit view evloop systemd systemd/journal",
+	"cmd":        "daemon apply config control kept process report systemctl text unit view evloop systemd systemd/journal",
 	"control":    "view", // a companion needs no more
 	"daemon":     "config control handover listen process proxyproto record report service view evloop systemd",
 	"service":    "config device follow process proxyproto record report telnet text tty view evloop",

@@ -223,6 +223,9 @@ func (r *room) talk(c *evloop.Conn, line []byte, about *About) {
 	r.feed.one(line, about)
 }
 
+// Feed is for Feeder.
+func (r *room) Feed() *Feed { return &r.feed }
+
 // tooLong ends the connection of a member that sends no line end. Twisted says
 // nothing in that case, and its clients would take the text for a message.
 func (r *room) tooLong(c *evloop.Conn) {

@@ -113,11 +113,11 @@ func (t *topState) rows(width, height int) []topLine {
 	selected := t.row()
 	first := min(max(0, selected-height/2), max(0, n-height))
 	last := min(n, first+height)
-	tab := t.serviceTable(first, last)
+	show := t.serviceTable
 	if t.view == topClients {
-		tab = t.clientTable(first, last)
+		show = t.clientTable
 	}
-	for i, text := range tab.lines(width) {
+	for i, text := range show(first, last).lines(width) {
 		row, style := first+i-1, stylePlain
 		switch {
 		case i == 0:

@@ -137,6 +137,27 @@ func TestTopFits(t *testing.T) {
 	}
 }
 
+// TestTopScrolls: of many clients those around the selected one are shown, also where there
+// are fewer services.
+func TestTopScrolls(t *testing.T) {
+	p := playTop(t)
+	p.looks(1)
+	p.keys('c')
+	var conns []view.Conn
+	for id := range uint64(1000) {
+		conns = append(conns, view.Conn{ID: 1001 + id, Service: "lobby"})
+	}
+	p.state.takeClients(topAnswer{conns: conns, at: p.now})
+	p.keys(keyPageDown, keyPageDown)
+	for _, want := range []string{"1021", "2000"} {
+		text := fmt.Sprint(p.state.draw(80, 24))
+		if !strings.Contains(text, want+"  lobby") || strings.Contains(text, "1001  lobby") {
+			t.Errorf("the screen is without %s:\n%s", want, text)
+		}
+		p.keys(keyEnd)
+	}
+}
+
 // TestTopAsksLittle: clients are listed only where they are shown, and of one service if
 // one is shown.
 func TestTopAsksLittle(t *testing.T) {

@@ -19,6 +19,7 @@ type Config struct {
 	Log      Log
 	Loop     Loop
 	Control  Control
+	Web      *Web       // nil: there is no table [web], or it has a mistake
 	Services []*Service // sorted by name
 	Files    []string   // what was read, in this order, tables and quotes included
 	Warnings Warnings   // settings that do something else than the files say

@@ -38,7 +38,7 @@ func (e entry) String() string {
 }
 
 // sections are the tables that a file may have.
-var sections = []string{"limits", "log", "loop", "control", "service"}
+var sections = []string{"limits", "log", "loop", "control", "web", "service"}
 
 // parse adds the entries of one text. A text that cannot be read to its end adds
 // none: half of a file may mean the opposite of the whole.
@@ -46,6 +46,7 @@ func (b *builder) parse(file, text string) {
 	b.files = append(b.files, file)
 	root, whole := b.decode(file, text)
 	if !whole {
+		b.webBroken = true
 		return
 	}
 	for _, top := range root.All() {
@@ -59,6 +60,8 @@ func (b *builder) parse(file, text string) {
 			b.keys(e, names(loopKeys))
 		case "control":
 			b.keys(e, names(controlKeys))
+		case "web":
+			b.keys(e, names(webKeys))
 		case "service":
 			b.services(e)
 		default:
@@ -85,6 +88,8 @@ func (b *builder) decode(file, text string) (root *toml.Table, whole bool) {
 		}
 		if len(p.Key) > 1 && p.Key[0] == "service" {
 			b.broken[p.Key[1]] = true
+		} else {
+			b.webBroken = true
 		}
 		b.mistake(m)
 	}})
@@ -179,7 +184,7 @@ func (b *builder) keys(e entry, known []string) {
 
 // unknown records that one is no key of the table e.
 func (b *builder) unknown(e entry, one toml.Entry, known []string) {
-	b.broken[e.service] = true
+	b.spoil(e)
 	if b.mistakes.full() {
 		b.mistakes.more++ // the search for a similar name would cost too much
 		return

@@ -100,6 +100,7 @@ func (l Loader) Load(path string) (*Config, error) {
 		text, err := readFile(name, min(maxFile, left), false, b.rest)
 		if err != nil {
 			b.files = append(b.files, name)
+			b.webBroken = true
 			b.mistake(Mistake{File: name, Problem: reason(err)})
 			continue
 		}
@@ -212,14 +213,16 @@ func reason(err error) string {
 // A builder gathers what the files say and what is wrong with it.
 type builder struct {
 	Loader
-	kept     map[string]string // texts of files, instead of those on the disk; nil: none
-	files    []string
-	entries  []entry
-	mistakes found
-	warnings found
-	broken   map[string]bool // services with a mistake
-	named    map[string]bool // services of all files
-	gaveUp   error           // of Pause
+	kept      map[string]string // texts of files, instead of those on the disk; nil: none
+	files     []string
+	entries   []entry
+	mistakes  found
+	warnings  found
+	broken    map[string]bool // services with a mistake
+	webs      []entry         // of the table [web]
+	webBroken bool            // it has a mistake, or may lack a part
+	named     map[string]bool // services of all files
+	gaveUp    error           // of Pause
 }
 
 func newBuilder(l Loader) *builder {
@@ -251,8 +254,11 @@ func (b *builder) finish() (*Config, error) {
 	if b.gaveUp != nil {
 		return nil, fmt.Errorf("load configuration: %w", b.gaveUp)
 	}
-	b.checkOverlaps(all)
+	b.checkOverlaps(b.withWeb(c, all))
 	b.checkDevices(all)
+	if b.webBroken {
+		c.Web = nil
+	}
 	for _, d := range all {
 		if !b.broken[d.Name] {
 			c.Services = append(c.Services, d.Service)
@@ -285,6 +291,8 @@ func (b *builder) sort(c *Config) map[string][]entry {
 		case "control":
 			setKey(b, controlKeys, &c.Control, e)
 			b.warnAdmins(c, e)
+		case "web":
+			b.webs = append(b.webs, e)
 		case "service":
 			services[e.service] = append(services[e.service], e)
 		}
@@ -376,9 +384,7 @@ func (b *builder) wrong(e entry, err error) {
 		b.mistakes.more += several.more
 		return
 	}
-	if e.service != "" {
-		b.broken[e.service] = true
-	}
+	b.spoil(e)
 	if err == errReported {
 		return
 	}
@@ -387,6 +393,16 @@ func (b *builder) wrong(e entry, err error) {
 		line = own.line
 	}
 	b.mistake(Mistake{File: e.file, Line: line, Key: e.String(), Problem: err.Error()})
+}
+
+// spoil notes that what e belongs to has a mistake.
+func (b *builder) spoil(e entry) {
+	switch e.section {
+	case "service":
+		b.broken[e.service] = true
+	case "web":
+		b.webBroken = true
+	}
 }
 
 // warn records that e has another effect than it says.

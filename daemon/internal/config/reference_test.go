@@ -58,6 +58,7 @@ func TestReferenceDefaults(t *testing.T) {
 		}
 		want.Services = append(want.Services, s)
 	}
+	want.Web = defaultWeb()
 	want.Files = []string{referenceFile}
 	opts := cmp.Options{cmpopts.EquateEmpty(), cmpopts.EquateComparable(Address{})}
 	if diff := cmp.Diff(want, c, opts); diff != "" {
@@ -85,6 +86,9 @@ func TestReferenceComplete(t *testing.T) {
 	}
 	for _, name := range names(controlKeys) {
 		want = append(want, "control."+name)
+	}
+	for _, name := range names(webKeys) {
+		want = append(want, "web."+name)
 	}
 	for i, row := range kinds {
 		of := names(row.keys)
@@ -119,13 +123,14 @@ func TestManualPage(t *testing.T) {
 		}
 		maps.Copy(value, keys)
 	}
+	maps.Copy(value, ref["web"])                                             // what it has in common with services is stated of these
 	maps.Copy(value, ref["service"][string(kinds[0].name)].(map[string]any)) // its common keys are the plain ones
 	maps.Copy(value, ref["limits"])
 	maps.Copy(value, ref["log"])
 	maps.Copy(value, ref["loop"])
 	maps.Copy(value, ref["control"])
 
-	known := slices.Concat(names(limitKeys), names(logKeys), names(loopKeys), names(controlKeys), serviceKeyNames())
+	known := slices.Concat(names(limitKeys), names(logKeys), names(loopKeys), names(controlKeys), names(webKeys), serviceKeyNames())
 	var got []string
 	for _, m := range manualItem.FindAllStringSubmatch(readText(t, manualPage), -1) {
 		name, text := m[1], strings.NewReplacer(`\(dq`, `"`, `\e`, `\`).Replace(m[2])

@@ -8,12 +8,13 @@ import (
 	"io"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
+
+	"penstock/daemon/internal/view"
 )
 
 // How the commands print what they were told: tables that fit a terminal of 80 columns,
@@ -110,47 +111,11 @@ func cut(s string, width int) string {
 	return string(runes[:width-1]) + "…"
 }
 
-// bytesText writes a number of bytes with at most four digits: "512 B", "1.5 KiB", "12 MiB".
-func bytesText[T int | int64 | uint64](n T) string {
-	if n < 1024 {
-		return strconv.FormatUint(uint64(n), 10) + " B"
-	}
-	v, units := float64(n)/1024, []string{"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"}
-	for v >= 1023.5 && len(units) > 1 {
-		v, units = v/1024, units[1:]
-	}
-	format := "%.0f %s"
-	if v < 9.95 {
-		format = "%.1f %s"
-	}
-	return fmt.Sprintf(format, v, units[0])
-}
+// bytesText writes a number of bytes, see [view.BytesText].
+func bytesText[T int | int64 | uint64](n T) string { return view.BytesText(uint64(n)) }
 
-// timeText writes a time with its two largest units: "3m12s", "4d7h", "0s".
-func timeText(d time.Duration) string {
-	d = d.Truncate(time.Second)
-	if d < 24*time.Hour {
-		text := d.String()
-		for _, zero := range []string{"0s", "0m"} {
-			if before, ok := strings.CutSuffix(text, zero); ok && before != "" && before[len(before)-1] >= 'a' {
-				text = before
-			}
-		}
-		if h, rest, ok := strings.Cut(text, "h"); ok { // no seconds beside hours
-			m, _, _ := strings.Cut(rest, "m")
-			if m == "" || m == "0" || strings.HasSuffix(m, "s") {
-				return h + "h"
-			}
-			return h + "h" + m + "m"
-		}
-		return text
-	}
-	days, hours := int(d/(24*time.Hour)), int(d/time.Hour)%24
-	if hours == 0 {
-		return fmt.Sprintf("%dd", days)
-	}
-	return fmt.Sprintf("%dd%dh", days, hours)
-}
+// timeText writes a time, see [view.TimeText].
+func timeText(d time.Duration) string { return view.TimeText(d) }
 
 // printJSON prints one value on a line of its own.
 func (p process) printJSON(v any) error { return json.NewEncoder(p.stdout).Encode(v) }

@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"penstock/daemon/internal/config"
+	"penstock/daemon/internal/unit"
 )
 
 const defaultConfig = "/etc/penstock/penstock.toml"
@@ -14,8 +15,8 @@ const defaultConfig = "/etc/penstock/penstock.toml"
 const aboutCheck = `Reads FILE (default ` + defaultConfig + `) and conf.d/*.toml beside it
 as run would, and prints every mistake as FILE:LINE: KEY: PROBLEM, and what has
 another effect than it says as FILE:LINE: KEY: warning: EFFECT. It names devices
-that are not there, and programs that may take them. Nothing is opened or changed.
-Exit status 78 when there is a mistake, 0 with warnings alone.
+that are not there, programs that may take them, and a page without its program.
+Nothing is opened or changed. Exit status 78 when there is a mistake, 0 with warnings alone.
 
 With -s, which needs root and systemd, they are read once more with the user
 and in the sandbox of penstock.service, from which files may be hidden.
@@ -45,6 +46,9 @@ func check(p process, c command, args []string) int {
 	}
 	for _, line := range cfg.Around(p.root) {
 		fmt.Fprintln(p.stderr, line)
+	}
+	if cfg.Web != nil && !unit.HasWeb(p.root) {
+		fmt.Fprintln(p.stderr, "web: warning: there is no page, since the package penstock-web is not installed")
 	}
 	fmt.Fprint(p.stdout, checked(*file, cfg))
 	return exitOK

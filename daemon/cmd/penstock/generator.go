@@ -96,7 +96,7 @@ func (p process) unitsOf(source string) (files []unit.File, mistakes, err error)
 	cfg, mistakes := inTime(generatorPatience, func() (*config.Config, error) {
 		return config.Loader{Sockets: true, Pipe: !ours}.Load(source)
 	})
-	files, err = unit.Generate(source, cfg, mistakes, unit.Overrides(p.root))
+	files, err = unit.Generate(source, cfg, mistakes, unit.Look(p.root))
 	if mistakes == nil || !ours {
 		return files, mistakes, err
 	}

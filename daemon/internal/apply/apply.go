@@ -146,7 +146,7 @@ func (a *Applier) want(cfg *config.Config, now []unit.File) (want wanted, masked
 
 // generate returns what the generator makes of cfg.
 func (a *Applier) generate(cfg *config.Config) ([]unit.File, error) {
-	return unit.Generate(a.Source, cfg, nil, unit.Overrides(a.Root))
+	return unit.Generate(a.Source, cfg, nil, unit.Look(a.Root))
 }
 
 // wanted returns the sockets that should listen, with the texts of their units, and
@@ -162,7 +162,17 @@ func (a *Applier) wanted(cfg *config.Config, written map[string]string) (want wa
 		case unit.Own:
 			want[name] = wish{} // the administrator's unit says where it listens
 		default:
-			want[name] = wish{written[name], s.Listen}
+			want[name] = wish{written[name], s.Listen, false}
+		}
+	}
+	if cfg.Web != nil && unit.HasWeb(a.Root) {
+		switch overrides(unit.WebSocket) {
+		case unit.Masked:
+			masked = append(masked, unit.WebSocket)
+		case unit.Own:
+			want[unit.WebSocket] = wish{other: true}
+		default:
+			want[unit.WebSocket] = wish{written[unit.WebSocket], cfg.Web.Listen, true}
 		}
 	}
 	return want, masked
@@ -283,7 +293,8 @@ func (a *Applier) settle(restart []string, want wanted) (unopened []string, err 
 			}
 			return unopened, errors.Join(errors.New(strings.Join(faults, "\n")), restartErr)
 		}
-		if restart = curable; !slices.Contains(restart, unit.Service) {
+		ours := func(name string) bool { return !want[name].other }
+		if restart = curable; slices.ContainsFunc(restart, ours) && !slices.Contains(restart, unit.Service) {
 			restart = append(restart, unit.Service)
 		}
 	}
@@ -312,7 +323,13 @@ func (a *Applier) report(h host, want wanted) {
 	case !h.running():
 		a.say("%s, %s starts with the first client", count(len(want)), unit.Service)
 	default:
-		a.say("%s, passed to %s", count(len(want)), unit.Service)
+		ours := 0
+		for _, w := range want {
+			if !w.other {
+				ours++
+			}
+		}
+		a.say("%s, passed to %s", count(ours), unit.Service)
 		if status := h.units[unit.Service].Status; status != "" {
 			a.say("%s: %s", unit.Service, status)
 		}

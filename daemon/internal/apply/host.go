@@ -31,6 +31,7 @@ type host struct {
 type wish struct {
 	text   string           // of the generated unit
 	listen []config.Address // what the file lists
+	other  bool             // it is passed to a companion, and not to penstock.service
 }
 
 // wanted are the socket units that should listen, by name.
@@ -44,16 +45,16 @@ func (h host) running() bool { return h.units[unit.Service].MainPID != 0 }
 func (h host) serving() bool { return h.units[unit.Target].Active == "active" }
 
 // served reports whether clients are answered at the address: PID 1 listens there,
-// and if the service runs, it has the socket.
-func (h host) served(address string) bool {
+// and if the service runs, it has the socket, unless that is a companion's.
+func (h host) served(address string, other bool) bool {
 	inodes, _ := h.listeners.at(address)
-	return heldAny(h.manager, inodes) && (!h.running() || heldAny(h.service, inodes))
+	return heldAny(h.manager, inodes) && (other || !h.running() || heldAny(h.service, inodes))
 }
 
 // serves reports whether clients of the socket are answered at one of its addresses
 // at least.
 func (h host) serves(name string, w wish) bool {
-	return slices.ContainsFunc(h.addresses(name, w), h.served)
+	return slices.ContainsFunc(h.addresses(name, w), func(address string) bool { return h.served(address, w.other) })
 }
 
 // addresses returns where a socket should listen: the addresses in the file, and
@@ -140,7 +141,7 @@ func (h host) ailment(name string, w wish) (string, cure) {
 			// of a kind that only a drop-in of the administrator can have
 		case !heldAny(h.manager, inodes):
 			return "does not listen on " + address, helps
-		case h.running() && !heldAny(h.service, inodes):
+		case !w.other && h.running() && !heldAny(h.service, inodes):
 			return "not passed to " + unit.Service, helps
 		}
 	}
@@ -162,7 +163,7 @@ func (h host) inTheWay(address string, failed bool) []uint64 {
 // and that nobody serves, with the reason; or "".
 func (h host) leftOut(name string, w wish) string {
 	for _, a := range w.listen {
-		if h.parsed(name, a) != "" || h.served(a.Text) {
+		if h.parsed(name, a) != "" || h.served(a.Text, w.other) {
 			continue
 		}
 		if zone := a.AddrPort.Addr().Zone(); zone != "" && h.interfaces != nil && !h.known(zone) {

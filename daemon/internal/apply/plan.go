@@ -42,10 +42,12 @@ func decide(before, now []unit.File, want wanted, h host) plan {
 	for _, name := range slices.Sorted(maps.Keys(h.units)) {
 		p.orphan(h.units[name], want)
 	}
+	opens := slices.ContainsFunc(p.restart, func(name string) bool { return !want[name].other })
+	closes := slices.ContainsFunc(p.stop, func(name string) bool { return !ofWeb(was[name]) })
 	limits := slices.ContainsFunc([]string{unit.ServiceDropIn, unit.HandlersDropIn, unit.FilesDropIn, unit.DevicesDropIn, unit.ProxiesDropIn}, func(name string) bool {
 		return atStart(was[name]) != atStart(is[name])
 	})
-	p.decideService(h, limits, len(want), unit.StartsService(is[unit.TargetDropIn]))
+	p.decideService(h, opens, closes || limits, len(want), unit.StartsService(is[unit.TargetDropIn]))
 	return p
 }
 
@@ -94,10 +96,15 @@ func (p *plan) orphan(u systemctl.Unit, want wanted) {
 	}
 }
 
-// decideService adds the service to what is done for the sockets.
-func (p *plan) decideService(h host, limits bool, sockets int, atBoot bool) {
+// ofWeb reports whether a unit is the socket of penstock-web, and not of a service that
+// is called so.
+func ofWeb(text string) bool { return strings.Contains(text, "\nService="+unit.WebService+"\n") }
+
+// decideService adds the service to what is done for its sockets. opens says that some of
+// them are restarted, closes that some are stopped or its limits are other ones.
+func (p *plan) decideService(h host, opens, closes bool, sockets int, atBoot bool) {
 	switch {
-	case len(p.restart) > 0:
+	case opens:
 		// The service is restarted even if it does not run: if it cannot start, the
 		// administrator should learn that now and not when the first client comes. Also,
 		// that client could start it in the middle of the restart of the sockets.
@@ -111,7 +118,7 @@ func (p *plan) decideService(h host, limits bool, sockets int, atBoot bool) {
 	case h.stale() != "":
 		p.reasons[unit.Service] = "still listens on " + h.stale()
 		p.restart = append(p.restart, unit.Service)
-	case len(p.stop) > 0 || limits:
+	case closes:
 		// The service still holds the sockets that are being stopped and keeps their
 		// ports busy. Its limits are set when it starts.
 		p.restart = append(p.restart, unit.Service)

@@ -9,6 +9,8 @@
 //	penstock.service.d/50-files.conf      only for log files of a group: may read them
 //	penstock.service.d/50-devices.conf    only with a bridge of a device: what it may open
 //	penstock.service.d/50-proxies.conf    only with a proxy that needs the network: to where
+//	penstock-web.socket            only with [web], where penstock-web is installed
+//	penstock-web.service.d/50-web.conf    the same, and with a password: may read it
 //	penstock.target.d/50-sockets.conf     the target wants and upholds them
 //	penstock-config-error.service   only with mistakes: says them in the journal
 //	penstock.target.d/50-mistakes.conf    the target wants that one too

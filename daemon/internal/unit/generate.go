@@ -49,23 +49,26 @@ type File struct {
 // source is the absolute path of the main file, cfg and mistakes are what
 // config.Load returned for it: with mistakes the services in which there were
 // none get their sockets all the same, and a unit that reports the rest is
-// added. cfg may be nil then. overrides says which socket units belong to the
-// administrator; nil: none.
+// added. cfg may be nil then. m says which socket units belong to the administrator,
+// and what is installed; nil: none, and only the daemon.
 //
 // The error lists services that no unit could be written for. It does not
 // happen with a cfg that config.Load made; the files are usable without them.
-func Generate(source string, cfg *config.Config, mistakes error, overrides func(name string) Override) ([]File, error) {
+func Generate(source string, cfg *config.Config, mistakes error, m *Machine) ([]File, error) {
 	g := generator{source: source}
 	if cfg == nil {
 		cfg = &config.Config{}
 	}
+	if m == nil {
+		m = &Machine{}
+	}
+	own := m.Overrides
+	if own == nil {
+		own = func(string) Override { return None }
+	}
 	var errs []error
 	for _, s := range cfg.Services {
-		own := None
-		if overrides != nil {
-			own = overrides(SocketName(s.Name))
-		}
-		if err := g.service(s, own); err != nil {
+		if err := g.service(s, own(SocketName(s.Name))); err != nil {
 			errs = append(errs, fmt.Errorf("service %s: %w", s.Name, err))
 		}
 	}
@@ -83,6 +86,9 @@ func Generate(source string, cfg *config.Config, mistakes error, overrides func(
 	}
 	if t := proxiesDropIn(cfg); t != nil {
 		g.add(ProxiesDropIn, t, &errs)
+	}
+	if cfg.Web != nil && m.Web {
+		g.web(cfg.Web, own(WebSocket), &errs)
 	}
 	if mistakes != nil {
 		g.add(ErrorReport, g.errorReport(), &errs)

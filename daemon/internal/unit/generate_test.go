@@ -60,7 +60,7 @@ func TestGenerateWritesNoMoreThanNeeded(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			cfg, mistakes := load(t, tt.text)
-			files, err := Generate("/etc/penstock/penstock.toml", cfg, mistakes, func(name string) Override { return tt.own[name] })
+			files, err := Generate("/etc/penstock/penstock.toml", cfg, mistakes, &Machine{Overrides: func(name string) Override { return tt.own[name] }})
 			if err != nil {
 				t.Fatal(err)
 			}

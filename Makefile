@@ -44,12 +44,12 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
-build: ## build bin/penstock, static and stripped
-	$(GOBUILD) -o bin/penstock ./daemon/cmd/penstock
+build: ## build bin/penstock and bin/penstock-web, static and stripped
+	$(GOBUILD) -o bin/ ./daemon/cmd/penstock ./daemon/cmd/penstock-web
 
 .PHONY: run
-run: build ## build, then serve the built-in example on loopback
-	bin/penstock run
+run: build ## build, then serve the built-in example on loopback, and its page
+	@bin/penstock-web & web=$$!; trap "kill $$web 2>/dev/null" EXIT INT TERM; bin/penstock run
 
 .PHONY: test
 test: ## all tests; no root, no systemd, under 5 minutes
@@ -230,7 +230,7 @@ boot-test-all: boot-test ## these, armhf, the Raspberry Pi 3B and both suites in
 
 .PHONY: install
 install: build ## install under $(DESTDIR)$(PREFIX)
-	install -D -m 0755 bin/penstock $(DESTDIR)$(PREFIX)/bin/penstock
+	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/bin bin/penstock bin/penstock-web
 	for page in daemon/man/*.[1-8]; do \
 	  install -D -m 0644 "$$page" "$(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/}" || exit 1; \
 	done

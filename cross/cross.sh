@@ -45,7 +45,7 @@ build_one() {
 	(
 		cd "$root"
 		go build -tags tcell_minimal -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$version" \
-			-o "$out/$1/penstock" ./daemon/cmd/penstock
+			-o "$out/$1/" ./daemon/cmd/penstock ./daemon/cmd/penstock-web
 		# Vet type-checks the tests as well: 32-bit overflows of
 		# constants show here, not at run time. With -trimpath, here and below,
 		# it finds compiled what the build has compiled.

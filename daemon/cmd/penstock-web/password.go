@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bufio"
+	"crypto/hmac"
+	"crypto/pbkdf2"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A password is kept as PBKDF2 (RFC 8018) makes it, of HMAC-SHA-256, on one line:
+//
+//	pbkdf2-sha256$200000$SALT$KEY       SALT and KEY in base64 without padding
+//
+// A browser sends the password with each request, and PBKDF2 takes a second on a small
+// board. So the answer for the header that was right last is remembered, by a hash that
+// only this process can make. A wrong one costs a whole computation, and they are made
+// one after the other: a stranger who guesses gets some guesses a second at most.
+
+const (
+	scheme     = "pbkdf2-sha256"
+	iterations = 200_000
+	keyLength  = 32
+	saltLength = 16
+	// mostIterations keeps a wrong number in the file from blocking everybody.
+	mostIterations = 100_000_000
+	// passwordPatience is how long a request waits for others that are being checked.
+	passwordPatience = 10 * time.Second
+)
+
+// A password is what requests must have.
+type password struct {
+	salt, key  []byte
+	iterations int
+
+	turn   chan struct{} // holds the token of the one that computes
+	secret []byte        // of this process
+	right  chan []byte   // holds the hash of the header that was right last
+}
+
+// parsePassword reads a line of penstock-web hash.
+func parsePassword(text string) (*password, error) {
+	line, _, _ := strings.Cut(strings.TrimSpace(text), "\n")
+	f := strings.Split(line, "$")
+	if len(f) != 4 || f[0] != scheme {
+		return nil, errors.New("is no line of penstock-web hash")
+	}
+	n, err := strconv.Atoi(f[1])
+	if err != nil || n < 1 || n > mostIterations {
+		return nil, errors.New("has a wrong number of iterations")
+	}
+	salt, err := base64.RawStdEncoding.DecodeString(f[2])
+	if err != nil {
+		return nil, fmt.Errorf("salt: %w", err)
+	}
+	key, err := base64.RawStdEncoding.DecodeString(f[3])
+	if err != nil || len(key) != keyLength {
+		return nil, errors.New("has a wrong key")
+	}
+	p := &password{salt: salt, key: key, iterations: n, turn: make(chan struct{}, 1), secret: make([]byte, keyLength), right: make(chan []byte, 1)}
+	rand.Read(p.secret) // never fails
+	p.right <- nil
+	return p, nil
+}
+
+// makeHash returns the line for a password.
+func makeHash(secret string, rounds int) (string, error) {
+	salt := make([]byte, saltLength)
+	rand.Read(salt)
+	key, err := pbkdf2.Key(sha256.New, secret, salt, rounds, keyLength)
+	if err != nil {
+		return "", err
+	}
+	encode := base64.RawStdEncoding.EncodeToString
+	return fmt.Sprintf("%s$%d$%s$%s", scheme, rounds, encode(salt), encode(key)), nil
+}
+
+// ask reports whether the request has the password. If not, it answers it, and calls wrong
+// if there was another one.
+func (p *password) ask(w http.ResponseWriter, r *http.Request, wrong func()) bool {
+	_, secret, ok := r.BasicAuth()
+	if ok {
+		mac := p.mark(r.Header.Get("Authorization"))
+		last := <-p.right
+		p.right <- last
+		if hmac.Equal(last, mac) {
+			return true
+		}
+		select {
+		case p.turn <- struct{}{}:
+		case <-r.Context().Done():
+			return false
+		case <-time.After(passwordPatience):
+			http.Error(w, "too many wrong passwords, try again", http.StatusServiceUnavailable)
+			return false
+		}
+		key, err := pbkdf2.Key(sha256.New, secret, p.salt, p.iterations, keyLength)
+		<-p.turn
+		if err == nil && subtle.ConstantTimeCompare(key, p.key) == 1 {
+			<-p.right
+			p.right <- mac
+			return true
+		}
+		wrong()
+	}
+	w.Header().Set("WWW-Authenticate", `Basic realm="penstock", charset="UTF-8"`)
+	http.Error(w, "a password is needed", http.StatusUnauthorized)
+	return false
+}
+
+func (p *password) mark(header string) []byte {
+	h := hmac.New(sha256.New, p.secret)
+	h.Write([]byte(header))
+	return h.Sum(nil)
+}
+
+// credential is the name by which the unit passes the password's file on.
+const credential = "password"
+
+// readPassword reads the file that the service manager has passed on, or else the one at
+// path.
+func readPassword(path string) (*password, error) {
+	if folder := os.Getenv("CREDENTIALS_DIRECTORY"); folder != "" {
+		path = filepath.Join(folder, credential)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("password_file: %w", err)
+	}
+	p, err := parsePassword(string(text))
+	if err != nil {
+		return nil, fmt.Errorf("password_file: %s: %w", path, err)
+	}
+	return p, nil
+}
+
+// hash is the command: it reads a line and prints what stands for it.
+func (p process) hash() int {
+	show := func() {}
+	if f, ok := p.stdin.(*os.File); ok {
+		if was, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS); err == nil {
+			fmt.Fprint(p.stderr, "Password: ")
+			hidden := *was
+			hidden.Lflag &^= unix.ECHO
+			_ = unix.IoctlSetTermios(int(f.Fd()), unix.TCSETS, &hidden) // shown then, but still read
+			show = func() {
+				_ = unix.IoctlSetTermios(int(f.Fd()), unix.TCSETS, was)
+				fmt.Fprintln(p.stderr)
+			}
+		}
+	}
+	line, err := bufio.NewReader(io.LimitReader(p.stdin, 4096)).ReadString('\n')
+	show()
+	line = strings.TrimRight(line, "\r\n")
+	if line == "" {
+		fmt.Fprintln(p.stderr, "penstock-web hash: no password was given")
+		return exitFailed
+	}
+	text, err := makeHash(line, iterations)
+	if err != nil {
+		fmt.Fprintln(p.stderr, "penstock-web hash:", err)
+		return exitFailed
+	}
+	fmt.Fprintln(p.stdout, text)
+	return exitOK
+}

@@ -30,7 +30,7 @@ have() {
 scripts() {
 	local file
 	mapfile -t files < <(grep -rlE '^#!.*/(ba)?sh' "$here")
-	for file in "$here"/deb/{postinst,prerm,postrm}; do
+	for file in "$here"/deb/{,web.}{postinst,prerm,postrm}; do
 		grep -q '^set -e$' "$file" || fail "$file goes on after an error"
 	done
 	if have shellcheck shellcheck; then
@@ -53,16 +53,19 @@ catalog() {
 # know; the service has one on purpose.
 units() {
 	have systemd-analyze systemd || return 0
-	systemd-analyze security --offline=true --threshold=10 "$here/units/penstock.service" >"$work/security" 2>&1 ||
-		{
-			cat "$work/security"
-			fail "sandbox scores above 1.0"
-		}
-	tail -n 1 "$work/security"
+	local unit
+	for unit in penstock penstock-web; do
+		systemd-analyze security --offline=true --threshold=10 "$here/units/$unit.service" >"$work/security" 2>&1 ||
+			{
+				cat "$work/security"
+				fail "sandbox of $unit scores above 1.0"
+			}
+		tail -n 1 "$work/security"
+	done
 }
 
 contents() {
-	local deb list arch
+	local deb list arch name binary
 	for deb in "$debs"/*.deb; do
 		arch=$(dpkg-deb -f "$deb" Architecture)
 		list=$(dpkg-deb -c "$deb")
@@ -71,12 +74,14 @@ contents() {
 		! grep -E ' \./(lib|bin|usr/local)/' <<<"$list" || fail "$deb: folder"
 		rm -rf "$work/x"
 		dpkg-deb -x "$deb" "$work/x"
-		go version -m "$work/x/usr/bin/penstock" >"$work/build"
+		name=$(dpkg-deb -f "$deb" Package)
+		binary=$work/x/usr/bin/$name
+		go version -m "$binary" >"$work/build"
 		if [ "$arch" = armhf ]; then grep -q 'GOARM=6$' "$work/build" || fail "$deb: not for ARMv6"; fi
 		if [ "$arch" = amd64 ]; then grep -q 'GOAMD64=v1$' "$work/build" || fail "$deb: not for any amd64"; fi
 		grep -q 'CGO_ENABLED=0' "$work/build" || fail "$deb: cgo"
-		! grep -aqF "$root/" "$work/x/usr/bin/penstock" || fail "$deb: holds the folder it was built in"
-		[ "$(stat -c %s "$work/x/usr/bin/penstock")" -le $((8 << 20)) ] || fail "$deb: binary above 8 MiB"
+		! grep -aqF "$root/" "$binary" || fail "$deb: holds the folder it was built in"
+		[ "$name" != penstock ] || [ "$(stat -c %s "$binary")" -le $((8 << 20)) ] || fail "$deb: binary above 8 MiB"
 	done
 }
 

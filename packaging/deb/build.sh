@@ -1,10 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 #
-# build.sh [-v VERSION] [-s SUITE] [-o FOLDER] [NAME...]
+# build.sh [-v VERSION] [-s SUITE] [-o FOLDER] [-p PACKAGE] [NAME...]
 #
 # Builds the Debian packages of the named rows of cross/targets, or of all,
-# into FOLDER (bin/deb). Needs Go and dpkg-deb. One package fits all suites from
+# into FOLDER (bin/deb): penstock and penstock-web, or PACKAGE alone. Needs Go and dpkg-deb. One package fits all suites from
 # bookworm on; SUITE (this machine's) only chooses what lintian is told.
 #
 # dpkg-deb and fifty lines, not debhelper: its cross builds want a C toolchain
@@ -29,12 +29,14 @@ die() {
 
 [ "$version" = "$noted" ] || die "CHANGELOG.md is at $version, packaging/deb/changelog at $noted"
 suite=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
-while getopts v:s:o: option; do
+packages="penstock penstock-web"
+while getopts v:s:o:p: option; do
 	case $option in
 	s) suite=$OPTARG ;;
 	v) version=$OPTARG ;;
 	o) out=$OPTARG ;;
-	*) die "usage: build.sh [-v VERSION] [-s SUITE] [-o FOLDER] [NAME...]" ;;
+	p) packages=$OPTARG ;;
+	*) die "usage: build.sh [-v VERSION] [-s SUITE] [-o FOLDER] [-p PACKAGE] [NAME...]" ;;
 	esac
 done
 shift $((OPTIND - 1))
@@ -61,8 +63,20 @@ zip() {
 	gzip -9n <"$root/$1" >"$tree/$2"
 }
 
-# files fills the tree with all but the binary.
-files() {
+# common adds what each package has for its documentation: $1 is its name.
+common() {
+	put 644 packaging/deb/copyright "usr/share/doc/$1/copyright"
+	zip packaging/deb/changelog "usr/share/doc/$1/changelog.gz"
+	overrides=usr/share/lintian/overrides/$1
+	mkdir -p "$tree/$(dirname "$overrides")"
+	for list in overrides "overrides.$suite"; do
+		if [ -e "$here/$list" ]; then sed "s|penstock: |$1: |; s|bin/penstock\]|bin/$1]|" "$here/$list"; fi
+	done >"$tree/$overrides"
+	chmod 644 "$tree/$overrides"
+}
+
+# files_penstock fills the tree with all but the binary.
+files_penstock() {
 	systemd=usr/lib/systemd
 	# The generator is the same program; it looks at its name.
 	mkdir -p "$tree/$systemd/system-generators" "$tree/etc/penstock/conf.d"
@@ -80,25 +94,27 @@ files() {
 	zip daemon/man/penstock.toml.5 usr/share/man/man5/penstock.toml.5.gz
 	zip daemon/man/penstock-from.7 usr/share/man/man7/penstock-from.7.gz
 	put 644 daemon/internal/config/reference.toml usr/share/doc/penstock/examples/reference.toml
-	put 644 packaging/deb/copyright usr/share/doc/penstock/copyright
-	zip packaging/deb/changelog usr/share/doc/penstock/changelog.gz
-	overrides=usr/share/lintian/overrides/penstock
-	put 644 packaging/deb/overrides $overrides
-	if [ -e "$here/overrides.$suite" ]; then cat "$here/overrides.$suite" >>"$tree/$overrides"; fi
 }
 
-# control writes the package's metadata for architecture $1.
-control() {
-	mkdir "$tree/DEBIAN"
+# files_penstock_web does so for the companion. Its socket is generated, so there is
+# nothing to enable.
+files_penstock_web() {
+	put 644 packaging/units/penstock-web.service usr/lib/systemd/system/penstock-web.service
+	zip daemon/man/penstock-web.8 usr/share/man/man8/penstock-web.8.gz
+}
+
+# scripts_PACKAGE puts what dpkg runs.
+scripts_penstock() {
 	for script in postinst prerm postrm; do put 755 packaging/deb/$script DEBIAN/$script; done
 	echo /etc/penstock/penstock.toml >"$tree/DEBIAN/conffiles"
-	(cd "$tree" && find usr -type f -print | LC_ALL=C sort | xargs md5sum) >"$tree/DEBIAN/md5sums"
-	cat >"$tree/DEBIAN/control" <<-END
-		Package: penstock
-		Version: $version
-		Architecture: $1
-		Maintainer: $(sed -n 's/^ -- \(.*>\)  .*/\1/p' "$here/changelog" | head -n 1)
-		Installed-Size: $(find "$tree" -type f -printf '%s\n' | awk '{ n += int(($1 + 1023) / 1024) } END { print n }')
+}
+scripts_penstock_web() {
+	for script in postinst prerm postrm; do put 755 packaging/deb/web.$script DEBIAN/$script; done
+}
+
+# about_PACKAGE is the end of the metadata.
+about_penstock() {
+	cat <<-END
 		Depends: systemd (>= 252)
 		Section: net
 		Priority: optional
@@ -111,21 +127,51 @@ control() {
 		 and what is dropped is counted and written to the journal.
 	END
 }
+about_penstock_web() {
+	cat <<-END
+		Depends: penstock (= $version)
+		Section: net
+		Priority: optional
+		Description: page that shows a running penstock, and its metrics
+		 What penstock serves, to whom, and what was refused and why, live in a browser;
+		 metrics for Prometheus; and, where the file allows it, a terminal into a room
+		 or a serial line. The first request starts it, and it ends a minute after the
+		 last one. It listens on loopback until the file says otherwise.
+	END
+}
 
-# package NAME GOOS GOARCH GOARM QEMU DEBARCH
+# control writes the metadata of package $1 for architecture $2.
+control() {
+	mkdir "$tree/DEBIAN"
+	"scripts_$(echo "$1" | tr - _)"
+	(cd "$tree" && find usr -type f -print | LC_ALL=C sort | xargs md5sum) >"$tree/DEBIAN/md5sums"
+	{
+		cat <<-END
+			Package: $1
+			Version: $version
+			Architecture: $2
+			Maintainer: $(sed -n 's/^ -- \(.*>\)  .*/\1/p' "$here/changelog" | head -n 1)
+			Installed-Size: $(find "$tree" -type f -printf '%s\n' | awk '{ n += int(($1 + 1023) / 1024) } END { print n }')
+		END
+		"about_$(echo "$1" | tr - _)"
+	} >"$tree/DEBIAN/control"
+}
+
+# package PACKAGE NAME GOOS GOARCH GOARM QEMU DEBARCH
 package() {
-	GOOS=$2 GOARCH=$3 GOARM=$4
+	GOOS=$3 GOARCH=$4 GOARM=$5
 	[ "$GOARM" != - ] || GOARM=
 	export GOOS GOARCH GOARM
-	tree=$stage/$1
+	tree=$stage/$1.$2
 	mkdir "$tree"
 	(cd "$root" && go build -tags tcell_minimal -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$version" \
-		-o "$tree/usr/bin/penstock" ./daemon/cmd/penstock)
-	files
-	control "$6"
+		-o "$tree/usr/bin/$1" "./daemon/cmd/$1")
+	"files_$(echo "$1" | tr - _)"
+	common "$1"
+	control "$1" "$7"
 	find "$tree" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
 	mkdir -p "$out"
-	deb=$out/penstock_${version}_$6.deb
+	deb=$out/$1_${version}_$7.deb
 	dpkg-deb --root-owner-group -Zxz --build "$tree" "$deb" >/dev/null
 	echo "$deb"
 }
@@ -134,5 +180,5 @@ rows=$stage/rows
 awk -v names=" $* " '!/^#/ && NF == 6 && (names == "  " || index(names, " " $1 " "))' "$root/cross/targets" >"$rows"
 [ -s "$rows" ] || die "no such row in cross/targets: $*"
 while read -r name goos goarch goarm qemu arch; do
-	package "$name" "$goos" "$goarch" "$goarm" "$qemu" "$arch"
+	for one in $packages; do package "$one" "$name" "$goos" "$goarch" "$goarm" "$qemu" "$arch"; done
 done <"$rows"

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	sd "github.com/coreos/go-systemd/v22/journal"
 	"golang.org/x/sys/unix"
 )
 
@@ -84,7 +83,7 @@ func NewHandler(o Options) (slog.Handler, *Sink) {
 	}
 	// A malformed JOURNAL_STREAM is no reason to lose the log: it counts as no
 	// journal.
-	isJournal, _ := sd.StderrIsJournalStream()
+	isJournal := stderrIsJournal(os.Getenv("JOURNAL_STREAM"))
 	h := &handler{level: o.Level, source: o.AddSource, identifier: identifierField(o.Identifier)}
 	h.sink = &Sink{form: h, waiting: o.Waiting}
 	if isJournal || o.SocketPath != "" {

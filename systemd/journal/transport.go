@@ -4,12 +4,32 @@ package journal
 
 import (
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"penstock/systemd/internal/datagram"
 )
+
+// stderrIsJournal reports whether standard error is the stream to the journal of which
+// the manager has told the device and the inode in decimal, "8:1234", in JOURNAL_STREAM
+// (systemd.exec(5)). Somebody may have redirected it since, and what is no such text is
+// none.
+func stderrIsJournal(stream string) bool {
+	device, inode, _ := strings.Cut(stream, ":")
+	dev, err := strconv.ParseUint(device, 10, 64)
+	if err != nil {
+		return false
+	}
+	ino, err := strconv.ParseUint(inode, 10, 64)
+	if err != nil {
+		return false
+	}
+	var st unix.Stat_t
+	return unix.Fstat(2, &st) == nil && uint64(st.Dev) == dev && st.Ino == ino
+}
 
 // A journalConn is the transport for journald's native socket. The socket is
 // connected, which saves the path look-up of each send, and lets poll(2) see

@@ -3,11 +3,11 @@
 package unit
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
+	"hash/fnv"
 	"os"
 	"path/filepath"
+	"strconv"
 
 	"penstock/daemon/internal/config"
 )
@@ -83,8 +83,9 @@ func webSocket(source string, w *config.Web) *text {
 		t.set("SocketMode", "0660")
 		t.set("RemoveOnStop", "yes")
 	}
-	sum := sha256.Sum256(fmt.Appendf(nil, "%+v", *w))
-	t.set("X-Table", hex.EncodeToString(sum[:8]))
+	sum := fnv.New64a() // a package of crypto would make the daemon larger by 200 KB
+	fmt.Fprintf(sum, "%+v", *w)
+	t.set("X-Table", strconv.FormatUint(sum.Sum64(), 16))
 	return &t
 }
 

@@ -164,7 +164,7 @@ func (p process) hash() int {
 			}
 		}
 	}
-	line, err := bufio.NewReader(io.LimitReader(p.stdin, 4096)).ReadString('\n')
+	line, _ := bufio.NewReader(io.LimitReader(p.stdin, 4096)).ReadString('\n') // a last line may lack its end
 	show()
 	line = strings.TrimRight(line, "\r\n")
 	if line == "" {

@@ -10,20 +10,20 @@ import (
 )
 
 // TestDisk: the folder that the unit gives the daemon cannot be written. A
-// reload works all the same, and the log says what could not be reported.
+// reload works all the same, and the log says what is not kept.
 func TestDisk(t *testing.T) {
 	need(t)
 	for name, key := range map[string]string{"full": fullEnv, "read-only": readonlyEnv} {
 		t.Run(name, func(t *testing.T) {
 			h := newHost(t, "epoll", "")
 			h.check(os.Mkdir(h.path("run"), 0o755))
-			h.env = []string{key + "=" + h.path("run"), "RUNTIME_DIRECTORY=" + h.path("run")}
+			h.env = []string{key + "=" + h.path("run"), "STATE_DIRECTORY=" + h.path("run")}
 			d := h.start()
 			guests := h.guests()
 			h.edit("Arthur", "King Arthur")
 			h.check(d.cmd.Process.Signal(unix.SIGHUP))
 			d.await("configuration applied")
-			d.await(`result of the reload not reported err=.*(no space left on device|read-only file system)`)
+			d.await(`configuration not kept for a start that finds mistakes err=.*(no space left on device|read-only file system)`)
 			h.edit("King Arthur", "Arthur")
 			h.check(d.cmd.Process.Signal(unix.SIGHUP))
 			if !d.says(2, "configuration applied") {

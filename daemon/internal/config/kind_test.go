@@ -14,10 +14,12 @@ import (
 // TestKinds: each row is whole, and what is told of kinds elsewhere in words
 // tells of this one. It is the list of what a new kind still lacks.
 func TestKinds(t *testing.T) {
-	page, builtin := readText(t, manualPage), readText(t, "builtin.toml")
+	page, builtin, readme := readText(t, manualPage), readText(t, "builtin.toml"), readText(t, "../../../README.md")
 	_, chapter, _ := strings.Cut(page, "\n.Sh KINDS\n")
 	chapter, _, _ = strings.Cut(chapter, "\n.Sh ")
 	index, _, _ := strings.Cut(page, "\n.Sh LIMITS\n")
+	_, overflow, _ := strings.Cut(page, "\n.Sh OVERFLOW\n")
+	overflow, _, _ = strings.Cut(overflow, "\n.Sh ")
 	for _, row := range kinds {
 		t.Run(string(row.name), func(t *testing.T) {
 			file := "kind_" + string(row.name) + ".go"
@@ -40,8 +42,14 @@ func TestKinds(t *testing.T) {
 			if !strings.Contains(index, "\n.It Cm "+string(row.name)+"\n") {
 				t.Error("the index of kinds at the top of penstock.toml(5) lacks it")
 			}
+			if !regexp.MustCompile(`\b` + string(row.name) + `\b`).MatchString(overflow) {
+				t.Error("OVERFLOW in penstock.toml(5) does not name it")
+			}
 			if !strings.Contains(builtin, `"`+string(row.name)+`"`) {
 				t.Error("builtin.toml does not show it")
+			}
+			if !regexp.MustCompile("[`\"]" + string(row.name) + "[`\"]").MatchString(readme) {
+				t.Error("README does not name it among the uses")
 			}
 		})
 	}

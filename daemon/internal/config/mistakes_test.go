@@ -3,6 +3,7 @@
 package config
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 
@@ -14,6 +15,15 @@ const head = "[service.x]\nkind = \"echo\"\nlisten = [\"127.0.0.1:7000\"]\n"
 
 // of is head with another kind.
 func of(k Kind) string { return strings.Replace(head, "echo", string(k), 1) }
+
+// allKinds is the list in a message.
+func allKinds() string {
+	var quoted []string
+	for _, k := range Kinds() {
+		quoted = append(quoted, strconv.Quote(string(k)))
+	}
+	return strings.Join(quoted, ", ")
+}
 
 func TestMistakes(t *testing.T) {
 	tests := []struct {
@@ -53,13 +63,13 @@ func TestMistakes(t *testing.T) {
 			`x.toml:2: service.x: is a string, want a table`,
 		}},
 		{"everything at once, kind unknown", "[service.x]\nkind = \"ecco\"\nqueue = true\nlisten = []\nbacklog = 0\n", []string{
-			`x.toml:2: service.x.kind: "ecco" is not one of "lookup", "echo", "ticker", "handler", "room", "bridge", "proxy", "discard", "daytime", "time", "chargen", "qotd", "tail", "exec"`,
+			`x.toml:2: service.x.kind: "ecco" is not one of ` + allKinds(),
 			`x.toml:3: service.x.queue: is a boolean, want an integer or a string such as "64KiB"`,
 			`x.toml:4: service.x.listen: has 0 addresses, want 1 to 64`,
 			`x.toml:5: service.x.backlog: 0 is not in 1..65535`,
 		}},
 		{"missing keys are blamed on the header", "\n[service.x]\n[service.y]\nkind = \"handler\"\nlisten = [\"@y\"]", []string{
-			`x.toml:2: service.x.kind: missing, want one of "lookup", "echo", "ticker", "handler", "room", "bridge", "proxy", "discard", "daytime", "time", "chargen", "qotd", "tail", "exec"`,
+			`x.toml:2: service.x.kind: missing, want one of ` + allKinds(),
 			`x.toml:2: service.x.listen: missing, want an array such as ["127.0.0.1:7000"]`,
 			`x.toml:3: service.y.command: missing, want an array such as ["/usr/local/bin/program"]`,
 		}},

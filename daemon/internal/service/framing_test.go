@@ -5,6 +5,9 @@ package service
 import (
 	"bytes"
 	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -116,21 +119,49 @@ func BenchmarkFraming(b *testing.B) {
 	}
 }
 
+// A burst is a line that a client sends many times at once, and what comes of each.
+type burst struct {
+	name, conf, line, reply string
+	silent                  bool
+}
+
+// pipelined are services whose clients may send many lines at once. The first word of a
+// name is the kind.
+var pipelined = []burst{
+	{"ticker", "kind=\"ticker\"\nqueue=\"1MiB\"\ninterval=\"1h\"", "PING\n", "+PONG\r\n", false},
+	{"lookup", "kind=\"lookup\"\nqueue=\"1MiB\"\nanswers={q=\"a\"}", "q\n", "a", false},
+	{"lookup that disconnects", "kind=\"lookup\"\nqueue=\"1MiB\"\noverflow=\"disconnect\"\nanswers={q=\"a\"}", "q\n", "a", false},
+	{"lookup that does not know", "kind=\"lookup\"\nanswers={q=\"a\"}", "x\n", "", true},
+	{"room, wrong commands", "kind=\"room\"\nwelcome=\"\"\nqueue=\"1MiB\"", "/x\n", "ERR no such command, want /nick /who /me /quit, or // for a line that begins with /\n", false},
+	{"room, names", "kind=\"room\"\nwelcome=\"\"\nqueue=\"1MiB\"", "/who\n", "* 1 here: 192.0.2.1:4001\n", false},
+}
+
+// A kind that cuts its input into lines by framing is tried with many of them.
+func TestFramedKindsArePipelined(t *testing.T) {
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	field := regexp.MustCompile(`(?m)^\t(\w+\s+)?framing$`)
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		kind := strings.TrimSuffix(file, ".go")
+		if field.Match(text) && !slices.ContainsFunc(pipelined, func(b burst) bool {
+			return strings.Trim(strings.Fields(b.name)[0], ",") == kind
+		}) {
+			t.Errorf("%s uses framing, and pipelined has no row of it", file)
+		}
+	}
+}
+
 // A client that pipelines is served in portions, small ones when the work of the
 // turn is spent, and in the end whole.
 func TestPortions(t *testing.T) {
 	const lines = 5000
-	for _, tt := range []struct {
-		name, conf, line, reply string
-		silent                  bool
-	}{
-		{"ticker", "kind=\"ticker\"\nqueue=\"1MiB\"\ninterval=\"1h\"", "PING\n", "+PONG\r\n", false},
-		{"lookup", "kind=\"lookup\"\nqueue=\"1MiB\"\nanswers={q=\"a\"}", "q\n", "a", false},
-		{"lookup that disconnects", "kind=\"lookup\"\nqueue=\"1MiB\"\noverflow=\"disconnect\"\nanswers={q=\"a\"}", "q\n", "a", false},
-		{"lookup that does not know", "kind=\"lookup\"\nanswers={q=\"a\"}", "x\n", "", true},
-		{"room, wrong commands", "kind=\"room\"\nwelcome=\"\"\nqueue=\"1MiB\"", "/x\n", "ERR no such command, want /nick /who /me /quit, or // for a line that begins with /\n", false},
-		{"room, names", "kind=\"room\"\nwelcome=\"\"\nqueue=\"1MiB\"", "/who\n", "* 1 here: 192.0.2.1:4001\n", false},
-	} {
+	for _, tt := range pipelined {
 		for _, work := range []int{1, 1 << 20} {
 			t.Run(fmt.Sprintf("%s, work %d", tt.name, work), func(t *testing.T) {
 				largest := 0 // written on the loop, read after the end

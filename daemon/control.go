@@ -210,7 +210,10 @@ func (k *controlSocket) Open(c *evloop.Conn) {
 // Closed forgets a client.
 func (k *controlSocket) Closed(c *evloop.Conn, _ error) {
 	a := c.State.(*asker)
-	a.conn, a.step = nil, nil
+	a.conn = nil
+	if !a.act {
+		a.step = nil
+	}
 	a.endStream()
 	k.left(a)
 	k.d.hasBeside(-1)

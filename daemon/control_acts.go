@@ -97,6 +97,7 @@ func (k *controlSocket) drain(a *asker) (func() bool, *control.Error) {
 		return nil, nil
 	}
 	left := k.d.clientsOf([]*endpoint{ep})
+	a.act = true
 	return func() bool {
 		for _, id := range portion(&left, kickPortion) {
 			if c := k.d.loop.Conn(id); c != nil && !ep.retired {

@@ -115,6 +115,28 @@ func TestControlDrain(t *testing.T) {
 	}
 }
 
+// TestControlDrainLeft: whoever asks for a drain may go, and all clients are finished.
+func TestControlDrainLeft(t *testing.T) {
+	r := runControlled(t, twoServices)
+	defer r.stop(t)
+	r.clients(kickPortion+2, "a.sock")
+	caller := r.dial()
+	if err := caller.Call(control.Interface+".Status", nil, nil); err != nil { // it is in
+		t.Fatal(err)
+	}
+	r.do(func() {
+		for c := range r.loop.Conns() {
+			if a, ok := c.State.(*asker); ok {
+				r.control.begin(a, control.Call{Method: control.Interface + ".Drain", Parameters: []byte(`{"service":"alpha","now":true}`)})
+				r.control.work() // the call
+				r.control.work() // a portion
+				c.Abort(io.EOF)
+			}
+		}
+	})
+	r.until("nobody is there", func() bool { return r.Daemon.clients() == 0 && len(r.control.due) == 0 })
+}
+
 // TestDrainedCarried: the next process knows which services let nobody in, and forgets a
 // service that it does not have.
 func TestDrainedCarried(t *testing.T) {

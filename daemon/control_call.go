@@ -34,6 +34,7 @@ type asker struct {
 	due    bool               // in controlSocket.due
 	eof    bool               // it sends nothing any more
 	parked bool               // not step, but something else goes on with call
+	act    bool               // step goes on when the client is gone, so that no act is half done
 }
 
 var (
@@ -65,7 +66,7 @@ func (k *controlSocket) Data(c *evloop.Conn, p []byte) int {
 
 // begin has a call wait for its turn.
 func (k *controlSocket) begin(a *asker, call control.Call) {
-	a.call = call
+	a.call, a.act = call, false
 	a.step = func() bool {
 		step, err := k.answer(a)
 		if err != nil {
@@ -96,9 +97,10 @@ func (k *controlSocket) work() {
 	if len(k.due) > 0 {
 		k.schedule(controlWork, 0)
 	}
+	gone := a.conn == nil || a.conn.Closing()
 	switch {
-	case a.step == nil || a.conn == nil || a.conn.Closing():
-	case a.conn.Full(): // Drained comes
+	case a.step == nil || gone && !a.act:
+	case !gone && a.conn.Full(): // Drained comes
 	case a.step():
 		a.step = nil
 		a.endStream()

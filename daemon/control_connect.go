@@ -75,6 +75,8 @@ func (k *controlSocket) admits(ep *endpoint, a *asker, peer view.Peer) *control.
 		return control.ErrStopping
 	case ep.shut():
 		return control.Refused("the service takes no new clients now")
+	case k.d.clients() >= k.d.places: // before a silent client gives its place for nothing
+		return control.Refused("limits.connections")
 	case a.eof:
 		return control.Refused("the caller has shut its side")
 	case is && x.IO == config.IOSocket:
@@ -83,9 +85,6 @@ func (k *controlSocket) admits(ep *endpoint, a *asker, peer view.Peer) *control.
 	if reason := ep.admit(a.conn.FD(), peer); reason != 0 && !ep.exchange(peer, reason) {
 		ep.refuse(ControlName, peer, reason, nil)
 		return control.Refused(reason.String())
-	}
-	if k.d.clients() >= k.d.places {
-		return control.Refused("limits.connections")
 	}
 	return nil
 }

@@ -156,6 +156,32 @@ func TestConnect(t *testing.T) {
 	})
 }
 
+// TestConnectFull: a caller that the process has no place for leaves a silent client its
+// place.
+func TestConnectFull(t *testing.T) {
+	r := runControlled(t, announcedServices)
+	defer r.stop(t)
+	r.connect("e", "192.0.2.1:1")
+	r.connect("e", "192.0.2.1:2")
+	var places int
+	r.do(func() {
+		places, r.places = r.places, 2
+		for c := range r.endpoints["e"].connections {
+			r.silent = append(r.silent, silent{c, r.endpoints["e"], sourceOf(tcpPeer("192.0.2.1:1")), r.loop.Now(), c.BytesOut()})
+			break
+		}
+	})
+	if _, err := r.dial().Connect("e", "192.0.2.1:3"); err == nil || err.Error() != control.Refused("limits.connections").Error() {
+		t.Errorf("Connect: %v", err)
+	}
+	r.do(func() {
+		if r.Daemon.clients() != 2 || len(r.silent) != 1 {
+			t.Errorf("%d clients are left, %d of them silent", r.Daemon.clients(), len(r.silent))
+		}
+		r.places, r.silent = places, nil
+	})
+}
+
 // TestConnectAtOnce: what a caller has sent behind its call is the service's, and what the
 // service sends begins at its beginning.
 func TestConnectAtOnce(t *testing.T) {

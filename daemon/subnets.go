@@ -26,7 +26,9 @@ type localSubnets struct {
 
 // subnets returns the networks that local-subnets stands for, for a client of ep with
 // the address addr and the socket fd. An incomplete answer is not used again, since
-// the socket of the next client may give a complete one.
+// the socket of the next client may give a complete one. A Unix socket, through which a
+// proxy or a companion announces clients, never gives one. So behind it a complete answer
+// is used at any age, since it is better than none.
 func (d *Daemon) subnets(ep *endpoint, fd int, addr netip.Addr) config.Subnets {
 	if !ep.conf.Allow.LocalSubnets && !ep.conf.Deny.LocalSubnets {
 		return config.Subnets{}
@@ -37,6 +39,9 @@ func (d *Daemon) subnets(ep *endpoint, fd int, addr netip.Addr) config.Subnets {
 	now := d.loop.Now()
 	if d.local.at == 0 || d.local.known.Incomplete || now.Sub(d.local.at) >= subnetsAge {
 		networks, err := d.ipv4Networks(fd)
+		if err != nil && d.local.at != 0 && !d.local.known.Incomplete && isUnix(fd) {
+			return d.local.known
+		}
 		d.local.known, d.local.at = config.Subnets{Networks: networks, Incomplete: err != nil}, now
 		if err != nil && !d.local.told {
 			ep.log.SubnetsUnknown(err)
@@ -44,6 +49,12 @@ func (d *Daemon) subnets(ep *endpoint, fd int, addr netip.Addr) config.Subnets {
 		d.local.told = err != nil
 	}
 	return d.local.known
+}
+
+// isUnix reports whether fd is a Unix socket.
+func isUnix(fd int) bool {
+	family, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
+	return err == nil && family == unix.AF_UNIX
 }
 
 // ipv4Networks asks the kernel for the machine's IPv4 networks, through a listener, a

@@ -7,10 +7,12 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
+	"penstock/daemon/internal/config"
 	"penstock/daemon/internal/listen/listentest"
 	"penstock/systemd"
 )
@@ -103,6 +105,36 @@ func TestSubnetsDualStack(t *testing.T) {
 		}
 		r.stop(t)
 	}
+}
+
+// TestSubnetsBehindUnix: a client that is announced on a Unix socket, which cannot be
+// asked, is compared with the last complete answer however old it is.
+func TestSubnetsBehindUnix(t *testing.T) {
+	r := runControlled(t, "[service.e]\nkind = 'echo'\nlisten = ['DIR/e']\nallow = ['local-subnets']\n")
+	defer r.stop(t)
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(pair[0])
+	defer unix.Close(pair[1])
+	near := netip.MustParsePrefix("192.0.2.0/24")
+	r.do(func() {
+		r.env.Managed = true // it may open no socket
+		defer func() { r.env.Managed = false }()
+		ep := r.endpoints["e"]
+		if got := r.subnets(ep, pair[0], near.Addr()); !got.Incomplete {
+			t.Errorf("without a socket to ask the answer is %v", got)
+		}
+		r.local = localSubnets{known: config.Subnets{Networks: []netip.Prefix{near}}, at: r.loop.Now().Add(-subnetsAge)}
+		old := r.local.at
+		for range 2 {
+			got := r.subnets(ep, pair[0], near.Addr())
+			if got.Incomplete || len(got.Networks) != 1 || got.Networks[0] != near || r.local.told || r.local.at != old {
+				t.Errorf("the answer is %v, kept %+v", got, r.local)
+			}
+		}
+	})
 }
 
 // TestSubnetsInDoubt: while the networks cannot be learned, here because the

@@ -85,6 +85,13 @@ peers-test: ## programs of others with bridges, proxies and execs; installs them
 lan-test: build ## the binary on a LAN of two network namespaces (needs root, iproute2)
 	$(GO) test ./daemon/lantest -count=1 -v -penstock $(CURDIR)/bin/penstock
 
+WEB_TEST := daemon/cmd/penstock-web/browsertest
+
+.PHONY: web-test
+web-test: build ## the page in a headless Chromium, which is installed if it is missing (needs root for that)
+	@command -v chromium >/dev/null || { apt-get update && apt-get install -y --no-install-recommends chromium; }
+	cd $(WEB_TEST) && $(GO) vet ./... && $(GO) test -count=1 -v ./... -programs $(CURDIR)/bin $(WEB_TEST_FLAGS)
+
 .PHONY: mutate
 mutate: ## bring each mended fault back: the tests have to notice (half an hour and more; needs root)
 	nice $(GO) test ./daemon/mutationtest -count=1 -v -timeout 180m -mutate

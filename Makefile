@@ -49,7 +49,7 @@ build: ## build bin/penstock and bin/penstock-web, static and stripped
 
 .PHONY: run
 run: build ## build, then serve the built-in example on loopback, and its page
-	@bin/penstock-web & web=$$!; trap "kill $$web 2>/dev/null" EXIT INT TERM; bin/penstock run
+	@bin/penstock-web & web=$$!; trap "kill $$web 2>/dev/null; wait $$web" EXIT INT TERM; bin/penstock run
 
 .PHONY: test
 test: ## all tests; no root, no systemd, under 5 minutes

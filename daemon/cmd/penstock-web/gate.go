@@ -47,7 +47,6 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
-	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Cache-Control", "no-store")
 
 	peer := peerOf(r)
@@ -71,6 +70,7 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (g *gate) refuse(w http.ResponseWriter, peer view.Peer, reason, what string, status int, text string) {
 	g.log.warn("request refused", slog.String("reason", reason), slog.String("peer", peer.String()), slog.String("got", shortened(what)))
+	w.Header().Set("Connection", "close") // a stranger keeps no place
 	http.Error(w, text, status)
 }
 

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -25,10 +26,10 @@ func inherit(sockets []systemd.Socket) (out []net.Listener, err error) {
 		if u, ok := l.(*net.UnixListener); ok {
 			u.SetUnlinkOnClose(false) // the file is the service manager's
 		}
-		out = append(out, &bounded{l, room})
+		out = append(out, newBounded(l, room))
 	}
 	if len(out) == 0 {
-		return nil, fmt.Errorf("the service manager has passed no socket: see penstock-web.socket")
+		return nil, errors.New("the service manager has passed no socket: see penstock-web.socket")
 	}
 	return out, nil
 }
@@ -45,26 +46,45 @@ func open(addresses []config.Address) (out []net.Listener, err error) {
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, &bounded{l, room})
+		out = append(out, newBounded(l, room))
 	}
 	return out, nil
 }
 
-// A bounded listener accepts while there is room; who comes then waits in the backlog.
+// A bounded listener accepts while there is room. A client that comes when there is none
+// waits in the backlog.
 type bounded struct {
 	net.Listener
-	room chan struct{}
+	room   chan struct{}
+	closed chan struct{}
+	end    func() // closes closed, once
+}
+
+func newBounded(l net.Listener, room chan struct{}) *bounded {
+	b := &bounded{Listener: l, room: room, closed: make(chan struct{})}
+	b.end = sync.OnceFunc(func() { close(b.closed) })
+	return b
 }
 
 // Accept waits for room, then for a client.
 func (b *bounded) Accept() (net.Conn, error) {
-	b.room <- struct{}{}
+	select {
+	case b.room <- struct{}{}:
+	case <-b.closed:
+		return nil, net.ErrClosed
+	}
 	c, err := b.Listener.Accept()
 	if err != nil {
 		<-b.room
 		return nil, err
 	}
 	return &boundedConn{Conn: c, leave: sync.OnceFunc(func() { <-b.room })}, nil
+}
+
+// Close ends an Accept that waits for room, too: Shutdown of package http waits for it.
+func (b *bounded) Close() error {
+	b.end()
+	return b.Listener.Close()
 }
 
 // A boundedConn gives its room back.

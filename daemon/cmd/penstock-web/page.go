@@ -160,6 +160,8 @@ func (m painter) service(s *view.Service, past history, now time.Time) serviceRo
 		return row
 	case len(s.Missing) > 0:
 		row.Down = "nothing listens on " + strings.Join(s.Missing, " ")
+	case s.Drained:
+		row.Down = "takes no new clients until penstock resume " + s.Name
 	}
 	row.In, row.Out, row.Rated = past.now(s.Name)
 	row.Line, row.Area, row.Peak = past.plot(s.Name, now)

@@ -20,6 +20,7 @@ var reasons = map[string]string{
 	"flush_timeout":       "it did not take the rest of its output in time",
 	"aborted":             "broken off by the service",
 	"shutdown":            "the service ended",
+	"kicked":              "ended by an administrator",
 	"timeout":             "the network gave no answer",
 	"unreachable":         "the network has no way to it",
 	"line_too_long":       "it sent a line above max_line",

@@ -176,6 +176,7 @@ func newServer(cfg *config.Config, pass *password, ask source, log *slog.Logger,
 		http: &http.Server{
 			Handler:           &gate{web: cfg.Web, password: pass, log: few, next: s.handler()},
 			ReadHeaderTimeout: 10 * time.Second,
+			ReadTimeout:       20 * time.Second, // a body that never comes would keep its place; above passwordPatience
 			WriteTimeout:      writePatience,
 			IdleTimeout:       2 * time.Minute,
 			MaxHeaderBytes:    16 << 10,

@@ -81,6 +81,9 @@ func (s *site) events(w http.ResponseWriter, r *http.Request) {
 	pages, leave := s.feed.read()
 	defer leave()
 	out := http.NewResponseController(w)
+	if out.SetReadDeadline(time.Time{}) != nil { // a page stays open for longer than a request may take
+		return
+	}
 	for {
 		select {
 		case <-r.Context().Done():

@@ -152,6 +152,7 @@ func (t *line) run(ending context.Context) {
 	}
 	_ = t.ws.Close(code, why)
 	cancel()
+	_ = t.conn.Close() // up may wait for a service that takes nothing
 	<-gone
 }
 
@@ -186,6 +187,7 @@ func (t *line) ping(ctx context.Context) {
 		cancel()
 		if err != nil {
 			_ = t.ws.CloseNow()
+			_ = t.conn.Close()
 			return
 		}
 	}

@@ -4,6 +4,7 @@ package service
 
 import (
 	"bytes"
+	"cmp"
 
 	"penstock/daemon/internal/config"
 	"penstock/daemon/internal/record"
@@ -64,10 +65,13 @@ func saveRest(w *record.Writer, rest []byte) {
 
 // loadRest reads the end of a record, which saveRest has written.
 func loadRest(r *record.Reader) (rest []byte, err error) {
+	rest, err = readRest(r)
+	return rest, cmp.Or(r.Err(), err)
+}
+
+// readRest reads what saveRest has written.
+func readRest(r *record.Reader) (rest []byte, err error) {
 	waits, text := r.Bool(), r.Text()
-	if err := r.Err(); err != nil {
-		return nil, err
-	}
 	if waits {
 		return append([]byte{}, text...), nil // not nil, even if it is empty
 	}

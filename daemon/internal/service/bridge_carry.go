@@ -110,28 +110,36 @@ func (b *bridge) SaveConn(c *evloop.Conn) []byte {
 	cl := callerOf(c)
 	var w record.Writer
 	w.Bool(cl.eof)
-	w.Number(uint64(cl.until))
 	w.Bool(b.holder == c)
 	saveTerminal(&w, cl.telnet, b.port != nil && b.port.holder == c)
 	saveRest(&w, cl.rest)
+	if cl.until != 0 { // at the end: a record of version 2 does not have it
+		w.Number(uint64(cl.until))
+	}
 	return w
+}
+
+// readCaller reads what SaveConn has written.
+func readCaller(state []byte) (cl *caller, holds, sets bool, err error) {
+	in := record.NewReader(state)
+	cl = &caller{eof: in.Bool()}
+	holds = in.Bool()
+	cl.telnet, sets = readTerminal(in)
+	cl.rest, err = readRest(in)
+	if in.Left() {
+		cl.until = evloop.Time(in.Number()) // else its wait begins anew
+	}
+	return cl, holds, sets, cmp.Or(in.Err(), err)
 }
 
 // LoadConn makes c a client again. What waits is offered when the source is there.
 func (b *bridge) LoadConn(c *evloop.Conn, state []byte) error {
-	in := record.NewReader(state)
-	cl := &caller{eof: in.Bool(), until: evloop.Time(in.Number())}
-	holds := in.Bool()
-	t, sets := readTerminal(in)
-	var err error
-	if cl.rest, err = loadRest(in); err != nil {
+	cl, holds, sets, err := readCaller(state)
+	if err != nil {
 		return err
 	}
-	if cl.rest != nil && cl.until == 0 {
-		return record.ErrDamaged // it has not begun to wait
-	}
 	b.earliest = b.loop.Now().Add(startTime)
-	cl.telnet = b.port.join(c, t, sets)
+	cl.telnet = b.port.join(c, cl.telnet, sets)
 	b.seat(c, cl)
 	if b.port != nil {
 		b.port.look()

@@ -99,3 +99,29 @@ func TestBridgeSuspendsFormer(t *testing.T) {
 		}
 	})
 }
+
+// TestBridgeLoadsFormerClients: a bridge takes the client of a daemon whose records were of
+// version 2, which did not say until when it waits, and one that says it.
+func TestBridgeLoadsFormerClients(t *testing.T) {
+	var former record.Writer
+	former.Bool(true)  // it has no more to say
+	former.Bool(false) // and does not hold the source
+	former.Bool(false) // no TELNET
+	former.Bool(true)
+	former.Text([]byte("rest"))
+	for name, tt := range map[string]struct {
+		state []byte
+		want  error
+	}{
+		"version 2":    {former, nil},
+		"until":        {append(former[:len(former):len(former)], 9), nil},
+		"more":         {append(former[:len(former):len(former)], 9, 9), record.ErrDamaged},
+		"cut":          {former[:len(former)-1], record.ErrDamaged},
+		"a lone until": {[]byte{0, 9, 0, 0, 0, 0}, record.ErrDamaged},
+	} {
+		_, _, _, err := readCaller(tt.state)
+		if err != tt.want {
+			t.Errorf("%s: the error is %v, want %v", name, err, tt.want)
+		}
+	}
+}

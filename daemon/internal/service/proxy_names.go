@@ -118,12 +118,17 @@ func (n *hostName) explain(err error) error {
 	return fmt.Errorf("look up %s by %s: %w", n.host, n.p.getent, err)
 }
 
-// answered has those go on who wait, each by its own timer: there may be a thousand.
+// answered has those go on who wait, each by its own timer: there may be a thousand. After
+// a failed lookup the addresses that are known are tried again: they may be good still.
 func (n *hostName) answered(addrs []netip.Addr, err error) {
 	n.question, n.asked = nil, n.p.env.Loop.Now()
-	n.addrs, n.err, n.failed = addrs, err, err != nil
+	if err == nil || err == errUnlisted {
+		n.addrs = addrs
+	}
+	n.err, n.failed = err, err != nil
 	for s := range n.waiting {
 		s.leaveName()
+		s.within = 0
 		s.p.env.Loop.Cancel(s.timer)
 		s.wait(0)
 	}

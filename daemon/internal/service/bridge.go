@@ -162,6 +162,9 @@ func (b *bridge) Start() {
 	}
 	b.watchTurn()
 	b.unwaited()
+	if !b.takesTurns() { // the former process may have
+		b.unowed()
+	}
 	b.source.Start()
 	b.fed()
 }

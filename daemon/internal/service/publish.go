@@ -38,6 +38,7 @@ var (
 	errReadOnly  = errors.New(`nobody may write: write = "none"`)
 	errHeld      = errors.New("another client holds it")
 	errAway      = errors.New("the device or program is not there")
+	errEmpty     = errors.New("there is no message")
 	errDelimiter = errors.New("the message has a delimiter in it")
 )
 
@@ -58,7 +59,7 @@ func (r *room) Publish(p *Publication) (uint64, error) {
 	}
 	name := string(text.AppendClean(nil, []byte(p.Name)))
 	t := r.message
-	if name == "" {
+	if name == "" || len(t) == 0 { // or nothing of the text would be in it
 		t = template{{slot: slotLine}}
 	}
 	b := r.render(t, &Session{Peer: p.Peer, Data: &member{name: name}}, p.Text)
@@ -83,6 +84,8 @@ func (b *bridge) Publish(p *Publication) (uint64, error) {
 		return 0, errHeld
 	case len(message) > b.conf.MaxLine:
 		return 0, fmt.Errorf("longer than max_line: %d bytes", len(message))
+	case len(message)+len(delim) == 0:
+		return 0, errEmpty
 	case len(delim) > 0 && bytes.Contains(message, delim):
 		return 0, errDelimiter
 	}

@@ -42,7 +42,7 @@ var imageCalls = [...]string{"dup3", "setpgid", "chdir", "execve"}
 // newImage prepares what execve needs.
 func newImage(argv []string, around Surroundings, files [3]int, status int) (*image, error) {
 	im := &image{files: files, status: status}
-	im.limit, _ = fileLimit() // in vain it has our own
+	im.limit, _ = fileLimit() // if that fails, the program keeps our limit
 	var err error
 	if im.path, err = syscall.BytePtrFromString(argv[0]); err == nil {
 		im.argv, err = syscall.SlicePtrFromStrings(argv)

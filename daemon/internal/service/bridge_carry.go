@@ -127,8 +127,10 @@ func readCaller(state []byte) (cl *caller, holds, sets bool, err error) {
 	cl.telnet, sets = readTerminal(in)
 	cl.rest, err = readRest(in)
 	if in.Left() {
-		cl.until = evloop.Time(in.Number()) // else its wait begins anew
-	}
+		if cl.until = evloop.Time(in.Number()); cl.until == 0 { // it would not have been written
+			err = record.ErrDamaged
+		}
+	} // else its wait begins anew
 	return cl, holds, sets, cmp.Or(in.Err(), err)
 }
 

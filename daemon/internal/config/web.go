@@ -104,6 +104,11 @@ func (b *builder) withWeb(c *Config, services []described) []described {
 	}
 	d := described{&Service{Name: WebName, Listen: c.Web.Listen}, at}
 	b.checkWeb(c.Web, d)
+	for _, of := range services {
+		if slices.Contains(c.Web.Services, of.Name) && len(of.AllowUID) > 0 {
+			b.wrong(d.where("services"), fmt.Errorf("%q lets users in by allow_uid, and a browser does not say whose it is", of.Name))
+		}
+	}
 	return append(slices.Clip(services), d)
 }
 

@@ -68,6 +68,7 @@ func TestWebAdmits(t *testing.T) {
 func TestWebMistakes(t *testing.T) {
 	for _, tt := range []struct{ text, want string }{
 		{"[web]\nservices = ['attic']", `web.services: there is no service "attic"`},
+		{"[web]\nservices = ['own']\n[service.own]\nkind = 'echo'\nlisten = ['/run/own']\nallow_uid = [1000]", `web.services: "own" lets users in by allow_uid`},
 		{"[web]\nlisten = ['8377']", `web.listen: "[::]:8377" can be reached from other machines`},
 		{"[web]\nlisten = ['127.0.0.1:7000']", "web.listen: 127.0.0.1:7000 is opened twice, here and by service.lobby"},
 		{"[web]\nlisten = ['/run/penstock/control']", "web.listen: \"/run/penstock/control\": is a place of the daemon"},

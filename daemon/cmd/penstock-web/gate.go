@@ -74,6 +74,21 @@ func (g *gate) refuse(w http.ResponseWriter, peer view.Peer, reason, what string
 	http.Error(w, text, status)
 }
 
+// excuse answers with a mistake of the configuration. Without one nothing says who may
+// ask, so only this machine reads more than that there is one.
+func excuse(mistake error) http.Handler {
+	local := &gate{web: &config.Web{}}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		text := "the page cannot be shown: the log of penstock-web says why"
+		if local.knows(r.Host) && local.web.Admits(peerOf(r).Addr.Addr()) && sameOrigin(r) {
+			text = "the page cannot be shown: " + mistake.Error()
+		}
+		w.Header().Set("Cache-Control", "no-store")
+		w.Header().Set("Connection", "close")
+		http.Error(w, text, http.StatusServiceUnavailable)
+	})
+}
+
 // shortened bounds what a stranger has sent.
 func shortened(s string) string { return s[:min(len(s), 100)] }
 

@@ -21,6 +21,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"penstock/daemon/internal/config"
 )
 
 // A password is kept as PBKDF2 (RFC 8018) makes it, of HMAC-SHA-256, on one line:
@@ -135,12 +137,16 @@ const credential = "password"
 // readPassword reads the file that the service manager has passed on, or else the one at
 // path.
 func readPassword(path string) (*password, error) {
+	from := path
 	if folder := os.Getenv("CREDENTIALS_DIRECTORY"); folder != "" {
-		path = filepath.Join(folder, credential)
+		from = filepath.Join(folder, credential)
 	}
-	text, err := os.ReadFile(path)
+	text, err := os.ReadFile(from)
+	if err == nil && string(text) == config.NoPassword {
+		err = errors.New("the service manager could not read it")
+	}
 	if err != nil {
-		return nil, fmt.Errorf("password_file: %w", err)
+		return nil, fmt.Errorf("password_file: %s: %w", path, err)
 	}
 	p, err := parsePassword(string(text))
 	if err != nil {

@@ -64,41 +64,45 @@ func (p process) run(args []string) int {
 // errConfig means that another start would find the same.
 var errConfig = errors.New("configuration")
 
-// load reads the table [web], and what is to be known of the services.
-func load(file string) (*config.Config, error) {
-	if file == "" {
-		return config.Builtin(), nil
+// load reads the table [web], what is to be known of the services, and the password.
+func load(file string) (*config.Config, *password, error) {
+	cfg, err := config.Builtin(), error(nil)
+	if file != "" {
+		cfg, err = config.Loader{Sockets: true}.Load(file)
 	}
-	cfg, err := config.Loader{Sockets: true}.Load(file)
-	switch {
-	case cfg != nil && cfg.Web != nil:
-		return cfg, nil // mistakes elsewhere are the daemon's business
-	case err == nil:
-		err = fmt.Errorf("%s has no table [web]", file)
+	if cfg == nil || cfg.Web == nil { // mistakes elsewhere are the daemon's business
+		if err == nil {
+			err = fmt.Errorf("%s has no table [web]", file)
+		}
+		return nil, nil, fmt.Errorf("%w: %w", errConfig, err)
 	}
-	return nil, fmt.Errorf("%w: %w", errConfig, err)
+	if cfg.Web.PasswordFile == "" {
+		return cfg, nil, nil
+	}
+	pass, err := readPassword(cfg.Web.PasswordFile)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: %w", errConfig, err)
+	}
+	return cfg, pass, nil
 }
 
+// serve is the life of the process. One that was started by a request stays even if the
+// configuration has a mistake: the request waits, and would start it again and again.
 func (p process) serve(log *slog.Logger, file, socket string) error {
 	if p.inheritErr != nil {
 		return p.inheritErr
 	}
-	cfg, err := load(file)
-	if err != nil {
-		return err
-	}
-	var pass *password
-	if cfg.Web.PasswordFile != "" {
-		if pass, err = readPassword(cfg.Web.PasswordFile); err != nil {
-			return fmt.Errorf("%w: %w", errConfig, err)
-		}
-	}
+	cfg, pass, mistake := load(file)
 	after := time.Duration(0)
 	var listeners []net.Listener
-	if p.inherited.Activated {
+	var err error
+	switch {
+	case p.inherited.Activated:
 		after = leaveAfter
 		listeners, err = inherit(p.inherited.Sockets)
-	} else {
+	case mistake != nil:
+		return mistake
+	default:
 		listeners, err = open(cfg.Web.Listen)
 	}
 	if err != nil {
@@ -111,7 +115,13 @@ func (p process) serve(log *slog.Logger, file, socket string) error {
 	}
 	stop, unhook := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT)
 	defer unhook()
-	s := newServer(cfg, pass, source{func() string { return controlPath(socket) }, sleeps}, log, after)
+	var s *server
+	if mistake != nil {
+		log.Error("not served", slog.Any("err", mistake))
+		s = newExcuse(mistake, log, after)
+	} else {
+		s = newServer(cfg, pass, source{func() string { return controlPath(socket) }, sleeps}, log, after)
+	}
 	notifier, err := systemd.NewNotifier()
 	if err == nil {
 		err = notifier.Ready("")
@@ -186,6 +196,15 @@ func newServer(cfg *config.Config, pass *password, ask source, log *slog.Logger,
 		},
 		site: s, end: end,
 	}
+}
+
+// newExcuse answers every request with a mistake of the configuration. It leaves after a
+// time even if somebody asks, and the next request finds the mended one.
+func newExcuse(mistake error, log *slog.Logger, after time.Duration) *server {
+	s := newServer(&config.Config{Web: &config.Web{}}, nil, source{}, log, after)
+	s.http.ConnState = nil
+	s.http.Handler = excuse(mistake)
+	return s
 }
 
 // run serves until stop is done, or until nobody has asked for a while.

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -33,6 +34,28 @@ func overUnix(t *testing.T, path, url string) (*http.Response, error) {
 	return tr.RoundTrip(req)
 }
 
+// given returns a socket as the service manager passes it, and its path.
+func given(t *testing.T) (systemd.Socket, string) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "web.sock")
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	l.SetUnlinkOnClose(false)
+	f, err := l.File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0) // inherit owns it
+	if err != nil {
+		t.Fatal(err)
+	}
+	return systemd.Socket{FD: fd, Addr: path}, path
+}
+
 // TestRun: a process that was given a socket serves on it, and ends when nobody asks.
 func TestRun(t *testing.T) {
 	daemon := play(t)
@@ -40,23 +63,8 @@ func TestRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(t.TempDir(), "web.sock")
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	l.SetUnlinkOnClose(false)
-	f, err := l.File()
-	if err != nil {
-		t.Fatal(err)
-	}
-	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0) // inherit owns it
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = f.Close()
-	listeners, err := inherit([]systemd.Socket{{FD: fd, Addr: path}})
+	socket, path := given(t)
+	listeners, err := inherit([]systemd.Socket{socket})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,6 +85,52 @@ func TestRun(t *testing.T) {
 	}
 	if _, err := os.Stat(path); err != nil {
 		t.Error("the service manager's file was removed")
+	}
+}
+
+// TestExcuse: a process that a request has started with a mistake in the file tells it,
+// and ends although somebody asks.
+func TestExcuse(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "p.toml")
+	if err := os.WriteFile(file, []byte(lobbyFile+"password_file = 'missing'\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, _, mistake := load(file)
+	socket, path := given(t)
+	listeners, err := inherit([]systemd.Socket{socket})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newExcuse(mistake, slog.New(slog.DiscardHandler), leaveAfter)
+	done := make(chan error, 1)
+	go func() { done <- s.run(t.Context(), listeners) }()
+	for url, told := range map[string]bool{"http://localhost/": true, "http://localhost/metrics": true, "http://evil.example/": false} {
+		resp, err := overUnix(t, path, url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		if err != nil || resp.StatusCode != http.StatusServiceUnavailable || strings.Contains(string(text), "password_file") != told {
+			t.Errorf("%s: %d %q, %v", url, resp.StatusCode, text, err)
+		}
+	}
+	s.site.idle.end() // the timer
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestUnreadablePassword: what stands for a file that the service manager cannot read is
+// a mistake, and no password.
+func TestUnreadablePassword(t *testing.T) {
+	folder := t.TempDir()
+	if err := os.WriteFile(filepath.Join(folder, credential), []byte(config.NoPassword), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("CREDENTIALS_DIRECTORY", folder)
+	if _, err := readPassword("/etc/secret"); err == nil || !strings.Contains(err.Error(), "/etc/secret: the service manager could not read it") {
+		t.Error(err)
 	}
 }
 

@@ -28,6 +28,10 @@ type Web struct {
 // beside it.
 const WebName = "web"
 
+// NoPassword is what penstock-web gets in the place of a password's file that the service
+// manager cannot read. It would else not be started at all, and could say nothing.
+const NoPassword = "unreadable"
+
 // webPort is what nothing else is known for; 8377 has no entry at IANA.
 const webPort = "127.0.0.1:8377"
 

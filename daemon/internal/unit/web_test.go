@@ -53,7 +53,7 @@ func TestWeb(t *testing.T) {
 	if other[WebSocket] == files[WebSocket] {
 		t.Error("a change of the table does not change the socket")
 	}
-	if !strings.Contains(other[WebDropIn], "\nLoadCredential=\"password:/etc/penstock/a b\"\n") {
+	if !strings.Contains(other[WebDropIn], "\nLoadCredential=\"password:/etc/penstock/a b\"\nSetCredential=password:unreadable\n") {
 		t.Errorf("the drop-in is\n%s", other[WebDropIn])
 	}
 	masked := generate("[web]\n", &Machine{Web: true, Overrides: func(string) Override { return Masked }})

@@ -49,7 +49,9 @@ build: ## build bin/penstock and bin/penstock-web, static and stripped
 
 .PHONY: run
 run: build ## build, then serve the built-in example on loopback, and its page
-	@bin/penstock-web & web=$$!; trap "kill $$web 2>/dev/null; wait $$web" EXIT INT TERM; bin/penstock run
+	@bin/penstock run & daemon=$$!; bin/penstock-web & web=$$!; \
+	trap 'kill $$daemon $$web 2>/dev/null' INT TERM; wait $$daemon; status=$$?; \
+	kill $$daemon $$web 2>/dev/null; wait; exit $$status
 
 .PHONY: test
 test: ## all tests; no root, no systemd, under 5 minutes

@@ -25,6 +25,7 @@ func TestGate(t *testing.T) {
 	}{
 		{"plain", nil, http.StatusOK},
 		{"HEAD", func(r *http.Request) { r.Method = http.MethodHead }, http.StatusOK},
+		{"HEAD of what does not end", func(r *http.Request) { r.Method, r.URL.Path = http.MethodHead, "/events" }, http.StatusOK},
 		{"POST", func(r *http.Request) { r.Method = http.MethodPost }, http.StatusMethodNotAllowed},
 		{"DELETE", func(r *http.Request) { r.Method = http.MethodDelete }, http.StatusMethodNotAllowed},
 		{"OPTIONS", func(r *http.Request) { r.Method = http.MethodOptions }, http.StatusMethodNotAllowed},

@@ -123,7 +123,7 @@ func (m painter) paint(p *picture, past history) *page {
 		s := &p.snapshot.Services[i]
 		row := m.service(s, past, p.at)
 		if seen[s.Name]++; seen[s.Name] > 1 {
-			row.ID += fmt.Sprintf("-%d", seen[s.Name])
+			row.ID += fmt.Sprintf(".%d", seen[s.Name]) // no name has a dot
 		}
 		out.In, out.Out, out.Rated = out.In+row.In, out.Out+row.Out, out.Rated || row.Rated
 		out.Refused, out.Cut = out.Refused+row.RefusedSum, out.Cut+row.CutSum
@@ -156,7 +156,7 @@ func (m painter) service(s *view.Service, past history, now time.Time) serviceRo
 	row.Where = strings.Join(where, " ")
 	switch {
 	case s.Leaving:
-		row.Down, row.ID = "ends with its last client", row.ID+"-leaving"
+		row.Down, row.ID = "ends with its last client", row.ID+".leaving"
 		return row
 	case len(s.Missing) > 0:
 		row.Down = "nothing listens on " + strings.Join(s.Missing, " ")

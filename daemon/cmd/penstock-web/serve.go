@@ -78,6 +78,9 @@ func (s *site) events(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("X-Accel-Buffering", "no") // of nginx, which would wait for more
+	if r.Method == http.MethodHead {
+		return // it has no body, and would not end
+	}
 	pages, leave := s.feed.read()
 	defer leave()
 	out := http.NewResponseController(w)

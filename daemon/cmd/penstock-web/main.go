@@ -33,6 +33,7 @@ const (
 	exitFailed = 1
 	exitUsage  = 2
 	exitConfig = 78
+	exitBroken = 130 // by a signal, at a prompt
 )
 
 const usage = `usage: penstock-web [run] [-c FILE] [-socket PATH]

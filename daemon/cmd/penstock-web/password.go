@@ -15,6 +15,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -161,13 +162,21 @@ func (p process) hash() int {
 	if f, ok := p.stdin.(*os.File); ok {
 		if was, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS); err == nil {
 			fmt.Fprint(p.stderr, "Password: ")
-			hidden := *was
-			hidden.Lflag &^= unix.ECHO
-			_ = unix.IoctlSetTermios(int(f.Fd()), unix.TCSETS, &hidden) // shown then, but still read
 			show = func() {
 				_ = unix.IoctlSetTermios(int(f.Fd()), unix.TCSETS, was)
 				fmt.Fprintln(p.stderr)
 			}
+			broken := make(chan os.Signal, 1)
+			signal.Notify(broken, unix.SIGINT, unix.SIGTERM)
+			defer signal.Stop(broken)
+			go func() { // the terminal must not stay without echo
+				<-broken
+				show()
+				os.Exit(exitBroken)
+			}()
+			hidden := *was
+			hidden.Lflag &^= unix.ECHO
+			_ = unix.IoctlSetTermios(int(f.Fd()), unix.TCSETS, &hidden) // shown then, but still read
 		}
 	}
 	line, _ := bufio.NewReader(io.LimitReader(p.stdin, 4096)).ReadString('\n') // a last line may lack its end

@@ -70,8 +70,8 @@ func hostNames(v any) ([]string, error) {
 	list, err := texts(v)
 	errs := problemsOf(err)
 	for i, s := range list {
-		list[i] = strings.ToLower(s)
-		if s == "" || len(s) > 253 || strings.Trim(list[i], "abcdefghijklmnopqrstuvwxyz0123456789-.") != "" {
+		list[i] = strings.ToLower(strings.TrimSuffix(s, ".")) // as the gate looks for it
+		if list[i] == "" || len(s) > 253 || strings.Trim(list[i], "abcdefghijklmnopqrstuvwxyz0123456789-.") != "" {
 			errs.add(fmt.Errorf("%q is not the name of a host, such as board.local", s))
 		}
 	}

@@ -21,7 +21,7 @@ func TestWeb(t *testing.T) {
 	c, err = Parse("/etc/p.toml", []byte(`[web]
 listen = ["8377", "/run/penstock/web.sock"]
 services = ["lobby"]
-hosts = ["Board.local"]
+hosts = ["Board.local."]
 allow = ["192.0.2.0/24"]
 password_file = "secret"`+webService))
 	if err != nil {
@@ -74,6 +74,7 @@ func TestWebMistakes(t *testing.T) {
 		{"[web]\nlisten = ['/run/penstock/control']", "web.listen: \"/run/penstock/control\": is a place of the daemon"},
 		{"[web]\nallow = ['local-subnets']", `web.allow: "local-subnets" is only for services`},
 		{"[web]\nhosts = ['board.local:8377']", `web.hosts: "board.local:8377" is not the name of a host`},
+		{"[web]\nhosts = ['.']", `web.hosts: "." is not the name of a host`},
 		{"[web]\npasword_file = 'x'", `web.pasword_file: unknown key, did you mean "password_file"?`},
 		{"[web]\n[service.web]\nkind='echo'\nlisten=['127.0.0.1:1']", "web: cannot be there beside a service of that name"},
 	} {

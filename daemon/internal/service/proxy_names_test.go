@@ -240,6 +240,32 @@ func TestProxyNameLate(t *testing.T) {
 	r.until("only the listener of the loop is left", func() bool { return r.loop.Stats().Timers == 0 })
 }
 
+// A search that goes on with other targets begins with the first address of a name, however
+// many of another one it has tried.
+func TestProxyNameAfterReload(t *testing.T) {
+	n, b := playNames(t), newBackend(t, "tcp")
+	r := n.serves(t, "", "gone.example:80")
+	c := r.client("unix")
+	say2(t, c, "x")
+	n.asked(t, "gone.example")
+	r.do(func() {
+		p := r.svc.(*proxy)
+		var s *search
+		for s = range p.name("gone.example").waiting {
+		}
+		p.Adjust(parse(t, to("", "/nowhere", named("known.example", b))))
+		known := p.name("known.example")
+		known.addrs, known.asked = []netip.Addr{netip.MustParseAddr("127.0.0.1")}, r.loop.Now()
+		s.within = 1
+	})
+	wantBytes(t, b.accept(), "x")
+	r.do(func() {
+		if r.svc.(*proxy).name("known.example").failed {
+			t.Error("the address of known.example was left out")
+		}
+	})
+}
+
 // However many clients wait for a name, it is asked for once, and answered to a few in a
 // turn.
 func TestProxyNameForMany(t *testing.T) {

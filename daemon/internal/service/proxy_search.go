@@ -85,6 +85,7 @@ func (s *search) try() {
 			return
 		}
 	} else {
+		s.within = 0 // of a name that a reload has taken out
 		s.next++
 	}
 	s.last = to

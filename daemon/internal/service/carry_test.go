@@ -165,7 +165,7 @@ func (mute) Closed(*evloop.Conn, error)        {}
 // FuzzLoad: the same for what a service as a whole remembers.
 func FuzzLoad(f *testing.F) {
 	f.Add(uint8(0), []byte("\x01\x03abc"))
-	f.Add(uint8(0), []byte("\x01\x03abc\x09\x05\x06client\x00\x00\x00\x01\x02"))
+	f.Add(uint8(0), []byte("\x01\x03abc\x09\x05\x06client\x00\x00\x00\x01\x01\x02"))
 	f.Add(uint8(1), []byte("\x05\x07"))
 	f.Fuzz(func(t *testing.T, which uint8, state []byte) {
 		svc, err := New(parse(t, carriers[int(which)%len(carriers)]), quietEnv(t))

@@ -71,7 +71,7 @@ type About struct {
 	Name   string     // of that client, in a room
 	Tag    string     // as Publish was given it
 
-	at, size int // of the text in what was passed to clients; size 0: all but a newline
+	where span // of the text in what was passed to clients; nowhere: all but a newline
 }
 
 func newFeed(recent *recent) Feed { return Feed{series: rand.Uint64() | 1, recent: recent} }
@@ -131,8 +131,8 @@ func (f *Feed) tell(m Message) {
 
 // of returns the text of a message in what was passed to clients.
 func (a *About) of(text []byte) []byte {
-	if a.size > 0 {
-		return text[a.at : a.at+a.size]
+	if w := a.where; w.placed {
+		return text[w.at : w.at+w.size]
 	}
 	return bytes.TrimSuffix(bytes.TrimSuffix(text, lineEnd), []byte("\r"))
 }

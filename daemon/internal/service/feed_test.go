@@ -7,6 +7,7 @@ import (
 	"slices"
 	"testing"
 
+	"penstock/daemon/internal/view"
 	"penstock/evloop"
 )
 
@@ -62,5 +63,40 @@ func TestFeed(t *testing.T) {
 		if len(told) != len(tt.told) || f.Last() != before+2 {
 			t.Errorf("%s: without followers the number went from %d to %d, and %d were told", tt.name, before, f.Last(), len(told)-len(tt.told))
 		}
+	}
+}
+
+// TestRoomFeedRestart: followers get the line of a message alone, also an empty one, and so
+// do later ones, through two restarts; of a line from before there were numbers it stays
+// known that nothing is.
+func TestRoomFeedRestart(t *testing.T) {
+	conf := parse(t, "kind=\"room\"\nhistory=9\nmessage=\"{name}: {line}\"")
+	r := newRoom(conf, quietEnv(t))
+	var told heardBy
+	r.Feed().Add(&told)
+	r.history.keep(evloop.NewMessage([]byte("old\n")), nil)
+	r.feed.last = 1
+	for _, line := range []string{"", "x"} {
+		if _, err := r.Publish(&Publication{Text: []byte(line), Name: "bob", Peer: view.Peer{UID: 7}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if want := []string{"2 ", "3 x"}; !slices.Equal([]string(told), want) {
+		t.Errorf("told %q, want %q", told, want)
+	}
+	for range 3 {
+		var later heardBy
+		list, _ := r.Feed().Since(0)
+		for _, m := range list {
+			later.Follow(Message{Number: m.Number, Text: fmt.Appendf(nil, "%s %s %s", m.Origin, m.Name, m.Text)})
+		}
+		if want := []string{"1 source  old", "2 publish bob ", "3 publish bob x"}; !slices.Equal([]string(later), want) {
+			t.Errorf("later %q, want %q", later, want)
+		}
+		next := newRoom(conf, quietEnv(t))
+		if err := next.Load(r.Save()); err != nil {
+			t.Fatal(err)
+		}
+		r = next
 	}
 }

@@ -65,7 +65,7 @@ func (r *room) Publish(p *Publication) (uint64, error) {
 	b := r.render(t, &Session{Peer: p.Peer, Data: &member{name: name}}, p.Text)
 	peer := p.Peer
 	r.talk(nil, b, &About{
-		Origin: OriginPublish, Peer: &peer, Name: name, Tag: p.Tag, at: r.placed.at, size: r.placed.size,
+		Origin: OriginPublish, Peer: &peer, Name: name, Tag: p.Tag, where: r.placed,
 	})
 	return r.feed.last, nil
 }

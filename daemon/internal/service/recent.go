@@ -116,34 +116,44 @@ func (r *recent) saveAbout(w *record.Writer) {
 	for _, k := range r.list {
 		a := k.about
 		if a == nil {
-			a = new(About)
+			w.Text(nil)
+			continue
 		}
-		w.Text([]byte(a.Origin))
+		w.Text([]byte(a.Origin)) // which is never empty
 		w.Bool(a.Peer != nil)
 		if a.Peer != nil {
 			savePeer(w, *a.Peer)
 		}
 		w.Text([]byte(a.Name))
 		w.Text([]byte(a.Tag))
-		w.Number(uint64(a.at))
-		w.Number(uint64(a.size))
+		w.Bool(a.where.placed)
+		if a.where.placed {
+			w.Number(uint64(a.where.at))
+			w.Number(uint64(a.where.size))
+		}
 	}
 }
 
-// readAbout reads what saveAbout has written of a list.
+// readAbout reads what saveAbout has written of a list; nil: nothing is known.
 func readAbout(in *record.Reader, list []*evloop.Message) (all []*About, err error) {
 	for _, m := range list {
 		a := &About{Origin: string(in.Text())}
+		if a.Origin == "" {
+			all = append(all, nil)
+			continue
+		}
 		if in.Bool() {
 			p, bad := loadPeer(in)
 			a.Peer, err = &p, errors.Join(err, bad)
 		}
 		a.Name, a.Tag = string(in.Text()), string(in.Text())
-		at, size := in.Number(), in.Number()
-		if at > uint64(m.Len()) || size > uint64(m.Len())-at {
-			return nil, record.ErrDamaged
+		if in.Bool() {
+			at, size := in.Number(), in.Number()
+			if at > uint64(m.Len()) || size > uint64(m.Len())-at {
+				return nil, record.ErrDamaged
+			}
+			a.where = span{true, int(at), int(size)}
 		}
-		a.at, a.size = int(at), int(size)
 		all = append(all, a)
 	}
 	return all, err

@@ -144,8 +144,11 @@ func (r *room) speak(c *evloop.Conn, line []byte) {
 	}
 }
 
-// A span is a part of a text.
-type span struct{ at, size int }
+// A span is a part of a text, which may be empty. The zero value is no part.
+type span struct {
+	placed   bool
+	at, size int
+}
 
 // saidBy is what followers and later ones get to know of a line of c; nil: there are
 // none.
@@ -154,7 +157,7 @@ func (r *room) saidBy(c *evloop.Conn, where span) *About {
 		return nil
 	}
 	peer := SessionOf(c).Peer
-	return &About{Origin: OriginClient, Peer: &peer, Name: memberOf(c).name, at: where.at, size: where.size}
+	return &About{Origin: OriginClient, Peer: &peer, Name: memberOf(c).name, where: where}
 }
 
 // render returns the text about a member, with line where the template wants it, and
@@ -173,7 +176,7 @@ func (r *room) render(t template, of *Session, line []byte) []byte {
 		case slotLine:
 			at := len(b)
 			b = r.clean(b, line)
-			r.placed = span{at, len(b) - at}
+			r.placed = span{true, at, len(b) - at}
 		case slotCount:
 			b = strconv.AppendInt(b, int64(len(r.fan.members)), 10)
 		}

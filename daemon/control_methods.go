@@ -96,7 +96,15 @@ func (k *controlSocket) status(a *asker) (func() bool, *control.Error) {
 	if err := control.Decode(a.call.Parameters, nil); err != nil {
 		return nil, err
 	}
-	a.reply(control.StatusOf(k.d.snapshot()), false)
+	eps := k.d.ordered()
+	st := control.StatusOf(k.d.process())
+	st.Services, st.Connections = len(eps), k.d.clients()
+	for _, ep := range eps {
+		if len(ep.missing()) > 0 {
+			st.Degraded = append(st.Degraded, ep.conf.Name)
+		}
+	}
+	a.reply(st, false)
 	return nil, nil
 }
 
@@ -125,10 +133,14 @@ func (d *Daemon) named(name string) ([]*endpoint, *control.Error) {
 }
 
 // clientsOf returns the clients of some endpoints. It looks at all connections once,
-// which takes some ten nanoseconds for each.
+// which takes some ten nanoseconds for each, however many endpoints there are.
 func (d *Daemon) clientsOf(eps []*endpoint) (ids []evloop.ConnID) {
+	wanted := make(map[*endpoint]bool, len(eps))
+	for _, ep := range eps {
+		wanted[ep] = true
+	}
 	for c := range d.loop.Conns() {
-		if s, ok := c.State.(*service.Session); ok && slices.Contains(eps, s.Owner.(*endpoint)) {
+		if s, ok := c.State.(*service.Session); ok && wanted[s.Owner.(*endpoint)] {
 			ids = append(ids, c.ID())
 		}
 	}

@@ -3,6 +3,9 @@
 package daemon
 
 import (
+	"slices"
+	"strings"
+
 	"penstock/daemon/internal/control"
 	"penstock/daemon/internal/view"
 )
@@ -33,40 +36,49 @@ func (k *controlSocket) describeValues(a *asker) (func() bool, *control.Error) {
 	return nil, nil
 }
 
-// listValues tells the values of the process, and then those of the services.
+// listValues tells the values of the process, and then those of the services. Endpoints of
+// one name, of which a reload may have left several, are told in the same turn, so that
+// they can be merged.
 func (k *controlSocket) listValues(a *asker) (func() bool, *control.Error) {
 	if err := a.streamed(); err != nil {
 		return nil, err
 	}
 	eps := k.d.all()
 	count := k.d.count(eps)
-	var next []view.Value
-	var left []view.Service
+	// Stable: the one in force stays the first of its name.
+	slices.SortStableFunc(eps, func(a, b *endpoint) int { return strings.Compare(a.conf.Name, b.conf.Name) })
+	begun := false
 	return func() bool {
-		switch {
-		case !count.goOn():
+		if !count.goOn() {
 			return false
-		case next == nil:
-			s := k.d.snapshot()
-			s.Services = nil
-			for _, ep := range eps { // a reload may have come between
+		}
+		var values []view.Value
+		if !begun {
+			begun = true
+			values = k.d.process().Values()
+		} else {
+			var s view.Snapshot
+			for _, ep := range portion(&eps, sameNames(eps, valuePortion)) {
 				v := ep.view()
 				v.Bytes = ep.totals(count.of(ep))
 				s.Services = append(s.Services, v)
 			}
-			next, left = s.Values(), s.Merged()
-			return false
+			for _, v := range s.Merged() {
+				values = append(values, v.Values()...)
+			}
 		}
-		for i, v := range next {
-			a.reply(v, len(left) > 0 || i < len(next)-1)
+		for i, v := range values {
+			a.reply(v, len(eps) > 0 || i < len(values)-1)
 		}
-		if len(left) == 0 {
-			return true
-		}
-		next = next[:0]
-		for _, s := range portion(&left, valuePortion) {
-			next = append(next, s.Values()...)
-		}
-		return false
+		return len(eps) == 0
 	}, nil
+}
+
+// sameNames returns n, or as many more as it takes to part no endpoints of one name. They
+// are sorted.
+func sameNames(eps []*endpoint, n int) int {
+	for n < len(eps) && eps[n].conf.Name == eps[n-1].conf.Name {
+		n++
+	}
+	return n
 }

@@ -47,6 +47,15 @@ func (d *Daemon) look(most int, then func(*view.Snapshot)) {
 
 // snapshot returns the state without its clients.
 func (d *Daemon) snapshot() *view.Snapshot {
+	s := d.process()
+	for _, ep := range d.all() {
+		s.Services = append(s.Services, ep.view())
+	}
+	return s
+}
+
+// process returns the state without its services.
+func (d *Daemon) process() *view.Snapshot {
 	st := d.loop.Stats()
 	s := &view.Snapshot{
 		Version: d.env.Version, PID: os.Getpid(), Uptime: d.loop.Now().Sub(d.began),
@@ -64,9 +73,6 @@ func (d *Daemon) snapshot() *view.Snapshot {
 	}
 	if d.restored != nil {
 		s.Restored = d.restored.Applied
-	}
-	for _, ep := range d.all() {
-		s.Services = append(s.Services, ep.view())
 	}
 	return s
 }

@@ -41,6 +41,9 @@ import (
 // their names have no dot.
 const ControlName = "penstock.control"
 
+// controlName is what the log calls it, in the place of a service.
+const controlName = "control"
+
 // A controlSocket is the control socket and its clients.
 type controlSocket struct {
 	d     *Daemon
@@ -97,8 +100,8 @@ func takeControl(in *systemd.Inherited) (sock *systemd.Socket) {
 // openControl makes the control socket. Without one the daemon serves its clients all the
 // same.
 func (d *Daemon) openControl(inherited *systemd.Socket) {
-	k := &controlSocket{d: d, log: d.log.Service("control"), users: make(map[uint32]int), groups: findGroups()}
-	conf := &config.Service{Name: "control", SocketMode: 0o600, Backlog: config.ControlPlaces}
+	k := &controlSocket{d: d, log: d.log.Service(controlName), users: make(map[uint32]int), groups: findGroups()}
+	conf := &config.Service{Name: controlName, SocketMode: 0o600, Backlog: config.ControlPlaces}
 	switch {
 	case inherited != nil:
 		k.sock = listen.Inherit(conf, *inherited)

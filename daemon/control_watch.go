@@ -106,6 +106,11 @@ func (k *controlSocket) watchLog(a *asker) (func() bool, *control.Error) {
 	if err != nil {
 		return nil, err
 	}
+	if in.Service != "" && in.Service != controlName {
+		if _, err := k.one(in.Service); err != nil {
+			return nil, err
+		}
+	}
 	one := &logWatch{service: in.Service}
 	if one.level, err = levelOf(in.Level); err != nil {
 		return nil, err

@@ -74,10 +74,17 @@ func TestWatch(t *testing.T) {
 				r.t.Error("debug records are still made")
 			}
 		})
-		for _, in := range []any{map[string]int{"level": 1}, control.Watching{Level: "loud"}} {
-			err := r.dial().Stream(control.Interface+".Watch", in, evlooptest.Patience, func(json.RawMessage) error { return errors.New("a reply") })
-			if !errors.Is(err, control.InvalidParameter("")) {
-				r.t.Errorf("Watch(%v): %v", in, err)
+		for _, tt := range []struct {
+			in   any
+			want *control.Error
+		}{
+			{map[string]int{"level": 1}, control.InvalidParameter("")},
+			{control.Watching{Level: "loud"}, control.InvalidParameter("")},
+			{control.Watching{Service: "gamma"}, control.NoSuchService("")},
+		} {
+			err := r.dial().Stream(control.Interface+".Watch", tt.in, evlooptest.Patience, func(json.RawMessage) error { return errors.New("a reply") })
+			if !errors.Is(err, tt.want) {
+				r.t.Errorf("Watch(%v): %v", tt.in, err)
 			}
 		}
 	})

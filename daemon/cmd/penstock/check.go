@@ -64,5 +64,5 @@ func (p process) printWarnings(cfg *config.Config) {
 
 // checked is what check prints when there is no mistake.
 func checked(file string, cfg *config.Config) string {
-	return fmt.Sprintf("%s: ok, %d services\n", file, len(cfg.Services))
+	return fmt.Sprintf("%s: ok, %s\n", file, plural(len(cfg.Services), "service"))
 }

@@ -11,10 +11,8 @@ DESTDIR ?=
 # tree without .git (a release tarball) builds the same binary as a clone.
 VERSION ?= $(shell sed -n 's/^\#\# \([0-9][0-9A-Za-z.~+-]*\).*/\1/p' CHANGELOG.md | head -n 1)
 
-# CGO_ENABLED=0 gives one static binary; -trimpath and -buildvcs=false keep the
-# folder and the checkout out of it, so that two builds are bit-identical. With
-# tcell_minimal the binary is 0.3 MB smaller; cmd/penstock/top.go says what it lacks.
-GOBUILD := CGO_ENABLED=0 $(GO) build -tags tcell_minimal -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)'
+# CGO_ENABLED=0 gives one static binary; packaging/goflags says the rest.
+GOBUILD := CGO_ENABLED=0 GOFLAGS="$(shell packaging/goflags) $(GOFLAGS)" $(GO) build -ldflags '-s -w -X main.version=$(VERSION)'
 
 # Tools are pinned by version and run from the module cache: nothing of their
 # dependencies enters our go.sum.

@@ -44,12 +44,14 @@ build_one() {
 	mkdir -p "$out/$1"
 	(
 		cd "$root"
-		go build -tags tcell_minimal -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$version" \
+		GOFLAGS=$(packaging/goflags)
+		export GOFLAGS
+		go build -ldflags "-s -w -X main.version=$version" \
 			-o "$out/$1/" ./daemon/cmd/penstock ./daemon/cmd/penstock-web
 		# Vet type-checks the tests as well: 32-bit overflows of
-		# constants show here, not at run time. With -trimpath, here and below,
-		# it finds compiled what the build has compiled.
-		go vet -trimpath ./...
+		# constants show here, not at run time. With the same flags it finds
+		# compiled what the build has compiled.
+		go vet ./...
 	)
 	echo "built $1"
 }

@@ -164,7 +164,7 @@ package() {
 	export GOOS GOARCH GOARM
 	tree=$stage/$1.$2
 	mkdir "$tree"
-	(cd "$root" && go build -tags tcell_minimal -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$version" \
+	(cd "$root" && GOFLAGS="$(packaging/goflags)" go build -ldflags "-s -w -X main.version=$version" \
 		-o "$tree/usr/bin/$1" "./daemon/cmd/$1")
 	"files_$(echo "$1" | tr - _)"
 	common "$1"

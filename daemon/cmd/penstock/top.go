@@ -83,7 +83,7 @@ func (a ask) runTop(client *control.Client) error {
 }
 
 // newScreenOf returns the screen of the terminal. The binary is built without most of
-// tcell's descriptions of terminals (tcell_minimal, see the Makefile), which would be 0.3 MB
+// tcell's descriptions of terminals (tcell_minimal, see packaging/goflags), which would be 0.3 MB
 // of it. A terminal that is not known is taken for xterm, which most of the others imitate.
 func newScreenOf(term string) (tcell.Screen, error) {
 	if term == "" || term == "dumb" {

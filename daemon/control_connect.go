@@ -54,9 +54,9 @@ func (k *controlSocket) connect(a *asker) (func() bool, *control.Error) {
 			return nil, control.InvalidParameter("peer")
 		}
 	}
-	ep := k.d.endpoints[to.Service]
-	if ep == nil {
-		return nil, control.NoSuchService(to.Service)
+	ep, err := k.one(to.Service)
+	if err != nil {
+		return nil, err
 	}
 	if err := k.admits(ep, a, peer); err != nil {
 		return nil, err

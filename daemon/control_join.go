@@ -45,9 +45,9 @@ func (k *controlSocket) join(a *asker) (func() bool, *control.Error) {
 	if err != nil {
 		return nil, err
 	}
-	ep := k.d.endpoints[to.Service]
-	if ep == nil {
-		return nil, control.NoSuchService(to.Service)
+	ep, err := k.one(to.Service)
+	if err != nil {
+		return nil, err
 	}
 	f, ok := ep.svc.(service.Feeder)
 	switch {

@@ -47,9 +47,9 @@ func (k *controlSocket) publish(a *asker) (func() bool, *control.Error) {
 	if len(in.Tag) > longestTag {
 		return nil, control.InvalidParameter("tag")
 	}
-	ep := k.d.endpoints[in.Service]
-	if ep == nil {
-		return nil, control.NoSuchService(in.Service)
+	ep, err := k.one(in.Service)
+	if err != nil {
+		return nil, err
 	}
 	text := in.Base64
 	if in.Data != nil {

@@ -66,10 +66,7 @@ func (k *controlSocket) tapped(in control.Tapping) (*endpoint, *control.Error) {
 	case (in.Service == "") == (in.ID == 0):
 		return nil, control.InvalidParameter("service")
 	case in.ID == 0:
-		if ep := k.d.endpoints[in.Service]; ep != nil {
-			return ep, nil
-		}
-		return nil, control.NoSuchService(in.Service)
+		return k.one(in.Service)
 	}
 	for c := range k.d.loop.Conns() {
 		if s, ok := c.State.(*service.Session); ok && s.ID == in.ID {

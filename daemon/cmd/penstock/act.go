@@ -8,7 +8,6 @@ import (
 	"strconv"
 
 	"penstock/daemon/internal/control"
-	"penstock/daemon/internal/unit"
 )
 
 // The commands that change something. Root may, and control.admins; the log says who did.
@@ -29,7 +28,7 @@ var nowOption = option{"-now", ""}
 
 // act calls a method, and says what came of it.
 func (a ask) act(method string, in, out any, said func() string) int {
-	return a.answer(a.sayIdleAct, func(client *control.Client) error {
+	return a.answer(a.notRunning, func(client *control.Client) error {
 		if err := client.Call(control.Interface+"."+method, in, out); err != nil {
 			return err
 		}
@@ -37,9 +36,6 @@ func (a ask) act(method string, in, out any, said func() string) int {
 		return nil
 	})
 }
-
-// sayIdleAct says why nothing was done.
-func (a ask) sayIdleAct() error { return fmt.Errorf("%s does not run", unit.Service) }
 
 // usage says what is missing on the command line.
 func (a ask) usage(what string) int {

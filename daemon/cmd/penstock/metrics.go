@@ -2,12 +2,7 @@
 
 package main
 
-import (
-	"errors"
-
-	"penstock/daemon/internal/control"
-	"penstock/daemon/internal/unit"
-)
+import "penstock/daemon/internal/control"
 
 const aboutMetrics = `Prints what the running daemon counts, for Prometheus: as a file for the textfile
 collector of node_exporter, for example. Exit status 1 if no daemon runs; it is not
@@ -19,7 +14,7 @@ func metrics(p process, c command, args []string) int {
 	if !ok {
 		return status
 	}
-	return a.answer(func() error { return errors.New(unit.Service + " does not run") }, func(client *control.Client) error {
+	return a.answer(a.notRunning, func(client *control.Client) error {
 		st, services, err := a.status(client)
 		if err != nil {
 			return err

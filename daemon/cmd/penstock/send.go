@@ -4,7 +4,6 @@ package main
 
 import (
 	"flag"
-	"fmt"
 
 	"penstock/daemon/internal/control"
 )
@@ -24,8 +23,7 @@ func sendMessage(p process, c command, args []string) int {
 	case !ok:
 		return status
 	case a.second == "":
-		fmt.Fprintf(a.stderr, "penstock send: want a service and a text\n%s", c.help())
-		return exitUsage
+		return a.usage("want a service and a text")
 	}
 	return a.answer(a.notRunning, func(client *control.Client) error {
 		in := control.Publication{Service: a.of, Name: name}

@@ -53,8 +53,7 @@ func tap(p process, c command, args []string) int {
 		return status
 	}
 	if a.of == "" {
-		fmt.Fprintf(a.stderr, "penstock tap: want a service or the number of a connection\n%s", c.help())
-		return exitUsage
+		return a.usage("want a service or the number of a connection")
 	}
 	t.ask, t.begun = a, a.begins()
 	in := control.Tapping{Service: a.of}
@@ -62,18 +61,29 @@ func tap(p process, c command, args []string) int {
 		in = control.Tapping{ID: id}
 	}
 	return a.answer(a.notRunning, func(client *control.Client) error {
-		if path != "" {
-			f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600) // what people write
+		if path == "" {
+			return client.Stream(control.Interface+".Tap", in, 0, t.show)
+		}
+		port := portOf(client, in.Service)
+		return client.Stream(control.Interface+".Tap", in, 0, func(p json.RawMessage) (err error) {
+			if t.file == nil { // now the daemon has agreed, so a file of before may be lost
+				t.file, err = createCapture(path, port)
+			}
 			if err != nil {
 				return err
 			}
-			defer f.Close()
-			if t.file, err = newCapture(f, portOf(client, in.Service)); err != nil {
-				return err
-			}
-		}
-		return client.Stream(control.Interface+".Tap", in, 0, t.show)
+			return t.show(p)
+		})
 	})
+}
+
+// createCapture begins a capture in a file, which is closed by the end of the process.
+func createCapture(path string, port uint16) (*capture, error) {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600) // what people write
+	if err != nil {
+		return nil, err
+	}
+	return newCapture(f, port)
 }
 
 // portOf returns the port of a service's first TCP listener, or 1: Wireshark looks for

@@ -14,8 +14,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"penstock/daemon/internal/control"
-	"penstock/daemon/internal/unit"
-	"penstock/daemon/internal/view"
 )
 
 const aboutTop = `Shows live what the running daemon serves, and with c or enter its clients. The last
@@ -222,22 +220,16 @@ func (t *topAsker) hangUp() {
 func (t *topAsker) look(a *topAnswer) (err error) {
 	if t.client == nil {
 		if t.client, err = t.dial(); err == nil && t.client == nil {
-			err = errors.New(unit.Service + " does not run")
+			err = errNotRunning
 		}
 		if err != nil {
 			return err
 		}
 	}
 	if a.end != 0 {
-		in := struct {
-			ID uint64 `json:"id"`
-		}{a.end}
-		a.endErr = t.client.Call(control.Interface+".Kick", in, nil)
+		a.endErr = t.client.Call(control.Interface+".Kick", control.Kick{ID: a.end}, nil)
 	}
-	if err = t.client.Call(control.Interface+".Status", nil, &a.status); err != nil {
-		return err
-	}
-	a.services, err = gather(t.client, "Services", "", func(r control.Services) []view.Service { return r.Services })
+	a.status, a.services, err = t.status(t.client)
 	if err == nil && a.clients {
 		a.conns, err = connections(t.client, a.of)
 	}

@@ -44,7 +44,8 @@ type picture struct {
 	at       time.Time
 	snapshot *view.Snapshot
 	conns    []client
-	err      error // then there is no more
+	records  []logRecord // of its log, the newest first
+	err      error       // then there is no more
 }
 
 // A client is a connection, and the bytes that it moves in a second, both ways.
@@ -71,7 +72,7 @@ func (s source) dial() (*control.Client, error) {
 	return control.Dial(path, patience)
 }
 
-// look asks for all that is shown.
+// look asks for all that is shown, or without its clients for what is counted.
 func (s source) look(clients bool) *picture {
 	p := &picture{at: time.Now()}
 	c, err := s.dial()
@@ -130,19 +131,33 @@ type feed struct {
 	ask   source
 	paint painter
 	every time.Duration // tick, but for tests
+	log   logbook
 
 	mu      sync.Mutex
 	readers map[chan *painted]struct{}
 	stop    context.CancelFunc // ends the asking; nil: nobody asks
-	latest  *painted
-	past    history
-	asking  sync.WaitGroup // run
+	asking  sync.WaitGroup     // run
 
-	looking sync.Mutex // held while the daemon is asked
+	looking sync.Mutex // held while the daemon is asked; of it are
+	whole   *outcome     // the last one
+	counts  *outcome     // the last one without clients
+	past    history
+}
+
+// An outcome is what came of a look at the daemon.
+type outcome struct {
+	*painted
+	ended time.Time
 }
 
 func newFeed(ask source, paint painter) *feed {
 	return &feed{ask: ask, paint: paint, every: tick, readers: make(map[chan *painted]struct{}), past: history{}}
+}
+
+// end waits until nobody asks, when all readers have left.
+func (f *feed) end() {
+	f.asking.Wait()
+	f.log.end()
 }
 
 // read returns a channel that gets each picture; of those that its reader is too slow for
@@ -191,25 +206,46 @@ func (f *feed) run(ctx context.Context) {
 	}
 }
 
-// get returns a picture that is fresh.
+// get returns a picture for a page, which is fresh.
 func (f *feed) get() *painted {
+	asked := time.Now()
 	f.looking.Lock()
 	defer f.looking.Unlock()
-	f.mu.Lock()
-	before := f.latest
-	f.mu.Unlock()
-	if before != nil && time.Since(before.at) < min(freshness, f.every/2) {
-		return before
+	if f.whole.serves(asked, f.fresh()) {
+		return f.whole.painted
 	}
+	f.log.follow(f.ask)
 	p := f.ask.look(true)
-	f.mu.Lock()
-	defer f.mu.Unlock()
+	p.records = f.log.latest()
 	if p.err == nil {
-		if before != nil {
-			p.rate(before.picture)
+		if f.whole != nil {
+			p.rate(f.whole.picture)
 		}
 		f.past.add(p)
 	}
-	f.latest = &painted{picture: p, page: f.paint.paint(p, f.past)}
-	return f.latest
+	f.whole = &outcome{&painted{picture: p, page: f.paint.paint(p, f.past)}, time.Now()}
+	return f.whole.painted
+}
+
+// count returns a picture for those who want no clients: that of a page, if it is fresh.
+func (f *feed) count() *picture {
+	asked := time.Now()
+	f.looking.Lock()
+	defer f.looking.Unlock()
+	for _, o := range []*outcome{f.whole, f.counts} {
+		if o.serves(asked, f.fresh()) {
+			return o.picture
+		}
+	}
+	f.counts = &outcome{&painted{picture: f.ask.look(false)}, time.Now()}
+	return f.counts.picture
+}
+
+func (f *feed) fresh() time.Duration { return min(freshness, f.every/2) }
+
+// serves reports whether o is for somebody who has asked at that time. Whoever has waited
+// for its end takes what came of it, also an error: a daemon that does not answer is asked
+// once for all who wait, and not by each of them in turn.
+func (o *outcome) serves(asked time.Time, fresh time.Duration) bool {
+	return o != nil && (o.ended.After(asked) || time.Since(o.at) < fresh)
 }

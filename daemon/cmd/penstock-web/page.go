@@ -59,6 +59,7 @@ type page struct {
 	Sources  []sourceRow
 	Clients  []client
 	More     int // clients that are not listed
+	Records  []logRecord
 	Terminal bool
 	At       string
 }
@@ -108,7 +109,7 @@ func newPainter(host string, cfg *config.Config) painter {
 
 // paint makes the page of a picture. past is not kept.
 func (m painter) paint(p *picture, past history) *page {
-	out := &page{Host: m.host, At: p.at.Format("15:04:05")}
+	out := &page{Host: m.host, At: p.at.Format("15:04:05"), Records: p.records}
 	if p.err != nil {
 		out.Error, out.Asleep = explainError(p.err), errors.Is(p.err, errAsleep)
 		return out
@@ -242,20 +243,20 @@ func plural(n int, what string) string {
 	return fmt.Sprintf("%d %s", n, what)
 }
 
-// A painted is a picture as the parts of a page. They are written once, by the first who
-// wants them.
+// A painted is a picture as a page, and as an event for those that are open, which is
+// written once, by the first who wants it.
 type painted struct {
 	*picture
 	page *page
 
 	once sync.Once
-	part []byte
+	text []byte
 }
 
-// live returns the part of the page that changes.
-func (p *painted) live() []byte {
-	p.once.Do(func() { p.part = render("live", p.page) })
-	return p.part
+// event returns the part of the page that changes, as an event.
+func (p *painted) event() []byte {
+	p.once.Do(func() { p.text = asEvent(render("live", p.page)) })
+	return p.text
 }
 
 // render fills a template. The templates are part of the program, and tested.

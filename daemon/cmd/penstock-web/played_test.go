@@ -24,6 +24,7 @@ import (
 type played struct {
 	path  string
 	calls atomic.Int64
+	log   chan control.Events // for who watches
 
 	mu       sync.Mutex
 	status   control.Status
@@ -37,6 +38,7 @@ func play(t *testing.T) *played {
 	t.Helper()
 	p := &played{
 		path:   filepath.Join(t.TempDir(), "control"),
+		log:    make(chan control.Events),
 		status: control.Status{Version: "7.8", PID: 4711, Phase: "ready", Limit: 4096, Services: 2, Connections: 1},
 		services: []view.Service{
 			{Name: "lobby", Kind: "room", Clients: 1, Most: 3, Accepted: 9, Bytes: view.Traffic{In: 2048, Out: 4096}, Refused: map[string]uint64{"per_source": 2}, Listeners: []view.Listener{{Address: "127.0.0.1:7000"}}},
@@ -85,6 +87,10 @@ func (p *played) serve(c net.Conn) {
 			return
 		}
 		p.calls.Add(1)
+		if call.Method == control.Interface+".Watch" {
+			p.tell(c)
+			return
+		}
 		p.mu.Lock()
 		reply, client := p.answer(call), p.client
 		p.mu.Unlock()
@@ -99,6 +105,39 @@ func (p *played) serve(c net.Conn) {
 			var target control.Target
 			_ = json.Unmarshal(call.Parameters, &target)
 			client(target.Peer, c)
+			return
+		}
+	}
+}
+
+// tell is Watch: it tells the log until the client goes, or is told that records were
+// missed and no more.
+func (p *played) tell(c net.Conn) {
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		_, _ = io.Copy(io.Discard, c)
+	}()
+	defer func() {
+		_ = c.Close()
+		<-gone
+	}()
+	next := control.Events{}
+	for {
+		r, err := control.NewReply(next, true)
+		if err != nil {
+			panic(err)
+		}
+		text, err := r.Encode()
+		if err != nil {
+			panic(err)
+		}
+		if _, err := c.Write(text); err != nil || next.Missed > 0 {
+			return
+		}
+		select {
+		case next = <-p.log:
+		case <-gone:
 			return
 		}
 	}
@@ -168,7 +207,7 @@ func newRig(t *testing.T, text string, pass *password) *rig {
 		r.Server.CloseClientConnections()
 		r.Server.Close()
 		r.site.lasting.Wait()
-		r.site.feed.asking.Wait()
+		r.site.feed.end()
 	})
 	return r
 }

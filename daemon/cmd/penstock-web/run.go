@@ -226,6 +226,6 @@ func (s *server) run(stop context.Context, listeners []net.Listener) error {
 		_ = s.http.Close() // some have not come to their end
 	}
 	s.site.lasting.Wait()
-	s.site.feed.asking.Wait()
+	s.site.feed.end()
 	return err
 }

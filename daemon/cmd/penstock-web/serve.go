@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net/http"
 	"strings"
@@ -94,27 +93,32 @@ func (s *site) events(w http.ResponseWriter, r *http.Request) {
 		case <-s.ending.Done():
 			return
 		case p := <-pages:
-			if out.SetWriteDeadline(time.Now().Add(writePatience)) != nil || writeEvent(w, p.live()) != nil || out.Flush() != nil {
+			if out.SetWriteDeadline(time.Now().Add(writePatience)) != nil {
+				return
+			}
+			if _, err := w.Write(p.event()); err != nil || out.Flush() != nil {
 				return
 			}
 		}
 	}
 }
 
-// writeEvent writes a text as the data of an event, in which each line begins anew.
-func writeEvent(w io.Writer, text []byte) error {
-	var b strings.Builder
+// asEvent returns a text as the data of an event, in which each line begins anew. A lone
+// carriage return would end a line, too.
+func asEvent(text []byte) []byte {
+	var b bytes.Buffer
 	b.WriteString("event: live\n")
-	for line := range bytes.Lines(text) {
-		fmt.Fprintf(&b, "data: %s\n", bytes.TrimRight(line, "\r\n"))
+	for line := range bytes.Lines(bytes.ReplaceAll(text, []byte("\r"), nil)) {
+		b.WriteString("data: ")
+		b.Write(bytes.TrimSuffix(line, []byte("\n")))
+		b.WriteByte('\n')
 	}
 	b.WriteByte('\n')
-	_, err := io.WriteString(w, b.String())
-	return err
+	return b.Bytes()
 }
 
 func (s *site) metrics(w http.ResponseWriter, _ *http.Request) {
-	p := s.source.look(false)
+	p := s.feed.count()
 	if p.err != nil {
 		http.Error(w, explainError(p.err), http.StatusServiceUnavailable)
 		return
@@ -126,7 +130,7 @@ func (s *site) metrics(w http.ResponseWriter, _ *http.Request) {
 // health says whether clients are served. A daemon that waits for its first client is well.
 func (s *site) health(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	p := s.source.look(false)
+	p := s.feed.count()
 	switch {
 	case errors.Is(p.err, errAsleep):
 		fmt.Fprintln(w, "ok:", p.err)

@@ -148,6 +148,7 @@ func TestMetrics(t *testing.T) {
 // TestHealth: well is who serves all that the file lists, or waits for the first client.
 func TestHealth(t *testing.T) {
 	r := newRig(t, "", nil)
+	r.site.feed.every = 0 // each asks anew
 	check := func(what string, want int) {
 		t.Helper()
 		if resp, body := r.get(t, "/healthz", nil); resp.StatusCode != want {
@@ -163,13 +164,49 @@ func TestHealth(t *testing.T) {
 	})
 	check("degraded", 503)
 	calls := r.daemon.calls.Load()
-	r.site.source.asleep = func(string) bool { return true }
+	r.site.feed.ask.asleep = func(string) bool { return true }
 	check("asleep", 200)
 	if r.daemon.calls.Load() != calls {
 		t.Error("a daemon that sleeps was asked")
 	}
-	r.site.source = at(r.daemon.path + "x")
+	r.site.feed.ask = at(r.daemon.path + "x")
 	check("away", 503)
+}
+
+// TestSharedLook: those who have waited while the daemon was asked take what came of it,
+// also an error, and do not ask again one after the other. A page has more than what is
+// counted.
+func TestSharedLook(t *testing.T) {
+	r := newRig(t, "", nil)
+	f := r.site.feed
+	f.every = 0 // nothing is fresh
+	status := func(path string, want int) {
+		t.Helper()
+		if resp, body := r.get(t, path, nil); resp.StatusCode != want {
+			t.Errorf("%s: %d %s", path, resp.StatusCode, body)
+		}
+	}
+	later := time.Now().Add(time.Hour) // so whoever asks has waited
+	good := f.ask
+	f.ask = at(r.daemon.path + "x")
+	status("/healthz", 503)
+	f.counts.ended = later
+	f.ask = good
+	calls := r.daemon.calls.Load()
+	status("/healthz", 503)
+	status("/metrics", 503)
+	if n := r.daemon.calls.Load(); n != calls {
+		t.Errorf("the daemon was asked %d times", n-calls)
+	}
+	status("/", 200) // needs more
+	f.whole.ended = later
+	calls = r.daemon.calls.Load()
+	status("/healthz", 200)
+	status("/metrics", 200)
+	status("/", 200)
+	if n := r.daemon.calls.Load(); n != calls {
+		t.Errorf("the daemon was asked %d times", n-calls)
+	}
 }
 
 // TestErrorPage: if the daemon does not answer, the page says why.

@@ -39,6 +39,7 @@ func TestLive(t *testing.T) {
 	one.until("x")
 	_, _ = io.ReadAll(visit(t, s.full)) // refused: it is for one client
 	b.until(`document.getElementById("troubles").textContent.includes("the service was full")`)
+	b.until(`document.getElementById("events").textContent.includes("connection refused")`)
 	b.until(`document.querySelector("#s-sensor path.line").getAttribute("d").split("L").length > 3`)
 	first.leave()
 	b.until(clientsOf("lobby") + " === 0")

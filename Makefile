@@ -47,7 +47,12 @@ build: ## build bin/penstock and bin/penstock-web, static and stripped
 
 .PHONY: run
 run: build ## build, then serve the built-in example on loopback, and its page
-	@bin/penstock run & daemon=$$!; bin/penstock-web & web=$$!; \
+	@control=$${XDG_RUNTIME_DIR:+$$XDG_RUNTIME_DIR/penstock}; control=$${control:-/tmp/penstock-$$(id -u)}/control; \
+	if [ -z "$$PENSTOCK_CONTROL" ] && bin/penstock status --socket "$$control" >/dev/null 2>&1; then \
+	  export PENSTOCK_CONTROL=$$(mktemp -d)/control; \
+	  echo "Another penstock of yours runs. To ask this one: export PENSTOCK_CONTROL=$$PENSTOCK_CONTROL"; \
+	fi; \
+	bin/penstock run & daemon=$$!; bin/penstock-web -socket "$${PENSTOCK_CONTROL:-$$control}" & web=$$!; \
 	trap 'kill $$daemon $$web 2>/dev/null' INT TERM; wait $$daemon; status=$$?; \
 	kill $$daemon $$web 2>/dev/null; wait; exit $$status
 

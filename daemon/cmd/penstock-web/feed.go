@@ -139,8 +139,8 @@ type feed struct {
 	asking  sync.WaitGroup     // run
 
 	looking sync.Mutex // held while the daemon is asked; of it are
-	whole   *outcome     // the last one
-	counts  *outcome     // the last one without clients
+	whole   *outcome   // the last one
+	counts  *outcome   // the last one without clients
 	past    history
 }
 

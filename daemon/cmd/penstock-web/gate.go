@@ -61,7 +61,7 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case !sameOrigin(r):
 		g.refuse(w, peer, "origin", r.Header.Get("Origin"), http.StatusForbidden, "a page of another host may not ask")
 	case g.password != nil && !g.password.ask(w, r, func() {
-		g.log.warn("request refused", slog.String("reason", "password"), slog.String("peer", peer.String()))
+		g.log.refused("password", peer)
 	}):
 	default:
 		g.next.ServeHTTP(w, r)
@@ -69,7 +69,7 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (g *gate) refuse(w http.ResponseWriter, peer view.Peer, reason, what string, status int, text string) {
-	g.log.warn("request refused", slog.String("reason", reason), slog.String("peer", peer.String()), slog.String("got", shortened(what)))
+	g.log.refused(reason, peer, slog.String("text", shortened(what)))
 	w.Header().Set("Connection", "close") // a stranger keeps no place
 	http.Error(w, text, status)
 }
@@ -125,7 +125,11 @@ func withPeer(ctx context.Context, c net.Conn) context.Context {
 	if bounded, ok := c.(*boundedConn); ok {
 		c = bounded.Conn
 	}
-	var p view.Peer
+	return context.WithValue(ctx, peerKey{}, peerAt(c))
+}
+
+// peerAt returns who is at the other end.
+func peerAt(c net.Conn) (p view.Peer) {
 	switch c := c.(type) {
 	case *net.TCPConn:
 		ap := c.RemoteAddr().(*net.TCPAddr).AddrPort()
@@ -133,7 +137,7 @@ func withPeer(ctx context.Context, c net.Conn) context.Context {
 	case *net.UnixConn:
 		p = credentials(c)
 	}
-	return context.WithValue(ctx, peerKey{}, p)
+	return p
 }
 
 func peerOf(r *http.Request) view.Peer {

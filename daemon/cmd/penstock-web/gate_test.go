@@ -3,11 +3,14 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"penstock/daemon/internal/view"
 )
@@ -76,6 +79,7 @@ func TestPassword(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	pass.pause = 0
 	r := newRig(t, "", pass)
 	for _, tt := range []struct {
 		secret string
@@ -92,6 +96,46 @@ func TestPassword(t *testing.T) {
 		if asks := resp.Header.Get("WWW-Authenticate") != ""; asks != (tt.want == 401) {
 			t.Errorf("%q: asked for a password: %v", tt.secret, asks)
 		}
+	}
+}
+
+// TestPasswordTurn: a wrong password holds up the next one that is not known, and nobody
+// who has the right one and was let in before, by whatever name.
+func TestPasswordTurn(t *testing.T) {
+	line, err := makeHash("sesame", 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pass, err := parsePassword(line)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pass.pause = time.Hour
+	r := newRig(t, "", pass)
+	ask := func(ctx context.Context, user, secret string) (int, error) {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.URL+"/healthz", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.SetBasicAuth(user, secret)
+		resp, err := r.Client().Do(req)
+		if err != nil {
+			return 0, err
+		}
+		return resp.StatusCode, resp.Body.Close()
+	}
+	for _, tt := range []struct {
+		user, secret string
+		want         int
+	}{{"a", "sesame", 200}, {"a", "wrong", 401}, {"a", "sesame", 200}, {"b", "sesame", 200}} {
+		if got, err := ask(t.Context(), tt.user, tt.secret); got != tt.want {
+			t.Errorf("%s, %s: %d, %v; want %d", tt.user, tt.secret, got, err, tt.want)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if got, err := ask(ctx, "a", "wrong again"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a second guess has not waited: %d, %v", got, err)
 	}
 }
 

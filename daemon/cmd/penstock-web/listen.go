@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"sync"
 
@@ -13,9 +14,70 @@ import (
 	"penstock/systemd"
 )
 
+// The places for connections are bounded, and no source may have most of them:
+//
+//	room? ─► accept ─► may it ask? ─► has it too many? ─► package http
+//	  no: it waits       no: closed     yes: closed
+//	  in the backlog
+//
+// A peer that may not ask is closed here, and not by the gate, which would have to read
+// its request first. All users of a proxy for TLS come from one address, that of this
+// machine, and share its part.
+
+// mostOfSource is how many places one address may have.
+const mostOfSource = mostConns / 4
+
+// places are those of all listeners together.
+type places struct {
+	room   chan struct{} // a token for each connection
+	admits func(netip.Addr) bool
+	log    *limited
+
+	mu   sync.Mutex
+	from map[netip.Addr]int // connections of each source
+}
+
+func newPlaces(admits func(netip.Addr) bool, log *limited) *places {
+	return &places{room: make(chan struct{}, mostConns), admits: admits, log: log, from: make(map[netip.Addr]int)}
+}
+
+// take gives a connection its place, and returns what gives it back. If it must not have
+// one, take returns nil.
+func (p *places) take(c net.Conn) (leave func()) {
+	peer := peerAt(c)
+	if !p.admits(peer.Addr.Addr()) {
+		p.log.refused("address", peer)
+		return nil
+	}
+	source := sourceOf(peer.Addr.Addr())
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if source.IsValid() && p.from[source] >= mostOfSource {
+		p.log.refused("per_source", peer)
+		return nil
+	}
+	p.from[source]++
+	return sync.OnceFunc(func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.from[source]--; p.from[source] == 0 {
+			delete(p.from, source)
+		}
+		<-p.room
+	})
+}
+
+// sourceOf returns what counts as one: an address, or the network of one customer, as for
+// the daemon. That of a Unix socket is no address: its mode says who may come.
+func sourceOf(a netip.Addr) netip.Addr {
+	if a.Is6() && !a.IsLinkLocalUnicast() && !a.IsPrivate() {
+		return netip.PrefixFrom(a.WithZone(""), 64).Masked().Addr()
+	}
+	return a
+}
+
 // inherit makes listeners of what the service manager has passed.
-func inherit(sockets []systemd.Socket) (out []net.Listener, err error) {
-	room := make(chan struct{}, mostConns)
+func inherit(sockets []systemd.Socket, p *places) (out []net.Listener, err error) {
 	for _, s := range sockets {
 		f := os.NewFile(uintptr(s.FD), s.Addr)
 		l, err := net.FileListener(f)
@@ -26,7 +88,7 @@ func inherit(sockets []systemd.Socket) (out []net.Listener, err error) {
 		if u, ok := l.(*net.UnixListener); ok {
 			u.SetUnlinkOnClose(false) // the file is the service manager's
 		}
-		out = append(out, newBounded(l, room))
+		out = append(out, newBounded(l, p))
 	}
 	if len(out) == 0 {
 		return nil, errors.New("the service manager has passed no socket: see penstock-web.socket")
@@ -35,8 +97,7 @@ func inherit(sockets []systemd.Socket) (out []net.Listener, err error) {
 }
 
 // open makes listeners for a process that was started by hand.
-func open(addresses []config.Address) (out []net.Listener, err error) {
-	room := make(chan struct{}, mostConns)
+func open(addresses []config.Address, p *places) (out []net.Listener, err error) {
 	for _, a := range addresses {
 		at := a.Path
 		if a.Network == "tcp" {
@@ -46,7 +107,7 @@ func open(addresses []config.Address) (out []net.Listener, err error) {
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, newBounded(l, room))
+		out = append(out, newBounded(l, p))
 	}
 	return out, nil
 }
@@ -55,30 +116,35 @@ func open(addresses []config.Address) (out []net.Listener, err error) {
 // waits in the backlog.
 type bounded struct {
 	net.Listener
-	room   chan struct{}
+	places *places
 	closed chan struct{}
 	end    func() // closes closed, once
 }
 
-func newBounded(l net.Listener, room chan struct{}) *bounded {
-	b := &bounded{Listener: l, room: room, closed: make(chan struct{})}
+func newBounded(l net.Listener, p *places) *bounded {
+	b := &bounded{Listener: l, places: p, closed: make(chan struct{})}
 	b.end = sync.OnceFunc(func() { close(b.closed) })
 	return b
 }
 
-// Accept waits for room, then for a client.
+// Accept waits for room, then for a client that may have it.
 func (b *bounded) Accept() (net.Conn, error) {
 	select {
-	case b.room <- struct{}{}:
+	case b.places.room <- struct{}{}:
 	case <-b.closed:
 		return nil, net.ErrClosed
 	}
-	c, err := b.Listener.Accept()
-	if err != nil {
-		<-b.room
-		return nil, err
+	for {
+		c, err := b.Listener.Accept()
+		if err != nil {
+			<-b.places.room
+			return nil, err
+		}
+		if leave := b.places.take(c); leave != nil {
+			return &boundedConn{Conn: c, leave: leave}, nil
+		}
+		_ = c.Close()
 	}
-	return &boundedConn{Conn: c, leave: sync.OnceFunc(func() { <-b.room })}, nil
 }
 
 // Close ends an Accept that waits for room, too: Shutdown of package http waits for it.

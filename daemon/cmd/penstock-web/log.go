@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"penstock/daemon/internal/view"
 )
 
 // logEvery is how often a record is written that a stranger can cause.
@@ -31,8 +33,13 @@ func (l *limited) warn(message string, attrs ...slog.Attr) {
 		return
 	}
 	if l.missed > 0 {
-		attrs = append(attrs, slog.Int("not_logged", l.missed))
+		attrs = append(attrs, slog.Int("suppressed", l.missed))
 	}
 	l.next, l.missed = now.Add(logEvery), 0
 	l.log.LogAttrs(context.Background(), slog.LevelWarn, message, attrs...)
+}
+
+// refused says whom nothing was shown, and why.
+func (l *limited) refused(reason string, peer view.Peer, more ...slog.Attr) {
+	l.warn("request refused", append([]slog.Attr{slog.String("reason", reason), slog.String("peer", peer.String())}, more...)...)
 }

@@ -31,9 +31,10 @@ import (
 //	pbkdf2-sha256$200000$SALT$KEY       SALT and KEY in base64 without padding
 //
 // A browser sends the password with each request, and PBKDF2 takes a second on a small
-// board. So the answer for the header that was right last is remembered, by a hash that
-// only this process can make. A wrong one costs a whole computation, and they are made
-// one after the other: a stranger who guesses gets some guesses a second at most.
+// board. So the password that was right last is remembered, by a hash that only this
+// process can make. A wrong one costs a whole computation, they are made one after the
+// other, and the next one waits for a second: a stranger who guesses gets one guess a
+// second, and little of the processor.
 
 const (
 	scheme     = "pbkdf2-sha256"
@@ -44,16 +45,19 @@ const (
 	mostIterations = 100_000_000
 	// passwordPatience is how long a request waits for others that are being checked.
 	passwordPatience = 10 * time.Second
+	// wrongCosts is how long a wrong one holds up others that are not remembered.
+	wrongCosts = time.Second
 )
 
 // A password is what requests must have.
 type password struct {
 	salt, key  []byte
 	iterations int
+	pause      time.Duration // wrongCosts, but for tests
 
 	turn   chan struct{} // holds the token of the one that computes
 	secret []byte        // of this process
-	right  chan []byte   // holds the hash of the header that was right last
+	right  chan []byte   // holds the mark of the one that was right last
 }
 
 // parsePassword reads a line of penstock-web hash.
@@ -75,7 +79,7 @@ func parsePassword(text string) (*password, error) {
 	if err != nil || len(key) != keyLength {
 		return nil, errors.New("has a wrong key")
 	}
-	p := &password{salt: salt, key: key, iterations: n, turn: make(chan struct{}, 1), secret: make([]byte, keyLength), right: make(chan []byte, 1)}
+	p := &password{salt: salt, key: key, iterations: n, pause: wrongCosts, turn: make(chan struct{}, 1), secret: make([]byte, keyLength), right: make(chan []byte, 1)}
 	rand.Read(p.secret) // never fails
 	p.right <- nil
 	return p, nil
@@ -97,38 +101,55 @@ func makeHash(secret string, rounds int) (string, error) {
 // if there was another one.
 func (p *password) ask(w http.ResponseWriter, r *http.Request, wrong func()) bool {
 	_, secret, ok := r.BasicAuth()
-	if ok {
-		mac := p.mark(r.Header.Get("Authorization"))
-		last := <-p.right
-		p.right <- last
-		if hmac.Equal(last, mac) {
-			return true
-		}
-		select {
-		case p.turn <- struct{}{}:
-		case <-r.Context().Done():
-			return false
-		case <-time.After(passwordPatience):
-			http.Error(w, "too many wrong passwords, try again", http.StatusServiceUnavailable)
-			return false
-		}
-		key, err := pbkdf2.Key(sha256.New, secret, p.salt, p.iterations, keyLength)
-		<-p.turn
-		if err == nil && subtle.ConstantTimeCompare(key, p.key) == 1 {
-			<-p.right
-			p.right <- mac
-			return true
-		}
-		wrong()
+	if !ok {
+		askFor(w)
+		return false
 	}
-	w.Header().Set("WWW-Authenticate", `Basic realm="penstock", charset="UTF-8"`)
-	http.Error(w, "a password is needed", http.StatusUnauthorized)
+	mark := p.mark(secret)
+	if p.remembers(mark) {
+		return true
+	}
+	select {
+	case p.turn <- struct{}{}:
+	case <-r.Context().Done():
+		return false
+	case <-time.After(passwordPatience):
+		http.Error(w, "too many wrong passwords, try again", http.StatusServiceUnavailable)
+		return false
+	}
+	if p.remembers(mark) || p.is(secret) { // another request of the browser may have been before
+		<-p.right
+		p.right <- mark
+		<-p.turn
+		return true
+	}
+	time.AfterFunc(p.pause, func() { <-p.turn })
+	wrong()
+	askFor(w)
 	return false
 }
 
-func (p *password) mark(header string) []byte {
+func askFor(w http.ResponseWriter) {
+	w.Header().Set("WWW-Authenticate", `Basic realm="penstock", charset="UTF-8"`)
+	http.Error(w, "a password is needed", http.StatusUnauthorized)
+}
+
+// is computes whether secret is the password.
+func (p *password) is(secret string) bool {
+	key, err := pbkdf2.Key(sha256.New, secret, p.salt, p.iterations, keyLength)
+	return err == nil && subtle.ConstantTimeCompare(key, p.key) == 1
+}
+
+// remembers reports whether a mark is that of the password that was right last.
+func (p *password) remembers(mark []byte) bool {
+	last := <-p.right
+	p.right <- last
+	return hmac.Equal(last, mark)
+}
+
+func (p *password) mark(secret string) []byte {
 	h := hmac.New(sha256.New, p.secret)
-	h.Write([]byte(header))
+	h.Write([]byte(secret))
 	return h.Sum(nil)
 }
 

@@ -6,7 +6,6 @@ import (
 	"bufio"
 	"encoding/json"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -198,7 +197,7 @@ func newRig(t *testing.T, text string, pass *password) *rig {
 		t.Fatal(err)
 	}
 	r := &rig{daemon: play(t)}
-	r.server = newServer(cfg, pass, at(r.daemon.path), slog.New(slog.DiscardHandler), 0)
+	r.server = newServer(cfg, pass, at(r.daemon.path), noLog(), 0)
 	r.Server = httptest.NewUnstartedServer(r.server.http.Handler)
 	r.Config.ConnContext, r.Config.ConnState = withPeer, nil
 	r.Start()

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -93,17 +94,23 @@ func (p process) serve(log *slog.Logger, file, socket string) error {
 		return p.inheritErr
 	}
 	cfg, pass, mistake := load(file)
+	few := &limited{log: log}
+	admits := func(netip.Addr) bool { return true } // with a mistake nothing says who may ask
+	if mistake == nil {
+		admits = cfg.Web.Admits
+	}
+	places := newPlaces(admits, few)
 	after := time.Duration(0)
 	var listeners []net.Listener
 	var err error
 	switch {
 	case p.inherited.Activated:
 		after = leaveAfter
-		listeners, err = inherit(p.inherited.Sockets)
+		listeners, err = inherit(p.inherited.Sockets, places)
 	case mistake != nil:
 		return mistake
 	default:
-		listeners, err = open(cfg.Web.Listen)
+		listeners, err = open(cfg.Web.Listen, places)
 	}
 	if err != nil {
 		return err
@@ -118,9 +125,9 @@ func (p process) serve(log *slog.Logger, file, socket string) error {
 	var s *server
 	if mistake != nil {
 		log.Error("not served", slog.Any("err", mistake))
-		s = newExcuse(mistake, log, after)
+		s = newExcuse(mistake, few, after)
 	} else {
-		s = newServer(cfg, pass, source{func() string { return controlPath(socket) }, sleeps}, log, after)
+		s = newServer(cfg, pass, source{func() string { return controlPath(socket) }, sleeps}, few, after)
 	}
 	notifier, err := systemd.NewNotifier()
 	if err == nil {
@@ -169,13 +176,12 @@ type server struct {
 	end  context.CancelFunc
 }
 
-func newServer(cfg *config.Config, pass *password, ask source, log *slog.Logger, after time.Duration) *server {
+func newServer(cfg *config.Config, pass *password, ask source, few *limited, after time.Duration) *server {
 	host, err := os.Hostname()
 	if err != nil {
 		host = "penstock" // it is only shown
 	}
 	paint := newPainter(host, cfg)
-	few := &limited{log: log}
 	ending, end := context.WithCancel(context.Background())
 	s := &site{
 		web: cfg.Web, source: ask, feed: newFeed(ask, paint), ends: paint.ends,
@@ -192,7 +198,7 @@ func newServer(cfg *config.Config, pass *password, ask source, log *slog.Logger,
 			MaxHeaderBytes:    16 << 10,
 			ConnState:         s.idle.changed,
 			ConnContext:       withPeer,
-			ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug), // what a stranger's connection ends with
+			ErrorLog:          slog.NewLogLogger(few.log.Handler(), slog.LevelDebug), // what a stranger's connection ends with
 		},
 		site: s, end: end,
 	}
@@ -200,8 +206,8 @@ func newServer(cfg *config.Config, pass *password, ask source, log *slog.Logger,
 
 // newExcuse answers every request with a mistake of the configuration. It leaves after a
 // time even if somebody asks, and the next request finds the mended one.
-func newExcuse(mistake error, log *slog.Logger, after time.Duration) *server {
-	s := newServer(&config.Config{Web: &config.Web{}}, nil, source{}, log, after)
+func newExcuse(mistake error, few *limited, after time.Duration) *server {
+	s := newServer(&config.Config{Web: &config.Web{}}, nil, source{}, few, after)
 	s.http.ConnState = nil
 	s.http.Handler = excuse(mistake)
 	return s

@@ -5,7 +5,6 @@ package main
 import (
 	"context"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -64,11 +63,11 @@ func TestRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	socket, path := given(t)
-	listeners, err := inherit([]systemd.Socket{socket})
+	listeners, err := inherit([]systemd.Socket{socket}, newPlaces(everybody, noLog()))
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := newServer(cfg, nil, at(daemon.path), slog.New(slog.DiscardHandler), leaveAfter)
+	s := newServer(cfg, nil, at(daemon.path), noLog(), leaveAfter)
 	done := make(chan error, 1)
 	go func() { done <- s.run(t.Context(), listeners) }()
 	resp, err := overUnix(t, path, "http://localhost/healthz")
@@ -97,11 +96,11 @@ func TestExcuse(t *testing.T) {
 	}
 	_, _, mistake := load(file)
 	socket, path := given(t)
-	listeners, err := inherit([]systemd.Socket{socket})
+	listeners, err := inherit([]systemd.Socket{socket}, newPlaces(everybody, noLog()))
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := newExcuse(mistake, slog.New(slog.DiscardHandler), leaveAfter)
+	s := newExcuse(mistake, noLog(), leaveAfter)
 	done := make(chan error, 1)
 	go func() { done <- s.run(t.Context(), listeners) }()
 	for url, told := range map[string]bool{"http://localhost/": true, "http://localhost/metrics": true, "http://evil.example/": false} {

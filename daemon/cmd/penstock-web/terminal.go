@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -63,9 +64,10 @@ func (s *site) terminal(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "too many terminals are open", http.StatusServiceUnavailable)
 		return
 	}
-	if !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
+	if wrong := badHandshake(r); wrong != "" { // before a client comes and goes, and is logged
 		w.Header().Set("Upgrade", "websocket")
-		http.Error(w, "this address is for a WebSocket", http.StatusUpgradeRequired)
+		w.Header().Set("Sec-WebSocket-Version", "13")
+		http.Error(w, "this address is for a WebSocket: "+wrong, http.StatusUpgradeRequired)
 		return
 	}
 	s.lasting.Add(1)
@@ -88,6 +90,33 @@ func (s *site) terminal(w http.ResponseWriter, r *http.Request) {
 	_, raw := r.URL.Query()["binary"]
 	t := &line{ws: ws, conn: conn, end: s.ends[name], raw: raw}
 	t.run(s.ending)
+}
+
+// badHandshake says what a request lacks to be the beginning of a WebSocket (RFC 6455,
+// section 4.2.1).
+func badHandshake(r *http.Request) string {
+	key, err := base64.StdEncoding.DecodeString(r.Header.Get("Sec-WebSocket-Key"))
+	switch {
+	case r.Method != http.MethodGet:
+		return "method " + r.Method
+	case !hasToken(r.Header, "Connection", "upgrade"), !hasToken(r.Header, "Upgrade", "websocket"):
+		return "no upgrade"
+	case r.Header.Get("Sec-WebSocket-Version") != "13":
+		return "another version"
+	case err != nil, len(key) != 16, len(r.Header["Sec-Websocket-Key"]) != 1:
+		return "no key"
+	}
+	return ""
+}
+
+// hasToken reports whether a word is in the list of a header.
+func hasToken(h http.Header, name, word string) bool {
+	for token := range strings.SplitSeq(strings.Join(h.Values(name), ","), ",") {
+		if strings.EqualFold(strings.TrimSpace(token), word) {
+			return true
+		}
+	}
+	return false
 }
 
 // connect makes a client of a service.

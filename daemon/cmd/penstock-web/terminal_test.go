@@ -142,8 +142,39 @@ func TestTerminalRefused(t *testing.T) {
 			}
 		})
 	}
-	if resp, _ := r.get(t, "/ws/lobby", nil); resp.StatusCode != http.StatusUpgradeRequired {
-		t.Errorf("without a WebSocket: %d", resp.StatusCode)
+}
+
+// TestBadHandshake: what is no beginning of a WebSocket does not make a client of a service.
+func TestBadHandshake(t *testing.T) {
+	r := newRig(t, "services = ['lobby']\n", nil)
+	good := map[string]string{
+		"Connection": "keep-alive, Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+	}
+	for _, tt := range []struct{ method, header, value string }{
+		{http.MethodHead, "", ""},
+		{http.MethodGet, "Connection", "close"},
+		{http.MethodGet, "Upgrade", ""},
+		{http.MethodGet, "Upgrade", "h2c"},
+		{http.MethodGet, "Sec-WebSocket-Version", "8"},
+		{http.MethodGet, "Sec-WebSocket-Key", ""},
+		{http.MethodGet, "Sec-WebSocket-Key", "c2hvcnQ="},
+		{http.MethodGet, "Sec-WebSocket-Key", "?"},
+	} {
+		resp, _ := r.get(t, "/ws/lobby", func(req *http.Request) {
+			req.Method = tt.method
+			for name, value := range good {
+				req.Header.Set(name, value)
+			}
+			if tt.header != "" {
+				req.Header.Set(tt.header, tt.value)
+			}
+		})
+		if resp.StatusCode != http.StatusUpgradeRequired {
+			t.Errorf("%+v: %d", tt, resp.StatusCode)
+		}
+	}
+	if n := r.daemon.calls.Load(); n != 0 {
+		t.Errorf("the daemon was called %d times", n)
 	}
 }
 

@@ -84,9 +84,14 @@ let socket;
 let end = "\n";
 let opener;
 
-// plain takes out what a terminal would act upon, such as colours.
+// plain takes out what a terminal would act upon, such as colours, and has each line end
+// alike, also where its end comes in two pieces.
+let returned = false;
 function plain(text) {
-  return text.replace(/\x1b\[[0-9;?]*[ -\/]*[@-~]|\x1b[()][A-Z0-9]|[\x00-\x08\x0b-\x1f\x7f]/g, "");
+  const rest = returned && text.startsWith("\n");
+  if (text) returned = text.endsWith("\r");
+  if (rest) text = text.slice(1);
+  return text.replace(/\r\n?/g, "\n").replace(/\x1b\[[0-9;?]*[ -\/]*[@-~]|\x1b[()][A-Z0-9]|[\x00-\x08\x0b-\x1f\x7f]/g, "");
 }
 
 function print(text, kind) {

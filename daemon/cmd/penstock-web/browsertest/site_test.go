@@ -105,7 +105,7 @@ history = 3
 kind = "lookup"
 listen = [%q]
 delimiter = "?"
-answers = { "temp?" = "21.5 C\n" }
+answers = { "temp?" = "21.5 C\r\nrain\r\n" }
 [service.clock]
 kind = "ticker"
 listen = [%q]

@@ -245,7 +245,8 @@ func (f *feed) fresh() time.Duration { return min(freshness, f.every/2) }
 
 // serves reports whether o is for somebody who has asked at that time. Whoever has waited
 // for its end takes what came of it, also an error: a daemon that does not answer is asked
-// once for all who wait, and not by each of them in turn.
+// once for all who wait, and not by each of them in turn. An error is never fresh, or the
+// page would say that the daemon does not run right after its first client.
 func (o *outcome) serves(asked time.Time, fresh time.Duration) bool {
-	return o != nil && (o.ended.After(asked) || time.Since(o.at) < fresh)
+	return o != nil && (o.ended.After(asked) || o.err == nil && time.Since(o.at) < fresh)
 }

@@ -213,8 +213,13 @@ func TestSharedLook(t *testing.T) {
 func TestErrorPage(t *testing.T) {
 	r := newRig(t, "", nil)
 	r.site.feed.ask = at(r.daemon.path + "x")
+	r.site.feed.every = time.Hour
 	if resp, body := r.get(t, "/", nil); resp.StatusCode != 200 || !strings.Contains(body, "no daemon runs") {
 		t.Errorf("%d\n%s", resp.StatusCode, body)
+	}
+	r.site.feed.ask = at(r.daemon.path) // and when it does, not what was so before
+	if _, body := r.get(t, "/", nil); !strings.Contains(body, "lobby") {
+		t.Errorf("a daemon that runs\n%s", body)
 	}
 }
 

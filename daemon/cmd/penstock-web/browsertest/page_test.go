@@ -73,7 +73,7 @@ func TestTerminal(t *testing.T) {
 	b.do(chromedp.Click(chromedp.CSS(`button[data-terminal="weather"]`)))
 	b.until(`document.getElementById("terminal-state").textContent === "connected"`)
 	b.do(chromedp.SendKeys(chromedp.CSS("#terminal-input"), "temp"+kb.Enter))
-	b.until(`document.getElementById("terminal-output").textContent.includes("21.5 C\\nrain\\n")`)
+	b.until(`document.getElementById("terminal-output").textContent.includes("21.5 C\nrain\n")`)
 }
 
 // TestKeyboard: all is reached without a mouse, and the focus comes back to where it was,

@@ -5,8 +5,10 @@ package daemon
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -153,6 +155,60 @@ func TestConnect(t *testing.T) {
 		r.until("it has left", func() bool {
 			return r.endpoints["e"].conns == 2 && r.endpoints["e"].closed == view.Traffic{In: 5, Out: 5}
 		})
+	})
+}
+
+// TestConnectTold: whoever hands a client on hears why it is not let in, and the log and the
+// counters have that client, and not the caller. A drained service lets nobody in by this
+// door either, and lets in who comes after.
+func TestConnectTold(t *testing.T) {
+	eachControlled(t, announcedServices, func(r *controlled) {
+		defer r.stop(r.t)
+		log, _, _ := stream1[control.Events](r, "Watch", control.Watching{Service: "e"})
+		connect := func(peer, want string) {
+			r.t.Helper()
+			c, err := r.dial().Connect("e", peer)
+			if got := fmt.Sprint(err); got != want {
+				r.t.Errorf("Connect(%s): %s, want %s", peer, got, want)
+			}
+			if err == nil {
+				r.t.Cleanup(func() { _ = c.Close() })
+			}
+		}
+		refused := func(reason string) string { return control.Refused(reason).Error() }
+		connect("192.0.2.66:1", refused("address"))
+		connect("192.0.2.1:1", "<nil>")
+		connect("192.0.2.1:2", "<nil>")
+		connect("192.0.2.1:3", refused("per_source"))
+		told := map[string]string{}
+		for len(told) < 2 {
+			for _, e := range next(r.t, log).Events {
+				told[e.Fields["peer"]] = e.Message + " " + e.Fields["reason"] + " " + e.Fields["listener"]
+			}
+		}
+		for peer, want := range map[string]string{
+			"192.0.2.66:1": "connection refused address penstock.control", "192.0.2.1:3": "connection refused per_source penstock.control",
+		} {
+			if told[peer] != want {
+				r.t.Errorf("of %s the log says %q, want %q", peer, told[peer], want)
+			}
+		}
+		admin := r.dial()
+		if err := admin.Call(control.Interface+".Drain", control.Drain{Service: "e"}, nil); err != nil {
+			r.t.Fatal(err)
+		}
+		connect("192.0.2.2:1", refused("the service takes no new clients now"))
+		var got control.Services
+		if err := admin.Call(control.Interface+".Services", control.ServiceFilter{Service: "e"}, &got); err != nil {
+			r.t.Fatal(err)
+		}
+		if e := got.Services[0]; !e.Drained || e.Clients != 2 || e.Accepted != 2 || !maps.Equal(e.Refused, map[string]uint64{"address": 1, "per_source": 1}) {
+			r.t.Errorf("the service is %+v", e)
+		}
+		if err := admin.Call(control.Interface+".Resume", control.Resume{Service: "e"}, nil); err != nil {
+			r.t.Fatal(err)
+		}
+		connect("192.0.2.2:1", "<nil>")
 	})
 }
 

@@ -126,6 +126,7 @@ func TestTerminalRefused(t *testing.T) {
 		{"not offered", "/ws/gps", "", "", 404, "not in services"},
 		{"not there", "/ws/attic", "", "", 404, "not in services"},
 		{"refused by the daemon", "/ws/lobby", "", "per_source", 403, "refused: per_source (too many connections"},
+		{"drained", "/ws/lobby", "", "the service takes no new clients now", 403, "refused: the service takes no new clients now"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r.daemon.set(func() { r.daemon.refuse = tt.refuse })

@@ -38,9 +38,8 @@ const VanishedAfter = 2 * time.Minute
 // (daemon/vanished.go).
 var (
 	userTimeout = sockOpt{unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(VanishedAfter / time.Millisecond)}
-	keepAlive   = []sockOpt{
+	keepAlive   = []sockOpt{ // each connection gets TCP_KEEPIDLE of its own, see probe
 		{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
-		{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, config.KeepAliveIdle},
 		{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, config.KeepAliveInterval},
 		{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, config.KeepAliveProbes},
 	}

@@ -7,13 +7,15 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"penstock/daemon/internal/config"
 )
 
 // TestKeepIdle: the spread begins at what the listener has.
 func TestKeepIdle(t *testing.T) {
 	fd := testSocket(t, unix.AF_INET)
 	s := Socket{FD: fd, Family: unix.AF_INET, Inherited: true}
-	usual := keepAlive[1].value
+	usual := config.KeepAliveIdle
 	if got := s.Tune().keepIdle; got != usual {
 		t.Errorf("without keepalive: %d s, want %d", got, usual)
 	}
@@ -23,7 +25,7 @@ func TestKeepIdle(t *testing.T) {
 		t.Errorf("with KeepAliveTimeSec=100 in the unit: %d s", got)
 	}
 	// TCP_USER_TIMEOUT also ends the waiting for answers to probes.
-	longest := time.Duration(probe(usual, keepSpread-1).value+keepAlive[2].value*keepAlive[3].value) * time.Second
+	longest := time.Duration(probe(usual, keepSpread-1).value+keepAlive[1].value*keepAlive[2].value) * time.Second
 	if most := time.Duration(userTimeout.value) * time.Millisecond; longest >= most {
 		t.Errorf("a client is cut after %v, before it had %v for its probes", most, longest)
 	}

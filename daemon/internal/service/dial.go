@@ -3,6 +3,7 @@
 package service
 
 import (
+	"net/netip"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -22,6 +23,7 @@ import (
 // written to it or carried to another process.
 type dial struct {
 	fd    int
+	port  uint16 // that it goes to
 	watch *evloop.Watch
 	done  func(fd int, err error)
 }
@@ -35,9 +37,9 @@ func startDial(l *evloop.Loop, to config.Address, done func(fd int, err error)) 
 	if err != nil {
 		return -1, nil, os.NewSyscallError("socket", err)
 	}
-	under, err := connect(fd, sa, to.AddrPort.Addr().Zone())
+	under, err := connect(fd, sa, to.AddrPort)
 	if err == nil && under {
-		d = &dial{fd: fd, done: done}
+		d = &dial{fd: fd, port: to.AddrPort.Port(), done: done}
 		d.watch, err = l.Watch(fd, unix.EPOLLOUT, d)
 	}
 	switch {
@@ -51,15 +53,15 @@ func startDial(l *evloop.Loop, to config.Address, done func(fd int, err error)) 
 }
 
 // connect begins to connect fd, and reports whether that is under way.
-func connect(fd int, sa unix.Sockaddr, zone string) (under bool, err error) {
-	if in, ok := sa.(*unix.SockaddrInet6); ok && zone != "" {
-		if in.ZoneId, err = interfaceIndex(fd, zone); err != nil {
+func connect(fd int, sa unix.Sockaddr, to netip.AddrPort) (under bool, err error) {
+	if in, ok := sa.(*unix.SockaddrInet6); ok && to.Addr().Zone() != "" {
+		if in.ZoneId, err = interfaceIndex(fd, to.Addr().Zone()); err != nil {
 			return false, err
 		}
 	}
 	switch err := unix.Connect(fd, sa); err {
 	case nil:
-		return false, connected(fd)
+		return false, connected(fd, to.Port())
 	case unix.EINPROGRESS, unix.EINTR: // connect(2): it goes on after a signal
 		return true, nil
 	default: // EAGAIN: the backlog of a Unix socket is full
@@ -83,7 +85,7 @@ func interfaceIndex(fd int, name string) (uint32, error) {
 // Ready is called when the kernel knows how the attempt has ended.
 func (d *dial) Ready(*evloop.Watch, uint32) {
 	d.watch.Close()
-	err := connected(d.fd)
+	err := connected(d.fd, d.port)
 	if err != nil {
 		closeFD(d.fd)
 		d.fd = -1
@@ -101,8 +103,9 @@ func (d *dial) cancel() {
 
 // connected returns how an attempt has ended. Where nobody listens on a port of the
 // range that clients get theirs from, the kernel may connect a socket to itself: each
-// byte would come back.
-func connected(fd int) error {
+// byte would come back. Both its ends have that port then, so most connections need no
+// second question.
+func connected(fd int, port uint16) error {
 	v, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
 	switch {
 	case err != nil:
@@ -114,11 +117,15 @@ func connected(fd int) error {
 	if err != nil {
 		return os.NewSyscallError("getsockname", err)
 	}
+	a := addrPort(here)
+	if !a.IsValid() || a.Port() != port {
+		return nil
+	}
 	there, err := unix.Getpeername(fd)
 	if err != nil {
 		return os.NewSyscallError("getpeername", err)
 	}
-	if a, b := addrPort(here), addrPort(there); a.IsValid() && a == b {
+	if a == addrPort(there) {
 		return os.NewSyscallError("connect", unix.ECONNREFUSED)
 	}
 	return nil

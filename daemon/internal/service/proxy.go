@@ -243,8 +243,9 @@ func (p *proxy) counts(n int) {
 // A far handles the connections to backends.
 type far struct{ p *proxy }
 
-// Open has nothing to do: adopt has done it.
-func (far) Open(*evloop.Conn) {}
+// Open bounds what waits for the backend. Behind Add, the kernel would be asked a second
+// time.
+func (f far) Open(b *evloop.Conn) { b.SetOptions(f.p.opts) }
 
 // Data passes on what the backend has sent.
 func (f far) Data(b *evloop.Conn, data []byte) int {
@@ -313,7 +314,6 @@ func (p *proxy) adopt(pr *pair, fd int, to config.Address) {
 	}
 	p.counts(+1)
 	pr.backend = b
-	b.SetOptions(p.opts)
 	if h := proxyHeader(p.keys.SendProxy, session, pr.client.FD()); h != nil {
 		b.Write(h)
 	}

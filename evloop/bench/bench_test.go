@@ -60,6 +60,29 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// TestEveryGoPeer: each Go server of this folder does what it is compared in, or its
+// figures would be of another work. The load checks every byte.
+func TestEveryGoPeer(t *testing.T) {
+	const others = "go-net,netpoll,gnet,nbio,evio"
+	s := settings{
+		cells: "echo tcp 64 64B x1,echo tcp 64 4096B x16,echo unix 64 64B x1,ask tcp 64 x1",
+		peers: others, base: "go-net", out: t.TempDir(),
+		plan: Plan{Rounds: 1, Foreign: 1e9}, warmup: 10 * time.Millisecond, window: 20 * time.Millisecond,
+	}
+	var out, log strings.Builder
+	if err := run(t.Context(), s, &out, &log); err != nil {
+		t.Fatalf("%v\n%s", err, log.String())
+	}
+	if log.Len() > 0 {
+		t.Errorf("complaints: %s", log.String())
+	}
+	for name := range strings.SplitSeq(others, ",") {
+		if got := strings.Count(out.String(), "  "+name+"  1 "); got != 4 {
+			t.Errorf("%s ran in %d cells, want 4, in\n%s", name, got, out.String())
+		}
+	}
+}
+
 // TestPeerThatFails: a server that ends or answers nonsense is named, and the
 // others go on.
 func TestPeerThatFails(t *testing.T) {

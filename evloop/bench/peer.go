@@ -38,7 +38,7 @@ type source struct {
 	name  string
 	path  string   // a Go package or a C file
 	libs  []string // for the C compiler
-	needs string   // the header without which it is skipped, and its package
+	needs string   // the headers without which it is skipped
 	modes []string
 	// fragile: see Peer. The plain io_uring server has one pool of buffers for
 	// all; in the end the clients that do not read hold all of them.
@@ -52,7 +52,7 @@ type source struct {
 var sources = []source{
 	{name: "c-epoll", path: "servers/c/epoll.c", modes: []string{load.Echo, load.Ask, load.Room}, adopts: true},
 	{name: "c-libuv", path: "servers/c/uv.c", libs: []string{"-luv"}, needs: "libuv1-dev", modes: []string{load.Echo, load.Ask}, adopts: true},
-	{name: "c-uring", path: "servers/c/uring.c", libs: []string{"-luring"}, needs: "liburing-dev", modes: []string{load.Echo}, fragile: true},
+	{name: "c-uring", path: "servers/c/uring.c", needs: "headers of Linux 6.1", modes: []string{load.Echo}, fragile: true},
 	{name: "c-exec", path: "servers/c/exec.c", modes: []string{load.Exec, load.ExecPipes}},
 	{name: "c-proxy", path: "servers/c/proxy.c", modes: []string{load.Proxy}},
 	{name: "c-proxy-splice", path: "servers/c/proxy.c", modes: []string{load.Proxy}},
@@ -62,6 +62,9 @@ var sources = []source{
 	{name: "evloop-2", path: "./servers/evloop", modes: []string{load.Echo, load.Ask}, spreads: true},
 	{name: "go-net", path: "./servers/gonet", modes: []string{load.Echo, load.Ask}, adopts: true},
 	{name: "netpoll", path: "./servers/netpoll", modes: []string{load.Echo, load.Ask}},
+	{name: "gnet", path: "./servers/gnet", modes: []string{load.Echo, load.Ask}},
+	{name: "nbio", path: "./servers/nbio", modes: []string{load.Echo, load.Ask}},
+	{name: "evio", path: "./servers/evio", modes: []string{load.Echo, load.Ask}},
 }
 
 // build compiles the wanted peers into dir that have a part in one of the cells; no

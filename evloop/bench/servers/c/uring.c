@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Echo on io_uring by liburing: multishot accept, multishot receive into a ring
+// Echo on io_uring: multishot accept, multishot receive into a ring
 // of provided buffers, one send in flight for each connection, one
 // io_uring_enter for a turn. The buffer that was received is the one that is
 // sent, so nothing is copied; it returns to the ring when the send is complete.
@@ -10,7 +10,7 @@
 // and go out one after the other: two sends at once could be reordered.
 
 #include "bench.h"
-#include <liburing.h>
+#include "ring.h"
 
 #define BUFFERS 2048 // a power of two
 #define SIZE (16 * 1024)
@@ -25,7 +25,7 @@ struct conn {
 	unsigned sent;	// of the first
 };
 
-static struct io_uring ring;
+static struct ring ring;
 static struct io_uring_buf_ring *pool;
 static char *memory;
 static struct conn *conns;
@@ -41,14 +41,14 @@ static uint64_t tag(enum op op, int fd)
 
 static struct io_uring_sqe *sqe(void)
 {
-	struct io_uring_sqe *s = io_uring_get_sqe(&ring);
+	struct io_uring_sqe *s = ring_sqe(&ring);
 
 	if (s == NULL) { // full: hand over what is there
-		io_uring_submit(&ring);
-		s = io_uring_get_sqe(&ring);
+		ring_enter(&ring, 0);
+		s = ring_sqe(&ring);
 	}
 	if (s == NULL)
-		die("io_uring_get_sqe");
+		die("io_uring_enter");
 	return s;
 }
 
@@ -56,7 +56,9 @@ static void arm_accept(void)
 {
 	struct io_uring_sqe *s = sqe();
 
-	io_uring_prep_multishot_accept(s, listener, NULL, NULL, 0);
+	s->opcode = IORING_OP_ACCEPT;
+	s->ioprio = IORING_ACCEPT_MULTISHOT;
+	s->fd = listener;
 	s->user_data = tag(OP_ACCEPT, listener);
 }
 
@@ -64,8 +66,10 @@ static void arm_recv(int fd)
 {
 	struct io_uring_sqe *s = sqe();
 
-	io_uring_prep_recv_multishot(s, fd, NULL, 0, 0);
-	s->flags |= IOSQE_BUFFER_SELECT;
+	s->opcode = IORING_OP_RECV;
+	s->ioprio = IORING_RECV_MULTISHOT;
+	s->fd = fd;
+	s->flags = IOSQE_BUFFER_SELECT;
 	s->buf_group = GROUP;
 	s->user_data = tag(OP_RECV, fd);
 	conns[fd].receiving = true;
@@ -76,15 +80,18 @@ static void send_first(int fd)
 	struct conn *c = &conns[fd];
 	struct io_uring_sqe *s = sqe();
 
-	io_uring_prep_send(s, fd, memory + (size_t)c->head * SIZE + c->sent, length[c->head] - c->sent, MSG_NOSIGNAL);
+	s->opcode = IORING_OP_SEND;
+	s->fd = fd;
+	s->addr = (uint64_t)(uintptr_t)(memory + (size_t)c->head * SIZE + c->sent);
+	s->len = length[c->head] - c->sent;
+	s->msg_flags = MSG_NOSIGNAL;
 	s->user_data = tag(OP_SEND, fd);
 	c->sending = true;
 }
 
 static void recycle(int buf)
 {
-	io_uring_buf_ring_add(pool, memory + (size_t)buf * SIZE, SIZE, (unsigned short)buf, BUFFERS - 1, 0);
-	io_uring_buf_ring_advance(pool, 1);
+	pool_add(pool, BUFFERS - 1, memory + (size_t)buf * SIZE, SIZE, (unsigned short)buf);
 }
 
 // pop returns the first buffer of the list to the ring.
@@ -187,24 +194,8 @@ static void dispatch(const struct io_uring_cqe *cqe)
 
 static void setup(void)
 {
-	struct io_uring_params params = {
-		.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_CQSIZE,
-		.cq_entries = 4 * ENTRIES,
-	};
-	struct io_uring_buf_reg reg = {.ring_entries = BUFFERS, .bgid = GROUP};
-	void *p;
-
-	errno = -io_uring_queue_init_params(ENTRIES, &ring, &params);
-	if (errno != 0)
-		die("io_uring_setup");
-	if (posix_memalign(&p, 4096, BUFFERS * sizeof(struct io_uring_buf)) != 0)
-		die("posix_memalign");
-	pool = p;
-	memset(pool, 0, BUFFERS * sizeof(struct io_uring_buf));
-	reg.ring_addr = (uint64_t)(uintptr_t)pool;
-	errno = -io_uring_register_buf_ring(&ring, &reg, 0);
-	if (errno != 0)
-		die("io_uring_register_buf_ring");
+	ring_setup(&ring, ENTRIES, 4 * ENTRIES);
+	pool = ring_register_buffers(&ring, BUFFERS, GROUP);
 	memory = malloc((size_t)BUFFERS * SIZE);
 	if (memory == NULL)
 		die("malloc");
@@ -229,18 +220,11 @@ int main(int argc, char **argv)
 	setup();
 	arm_accept();
 	for (;;) {
-		struct io_uring_cqe *cqe;
-		unsigned head, n = 0;
-
-		int err = io_uring_submit_and_wait(&ring, 1);
-		if (err < 0 && err != -EINTR) {
-			errno = -err;
+		if (ring_enter(&ring, 1) < 0 && errno != EINTR && errno != EBUSY)
 			die("io_uring_enter");
-		}
-		io_uring_for_each_cqe(&ring, head, cqe) {
-			dispatch(cqe);
-			n++;
-		}
-		io_uring_cq_advance(&ring, n);
+		unsigned head = *ring.cq_head, tail = __atomic_load_n(ring.cq_tail, __ATOMIC_ACQUIRE);
+		for (; head != tail; head++)
+			dispatch(&ring.cqes[head & ring.cq_mask]);
+		__atomic_store_n(ring.cq_head, head, __ATOMIC_RELEASE);
 	}
 }

@@ -5,7 +5,6 @@
 package main
 
 import (
-	"bytes"
 	"net"
 	"os"
 
@@ -67,13 +66,9 @@ func ask(c net.Conn) {
 		if err != nil {
 			return
 		}
-		in := buf[:kept+n]
-		out = out[:0]
-		for i := bytes.IndexByte(in, '?'); i >= 0; i = bytes.IndexByte(in, '?') {
-			out = append(out, peer.Answer(in[:i+1])...)
-			in = in[i+1:]
-		}
-		kept = copy(buf, in)
+		in, used := buf[:kept+n], 0
+		out, used = peer.AppendAnswers(out[:0], in)
+		kept = copy(buf, in[used:])
 		if kept == len(buf) {
 			return // a question without end
 		}

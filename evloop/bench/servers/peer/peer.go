@@ -5,6 +5,7 @@
 package peer
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"strconv"
@@ -69,4 +70,17 @@ func Answer(question []byte) string {
 		}
 	}
 	return Unknown
+}
+
+// AppendAnswers appends the answers to all whole questions in in to out, and returns how
+// much of in they took.
+func AppendAnswers(out, in []byte) (_ []byte, used int) {
+	for {
+		i := bytes.IndexByte(in[used:], '?')
+		if i < 0 {
+			return out, used
+		}
+		out = append(out, Answer(in[used:used+i+1])...)
+		used += i + 1
+	}
 }

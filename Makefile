@@ -83,7 +83,7 @@ fair-test: build ## the delay that a load on one service adds to another, FAIR_T
 	$(GO) test ./daemon/faulttest -count=1 -v -timeout 60m -run '^TestFair$$' -penstock $(CURDIR)/bin/penstock -window $(FAIR_TIME)
 
 .PHONY: peers-test
-peers-test: ## programs of others with bridges, proxies and execs; installs them (needs root, apt)
+peers-test: ## programs of others with bridges, proxies, execs and metrics; installs them (needs root, apt)
 	packaging/test/peers.sh
 
 .PHONY: lan-test

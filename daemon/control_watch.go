@@ -18,11 +18,29 @@ import (
 //	report ─► tee ─┬─► journal or stderr, from log.level on
 //	               └─► streams, each from its own level on
 //
+// The latest are kept for who comes later, since most look because of what has happened.
 // To read the journal instead would need rights that whoever may look does not have, and
 // there is none for a process that was started by hand.
 
-// watchers are those that watch.
-type watchers struct{ list []*logWatch }
+// watchers are those that watch, and what they are told when they come.
+type watchers struct {
+	list []*logWatch
+	past []watched // the oldest first
+}
+
+// A watched is a record of the log.
+type watched struct {
+	event control.Event
+	level slog.Level
+	size  int
+}
+
+const (
+	// mostPast is how many records are kept, of pastLevel and above: those that people
+	// look for.
+	mostPast  = 32
+	pastLevel = slog.LevelInfo
+)
 
 // A logWatch is a program that watches the log.
 type logWatch struct {
@@ -54,7 +72,7 @@ func (t *tee) Enabled(ctx context.Context, level slog.Level) bool {
 
 // Handle passes a record on.
 func (t *tee) Handle(ctx context.Context, r slog.Record) error {
-	if t.w.wants(r.Level) {
+	if r.Level >= pastLevel || t.w.wants(r.Level) {
 		t.w.tell(t.event(r))
 	}
 	if !t.Handler.Enabled(ctx, r.Level) {
@@ -68,12 +86,15 @@ func (t *tee) WithAttrs(attrs []slog.Attr) slog.Handler {
 	return &tee{t.Handler.WithAttrs(attrs), t.w, slices.Concat(t.attrs, attrs)}
 }
 
-// event returns what watchers are told of a record, and its level.
-func (t *tee) event(r slog.Record) (control.Event, slog.Level) {
+// event returns what watchers are told of a record.
+func (t *tee) event(r slog.Record) watched {
 	e := control.Event{Time: r.Time, Level: strings.ToLower(r.Level.String()), Message: r.Message, Fields: map[string]string{}}
+	size := len(e.Message)
 	add := func(a slog.Attr) bool {
 		if a.Key != "" {
-			e.Fields[a.Key] = a.Value.Resolve().String()
+			v := a.Value.Resolve().String()
+			e.Fields[a.Key] = v
+			size += len(a.Key) + len(v) + itemSize
 		}
 		return true
 	}
@@ -81,25 +102,33 @@ func (t *tee) event(r slog.Record) (control.Event, slog.Level) {
 		add(a)
 	}
 	r.Attrs(add)
-	return e, r.Level
+	return watched{e, r.Level, size}
 }
 
-func (w *watchers) tell(e control.Event, level slog.Level) {
-	size := len(e.Message)
-	for k, v := range e.Fields {
-		size += len(k) + len(v) + itemSize
-	}
+func (w *watchers) tell(e watched) {
 	for _, one := range w.list {
-		if level >= one.level && (one.service == "" || one.service == e.Fields["service"]) {
-			one.stream.push(e, size)
-		}
+		one.tell(e)
+	}
+	if e.level < pastLevel {
+		return
+	}
+	if len(w.past) == mostPast {
+		copy(w.past, w.past[1:])
+		w.past = w.past[:mostPast-1]
+	}
+	w.past = append(w.past, e)
+}
+
+func (o *logWatch) tell(e watched) {
+	if e.level >= o.level && (o.service == "" || o.service == e.event.Fields["service"]) {
+		o.stream.push(e.event, e.size)
 	}
 }
 
 // watchLog begins to watch.
 func (k *controlSocket) watchLog(a *asker) (func() bool, *control.Error) {
 	var in control.Watching
-	err := control.Decode(a.call.Parameters, map[string]any{"level": &in.Level, "service": &in.Service})
+	err := control.Decode(a.call.Parameters, map[string]any{"level": &in.Level, "service": &in.Service, "past": &in.Past})
 	if err == nil {
 		err = wantsMore(a)
 	}
@@ -126,6 +155,11 @@ func (k *controlSocket) watchLog(a *asker) (func() bool, *control.Error) {
 		},
 	}
 	w.list = append(w.list, one)
+	if in.Past {
+		for _, e := range w.past {
+			one.tell(e)
+		}
+	}
 	return one.stream.begin()
 }
 

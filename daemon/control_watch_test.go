@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -86,6 +87,56 @@ func TestWatch(t *testing.T) {
 			if !errors.Is(err, tt.want) {
 				r.t.Errorf("Watch(%v): %v", tt.in, err)
 			}
+		}
+	})
+}
+
+// TestWatchPast: whoever comes later is told the latest records, of its service and level,
+// and each of them once.
+func TestWatchPast(t *testing.T) {
+	eachControlled(t, twoServices, func(r *controlled) {
+		defer r.stop(r.t)
+		r.do(func() {
+			for i := range 2 * mostPast {
+				r.watchers.tell(watched{control.Event{Message: strconv.Itoa(i), Fields: map[string]string{"service": "beta"}}, slog.LevelWarn, 1})
+			}
+			r.watchers.tell(watched{control.Event{Message: "quiet"}, slog.LevelDebug, 1})
+			r.watchers.tell(watched{control.Event{Message: "of alpha", Fields: map[string]string{"service": "alpha"}}, slog.LevelInfo, 1})
+			if len(r.watchers.past) != mostPast {
+				r.t.Errorf("%d are kept", len(r.watchers.past))
+			}
+		})
+		past := func(in control.Watching) (got []string) {
+			c := r.dial()
+			enough := errors.New("enough")
+			err := c.Stream(control.Interface+".Watch", in, evlooptest.Patience, func(p json.RawMessage) error {
+				var events control.Events
+				if err := json.Unmarshal(p, &events); err != nil {
+					return err
+				}
+				for _, e := range events.Events {
+					got = append(got, e.Message)
+				}
+				return enough
+			})
+			if !errors.Is(err, enough) {
+				r.t.Error(err)
+			}
+			_ = c.Close()
+			return got
+		}
+		if got := past(control.Watching{}); len(got) > 0 {
+			r.t.Errorf("without past came %q", got)
+		}
+		got := past(control.Watching{Past: true, Level: "debug"})
+		if len(got) != mostPast || got[0] != strconv.Itoa(mostPast+1) || got[mostPast-1] != "of alpha" {
+			r.t.Errorf("with past came %q", got)
+		}
+		if got := past(control.Watching{Past: true, Level: "warn", Service: "beta"}); len(got) != mostPast-1 || got[mostPast-2] != strconv.Itoa(2*mostPast-1) {
+			r.t.Errorf("of one service came %q", got)
+		}
+		if got := past(control.Watching{Past: true, Level: "warn", Service: "alpha"}); len(got) != 0 {
+			r.t.Errorf("of a level came %q", got)
 		}
 	})
 }
@@ -225,7 +276,7 @@ func (evloopMute) Closed(*evloop.Conn, error)        {}
 
 // FuzzWatch and FuzzTap: whatever is asked for, nobody looks who is gone.
 func FuzzWatch(f *testing.F) {
-	for _, s := range []string{`{}`, `{"level":"debug","service":"e"}`, `{"level":""}`, `{"level":null,"x":1}`} {
+	for _, s := range []string{`{}`, `{"level":"debug","service":"e"}`, `{"level":""}`, `{"level":null,"x":1}`, `{"past":true}`, `{"past":1}`} {
 		f.Add([]byte(s))
 	}
 	fuzzCalls(f, "Watch", false, func(t *testing.T, d *Daemon) {

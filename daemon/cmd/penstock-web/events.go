@@ -16,18 +16,17 @@ import (
 
 // The latest records of the daemon's log are kept here, for the page:
 //
-//	first page ─► follow ─► Watch ─► records ─► the list; the oldest goes
-//	                 ▲                  │
+//	first page ─► follow ─► Watch ─► the past, then each record ─► the list; the oldest
+//	                 ▲                  │                          goes
 //	                 └── the next look ─┘ the daemon has ended
 //
-// The daemon keeps none itself: most are never looked at. So the list begins with the
-// first page, and goes on until this process ends, also while no page is open. The daemon
-// is woken by nothing but a record. To follow only while a page is open would leave the
-// page without a script with an empty list for ever.
+// It goes on until this process ends, also while no page is open: the daemon is woken by
+// nothing but a record. To ask for the past at each look was the alternative. Then each
+// look would carry what is known already.
 
 const (
-	// mostRecords is how many are kept, and shown.
-	mostRecords = 30
+	// mostRecords is how many are kept, and shown: more than a daemon keeps.
+	mostRecords = 40
 	// longestText is how much of a record is shown, in letters.
 	longestText = 400
 )
@@ -48,6 +47,11 @@ func (r logRecord) Bad() bool { return r.Level == "warn" || r.Level == "error" }
 // Time returns when it was, for a list whose date is known.
 func (r logRecord) Time() string { return r.At.Local().Format("15:04:05") }
 
+// same reports whether the daemon has told a record twice.
+func (r logRecord) same(o logRecord) bool {
+	return r.At.Equal(o.At) && r.Service == o.Service && r.Message == o.Message && r.Text == o.Text
+}
+
 // A logbook keeps the latest records.
 type logbook struct {
 	mu     sync.Mutex
@@ -59,8 +63,8 @@ type logbook struct {
 	following sync.WaitGroup
 }
 
-// follow has the log followed, if it is not. A daemon that does not answer is no error
-// here: whoever looks asks it the same, and is told.
+// follow has the log followed, if it is not, and returns when the past is known. A daemon
+// that does not answer is no error here: whoever looks asks it the same, and is told.
 func (b *logbook) follow(ask source) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -72,27 +76,26 @@ func (b *logbook) follow(ask source) {
 		return
 	}
 	b.client = client
+	begun := make(chan struct{})
+	begin := sync.OnceFunc(func() { close(begun) })
 	b.following.Go(func() {
-		begin := sync.OnceFunc(b.begin)
 		// However it ends, the next look begins anew.
-		_ = client.Stream(control.Interface+".Watch", control.Watching{}, 0, func(p json.RawMessage) error {
-			begin()
+		_ = client.Stream(control.Interface+".Watch", control.Watching{Past: true}, 0, func(p json.RawMessage) error {
+			defer begin()
 			return b.take(p)
 		})
 		_ = client.Close()
 		b.mu.Lock()
-		defer b.mu.Unlock()
 		b.client = nil
+		b.mu.Unlock()
+		begin()
 	})
-}
-
-// begin notes that something may be missing.
-func (b *logbook) begin() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if len(b.list) > 0 {
-		b.add(logRecord{At: time.Now(), Message: "the log was not followed until now"})
+	b.mu.Unlock()
+	select {
+	case <-begun:
+	case <-time.After(patience):
 	}
+	b.mu.Lock()
 }
 
 // take takes a reply of Watch.
@@ -107,7 +110,9 @@ func (b *logbook) take(p json.RawMessage) error {
 		b.add(logRecord{At: time.Now(), Message: plural(int(got.Missed), "record") + " missed"})
 	}
 	for _, e := range got.Events {
-		b.add(recordOf(e))
+		if r := recordOf(e); !slices.ContainsFunc(b.list, r.same) { // or it is of the past, and known
+			b.add(r)
+		}
 	}
 	return nil
 }

@@ -26,13 +26,16 @@ func (r *rig) has(t *testing.T, text string) (body string) {
 	return ""
 }
 
-// TestLatestEvents: what is logged comes to pages that are open, and is on one that is
-// loaded later, the newest first and as text; the list is bounded, what is missing is
-// told, and another daemon goes on with it.
+// TestLatestEvents: what was logged is on the first page; what is logged comes to pages that
+// are open, and is on one that is loaded later, the newest first and as text; the list is
+// bounded, what is missing is told, and nothing is there twice when it is followed anew.
 func TestLatestEvents(t *testing.T) {
 	r := newRig(t, "", nil)
 	r.site.feed.every = 20 * time.Millisecond
-	r.has(t, "Nothing was logged since")
+	r.daemon.past = []control.Event{{Time: time.Unix(1e9, 0), Level: "info", Message: "of the past"}}
+	if _, body := r.get(t, "/", nil); !strings.Contains(body, "of the past") {
+		t.Error(body)
+	}
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, r.URL+"/events", nil)
 	if err != nil {
 		t.Fatal(err)
@@ -63,11 +66,14 @@ func TestLatestEvents(t *testing.T) {
 	if strings.Contains(body, row) || strings.Index(body, "record 1<") > strings.Index(body, "record 0<") {
 		t.Errorf("the list is not the latest, the newest first:\n%s", body)
 	}
+	r.daemon.set(func() { r.daemon.past = many.Events[2:] })
 	r.daemon.log <- control.Events{Missed: 7} // and this daemon ends
 	r.has(t, "7 records missed")
-	r.has(t, "the log was not followed until now")
 	r.daemon.log <- control.Events{Events: []control.Event{{Time: time.Now(), Level: "info", Message: "of the next"}}}
-	r.has(t, "of the next")
+	body = r.has(t, "of the next")
+	if strings.Count(body, "record 3<") != 1 {
+		t.Errorf("not once is a record that was told twice:\n%s", body)
+	}
 }
 
 // TestLastWords: the log of a daemon that does not answer any more is still there.

@@ -29,6 +29,7 @@ type played struct {
 	status   control.Status
 	services []view.Service
 	conns    []view.Conn
+	past     []control.Event               // of the log
 	refuse   string                        // the reason for which Connect lets nobody in
 	client   func(peer string, c net.Conn) // what a client of a service meets
 }
@@ -121,7 +122,9 @@ func (p *played) tell(c net.Conn) {
 		_ = c.Close()
 		<-gone
 	}()
-	next := control.Events{}
+	p.mu.Lock()
+	next := control.Events{Events: p.past}
+	p.mu.Unlock()
 	for {
 		r, err := control.NewReply(next, true)
 		if err != nil {

@@ -22,6 +22,7 @@ type Event struct {
 type Watching struct {
 	Level   string `json:"level,omitempty"`
 	Service string `json:"service,omitempty"`
+	Past    bool   `json:"past,omitempty"`
 }
 
 // Events is a reply of Watch.

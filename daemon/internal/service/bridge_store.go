@@ -158,9 +158,13 @@ func (s *store) save(w *record.Writer) {
 
 // readStore reads what save has written.
 func readStore(in *record.Reader) (s store) {
-	for n := in.Count(2); n > 0 && in.Left(); n-- {
+	n := in.Count(2)
+	for ; n > 0 && in.Left(); n-- {
 		owner := in.Number()
 		s.add(stored{bytes.Clone(in.Text()), owner})
+	}
+	if n > 0 {
+		in.Text() // is missing, as Err tells
 	}
 	return s
 }

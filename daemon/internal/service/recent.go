@@ -98,8 +98,12 @@ func (r *recent) save(w *record.Writer) {
 // readRecent reads what save has written. It is for load, once the whole record is known
 // to be good.
 func readRecent(in *record.Reader) (list []*evloop.Message) {
-	for n := in.Count(1); n > 0 && in.Left(); n-- {
+	n := in.Count(1)
+	for ; n > 0 && in.Left(); n-- {
 		list = append(list, evloop.NewMessage(bytes.Clone(in.Text()))) // the records are soon garbage
+	}
+	if n > 0 {
+		in.Text() // is missing, as Err tells
 	}
 	return list
 }

@@ -212,10 +212,13 @@ func (b *bridge) EOF(c *evloop.Conn) {
 	b.lastWord(c, cl)
 }
 
-// lastWord passes on a last message that lacks its delimiter, when there is room for it,
-// and ends the connection of a client that has no more to say, and to hear.
+// lastWord passes on a last message, with the delimiter that it lacks, when there is room
+// for it, and ends the connection of a client that has no more to say, and to hear.
 func (b *bridge) lastWord(c *evloop.Conn, cl *caller) {
 	if cl.rest != nil && !c.Closing() {
+		if end := b.keys.Delimiter; !bytes.HasSuffix(cl.rest, []byte(end)) { // or the next message would go on with it
+			cl.rest = append(cl.rest, end...)
+		}
 		if !b.offer(c, cl.rest) {
 			return
 		}

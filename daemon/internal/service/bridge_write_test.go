@@ -28,7 +28,7 @@ func TestBridgeWrite(t *testing.T) {
 		a.send("lf\nrest")
 		p.hears("half\n")
 		a.shut()
-		p.hears("rest")
+		p.hears("rest\n") // or the next message would go on with it
 		a.wantEOF()
 		b.send(strings.Repeat("x", 5000) + "\n")
 		if got := b.rest(); got != "ERR line too long\n" {

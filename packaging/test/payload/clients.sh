@@ -140,7 +140,6 @@ crowd_services() {
 		listen = ["127.0.0.1:1068"]
 		command = ["/bin/cat"]
 		write = "any"
-		at_eof = "drop" # half a line of a client that goes would be the beginning of another's
 	END_OF_FILE
 	local n
 	for n in {0..99}; do echo "q$n = \"a$n.\""; done >/etc/penstock/table.toml

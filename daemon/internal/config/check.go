@@ -61,13 +61,17 @@ func (b *builder) check(d described, limits Limits) {
 
 // checkIdle says which service keeps a process that exit_idle would end.
 func (b *builder) checkIdle(c *Config) {
-	first := slices.IndexFunc(c.Services, func(s *Service) bool { return s.Start == StartBoot })
+	first := slices.IndexFunc(c.Services, (*Service).AtBoot)
 	if c.Limits.ExitIdle == 0 || first < 0 {
 		return
 	}
+	why := "start"
+	if c.Services[first].Start != StartBoot {
+		why = "mqtt"
+	}
 	for _, e := range slices.Backward(b.entries) {
 		if e.section == "limits" && e.key == "exit_idle" {
-			b.warn(e, fmt.Errorf("has no effect: service.%s runs from the boot on (start)", c.Services[first].Name))
+			b.warn(e, fmt.Errorf("has no effect: service.%s runs from the boot on (%s)", c.Services[first].Name, why))
 			return
 		}
 	}

@@ -20,6 +20,7 @@ type Config struct {
 	Loop     Loop
 	Control  Control
 	Web      *Web       // nil: there is no table [web], or it has a mistake
+	MQTT     *MQTT      // nil: there is no table [mqtt], or it has a mistake
 	Services []*Service // sorted by name
 	Files    []string   // what was read, in this order, tables and quotes included
 	Warnings Warnings   // settings that do something else than the files say
@@ -90,8 +91,12 @@ const (
 // AtBoot reports whether a service needs the process from the boot on. Then the service
 // manager starts it, and it does not end when nobody is there.
 func (c *Config) AtBoot() bool {
-	return slices.ContainsFunc(c.Services, func(s *Service) bool { return s.Start == StartBoot })
+	return slices.ContainsFunc(c.Services, (*Service).AtBoot)
 }
+
+// AtBoot reports whether the service is why Config.AtBoot is true: a broker is told what
+// it says whether it has clients or not.
+func (s *Service) AtBoot() bool { return s.Start == StartBoot || s.MQTT != nil }
 
 // AtEOF is what happens to a last message without a delimiter when the client shuts
 // its side for sending.
@@ -136,6 +141,7 @@ type Service struct {
 	AtEOF          AtEOF // of lookup, handler, room and bridge; "" for other kinds
 	Queue          int   // bytes waiting for one client
 	Overflow       Overflow
+	MQTT           *Topics // of room, bridge, ticker and tail; nil: no broker is told anything
 
 	// The rest of the common keys describes the listening socket. They are set
 	// when it is opened, by the generated unit or by the daemon itself.

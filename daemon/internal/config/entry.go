@@ -38,7 +38,7 @@ func (e entry) String() string {
 }
 
 // sections are the tables that a file may have.
-var sections = []string{"limits", "log", "loop", "control", "web", "service"}
+var sections = []string{"limits", "log", "loop", "control", "web", "mqtt", "service"}
 
 // parse adds the entries of one text. A text that cannot be read to its end adds
 // none: half of a file may mean the opposite of the whole.
@@ -46,7 +46,7 @@ func (b *builder) parse(file, text string) {
 	b.files = append(b.files, file)
 	root, whole := b.decode(file, text)
 	if !whole {
-		b.webBroken = true
+		b.unread()
 		return
 	}
 	for _, top := range root.All() {
@@ -62,6 +62,8 @@ func (b *builder) parse(file, text string) {
 			b.keys(e, names(controlKeys))
 		case "web":
 			b.keys(e, names(webKeys))
+		case "mqtt":
+			b.keys(e, names(mqttKeys))
 		case "service":
 			b.services(e)
 		default:
@@ -89,7 +91,7 @@ func (b *builder) decode(file, text string) (root *toml.Table, whole bool) {
 		if len(p.Key) > 1 && p.Key[0] == "service" {
 			b.broken[p.Key[1]] = true
 		} else {
-			b.webBroken = true
+			b.unread()
 		}
 		b.mistake(m)
 	}})

@@ -122,6 +122,7 @@ var bridgeKind = kind{
 		{"notice", own(func(k *Bridge) *string { return &k.Notice }, templateOf(PlaceState))},
 		atEOF,
 		start,
+		topics,
 	},
 	defaults: func(s *Service) {
 		listening(s)

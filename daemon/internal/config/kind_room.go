@@ -47,6 +47,7 @@ var roomKind = kind{
 		{"history", own(func(k *Room) *int { return &k.History }, integer(0, 10000))},
 		{"echo_to_sender", own(func(k *Room) *bool { return &k.EchoToSender }, flag)},
 		atEOF,
+		topics,
 	},
 	leads: "preset",
 	defaults: func(s *Service) {
@@ -151,15 +152,20 @@ func template(v any, placeholders []string) (string, error) {
 	if strings.ContainsFunc(s, func(r rune) bool { return text.IsControl(r) && r != '\t' }) {
 		return "", errors.New("holds a control character; a template is one line and its newline is added")
 	}
+	return s, knownPlaces(s, placeholders)
+}
+
+// knownPlaces refuses words in braces that are no placeholder.
+func knownPlaces(s string, placeholders []string) error {
 	for rest := s; ; {
 		i := strings.IndexByte(rest, '{')
 		if i < 0 {
-			return s, nil
+			return nil
 		}
 		rest = rest[i:]
 		n := 1 + len(rest[1:]) - len(strings.TrimLeft(rest[1:], "abcdefghijklmnopqrstuvwxyz_"))
 		if n > 1 && n < len(rest) && rest[n] == '}' && !slices.Contains(placeholders, rest[:n+1]) {
-			return "", fmt.Errorf("%s is not one of %s", rest[:n+1], strings.Join(placeholders, " "))
+			return fmt.Errorf("%s is not one of %s", rest[:n+1], strings.Join(placeholders, " "))
 		}
 		rest = rest[1:]
 	}

@@ -22,6 +22,7 @@ var tailKind = kind{
 		{"file", own(func(k *Tail) *string { return &k.File }, fileName)},
 		{"history", own(func(k *Tail) *int { return &k.History }, integer(0, 10000))},
 		start,
+		topics,
 	},
 	defaults: func(s *Service) {
 		listening(s)

@@ -20,6 +20,7 @@ var tickerKind = kind{
 		{"payload", own(func(k *Ticker) *string { return &k.Payload }, filled(maxText))},
 		{"interval", own(func(k *Ticker) *time.Duration { return &k.Interval }, duration(false, 10*time.Millisecond, year))},
 		{"log_input", own(func(k *Ticker) *bool { return &k.LogInput }, flag)},
+		topics,
 	},
 	defaults: func(s *Service) {
 		listening(s)

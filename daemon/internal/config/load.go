@@ -100,7 +100,7 @@ func (l Loader) Load(path string) (*Config, error) {
 		text, err := readFile(name, min(maxFile, left), false, b.rest)
 		if err != nil {
 			b.files = append(b.files, name)
-			b.webBroken = true
+			b.unread()
 			b.mistake(Mistake{File: name, Problem: reason(err)})
 			continue
 		}
@@ -219,11 +219,20 @@ type builder struct {
 	mistakes  found
 	warnings  found
 	broken    map[string]bool // services with a mistake
-	webs      []entry         // of the table [web]
-	webBroken bool            // it has a mistake, or may lack a part
+	web, mqtt apart
 	named     map[string]bool // services of all files
 	gaveUp    error           // of Pause
 }
+
+// apart is what the files say of a companion. It is dropped if it is broken: it has a
+// mistake, or may lack a part.
+type apart struct {
+	entries []entry
+	broken  bool
+}
+
+// unread notes that a text may have had more of the companions' tables.
+func (b *builder) unread() { b.web.broken, b.mqtt.broken = true, true }
 
 func newBuilder(l Loader) *builder {
 	return &builder{Loader: l, broken: map[string]bool{}, named: map[string]bool{}}
@@ -256,8 +265,12 @@ func (b *builder) finish() (*Config, error) {
 	}
 	b.checkOverlaps(b.withWeb(c, all))
 	b.checkDevices(all)
-	if b.webBroken {
+	b.withMQTT(c, all)
+	if b.web.broken {
 		c.Web = nil
+	}
+	if b.mqtt.broken {
+		c.MQTT = nil
 	}
 	for _, d := range all {
 		if !b.broken[d.Name] {
@@ -292,7 +305,9 @@ func (b *builder) sort(c *Config) map[string][]entry {
 			setKey(b, controlKeys, &c.Control, e)
 			b.warnAdmins(c, e)
 		case "web":
-			b.webs = append(b.webs, e)
+			b.web.entries = append(b.web.entries, e)
+		case "mqtt":
+			b.mqtt.entries = append(b.mqtt.entries, e)
 		case "service":
 			services[e.service] = append(services[e.service], e)
 		}
@@ -401,7 +416,9 @@ func (b *builder) spoil(e entry) {
 	case "service":
 		b.broken[e.service] = true
 	case "web":
-		b.webBroken = true
+		b.web.broken = true
+	case "mqtt":
+		b.mqtt.broken = true
 	}
 }
 

@@ -44,10 +44,10 @@ func TestMistakes(t *testing.T) {
 			`x.toml:4: service.x.Queue: unknown key, did you mean "queue"?`,
 		}},
 		{"unknown section", "[limit]\nmemory = 1\n", []string{
-			`x.toml:1: limit: unknown, want one of limits, log, loop, control, web, service, did you mean "limits"?`,
+			`x.toml:1: limit: unknown, want one of limits, log, loop, control, web, mqtt, service, did you mean "limits"?`,
 		}},
 		{"unknown section that only its tables name", "\n[servce.x]\nkind = 1\n", []string{
-			`x.toml:2: servce: unknown, want one of limits, log, loop, control, web, service, did you mean "service"?`,
+			`x.toml:2: servce: unknown, want one of limits, log, loop, control, web, mqtt, service, did you mean "service"?`,
 		}},
 		{"service without a header", "service.x.kind = \"echo\"\n", []string{
 			`x.toml:1: service.x.listen: missing, want an array such as ["127.0.0.1:7000"]`,

@@ -37,6 +37,10 @@ func TestReferenceDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if len(c.Warnings) != 1 || c.Warnings[0].Key != "mqtt" {
+		t.Errorf("the warnings are %v, want that nothing uses the broker", c.Warnings)
+	}
+	c.Warnings = nil
 	want := defaults()
 	for _, kind := range slices.Sorted(slices.Values(Kinds())) {
 		s := newService(string(kind), kind, want.Limits)
@@ -59,6 +63,7 @@ func TestReferenceDefaults(t *testing.T) {
 		want.Services = append(want.Services, s)
 	}
 	want.Web = defaultWeb()
+	want.MQTT = &MQTT{Broker: c.MQTT.Broker}
 	want.Files = []string{referenceFile}
 	opts := cmp.Options{cmpopts.EquateEmpty(), cmpopts.EquateComparable(Address{})}
 	if diff := cmp.Diff(want, c, opts); diff != "" {
@@ -89,6 +94,9 @@ func TestReferenceComplete(t *testing.T) {
 	}
 	for _, name := range names(webKeys) {
 		want = append(want, "web."+name)
+	}
+	for _, name := range names(mqttKeys) {
+		want = append(want, "mqtt."+name)
 	}
 	for i, row := range kinds {
 		of := names(row.keys)
@@ -123,6 +131,7 @@ func TestManualPage(t *testing.T) {
 		}
 		maps.Copy(value, keys)
 	}
+	maps.Copy(value, ref["mqtt"])
 	maps.Copy(value, ref["web"])                                             // what it has in common with services is stated of these
 	maps.Copy(value, ref["service"][string(kinds[0].name)].(map[string]any)) // its common keys are the plain ones
 	maps.Copy(value, ref["limits"])
@@ -130,7 +139,7 @@ func TestManualPage(t *testing.T) {
 	maps.Copy(value, ref["loop"])
 	maps.Copy(value, ref["control"])
 
-	known := slices.Concat(names(limitKeys), names(logKeys), names(loopKeys), names(controlKeys), names(webKeys), serviceKeyNames())
+	known := slices.Concat(names(limitKeys), names(logKeys), names(loopKeys), names(controlKeys), names(webKeys), names(mqttKeys), serviceKeyNames())
 	var got []string
 	for _, m := range manualItem.FindAllStringSubmatch(readText(t, manualPage), -1) {
 		name, text := m[1], strings.NewReplacer(`\(dq`, `"`, `\e`, `\`).Replace(m[2])

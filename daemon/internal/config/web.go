@@ -93,12 +93,12 @@ func networks(v any) ([]netip.Prefix, error) {
 // penstock-web behind them. If there is a mistake in the table, or a text that could have
 // more of it, half of it could let in more than the whole; the caller drops it then.
 func (b *builder) withWeb(c *Config, services []described) []described {
-	if len(b.webs) == 0 {
+	if len(b.web.entries) == 0 {
 		return services
 	}
 	c.Web = defaultWeb()
 	at := map[string]entry{}
-	for _, e := range b.webs {
+	for _, e := range b.web.entries {
 		if _, ok := at[e.key]; !ok || e.key != "" {
 			at[e.key] = e
 		}

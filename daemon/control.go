@@ -26,6 +26,7 @@ import (
 //	control_acts.go     those that change something
 //	control_rights.go   who may do what
 //	control_stream.go   replies that come when something happens
+//	control_held.go     what is kept of a companion while it is there
 //
 // It has places of its own beside those of clients, so that an administrator gets in
 // when all of these are taken. That is why it accepts by itself, and not by a listener of
@@ -55,6 +56,7 @@ type controlSocket struct {
 	armed [2]bool        // which of the timers run
 
 	groups packageGroups
+	told   []*asker // companions that have said what they do
 }
 
 const (
@@ -218,6 +220,7 @@ func (k *controlSocket) Closed(c *evloop.Conn, _ error) {
 		a.step = nil
 	}
 	a.endStream()
+	k.letGo(a)
 	k.left(a)
 	k.d.hasBeside(-1)
 }

@@ -31,6 +31,7 @@ type asker struct {
 	call   control.Call
 	step   func() (done bool) // goes on with call; nil: there is none
 	stream streaming          // what the call waits for; nil: only for its turn
+	holds  held               // what it has said of itself and of others
 	due    bool               // in controlSocket.due
 	eof    bool               // it sends nothing any more
 	parked bool               // not step, but something else goes on with call

@@ -30,6 +30,7 @@ type joining struct {
 	stream stream[service.Message]
 	ep     *endpoint
 	feed   *service.Feed
+	names  []string // for the first reply
 }
 
 // Follow is for service.Follower.
@@ -62,6 +63,9 @@ func (k *controlSocket) join(a *asker) (func() bool, *control.Error) {
 		return nil, err
 	}
 	j.feed.Add(j)
+	if g, ok := ep.svc.(service.Gathering); ok {
+		j.names = g.Names()
+	}
 	ep.joined = append(ep.joined, j)
 	j.changed(true)
 	return j.stream.begin()
@@ -95,8 +99,9 @@ func (j *joining) catchUp(to control.Joining) *control.Error {
 func (j *joining) told(list []service.Message, missed uint64) any {
 	r := control.Joined{
 		Series: control.Series(j.feed.Series()), Last: j.feed.Last(), Missed: missed,
-		Messages: make([]control.Message, len(list)),
+		Messages: make([]control.Message, len(list)), Names: j.names,
 	}
+	j.names = nil
 	for i, m := range list {
 		r.Messages[i] = control.Message{Number: m.Number, Origin: m.Origin, Peer: m.Peer, Name: m.Name, Tag: m.Tag}
 		r.Messages[i].Data, r.Messages[i].Base64 = control.Text(m.Text)

@@ -136,7 +136,7 @@ func TestJoinRoom(t *testing.T) {
 		c := talk(r.t, filepath.Join(r.dir, "r"))
 		c.say("/nick bob\nhello  you\n")
 		name := fmt.Sprintf("uid %d pid %d", os.Getuid(), os.Getpid())
-		f.wants("0 join "+name, "1 client bob hello you")
+		f.wants("0 join "+name, "0 rename bob "+name, "1 client bob hello you")
 		if n, err := r.publish(control.Publication{Service: "r", Name: "amy", Tag: "x"}, "hi\x1b"); n != 2 || err != nil {
 			r.t.Errorf("Publish = %d, %v", n, err)
 		}

@@ -46,6 +46,8 @@ func init() {
 
 		control.Interface + ".Join":    (*controlSocket).join,
 		control.Interface + ".Publish": (*controlSocket).publish,
+		control.Interface + ".Present": (*controlSocket).present,
+		control.Interface + ".Tell":    (*controlSocket).tell,
 		control.Interface + ".Watch":   (*controlSocket).watchLog,
 		control.Interface + ".Tap":     (*controlSocket).tap,
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"time"
 
+	"penstock/daemon/internal/config"
 	"penstock/daemon/internal/control"
 	"penstock/daemon/internal/service"
 	"penstock/evloop"
@@ -36,7 +37,7 @@ type publishing struct {
 func (k *controlSocket) publish(a *asker) (func() bool, *control.Error) {
 	var in control.Publication
 	err := control.Decode(a.call.Parameters, map[string]any{
-		"service": &in.Service, "data": &in.Data, "base64": &in.Base64, "name": &in.Name, "tag": &in.Tag,
+		"service": &in.Service, "data": &in.Data, "base64": &in.Base64, "name": &in.Name, "tag": &in.Tag, "board": &in.Board,
 	})
 	if err != nil {
 		return nil, err
@@ -46,6 +47,9 @@ func (k *controlSocket) publish(a *asker) (func() bool, *control.Error) {
 	}
 	if len(in.Tag) > longestTag {
 		return nil, control.InvalidParameter("tag")
+	}
+	if in.Board != "" && !config.IsLevel(in.Board) {
+		return nil, control.InvalidParameter("board")
 	}
 	ep, err := k.one(in.Service)
 	if err != nil {
@@ -57,7 +61,7 @@ func (k *controlSocket) publish(a *asker) (func() bool, *control.Error) {
 	}
 	p := &publishing{
 		k: k, a: a, ep: ep, until: k.d.loop.Now().Add(publishTime),
-		p: service.Publication{Text: text, Name: in.Name, Tag: in.Tag, Peer: a.peer},
+		p: service.Publication{Text: text, Name: in.Name, Tag: in.Tag, Board: in.Board, Peer: a.peer},
 	}
 	a.stream = p
 	return p.step, nil

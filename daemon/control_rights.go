@@ -56,6 +56,8 @@ var rights = map[string]right{
 
 	control.Interface + ".Join":    mayJoin,
 	control.Interface + ".Publish": mayJoin,
+	control.Interface + ".Present": mayJoin,
+	control.Interface + ".Tell":    mayJoin,
 	control.Interface + ".Connect": mayJoin,
 
 	control.Interface + ".Tap":         mayAct, // it shows what people write

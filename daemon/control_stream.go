@@ -135,7 +135,7 @@ func (a *asker) endStream() {
 	if s := a.stream; s != nil {
 		a.stream = nil
 		if a.conn != nil {
-			a.conn.HoldIdle(false)
+			a.conn.HoldIdle(a.holds.any())
 		}
 		s.end()
 	}

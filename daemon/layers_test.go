@@ -98,7 +98,7 @@ var arrows = map[string]string{
 	"cmd":              "daemon apply config control kept process report systemctl text unit view evloop systemd systemd/journal",
 	"cmd/penstock-web": "config control view systemd systemd/journal", // it knows the daemon by the control socket
 	"control":          "view",                                        // a companion needs no more
-	"daemon":           "config control handover listen process proxyproto record report service view evloop systemd",
+	"daemon":           "config control handover listen process proxyproto record report service text view evloop systemd",
 	"service":          "config device follow process proxyproto record report telnet text tty view evloop",
 	"device":           "report tty evloop",
 	"tty":              "",

@@ -74,6 +74,9 @@ func (d *Daemon) process() *view.Snapshot {
 	if d.restored != nil {
 		s.Restored = d.restored.Applied
 	}
+	if d.control != nil {
+		s.Companions = d.control.companions()
+	}
 	return s
 }
 

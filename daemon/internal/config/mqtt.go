@@ -73,7 +73,7 @@ func (m *MQTT) BoardName() string {
 	host, _ := os.Hostname() // "" as well
 	host, _, _ = strings.Cut(host, ".")
 	name := strings.Map(func(r rune) rune {
-		if isLevel(string(r)) {
+		if IsLevel(string(r)) {
 			return r
 		}
 		return '-'
@@ -90,8 +90,8 @@ func (s *Service) Topic(template, board string) string {
 // longestLevel is the most bytes of a name that is a level of a topic.
 const longestLevel = 32
 
-// isLevel reports whether a name can be a level of a topic, whatever reads it.
-func isLevel(s string) bool {
+// IsLevel reports whether a name can be a level of a topic, whatever reads it.
+func IsLevel(s string) bool {
 	return s != "" && len(s) <= longestLevel && strings.Trim(s, letters+digits+"_-") == ""
 }
 
@@ -147,7 +147,7 @@ func setTopics(s *Service, v any) error {
 // maybeLevel takes a name that is a level of a topic, or none.
 func maybeLevel(v any) (string, error) {
 	s, err := textUpTo(maxText)(v)
-	if err == nil && s != "" && !isLevel(s) {
+	if err == nil && s != "" && !IsLevel(s) {
 		err = fmt.Errorf("%q is not a name of A-Z a-z 0-9 _ -, at most %d of them", s, longestLevel)
 	}
 	return s, err

@@ -84,7 +84,7 @@ func TestMQTT(t *testing.T) {
 	if c, err := Parse("p.toml", []byte(mqttTable+mqttRoom+"{}")); err != nil || len(c.Warnings) != 1 || c.AtBoot() {
 		t.Errorf("an empty table: %v, %v", c.Warnings, err)
 	}
-	if name := (&MQTT{}).BoardName(); !isLevel(name) {
+	if name := (&MQTT{}).BoardName(); !IsLevel(name) {
 		t.Errorf("this machine is %q", name)
 	}
 }

@@ -48,18 +48,19 @@ func shape(t *testing.T, v any) string {
 }
 
 var named = map[reflect.Type]string{
-	reflect.TypeFor[view.Loop]():     "Loop",
-	reflect.TypeFor[view.Listener](): "Listener",
-	reflect.TypeFor[view.Traffic]():  "Traffic",
-	reflect.TypeFor[view.Source]():   "Source",
-	reflect.TypeFor[view.Service]():  "Service",
-	reflect.TypeFor[view.Conn]():     "Connection",
-	reflect.TypeFor[view.Peer]():     "Peer",
-	reflect.TypeFor[time.Time]():     "string",
-	reflect.TypeFor[[]byte]():        "string", // in base64
-	reflect.TypeFor[Message]():       "Message",
-	reflect.TypeFor[Event]():         "Event",
-	reflect.TypeFor[Piece]():         "Piece",
+	reflect.TypeFor[view.Loop]():      "Loop",
+	reflect.TypeFor[view.Listener]():  "Listener",
+	reflect.TypeFor[view.Traffic]():   "Traffic",
+	reflect.TypeFor[view.Source]():    "Source",
+	reflect.TypeFor[view.Service]():   "Service",
+	reflect.TypeFor[view.Conn]():      "Connection",
+	reflect.TypeFor[view.Peer]():      "Peer",
+	reflect.TypeFor[view.Companion](): "Companion",
+	reflect.TypeFor[time.Time]():      "string",
+	reflect.TypeFor[[]byte]():         "string", // in base64
+	reflect.TypeFor[Message]():        "Message",
+	reflect.TypeFor[Event]():          "Event",
+	reflect.TypeFor[Piece]():          "Piece",
 }
 
 func typeName(t *testing.T, typ reflect.Type) string {
@@ -114,6 +115,9 @@ func TestDescription(t *testing.T) {
 		"type Message":   {shape(t, Message{}), ""},
 		"method Join":    {shape(t, Joining{}), shape(t, Joined{})},
 		"method Publish": {shape(t, Publication{}), shape(t, Published{})},
+		"method Present": {shape(t, Presence{}), shape(t, none)},
+		"type Companion": {shape(t, view.Companion{}), ""},
+		"method Tell":    {"(companion:string,state:string)", "()"},
 		"type Event":     {shape(t, Event{}), ""},
 		"method Watch":   {shape(t, Watching{}), shape(t, Events{})},
 		"type Piece":     {shape(t, Piece{}), ""},

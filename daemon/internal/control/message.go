@@ -11,7 +11,8 @@ import (
 
 // The types of Join and Publish, in the order of the description.
 
-// A Message is one that a service has passed to all its clients, or a coming or going.
+// A Message is one that a service has passed to all its clients, or a coming, going or
+// another name.
 type Message struct {
 	Number uint64     `json:"number"`
 	Origin string     `json:"origin"`
@@ -53,6 +54,7 @@ type Joined struct {
 	Last     uint64    `json:"last"`
 	Missed   uint64    `json:"missed"`
 	Messages []Message `json:"messages"`
+	Names    []string  `json:"names,omitempty"` // in the first reply of a room
 }
 
 // Series returns the name of a numbering.
@@ -65,9 +67,17 @@ type Publication struct {
 	Base64  []byte  `json:"base64,omitempty"`
 	Name    string  `json:"name,omitempty"`
 	Tag     string  `json:"tag,omitempty"`
+	Board   string  `json:"board,omitempty"`
 }
 
 // Published is the reply of Publish.
 type Published struct {
 	Number uint64 `json:"number"`
+}
+
+// A Presence is the parameters of Present.
+type Presence struct {
+	Service string   `json:"service"`
+	Board   string   `json:"board"`
+	Names   []string `json:"names"`
 }

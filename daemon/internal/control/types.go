@@ -56,6 +56,8 @@ type Status struct {
 	Limit       int           `json:"limit"`
 	Degraded    []string      `json:"degraded"`
 	Loop        view.Loop     `json:"loop"`
+
+	Companions []view.Companion `json:"companions"`
 }
 
 // StatusOf returns what a snapshot says of the process.
@@ -64,10 +66,14 @@ func StatusOf(s *view.Snapshot) Status {
 	if degraded == nil {
 		degraded = []string{} // an array, and not null
 	}
+	companions := s.Companions
+	if companions == nil {
+		companions = []view.Companion{}
+	}
 	return Status{
 		Version: s.Version, PID: s.PID, Uptime: s.Uptime, Phase: s.Phase, Managed: s.Managed,
 		Refused: s.Refused, Restored: s.Restored,
-		Services: s.InForce(), Connections: s.Clients(), Limit: s.Limit, Degraded: degraded, Loop: s.Loop,
+		Services: s.InForce(), Connections: s.Clients(), Limit: s.Limit, Degraded: degraded, Loop: s.Loop, Companions: companions,
 	}
 }
 
@@ -76,7 +82,7 @@ func StatusOf(s *view.Snapshot) Status {
 func (s *Status) Snapshot(services []view.Service) *view.Snapshot {
 	return &view.Snapshot{
 		Version: s.Version, PID: s.PID, Uptime: s.Uptime, Phase: s.Phase, Managed: s.Managed,
-		Refused: s.Refused, Restored: s.Restored, Limit: s.Limit, Loop: s.Loop, Services: services,
+		Refused: s.Refused, Restored: s.Restored, Limit: s.Limit, Loop: s.Loop, Companions: s.Companions, Services: services,
 	}
 }
 

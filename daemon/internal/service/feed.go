@@ -50,7 +50,7 @@ type Follower interface{ Follow(m Message) }
 
 // A Message is one that a service has passed to all its clients.
 type Message struct {
-	Number uint64 // from 1 on; 0: a coming or going
+	Number uint64 // from 1 on; 0: a coming or going, or another name
 	Text   []byte // without a delimiter
 	About
 }
@@ -62,6 +62,7 @@ const (
 	OriginSource  = "source"  // a device, a program, a file or the service itself
 	OriginJoin    = "join"    // no message: a client has come
 	OriginLeave   = "leave"   // no message: a client has gone
+	OriginRename  = "rename"  // no message: a client has another name than Text
 )
 
 // About is what is known of a message beside its text.
@@ -115,11 +116,11 @@ func (f *Feed) several(text, delim []byte, about *About) {
 	}
 }
 
-// event tells of a coming or going.
-func (f *Feed) event(origin string, s *Session, name string) {
+// event tells of a coming or going, or of another name than was.
+func (f *Feed) event(origin string, s *Session, name, was string) {
 	if f.followed() {
 		peer := s.Peer
-		f.tell(Message{About: About{Origin: origin, Peer: &peer, Name: name}})
+		f.tell(Message{Text: []byte(was), About: About{Origin: origin, Peer: &peer, Name: name}})
 	}
 }
 

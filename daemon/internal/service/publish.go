@@ -23,10 +23,11 @@ type Publisher interface {
 
 // A Publication is a message that is to be passed on.
 type Publication struct {
-	Text []byte    // without a delimiter
-	Name string    // who says it in a room; "": nobody, the text is all that is passed on
-	Tag  string    // for those that follow
-	Peer view.Peer // who publishes
+	Text  []byte    // without a delimiter
+	Name  string    // who says it in a room; "": nobody, the text is all that is passed on
+	Tag   string    // for those that follow
+	Board string    // another one, on which the name is somebody; "": it is not of a board
+	Peer  view.Peer // who publishes
 }
 
 // ErrBusy means that a service cannot take a message now.
@@ -62,7 +63,11 @@ func (r *room) Publish(p *Publication) (uint64, error) {
 	if name == "" || len(t) == 0 { // or nothing of the text would be in it
 		t = template{{slot: slotLine}}
 	}
-	b := r.render(t, &Session{Peer: p.Peer, Data: &member{name: name}}, p.Text)
+	line := p.Text
+	if p.Board != "" && name != "" && len(r.message) > 0 {
+		name, t, line = r.ofBoard(name, p.Board, line)
+	}
+	b := r.render(t, &Session{Peer: p.Peer, Data: &member{name: name}}, line)
 	peer := p.Peer
 	r.talk(nil, b, &About{
 		Origin: OriginPublish, Peer: &peer, Name: name, Tag: p.Tag, where: r.placed,

@@ -23,7 +23,7 @@ import (
 // This file has the way of a line up to the fanout, in the order of the picture, and
 // then how members come and go. What most lines do not meet is apart, behind a test
 // where the way passes it: speakers that wait (room_pace.go), comings and goings that
-// are to be told (room_news.go), commands (room_command.go).
+// are to be told (room_news.go), commands (room_command.go), other boards (room_boards.go).
 //
 //	free? ─► frame ─► render ─► Message ─┬─► history
 //	                                     └─► fanout ─┬─► queue of a ─► socket
@@ -44,6 +44,8 @@ type room struct {
 	pace  roomPace
 	news  news
 	nicks map[string]*evloop.Conn // names that were taken by /nick, folded
+
+	boards []*board // others on which somebody is in this room, by name
 
 	welcome, message, join, leave template
 
@@ -178,7 +180,7 @@ func (r *room) render(t template, of *Session, line []byte) []byte {
 			b = r.clean(b, line)
 			r.placed = span{true, at, len(b) - at}
 		case slotCount:
-			b = strconv.AppendInt(b, int64(len(r.fan.members)), 10)
+			b = strconv.AppendInt(b, int64(len(r.fan.members)+r.people()), 10)
 		}
 	}
 	return append(b, '\n')
@@ -256,7 +258,7 @@ func (r *room) enter(c *evloop.Conn) {
 	r.say(c, r.welcome)
 	r.history.show(c)
 	r.announce(SessionOf(c), c, r.join, &r.news.came)
-	r.feed.event(OriginJoin, SessionOf(c), memberOf(c).name)
+	r.feed.event(OriginJoin, SessionOf(c), memberOf(c).name, "")
 }
 
 // seat makes c a member, and tells nobody.
@@ -308,7 +310,7 @@ func (r *room) Closed(c *evloop.Conn, _ error) {
 	r.fan.remove(c)
 	r.release(c, m)
 	r.announce(SessionOf(c), nil, r.leave, &r.news.left)
-	r.feed.event(OriginLeave, SessionOf(c), m.name)
+	r.feed.event(OriginLeave, SessionOf(c), m.name, "")
 }
 
 // Drain sends a member away because the room itself closes. What it has still to say

@@ -15,7 +15,7 @@ import (
 // What a member can say to the room itself, and how names are kept apart.
 //
 //	/nick NAME   another name, of A-Z a-z 0-9 _ -, at most 24
-//	/who         who is here
+//	/who         who is here, and on other boards
 //	/me TEXT     ~ name TEXT
 //	/quit        goodbye
 //	//TEXT       the line "/TEXT"
@@ -64,6 +64,7 @@ func (r *room) rename(c *evloop.Conn, name string) {
 	if old != name {
 		r.tell()
 		r.fan.send(evloop.NewMessage([]byte("* "+old+" is now "+name+"\n")), nil)
+		r.feed.event(OriginRename, SessionOf(c), name, old)
 	}
 }
 
@@ -112,7 +113,7 @@ func (r *room) who() []byte {
 	if len(all) > whoMost {
 		b = append(b, ", ..."...)
 	}
-	return append(b, '\n')
+	return r.whoElse(append(b, '\n'), whoMost-len(names))
 }
 
 var loginPrefix = []byte("NAME: ")

@@ -54,6 +54,23 @@ func (r *room) announce(of *Session, but *evloop.Conn, t template, count *int) {
 	if *count++; r.news.came+r.news.left == 1 {
 		r.news.one, r.news.about = r.render(t, of, nil), but
 	}
+	r.tellSoon()
+}
+
+// announceMany tells everybody that more than one have come or left.
+func (r *room) announceMany(came, left int) {
+	switch {
+	case r.ending:
+	case r.conf.Preset != config.PresetNone:
+		r.fan.send(evloop.NewMessage(sum(came, left)), nil)
+	default:
+		r.news.came, r.news.left = r.news.came+came, r.news.left+left
+		r.tellSoon()
+	}
+}
+
+// tellSoon tells the news, at once if the room is small or has kept still for long enough.
+func (r *room) tellSoon() {
 	if !r.news.timer.IsZero() {
 		return
 	}

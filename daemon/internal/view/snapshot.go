@@ -28,6 +28,14 @@ type Snapshot struct {
 	Limit    int           // how many clients there may be
 	Loop     Loop
 	Services []Service // in force, by name; then those that end
+
+	Companions []Companion // by name
+}
+
+// A Companion is a program beside the daemon, and what it says of itself.
+type Companion struct {
+	Name  string `json:"name"`
+	State string `json:"state"`
 }
 
 // The names in JSON are those of the interface penstock.Control (package control).

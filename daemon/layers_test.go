@@ -110,6 +110,7 @@ var arrows = map[string]string{
 	"record":           "",
 	"proxyproto":       "",
 	"apply":            "config systemctl unit",
+	"boards":           "", // whoever has a broker and a clock
 	"unit":             "config kept",
 	"config":           "kept text toml",
 	"kept":             "",

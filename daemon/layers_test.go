@@ -83,7 +83,7 @@ func TestLayers(t *testing.T) {
 // TestDaemonWithoutWeb: what needs the libraries for the web or for TLS is a companion.
 func TestDaemonWithoutWeb(t *testing.T) {
 	for _, row := range goList(t, "-deps", "./daemon/cmd/penstock") {
-		for _, denied := range []string{"net/http", "crypto/tls", "html/template", "github.com/coder/websocket"} {
+		for _, denied := range []string{"net/http", "crypto/tls", "html/template", "github.com/coder/websocket", "github.com/eclipse/paho.golang"} {
 			if within(row[0], denied) {
 				t.Errorf("the daemon depends on %s", row[0])
 			}
@@ -95,30 +95,31 @@ func TestDaemonWithoutWeb(t *testing.T) {
 // "cmd" is the command, "config" is daemon/internal/config. evloop and systemd
 // are in TestLayers.
 var arrows = map[string]string{
-	"cmd":              "daemon apply config control kept process report systemctl text unit view evloop systemd systemd/journal",
-	"cmd/penstock-web": "config control view systemd systemd/journal", // it knows the daemon by the control socket
-	"control":          "view",                                        // a companion needs no more
-	"daemon":           "config control handover listen process proxyproto record report service text view evloop systemd",
-	"service":          "config device follow process proxyproto record report telnet text tty view evloop",
-	"device":           "report tty evloop",
-	"tty":              "",
-	"process":          "report evloop",
-	"follow":           "",
-	"report":           "config text view evloop systemd",
-	"listen":           "config record systemd",
-	"handover":         "record", // a queue of descriptors, whoever stores or fills it
-	"record":           "",
-	"proxyproto":       "",
-	"apply":            "config systemctl unit",
-	"boards":           "", // whoever has a broker and a clock
-	"unit":             "config kept",
-	"config":           "kept text toml",
-	"kept":             "",
-	"systemctl":        "",
-	"telnet":           "",
-	"text":             "",
-	"toml":             "",
-	"view":             "", // whoever shows a daemon needs no event loop
+	"cmd":               "daemon apply config control kept process report systemctl text unit view evloop systemd systemd/journal",
+	"cmd/penstock-web":  "config control view systemd systemd/journal",           // it knows the daemon by the control socket
+	"cmd/penstock-mqtt": "config control kept text view systemd systemd/journal", // so does this one
+	"control":           "view",                                                  // a companion needs no more
+	"daemon":            "config control handover listen process proxyproto record report service view evloop systemd",
+	"service":           "config device follow process proxyproto record report telnet text tty view evloop",
+	"device":            "report tty evloop",
+	"tty":               "",
+	"process":           "report evloop",
+	"follow":            "",
+	"report":            "config text view evloop systemd",
+	"listen":            "config record systemd",
+	"handover":          "record", // a queue of descriptors, whoever stores or fills it
+	"record":            "",
+	"proxyproto":        "",
+	"apply":             "config systemctl unit",
+	"boards":            "", // whoever has a broker and a clock
+	"unit":              "config kept",
+	"config":            "kept text toml",
+	"kept":              "",
+	"systemctl":         "",
+	"telnet":            "",
+	"text":              "",
+	"toml":              "",
+	"view":              "", // whoever shows a daemon needs no event loop
 
 	"faulttest":         "",
 	"lantest":           "",

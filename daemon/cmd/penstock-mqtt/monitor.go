@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"penstock/daemon/internal/control"
+	"penstock/daemon/internal/view"
+)
+
+// What the daemon is told, it forgets when the connection ends. So one stream is there to
+// notice that, and it serves to see the devices change:
+//
+//	Watch ─► begins ─► all that is to be told: the state, who is on other boards
+//	  ▲   ├─► a record of a bridge ─► its state is asked for ─► topic of its device
+//	  │   └─► ends ──┐
+//	  └──────────────┘
+//
+// To ask every few seconds was the alternative; an idle board would be awakened for it.
+
+// companion is our name in the status.
+const companion = "mqtt"
+
+// A telling is the parameters of Tell.
+type telling struct {
+	Companion string `json:"companion"`
+	State     string `json:"state"`
+}
+
+// A room on a board, of which the daemon is told who is in it.
+type where struct{ service, board string }
+
+// A monitor tells the daemon, and watches it.
+type monitor struct {
+	door    *door
+	bridges []string                      // services of which the device is watched
+	device  func(service string, up bool) // gets the state of a device, when it has changed
+
+	poke chan struct{} // holds one, if there is something to tell
+
+	mu      sync.Mutex // guards the following
+	state   string
+	present map[where][]string // what the daemon is to know
+	changed map[where]bool     // what it does not know yet
+	untold  bool               // the state
+	ups     map[string]bool    // of devices
+	failed  string             // why the daemon does not let us watch; told once
+}
+
+func newMonitor(d *door, bridges []string, device func(string, bool)) *monitor {
+	return &monitor{
+		door: d, bridges: bridges, device: device, poke: make(chan struct{}, 1),
+		present: make(map[where][]string), changed: make(map[where]bool), ups: make(map[string]bool),
+	}
+}
+
+// tell has the daemon show a state.
+func (m *monitor) tell(state string) {
+	m.mu.Lock()
+	m.untold = m.untold || m.state != state
+	m.state = state
+	m.mu.Unlock()
+	m.awake()
+}
+
+// presence has the daemon know who is in a room on another board.
+func (m *monitor) presence(service, board string, names []string) {
+	m.mu.Lock()
+	p := where{service, board}
+	m.present[p], m.changed[p] = names, true
+	m.mu.Unlock()
+	m.awake()
+}
+
+func (m *monitor) awake() {
+	select {
+	case m.poke <- struct{}{}:
+	default:
+	}
+}
+
+// run tells and watches until ctx ends.
+func (m *monitor) run(ctx context.Context) {
+	again(ctx, func() error {
+		err := m.once(ctx)
+		if e, ok := errors.AsType[*control.Error](err); ok && !e.Is(control.ErrStopping) && ctx.Err() == nil {
+			m.named(e)
+		}
+		return err
+	})
+}
+
+// named writes what the daemon has against us, once.
+func (m *monitor) named(e *control.Error) {
+	m.mu.Lock()
+	again := m.failed == e.Error()
+	m.failed = e.Error()
+	m.mu.Unlock()
+	if !again {
+		m.door.log.Warn("daemon not watched", slog.Any("err", e))
+	}
+}
+
+// once is one connection.
+func (m *monitor) once(ctx context.Context) error {
+	c, err := m.door.dial()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	w, err := m.door.dial()
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { _ = w.Close() })()
+	level := "error" // few come, and none is of interest
+	if len(m.bridges) > 0 {
+		level = "info"
+	}
+	m.mu.Lock()
+	m.untold = m.state != ""
+	for p, names := range m.present {
+		if m.changed[p] = len(names) > 0; !m.changed[p] {
+			delete(m.changed, p)
+			delete(m.present, p)
+		}
+	}
+	m.mu.Unlock()
+	m.awake()
+	var told sync.WaitGroup
+	looks := make(chan struct{}, 1)
+	looks <- struct{}{}
+	told.Go(func() {
+		defer cancel()
+		m.telling(ctx, c, looks)
+	})
+	err = w.Stream(control.Interface+".Watch", control.Watching{Level: level}, 0, func(p json.RawMessage) error {
+		var events control.Events
+		if err := json.Unmarshal(p, &events); err != nil {
+			return err
+		}
+		if events.Missed > 0 || slices.ContainsFunc(events.Events, m.concerns) {
+			select {
+			case looks <- struct{}{}:
+			default:
+			}
+		}
+		return nil
+	})
+	cancel()
+	told.Wait()
+	return err
+}
+
+// concerns reports whether a record is of a bridge that is watched.
+func (m *monitor) concerns(e control.Event) bool {
+	return slices.Contains(m.bridges, e.Fields["service"])
+}
+
+// telling makes the calls, until ctx ends or one fails.
+func (m *monitor) telling(ctx context.Context, c *control.Client, looks <-chan struct{}) {
+	for {
+		err := error(nil)
+		select {
+		case <-ctx.Done():
+			return
+		case <-m.poke:
+			err = m.tellAll(c)
+		case <-looks:
+			err = m.look(c)
+		}
+		if e, ok := errors.AsType[*control.Error](err); ok {
+			m.named(e)
+		} else if err != nil {
+			return
+		}
+	}
+}
+
+// tellAll tells what the daemon does not know yet.
+func (m *monitor) tellAll(c *control.Client) error {
+	m.mu.Lock()
+	state, untold := m.state, m.untold
+	m.untold = false
+	var list []presence
+	for p := range m.changed {
+		names := m.present[p]
+		list = append(list, presence{p.service, p.board, append([]string{}, names...)})
+		if len(names) == 0 {
+			delete(m.present, p)
+		}
+	}
+	clear(m.changed)
+	m.mu.Unlock()
+	var first error
+	if untold {
+		first = c.Call(control.Interface+".Tell", telling{companion, state}, nil)
+	}
+	for _, p := range list {
+		err := c.Call(control.Interface+".Present", p, nil)
+		if first == nil {
+			first = err
+		}
+	}
+	return first
+}
+
+// A presence is the parameters of Present.
+type presence struct {
+	Service string   `json:"service"`
+	Board   string   `json:"board"`
+	Names   []string `json:"names"`
+}
+
+// look asks for the states of the devices.
+func (m *monitor) look(c *control.Client) error {
+	if len(m.bridges) == 0 {
+		return nil
+	}
+	var all []view.Service
+	err := c.Stream(control.Interface+".Services", control.ServiceFilter{}, patience, func(p json.RawMessage) error {
+		var got control.Services
+		err := json.Unmarshal(p, &got)
+		all = append(all, got.Services...)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for i := range all {
+		s := &all[i]
+		if s.Source == nil || !slices.Contains(m.bridges, s.Name) {
+			continue
+		}
+		up := s.Source.State == sourceUp
+		m.mu.Lock()
+		was, known := m.ups[s.Name]
+		m.ups[s.Name] = up
+		m.mu.Unlock()
+		if !known || was != up {
+			m.device(s.Name, up)
+		}
+	}
+	return nil
+}
+
+// sourceUp is the state of a device or program that is there.
+const sourceUp = "up"
+
+// devices calls device for each state that is known, as for a broker that knows nothing.
+func (m *monitor) devices() {
+	m.mu.Lock()
+	ups := make(map[string]bool, len(m.ups))
+	for name, up := range m.ups {
+		ups[name] = up
+	}
+	m.mu.Unlock()
+	for name, up := range ups {
+		m.device(name, up)
+	}
+}
+
+// waitingState is how often the state says how much waits, while there is no broker.
+const waitingState = 10 * time.Second

@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/eclipse/paho.golang/paho"
+	"golang.org/x/sys/unix"
+
+	"penstock/daemon/internal/config"
+	"penstock/systemd"
+	"penstock/systemd/journal"
+)
+
+// run is the command.
+func (p process) run(args []string) int {
+	flags := flag.NewFlagSet("penstock-mqtt", flag.ContinueOnError)
+	flags.SetOutput(p.stderr)
+	flags.Usage = func() { fmt.Fprint(p.stderr, usage) }
+	file := flags.String("c", "", "")
+	socket := flags.String("socket", "", "")
+	folder := flags.String("state", os.Getenv("STATE_DIRECTORY"), "")
+	if err := flags.Parse(args); err != nil {
+		return exitUsage
+	}
+	if flags.NArg() > 0 || *file == "" {
+		fmt.Fprint(p.stderr, usage)
+		return exitUsage
+	}
+	handler, sink := journal.NewHandler(journal.Options{Identifier: "penstock-mqtt"})
+	defer sink.Close(time.Second)
+	log := slog.New(handler)
+	stop, unhook := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT)
+	defer unhook()
+	g, err := newGate(*file, *socket, *folder, log)
+	if err == nil {
+		err = g.run(stop)
+	}
+	if err != nil {
+		log.Error("not connected", slog.Any("err", err))
+		if errors.Is(err, errConfig) {
+			return exitConfig
+		}
+		return exitFailed
+	}
+	return exitOK
+}
+
+// errConfig means that another start would find the same.
+var errConfig = errors.New("configuration")
+
+// load reads the table [mqtt], what services say about it, and the files that it names.
+func load(file string) (*config.Config, secrets, error) {
+	cfg, err := config.Loader{Sockets: true}.Load(file)
+	if cfg == nil || cfg.MQTT == nil { // mistakes elsewhere are the daemon's business
+		if err == nil {
+			err = fmt.Errorf("%s has no table [mqtt]", file)
+		}
+		return nil, secrets{}, fmt.Errorf("%w: %w", errConfig, err)
+	}
+	s, err := readSecrets(cfg.MQTT)
+	if err != nil {
+		return nil, s, fmt.Errorf("%w: %w", errConfig, err)
+	}
+	return cfg, s, nil
+}
+
+// controlVariable says which daemon to ask, as for the commands of penstock.
+const controlVariable = "PENSTOCK_CONTROL"
+
+// controlPath returns where to ask the daemon, as the commands of penstock find it.
+func controlPath(socket string) string {
+	if path := cmp.Or(socket, os.Getenv(controlVariable)); path != "" {
+		return path
+	}
+	folder := filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "penstock")
+	if !filepath.IsAbs(folder) {
+		folder = "/tmp/penstock-" + strconv.Itoa(os.Geteuid())
+	}
+	var st unix.Stat_t
+	private := unix.Lstat(folder, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR && st.Mode&0o022 == 0 && int(st.Uid) == os.Geteuid()
+	if own := filepath.Join(folder, "control"); private {
+		if _, err := os.Stat(own); err == nil {
+			return own
+		}
+	}
+	return config.ControlPath
+}
+
+// A gate is all that runs.
+type gate struct {
+	log       *slog.Logger
+	door      *door
+	keep      *keeper
+	broker    *broker
+	monitor   *monitor
+	retainer  *retainer
+	followers []*follower
+	takers    map[string]*taker // by topic
+}
+
+func newGate(file, socket, folder string, log *slog.Logger) (*gate, error) {
+	cfg, s, err := load(file)
+	if err != nil {
+		return nil, err
+	}
+	return assemble(cfg, s, func() string { return controlPath(socket) }, folder, log), nil
+}
+
+// assemble makes the parts, of which none runs yet.
+func assemble(cfg *config.Config, s secrets, path func() string, folder string, log *slog.Logger) *gate {
+	g := &gate{log: log, keep: &keeper{folder: folder, log: log}, takers: make(map[string]*taker)}
+	few := &limited{log: log}
+	g.door = &door{path: path, log: log, few: few}
+	var files *spoolFiles
+	if folder != "" {
+		var err error
+		if files, err = openSpool(g.keep.path("spool"), log); err != nil {
+			log.Warn("messages not written to the disk", slog.Any("err", err))
+		}
+	}
+	sp := newSpool(files, func(reason string, n int) { few.count("message dropped", n, slog.String("reason", reason)) })
+	g.broker = newBroker(cfg.MQTT, s, log, sp)
+	var before remembered
+	g.keep.load("state", &before)
+	g.retainer = newRetainer(cfg, g.broker, before.Retained)
+	g.monitor = newMonitor(g.door, names(watched(cfg)), g.retainer.device)
+	g.broker.tell = g.monitor.tell
+	g.broker.take = g.take
+	g.broker.up = func() {
+		g.retainer.publish()
+		g.monitor.devices()
+	}
+	for _, of := range cfg.Services {
+		g.add(of, before.Cursors[of.Name])
+	}
+	return g
+}
+
+// add makes what a service asks for.
+func (g *gate) add(s *config.Service, at cursor) {
+	if s.MQTT == nil {
+		return
+	}
+	if s.MQTT.Publish != "" {
+		p := newPublisher(s, g.broker)
+		g.followers = append(g.followers, &follower{service: s.Name, door: g.door, each: p.took, at: at})
+	}
+	if s.MQTT.Subscribe != "" {
+		t := newTaker(s, g.broker.conf.BoardName(), g.door)
+		g.takers[t.topic] = t
+		g.broker.filters = append(g.broker.filters, t.filter())
+	}
+}
+
+// take is called with each message that the broker sends.
+func (g *gate) take(p *paho.Publish) {
+	if t := g.takers[p.Topic]; t != nil {
+		t.take(p)
+		return
+	}
+	// Of an earlier configuration, whose session the broker has kept.
+	g.door.few.warn(messageRefused, slog.String("topic", clean(p.Topic)), slog.String("reason", reasonTopic))
+	go g.broker.forget(p.Topic)
+}
+
+// run is the life of the process.
+func (g *gate) run(stop context.Context) error {
+	g.monitor.tell("not connected: it is tried")
+	if err := g.broker.start(context.WithoutCancel(stop)); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	var running sync.WaitGroup
+	running.Go(func() { g.monitor.run(ctx) })
+	running.Go(func() { g.tick(ctx) })
+	for _, f := range g.followers {
+		running.Go(func() { f.run(ctx) })
+	}
+	for _, t := range g.takers {
+		running.Go(func() { t.run(ctx) })
+	}
+	notifier, err := systemd.NewNotifier()
+	if err == nil {
+		err = notifier.Ready("")
+	}
+	if err != nil {
+		g.log.Warn("service manager not told", slog.Any("err", err))
+	}
+	<-stop.Done()
+	cancel()
+	running.Wait()
+	g.broker.stop()
+	g.save(true)
+	return nil
+}
+
+// tick does what is done now and then.
+func (g *gate) tick(ctx context.Context) {
+	ticker := time.NewTicker(saveAfter)
+	defer ticker.Stop()
+	saved := time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		g.broker.spool.save(true)
+		if time.Since(saved) >= keepEvery {
+			g.save(false)
+			saved = time.Now()
+		}
+	}
+}
+
+// save writes what is to outlive the process. A cursor must not be ahead of what the broker
+// has and the disk holds: after a crash, messages are published twice rather than not at all.
+func (g *gate) save(last bool) {
+	st := remembered{Cursors: make(map[string]cursor), Retained: g.retainer.topics()}
+	for _, f := range g.followers {
+		if at := f.cursor(); at.Series != "" {
+			st.Cursors[f.service] = at
+		}
+	}
+	if !last {
+		g.broker.spool.save(false)
+		if g.broker.spool.flight.count.Load() > 0 {
+			return // another time
+		}
+	}
+	g.keep.save("state", st)
+}

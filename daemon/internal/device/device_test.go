@@ -135,7 +135,7 @@ func TestUnplugged(t *testing.T) {
 	eachBackend(t, func(t *testing.T, c evloop.Config) {
 		name := filepath.Join(t.TempDir(), "usb-0")
 		r := serve(t, c, Options{Path: name, Exclusive: true})
-		r.until("the news that it is not there", func() bool { return r.downs == 1 })
+		r.until("the news that it is not there", func() bool { return r.downs >= 1 })
 		for round := 1; round <= 3; round++ {
 			master, slave := evlooptest.PTY(t)
 			link(t, slave, name)

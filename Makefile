@@ -42,8 +42,8 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
-build: ## build bin/penstock and bin/penstock-web, static and stripped
-	$(GOBUILD) -o bin/ ./daemon/cmd/penstock ./daemon/cmd/penstock-web
+build: ## build bin/penstock, bin/penstock-web and bin/penstock-mqtt, static and stripped
+	$(GOBUILD) -o bin/ ./daemon/cmd/penstock ./daemon/cmd/penstock-web ./daemon/cmd/penstock-mqtt
 
 .PHONY: run
 run: build ## build, then serve the built-in example on loopback, and its page
@@ -242,7 +242,7 @@ boot-test-all: boot-test ## these, armhf, the Raspberry Pi 3B and both suites in
 
 .PHONY: install
 install: build ## install under $(DESTDIR)$(PREFIX)
-	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/bin bin/penstock bin/penstock-web
+	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/bin bin/penstock bin/penstock-web bin/penstock-mqtt
 	for page in daemon/man/*.[1-8]; do \
 	  install -D -m 0644 "$$page" "$(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/}" || exit 1; \
 	done

@@ -30,7 +30,7 @@ have() {
 scripts() {
 	local file
 	mapfile -t files < <(grep -rlE '^#!.*/(ba)?sh' "$here")
-	for file in "$here"/deb/{,web.}{postinst,prerm,postrm}; do
+	for file in "$here"/deb/{,web.,mqtt.}{postinst,prerm,postrm}; do
 		grep -q '^set -e$' "$file" || fail "$file goes on after an error"
 	done
 	if have shellcheck shellcheck; then
@@ -54,7 +54,7 @@ catalog() {
 units() {
 	have systemd-analyze systemd || return 0
 	local unit
-	for unit in penstock penstock-web; do
+	for unit in penstock penstock-web penstock-mqtt; do
 		systemd-analyze security --offline=true --threshold=10 "$here/units/$unit.service" >"$work/security" 2>&1 ||
 			{
 				cat "$work/security"

@@ -4,7 +4,7 @@
 # build.sh [-v VERSION] [-s SUITE] [-o FOLDER] [-p PACKAGE] [NAME...]
 #
 # Builds the Debian packages of the named rows of cross/targets, or of all,
-# into FOLDER (bin/deb): penstock and penstock-web, or PACKAGE alone. Needs Go and dpkg-deb. One package fits all suites from
+# into FOLDER (bin/deb): penstock, penstock-web and penstock-mqtt, or PACKAGE alone. Needs Go and dpkg-deb. One package fits all suites from
 # bookworm on; SUITE (this machine's) only chooses what lintian is told.
 #
 # dpkg-deb and fifty lines, not debhelper: its cross builds want a C toolchain
@@ -29,7 +29,7 @@ die() {
 
 [ "$version" = "$noted" ] || die "CHANGELOG.md is at $version, packaging/deb/changelog at $noted"
 suite=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
-packages="penstock penstock-web"
+packages="penstock penstock-web penstock-mqtt"
 while getopts v:s:o:p: option; do
 	case $option in
 	s) suite=$OPTARG ;;
@@ -103,6 +103,12 @@ files_penstock_web() {
 	zip daemon/man/penstock-web.8 usr/share/man/man8/penstock-web.8.gz
 }
 
+# files_penstock_mqtt does so for that one. The target of penstock wants its service.
+files_penstock_mqtt() {
+	put 644 packaging/units/penstock-mqtt.service usr/lib/systemd/system/penstock-mqtt.service
+	zip daemon/man/penstock-mqtt.8 usr/share/man/man8/penstock-mqtt.8.gz
+}
+
 # scripts_PACKAGE puts what dpkg runs.
 scripts_penstock() {
 	for script in postinst prerm postrm; do put 755 packaging/deb/$script DEBIAN/$script; done
@@ -110,6 +116,9 @@ scripts_penstock() {
 }
 scripts_penstock_web() {
 	for script in postinst prerm postrm; do put 755 packaging/deb/web.$script DEBIAN/$script; done
+}
+scripts_penstock_mqtt() {
+	for script in postinst prerm postrm; do put 755 packaging/deb/mqtt.$script DEBIAN/$script; done
 }
 
 # about_PACKAGE is the end of the metadata.
@@ -137,6 +146,20 @@ about_penstock_web() {
 		 metrics for Prometheus; and, where the file allows it, a terminal into a room
 		 or a serial line. The first request starts it, and it ends a minute after the
 		 last one. It listens on loopback until the file says otherwise.
+	END
+}
+
+about_penstock_mqtt() {
+	cat <<-END
+		Depends: penstock (= $version)
+		Section: net
+		Priority: optional
+		Description: serial lines, files and chat rooms of penstock at an MQTT broker
+		 What a serial line, a script or a file says goes to topics of a broker, and
+		 what topics say goes to the line; a chat room is one room on many boards.
+		 Messages wait on the disk while the broker is away, and Home Assistant may be
+		 told what is there. It needs a broker that speaks MQTT 5, such as mosquitto,
+		 and can reach no other address.
 	END
 }
 

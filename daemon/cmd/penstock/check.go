@@ -15,7 +15,7 @@ const defaultConfig = "/etc/penstock/penstock.toml"
 const aboutCheck = `Reads FILE (default ` + defaultConfig + `) and conf.d/*.toml beside it
 as run would, and prints every mistake as FILE:LINE: KEY: PROBLEM, and what has
 another effect than it says as FILE:LINE: KEY: warning: EFFECT. It names devices
-that are not there, programs that may take them, and a page without its program.
+that are not there, programs that may take them, and a page or a broker without its program.
 Nothing is opened or changed. Exit status 78 when there is a mistake, 0 with warnings alone.
 
 With -s, which needs root and systemd, they are read once more with the user
@@ -49,6 +49,9 @@ func check(p process, c command, args []string) int {
 	}
 	if cfg.Web != nil && !unit.HasWeb(p.root) {
 		fmt.Fprintln(p.stderr, "web: warning: there is no page, since the package penstock-web is not installed")
+	}
+	if cfg.MQTT != nil && !unit.HasMQTT(p.root) {
+		fmt.Fprintln(p.stderr, "mqtt: warning: nothing reaches the broker, since the package penstock-mqtt is not installed")
 	}
 	fmt.Fprint(p.stdout, checked(*file, cfg))
 	return exitOK

@@ -55,6 +55,9 @@ func (a ask) printProcess(st control.Status) {
 	for _, text := range warningsOf(st) {
 		fmt.Fprintln(a.stdout, a.warning(text))
 	}
+	for _, c := range st.Companions {
+		fmt.Fprintln(a.stdout, c.Name+": "+c.State)
+	}
 	fmt.Fprintln(a.stdout)
 }
 

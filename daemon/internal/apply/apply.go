@@ -182,7 +182,7 @@ func (a *Applier) wanted(cfg *config.Config, written map[string]string) (want wa
 // services that were removed. The sockets that should listen are named, since a unit
 // that the manager has not loaded yet matches no pattern.
 func (a *Applier) observe(want wanted) (h host, err error) {
-	names := append(slices.Sorted(maps.Keys(want)), unit.Service, unit.Target, unit.ErrorReport, unit.SocketName("*"))
+	names := append(slices.Sorted(maps.Keys(want)), unit.Service, unit.MQTTService, unit.Target, unit.ErrorReport, unit.SocketName("*"))
 	units, err := systemctl.Show(names...)
 	if err != nil {
 		return h, err

@@ -48,7 +48,30 @@ func decide(before, now []unit.File, want wanted, h host) plan {
 		return atStart(was[name]) != atStart(is[name])
 	})
 	p.decideService(h, opens, closes || limits, len(want), unit.StartsService(is[unit.TargetDropIn]))
+	p.decideMQTT(h, was[unit.MQTTDropIn], is[unit.MQTTDropIn])
 	return p
+}
+
+// decideMQTT adds what is done for penstock-mqtt, of which there is a drop-in if it is to
+// run. It holds no socket and reads the files when it starts, so any change restarts it.
+func (p *plan) decideMQTT(h host, was, is string) {
+	const name = unit.MQTTService
+	active := h.units[name].Active
+	switch {
+	case is == "" && was != "" && active != "" && active != "inactive":
+		p.reasons[name] = "removed"
+		p.stop = append(p.stop, name)
+	case is == "" || !h.serving():
+	case atStart(was) != atStart(is):
+		p.reasons[name] = "changed"
+		if was == "" {
+			p.reasons[name] = added
+		}
+		p.restart = append(p.restart, name)
+	case active == "failed":
+		p.reasons[name] = "has failed"
+		p.restart = append(p.restart, name)
+	}
 }
 
 // added is the reason for a socket that was not there at the last apply.
@@ -153,6 +176,9 @@ func (h host) faults(want wanted, restarted []string) (lines, unopened, curable 
 			line += ": " + u.Status
 		}
 		lines, unopened, curable = append(lines, line), append(unopened, unit.Service), append(curable, unit.Service)
+	}
+	if u := h.units[unit.MQTTService]; u.Active == "failed" && slices.Contains(restarted, u.ID) {
+		lines = append(lines, u.ID+": failed ("+u.Result+")")
 	}
 	return lines, unopened, curable
 }

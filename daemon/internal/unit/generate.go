@@ -90,6 +90,10 @@ func Generate(source string, cfg *config.Config, mistakes error, m *Machine) ([]
 	if cfg.Web != nil && m.Web {
 		g.web(cfg.Web, own(WebSocket), &errs)
 	}
+	if t := mqttDropIn(cfg); t != nil && m.MQTT && own(MQTTService) != Masked {
+		g.add(MQTTDropIn, t, &errs)
+		g.mqtt = true
+	}
 	if mistakes != nil {
 		g.add(ErrorReport, g.errorReport(), &errs)
 		g.add(ReportDropIn, g.reportDropIn(), &errs)
@@ -112,6 +116,7 @@ type generator struct {
 	all     []string // the sockets of all services
 	sockets []string // those that the target is to start: the ones not masked
 	files   []File
+	mqtt    bool // the target is to start penstock-mqtt
 }
 
 func (g *generator) add(name string, t *text, errs *[]error) {
@@ -239,6 +244,10 @@ func (g *generator) targetDropIn(atBoot bool) *text {
 	if atBoot {
 		t.set("Wants", Service)
 		t.set("Before", Service)
+	}
+	if g.mqtt { // not upheld: one that was stopped by hand would come back
+		t.set("Wants", MQTTService)
+		t.set("Before", MQTTService)
 	}
 	t.set("Upholds", g.sockets...)
 	return &t

@@ -30,15 +30,17 @@ var WebSocket = SocketName(config.WebName)
 // A Machine is what the generator asks the machine for.
 type Machine struct {
 	Overrides func(name string) Override // nil: there are none
-	Web       bool                       // penstock-web is installed
+	Web, MQTT bool                       // penstock-web and penstock-mqtt are installed
 }
 
 // Look returns the machine below root, "/" but for tests.
-func Look(root string) *Machine { return &Machine{Overrides(root), HasWeb(root)} }
+func Look(root string) *Machine { return &Machine{Overrides(root), HasWeb(root), HasMQTT(root)} }
 
 // HasWeb reports whether penstock-web is installed below root.
-func HasWeb(root string) bool {
-	is, err := os.Stat(filepath.Join(root, webProgram))
+func HasWeb(root string) bool { return has(root, webProgram) }
+
+func has(root, program string) bool {
+	is, err := os.Stat(filepath.Join(root, program))
 	return err == nil && is.Mode().IsRegular()
 }
 

@@ -44,7 +44,7 @@ func Remove(folder string, former, next []File) error {
 }
 
 // patterns are those of the names that Generate gives.
-var patterns = []string{SocketName("*"), ServiceDropIn, HandlersDropIn, FilesDropIn, DevicesDropIn, ProxiesDropIn, WebDropIn, TargetDropIn, ReportDropIn, ErrorReport}
+var patterns = []string{SocketName("*"), ServiceDropIn, HandlersDropIn, FilesDropIn, DevicesDropIn, ProxiesDropIn, WebDropIn, MQTTDropIn, TargetDropIn, ReportDropIn, ErrorReport}
 
 // Read returns the generated files that are in the folder: those whose names
 // could be ours. A folder that does not exist holds none.

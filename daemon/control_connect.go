@@ -97,7 +97,7 @@ func (k *controlSocket) become(ep *endpoint, a *asker, peer view.Peer) {
 	k.d.hasBeside(-1)
 	k.d.lastID++
 	c.SetHandler(ep, &service.Session{
-		ID: k.d.lastID, Peer: peer, Since: k.d.loop.Now(), Owner: ep,
+		ID: k.d.lastID, Peer: peer, Since: k.d.loop.Now(), Owner: &ep.owner,
 		Via: &service.Via{
 			Peer:   a.peer,
 			Header: c.BytesIn() - uint64(len(c.Input())),

@@ -142,7 +142,7 @@ func (d *Daemon) clientsOf(eps []*endpoint) (ids []evloop.ConnID) {
 		wanted[ep] = true
 	}
 	for c := range d.loop.Conns() {
-		if s, ok := c.State.(*service.Session); ok && wanted[s.Owner.(*endpoint)] {
+		if s, ok := c.State.(*service.Session); ok && wanted[endpointOf(s)] {
 			ids = append(ids, c.ID())
 		}
 	}
@@ -173,7 +173,7 @@ func (k *controlSocket) list(a *asker) (func() bool, *control.Error) {
 			if c := k.d.loop.Conn(id); c != nil {
 				s := service.SessionOf(c)
 				v := viewConn(c, s, k.d.loop.Now())
-				v.Service, v.Kernel = s.Owner.(*endpoint).conf.Name, c.KernelQueued()
+				v.Service, v.Kernel = endpointOf(s).conf.Name, c.KernelQueued()
 				told.Connections = append(told.Connections, v)
 			}
 		}
@@ -233,7 +233,7 @@ func (n *count) goOn() bool {
 	for _, id := range portion(&n.left, countPortion) {
 		if c := n.d.loop.Conn(id); c != nil {
 			s := service.SessionOf(c)
-			ep := s.Owner.(*endpoint)
+			ep := endpointOf(s)
 			t := n.sums[ep]
 			n.sums[ep] = view.Traffic{In: t.In + s.BytesIn(c), Out: t.Out + s.BytesOut(c)}
 		}

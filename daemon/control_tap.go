@@ -70,7 +70,7 @@ func (k *controlSocket) tapped(in control.Tapping) (*endpoint, *control.Error) {
 	}
 	for c := range k.d.loop.Conns() {
 		if s, ok := c.State.(*service.Session); ok && s.ID == in.ID {
-			return s.Owner.(*endpoint), nil
+			return endpointOf(s), nil
 		}
 	}
 	return nil, control.NoSuchConnection(in.ID)
@@ -114,7 +114,7 @@ func (ep *endpoint) tapInput(c *evloop.Conn, p []byte) {
 // tapOutput tells what a service has said to a client.
 func tapOutput(c *evloop.Conn, p []byte) {
 	if s, ok := c.State.(*service.Session); ok {
-		s.Owner.(*endpoint).show(s, control.DirectionOut, p)
+		endpointOf(s).show(s, control.DirectionOut, p)
 	}
 }
 

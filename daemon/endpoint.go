@@ -30,6 +30,7 @@ type endpoint struct {
 	svc     service.Service
 	opts    *evloop.Options // of its connections; see adjustClients
 	sources sources
+	owner   service.Owner // of its connections, which is this endpoint
 
 	listeners []*listener
 	conns     int
@@ -56,6 +57,7 @@ type endpoint struct {
 // newEndpoint makes the service of s. Listeners are added by the caller.
 func (d *Daemon) newEndpoint(s *config.Service) (*endpoint, error) {
 	ep := &endpoint{d: d, conf: s, log: d.log.Service(s.Name), sources: newSources(), refused: make(map[string]uint64), cut: make(map[string]uint64), lost: make(map[string]uint64)}
+	ep.owner.Part = ep
 	var err error
 	if ep.svc, err = service.New(s, ep.env()); err != nil {
 		return nil, fmt.Errorf("service %s: %w", s.Name, err)
@@ -282,12 +284,15 @@ func (ep *endpoint) left() {
 	}
 }
 
+// endpointOf returns the endpoint to which the connection of s belongs.
+func endpointOf(s *service.Session) *endpoint { return s.Owner.Part.(*endpoint) }
+
 // connections yields the endpoint's connections. It walks over the connections of
 // all services, because it is used only at a reload, a stop and a dump, and a list
 // for each service would cost every idle connection some bytes.
 func (ep *endpoint) connections(yield func(*evloop.Conn) bool) {
 	for c := range ep.d.loop.Conns() {
-		if s, ok := c.State.(*service.Session); ok && s.Owner == any(ep) && !yield(c) {
+		if s, ok := c.State.(*service.Session); ok && s.Owner == &ep.owner && !yield(c) {
 			return
 		}
 	}

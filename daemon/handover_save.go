@@ -122,7 +122,7 @@ func (d *Daemon) detach(p *parcel) (messages []byte) {
 		if tag == tagRemnant {
 			w.Number(uint64(conns[i].Options().StallTimeout))
 		} else {
-			w.Text([]byte(client.Owner.(*endpoint).conf.Name))
+			w.Text([]byte(endpointOf(client).conf.Name))
 		}
 		w.Text(c.Record)
 		p.add(c.FD, w)
@@ -134,7 +134,7 @@ func (d *Daemon) detach(p *parcel) (messages []byte) {
 func (d *Daemon) carriable() (conns []*evloop.Conn) {
 	for c := range d.loop.Conns() {
 		tag, s := tagged(c.State)
-		if s != nil && !s.Owner.(*endpoint).retired || tag == tagRemnant && c.Closing() {
+		if s != nil && !endpointOf(s).retired || tag == tagRemnant && c.Closing() {
 			conns = append(conns, c)
 		}
 	}

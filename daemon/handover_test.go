@@ -118,7 +118,7 @@ func (r *running) taken(name string, n int) {
 	r.t.Helper()
 	r.until("input of "+name, func() bool {
 		for c := range r.loop.Conns() {
-			if s, ok := c.State.(*service.Session); ok && s.Owner.(*endpoint).conf.Name == name && c.BytesIn() == uint64(n) {
+			if s, ok := c.State.(*service.Session); ok && endpointOf(s).conf.Name == name && c.BytesIn() == uint64(n) {
 				return true
 			}
 		}
@@ -176,7 +176,7 @@ func restartCarries(t *testing.T, backend string) {
 	go stuck.Write(payload)
 	r.until("a full queue", func() bool {
 		for c := range r.loop.Conns() {
-			if s, ok := c.State.(*service.Session); ok && s.Owner.(*endpoint).conf.Name == "echo" && c.Full() {
+			if s, ok := c.State.(*service.Session); ok && endpointOf(s).conf.Name == "echo" && c.Full() {
 				return true
 			}
 		}

@@ -97,7 +97,7 @@ func linesLeft(t *testing.T, conf, ask, answer, end string) {
 	var ep *endpoint
 	leave := func(s *service.Session) {
 		s.Since = s.Since.Add(-2 * askGrace) // it has been here for long
-		ep = s.Owner.(*endpoint)
+		ep = endpointOf(s)
 		if end == "stopped" {
 			r.advance(terminate)
 		} else if err := r.putInForce(next); err != nil {

@@ -106,7 +106,7 @@ func (k *look) service(c *evloop.Conn) (*service.Session, *view.Service) {
 	if !client {
 		return nil, nil
 	}
-	return s, k.of[s.Owner.(*endpoint)]
+	return s, k.of[endpointOf(s)]
 }
 
 // askKernel goes on until the kernel was asked about every client.

@@ -239,7 +239,7 @@ func (t *takeover) one(fd int, data []byte, states map[string]serviceState) {
 	}
 	if state.err == nil {
 		ep := t.d.endpoints[c.service]
-		_, state.err = t.restore.Conn(fd, ep, &service.Session{Owner: ep}, ep.opts, c.saved)
+		_, state.err = t.restore.Conn(fd, ep, &service.Session{Owner: &ep.owner}, ep.opts, c.saved)
 		if state.err == nil {
 			t.taken++
 			return

@@ -99,7 +99,7 @@ func (t *takeover) part(fd int, c client, of serviceState) {
 	ep, err := t.leaving(t.lose(c.service, of.err), of)
 	var conn *evloop.Conn
 	if err == nil {
-		conn, err = t.restore.Conn(fd, ep, &service.Session{Owner: ep}, ep.opts, c.saved)
+		conn, err = t.restore.Conn(fd, ep, &service.Session{Owner: &ep.owner}, ep.opts, c.saved)
 	}
 	if err != nil { // it is counted already
 		t.left = append(t.left, fd)
@@ -175,7 +175,7 @@ func (t *takeover) sayGoodbye() {
 		}
 	}
 	for _, c := range t.leavers {
-		c.CloseAfterFlush(service.SessionOf(c).Owner.(*endpoint).conf.DrainTimeout, nil)
+		c.CloseAfterFlush(endpointOf(service.SessionOf(c)).conf.DrainTimeout, nil)
 	}
 	t.endRemnants()
 	for i := range t.missed {

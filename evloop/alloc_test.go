@@ -6,6 +6,8 @@ import (
 	"bytes"
 	"runtime"
 	"testing"
+	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -148,13 +150,14 @@ func TestNoAllocationForTimers(t *testing.T) {
 
 // bytesPerConn is what a connection at rest may cost this package: the Conn,
 // its slots in the tables, and no buffer. The handler's State is not counted.
-const bytesPerConn = 300
+const bytesPerConn = 250
 
 // TestIdleConnectionHoldsNoBuffer opens connections, has each echo a message,
 // keep a partial line and complete it, and counts the heap per connection.
 func TestIdleConnectionHoldsNoBuffer(t *testing.T) {
 	const n = 2000
 	r := newEpollRig(t)
+	r.l.conns.most, r.l.deadlines.most = n, n // the tables have no room to spare
 	h := &dataFunc{f: func(c *Conn, p []byte) int {
 		if p[len(p)-1] != '\n' {
 			return 0
@@ -162,18 +165,22 @@ func TestIdleConnectionHoldsNoBuffer(t *testing.T) {
 		c.Write(p)
 		return len(p)
 	}}
+	idle := Options{IdleTimeout: time.Hour} // which takes a place in the heap of deadlines
 	fds, peers := make([]int, n), make([]*peer, n)
 	for i := range n {
 		fds[i], peers[i] = socketPair(t, unix.SOCK_STREAM)
 	}
 	m, buf := bytes.Repeat([]byte("m"), 2000), make([]byte, 64<<10)
-	before := heap()
+	var before int64
 	for i, fd := range fds {
+		if i == 1 { // the first one has the loop make the buffers that all share
+			before = heap()
+		}
 		c, err := r.l.Add(fd, h, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		c.SetOptions(defaultOptions)
+		c.SetOptions(&idle)
 		unix.Write(peers[i].fd, m)
 		r.turn()
 		if len(c.Input()) != len(m) {
@@ -181,12 +188,52 @@ func TestIdleConnectionHoldsNoBuffer(t *testing.T) {
 		}
 		exchange(t, r.l, peers[i], []byte("\n"), buf)
 	}
-	each := float64(heap()-before) / n
+	each := float64(heap()-before) / (n - 1)
 	t.Logf("%.0f bytes for each connection", each)
 	if each > bytesPerConn {
 		t.Errorf("%.0f bytes for each connection, want at most %d", each, bytesPerConn)
 	}
 	runtime.KeepAlive(peers)
+}
+
+// TestConnIsSmall: these sizes are classes of Go's allocator, and one field more would
+// cost each connection the next class.
+func TestConnIsSmall(t *testing.T) {
+	if unsafe.Sizeof(uintptr(0)) != 8 {
+		t.Skip("pointers are shorter here")
+	}
+	if n := unsafe.Sizeof(Conn{}); n > 192 {
+		t.Errorf("a Conn has %d bytes, want 192", n)
+	}
+	if n := unsafe.Sizeof(trouble{}); n > 48 {
+		t.Errorf("a trouble has %d bytes, want 48", n)
+	}
+}
+
+// TestTablesGrowOnce: a table of connections that has left the size of a few gets its
+// room at once, so that it leaves one small array behind and not many large ones.
+func TestTablesGrowOnce(t *testing.T) {
+	tests := []struct{ most, conns, moves int }{
+		{10, 200, 0}, // few
+		{5000, 5000, 1},
+		{manySlots, manySlots, 1},
+		{1 << 30, manySlots + 1, 2},
+		{0, 1024, 2}, // more than were expected
+	}
+	for _, tt := range tests {
+		var s []byte
+		moves := 0
+		for range tt.conns {
+			g := grown(s, tt.most)
+			if cap(g) != cap(s) {
+				moves++
+			}
+			s = append(g, 0)
+		}
+		if moves != tt.moves || len(s) != tt.conns {
+			t.Errorf("%d of %d: moved %d times, want %d", tt.conns, tt.most, moves, tt.moves)
+		}
+	}
 }
 
 // heap returns what is in use after a collection.

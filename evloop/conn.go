@@ -40,17 +40,14 @@ type Conn struct {
 	in []byte // kept input, from the pool; nil when there is none
 
 	out     queue
-	reason  error // what Closed will report
-	lastIn  Time  // on Loop.clock: when something was received, or reading was resumed
-	lastOut Time  // on Loop.clock: when output last made progress, or began to wait
+	lastIn  Time // on Loop.clock: when something was received, or reading was resumed
+	lastOut Time // on Loop.clock: when output last made progress, or began to wait
 
 	bytesIn, bytesOut uint64
-	dropped           uint64 // messages
-	unreportedBytes   uint64 // bytes that were dropped and not yet reported
-	unreported        uint32 // messages that were dropped and not yet reported
-	held              uint32 // bytes of buffers in which the ring holds input
-	acked             uint32 // low bits of how much output had left the kernel when it was last asked
-	until             Time   // on Loop.clock: deadline of flushing and lingering
+	trouble           *trouble // nil: no message was dropped, and no reason to end is known
+	held              uint32   // bytes of buffers in which the ring holds input
+	acked             uint32   // low bits of how much output had left the kernel when it was last asked
+	until             Time     // on Loop.clock: deadline of flushing and lingering
 }
 
 type connState uint8
@@ -114,7 +111,7 @@ func (c *Conn) Idle() time.Duration {
 }
 
 // Dropped returns how many messages the overflow policy has dropped.
-func (c *Conn) Dropped() uint64 { return c.dropped }
+func (c *Conn) Dropped() uint64 { return c.troubles().dropped }
 
 // Unsent returns how many bytes of output were thrown away because the
 // connection has ended, or because the kernel refuses its output and it is about

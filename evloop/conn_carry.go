@@ -102,7 +102,7 @@ func (c *Conn) takeOut(state []byte, table *carriedTable) []byte {
 	c.HoldIdle(false) // Restored holds it again; the time until now does not count as idle
 	r := c.save(state, table)
 	b := r.encode()
-	c.unreported, c.unreportedBytes = 0, 0 // told in the next loop
+	c.reported() // in the next loop
 	c.flags = c.flags&^flagLeaving | flagDetached
 	c.fail(ErrDetached)
 	return b
@@ -110,11 +110,11 @@ func (c *Conn) takeOut(state []byte, table *carriedTable) []byte {
 
 // save fills in the record. The slices are the connection's.
 func (c *Conn) save(state []byte, table *carriedTable) record {
-	lag := c.loop.lag()
+	lag, t := c.loop.lag(), c.troubles()
 	r := record{
 		kind:    uint64(c.kind),
-		bytesIn: c.bytesIn, bytesOut: c.bytesOut, dropped: c.dropped,
-		unreported: uint64(c.unreported), unreportedBytes: c.unreportedBytes,
+		bytesIn: c.bytesIn, bytesOut: c.bytesOut, dropped: t.dropped,
+		unreported: uint64(t.unreported), unreportedBytes: t.unreportedBytes,
 		lastIn: uint64(c.lastIn + lag), lastOut: uint64(c.lastOut + lag),
 		off: uint64(c.out.off), acked: uint64(c.acked), unsent: uint64(c.out.unsent), in: c.in, state: state,
 		queue: c.carriedQueue(table),
@@ -139,8 +139,8 @@ func (c *Conn) save(state []byte, table *carriedTable) record {
 	if c.out.rest {
 		r.flags |= savedRest
 	}
-	if c.reason != nil {
-		r.reason = []byte(c.reason.Error())
+	if t.reason != nil {
+		r.reason = []byte(t.reason.Error())
 	}
 	if c.flags&flagBounded != 0 {
 		r.bound = uint64(c.opts.queue())

@@ -191,7 +191,7 @@ func (c *Conn) owesOutput() bool {
 func (c *Conn) expired() {
 	switch {
 	case c.state == stateLingering:
-		c.fail(c.reason)
+		c.fail(c.reason())
 	case c.state == stateFlushing:
 		c.flags |= flagReset
 		c.fail(c.flushError())

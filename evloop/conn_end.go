@@ -69,7 +69,7 @@ func (c *Conn) CloseAfterFlush(timeout time.Duration, reason error) {
 	}
 	c.state = stateFlushing
 	if reason != nil || c.flags&flagBroken == 0 {
-		c.reason = reason
+		c.setReason(reason)
 	}
 	c.until = until
 	c.makeDirty()
@@ -92,8 +92,8 @@ func (c *Conn) Abort(reason error) {
 // flushError is what Closed reports when flushing did not come to its end.
 func (c *Conn) flushError() error {
 	switch {
-	case c.reason != nil:
-		return c.reason
+	case c.reason() != nil:
+		return c.reason()
 	case c.until > c.loop.clock:
 		return ErrStalled
 	}
@@ -108,7 +108,7 @@ func (c *Conn) fail(err error) {
 		return
 	}
 	c.state = stateDead
-	c.reason = err
+	c.setReason(err)
 	l := c.loop
 	l.discard(c)
 	if c.out.unsent > 0 {
@@ -130,18 +130,18 @@ func (c *Conn) fail(err error) {
 func (c *Conn) flushed() {
 	l := c.loop
 	if c.flags&flagEOF != 0 || !c.kind.halfCloses() || c.flags&flagBroken != 0 {
-		c.fail(c.reason)
+		c.fail(c.reason())
 		return
 	}
 	if err := l.sys.shutdown(int(c.fd)); err != nil { // the peer has gone: there is nobody to wait for
-		c.fail(c.reason)
+		c.fail(c.reason())
 		return
 	}
 	c.state = stateLingering
 	c.until = min(c.until, l.clock.Add(lingerTime))
 	l.releaseInput(c)
 	if c.until <= l.clock {
-		c.fail(c.reason)
+		c.fail(c.reason())
 		return
 	}
 	l.deadlines.set(c.slot, c.until)
@@ -191,6 +191,6 @@ func (l *Loop) bury(c *Conn) {
 	}
 	c.fd = -1
 	l.conns.remove(c.slot)
-	c.h.Closed(c, c.reason)
+	c.h.Closed(c, c.reason())
 	l.kick() // a descriptor is free again
 }

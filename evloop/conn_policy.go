@@ -41,9 +41,10 @@ func (l *Loop) dropFor(c *Conn, n int) {
 
 // countDrop counts messages that c will never get.
 func (c *Conn) countDrop(messages, bytes int) {
-	c.dropped += uint64(messages)
-	c.unreported += uint32(messages)
-	c.unreportedBytes += uint64(bytes)
+	t := c.haveTrouble()
+	t.dropped += uint64(messages)
+	t.unreported += uint32(messages)
+	t.unreportedBytes += uint64(bytes)
 	c.loop.stats.DroppedMessages += uint64(messages)
 	if c.flags&flagReport == 0 {
 		c.flags |= flagReport
@@ -54,10 +55,9 @@ func (c *Conn) countDrop(messages, bytes int) {
 // reportDrops tells a Dropper what was dropped since the last time.
 func (c *Conn) reportDrops() {
 	c.flags &^= flagReport
-	messages, bytes := c.unreported, c.unreportedBytes
-	c.unreported, c.unreportedBytes = 0, 0
+	messages, bytes := c.reported()
 	if d, ok := c.h.(Dropper); ok && messages > 0 {
-		d.Dropped(c, int(messages), int(bytes))
+		d.Dropped(c, messages, bytes)
 	}
 }
 

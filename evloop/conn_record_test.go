@@ -135,7 +135,8 @@ func FuzzRestoreState(f *testing.F) {
 	c.in = []byte("kept")
 	l.enqueueCopy(c, []byte("of its own"))
 	l.enqueue(c, NewMessage([]byte("queued")))
-	c.out.off, c.reason = 2, ErrIdle
+	c.out.off = 2
+	c.setReason(ErrIdle)
 	c.flags |= flagFull | flagPaused
 	add([]byte("state"))
 	c.state = stateFlushing

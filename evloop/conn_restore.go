@@ -148,7 +148,7 @@ func (l *Loop) forget(c *Conn) {
 		l.gather.reset()
 	}
 	l.cancelTimers(c)
-	c.unreported, c.unreportedBytes = 0, 0 // there is nobody to tell
+	c.reported() // to nobody
 	c.state = stateBuried
 	l.conns.remove(c.slot)
 }
@@ -156,8 +156,10 @@ func (l *Loop) forget(c *Conn) {
 // apply gives a new connection what the record says. Its queue is not sent and
 // its handler not told before Done.
 func (r *record) apply(c *Conn, o *Options, table []*Message) {
-	c.bytesIn, c.bytesOut, c.dropped = r.bytesIn, r.bytesOut, r.dropped
-	c.unreported, c.unreportedBytes = uint32(r.unreported), r.unreportedBytes
+	c.bytesIn, c.bytesOut = r.bytesIn, r.bytesOut
+	if r.dropped > 0 || r.unreported > 0 {
+		*c.haveTrouble() = trouble{dropped: r.dropped, unreported: uint32(r.unreported), unreportedBytes: r.unreportedBytes}
+	}
 	for _, f := range savedFlags {
 		if r.flags&f.bit != 0 {
 			c.flags |= f.flag
@@ -166,10 +168,10 @@ func (r *record) apply(c *Conn, o *Options, table []*Message) {
 	if r.flags&savedMark != 0 {
 		c.mark()
 	}
-	if c.unreported > 0 {
+	if r.unreported > 0 {
 		c.flags |= flagReport
 	}
-	c.reason = reasonOf(string(r.reason))
+	c.setReason(reasonOf(string(r.reason)))
 	r.applyBound(c, o)
 	r.applyInput(c)
 	r.applyQueue(c, table)

@@ -257,7 +257,7 @@ func (e *epoll) read(c *Conn, n int, errno unix.Errno, size int) bool {
 	case errno == unix.EAGAIN:
 		c.edge &^= edgeReadable
 		if c.flags&flagBroken != 0 {
-			l.broken(c, c.reason) // all that came before the failure is delivered
+			l.broken(c, c.reason()) // all that came before the failure is delivered
 		} else if c.edge&edgeHup != 0 {
 			e.hungUp(c)
 		}

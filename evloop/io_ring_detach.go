@@ -160,8 +160,8 @@ func (u *ring) takeBack(c *Conn, s *intake) {
 
 // cutOff notes that input has failed. What was received before comes first.
 func (u *ring) cutOff(c *Conn, err error) {
-	if c.reason == nil {
-		c.reason = err
+	if c.reason() == nil {
+		c.setReason(err)
 	}
 	if c.state == stateOpen {
 		u.l.discard(c)

@@ -315,7 +315,7 @@ func (u *ring) goOn(c *Conn, s *intake) {
 	case c.flags&flagBroken != 0 && u.r.Overflowed():
 		c.makeReady() // completions that overflowed may be of c
 	case c.flags&flagBroken != 0 && !u.more(c):
-		u.l.broken(c, c.reason) // all that came before the failure is delivered
+		u.l.broken(c, c.reason()) // all that came before the failure is delivered
 	case s.receives == recvIdle && s.bulk && u.budget(s) < u.l.readBudget:
 		c.makeReady() // epoll would begin with a budget of its own
 	case s.receives == recvIdle && s.bulk:

@@ -143,6 +143,7 @@ func newLoop(cfg Config, sim *simulation) (*Loop, error) {
 		}
 		l.limit = int(min(max(r.Cur, headroom+1)-headroom, 1<<30))
 	}
+	l.conns.most, l.deadlines.most = l.limit, l.limit
 	l.rbuf = make([]byte, DefaultMaxInput+readSize)
 	if err := l.choose(cfg); err != nil {
 		return nil, fmt.Errorf("evloop: %w", err)

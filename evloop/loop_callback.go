@@ -128,14 +128,14 @@ func (l *Loop) flush(c *Conn) {
 // it readable), so a connection that can be read ends when that is done.
 func (l *Loop) sendFailed(c *Conn, err error) {
 	if c.state != stateOpen || c.flags&flagEOF != 0 || !c.kind.reads() {
-		if c.reason != nil {
-			err = c.reason // why it was ending anyway
+		if c.reason() != nil {
+			err = c.reason() // why it was ending anyway
 		}
 		c.fail(err)
 		return
 	}
 	c.flags |= flagBroken | flagReset
-	c.reason = err
+	c.setReason(err)
 	l.discard(c)
 	c.readOn() // to EAGAIN, which then ends it
 }
@@ -167,7 +167,7 @@ func (l *Loop) releaseInput(c *Conn) {
 // either, and ended ends the connection if the handler does not.
 func (l *Loop) ended(c *Conn, hungUp bool) {
 	if c.flags&flagCut != 0 { // no FIN: after a reset the kernel reports an end as well
-		l.broken(c, c.reason)
+		l.broken(c, c.reason())
 		return
 	}
 	c.flags |= flagEOF
@@ -182,7 +182,7 @@ func (l *Loop) ended(c *Conn, hungUp bool) {
 		l.leave()
 	case stateLingering:
 		l.enter()
-		c.fail(c.reason)
+		c.fail(c.reason())
 		l.leave()
 	}
 }
@@ -190,17 +190,17 @@ func (l *Loop) ended(c *Conn, hungUp bool) {
 // lost is the reason of a connection that ends with its peer gone: unsent
 // output makes it an error even where the handler saw an orderly end.
 func (c *Conn) lost() error {
-	if c.reason == nil && c.Queued() > 0 {
+	if c.reason() == nil && c.Queued() > 0 {
 		return os.NewSyscallError("send", unix.EPIPE)
 	}
-	return c.reason
+	return c.reason()
 }
 
 // broken ends a connection whose input failed with err; the bytes that came
 // before it were delivered.
 func (l *Loop) broken(c *Conn, err error) {
-	if c.state == stateLingering || c.reason != nil {
-		err = c.reason
+	if c.state == stateLingering || c.reason() != nil {
+		err = c.reason()
 	}
 	l.enter()
 	c.fail(err)

@@ -9,6 +9,7 @@ package evloop
 type minHeap struct {
 	items []heapItem
 	pos   []uint32 // by slot: index in items plus one; 0: absent
+	most  int      // how many are expected at most; see grown
 }
 
 type heapItem struct {
@@ -41,12 +42,12 @@ func (h *minHeap) when(slot uint32) (Time, bool) {
 // set inserts slot, or moves it, to the deadline at.
 func (h *minHeap) set(slot uint32, at Time) {
 	for int(slot) >= len(h.pos) {
-		h.pos = append(h.pos, 0)
+		h.pos = append(grown(h.pos, h.most), 0)
 	}
 	i := int(h.pos[slot]) - 1
 	if i < 0 {
 		i = len(h.items)
-		h.items = append(h.items, heapItem{})
+		h.items = append(grown(h.items, h.most), heapItem{})
 	}
 	h.place(i, heapItem{at, slot})
 	h.fix(i)

@@ -14,6 +14,7 @@ type table[T any] struct {
 	slots []slot[T]
 	free  uint32 // first free slot plus one; 0: none
 	used  int
+	most  int // how many are expected at most; see grown
 }
 
 type slot[T any] struct {
@@ -26,7 +27,7 @@ type slot[T any] struct {
 func (t *table[T]) insert(v *T) (index, gen uint32) {
 	t.used++
 	if t.free == 0 {
-		t.slots = append(t.slots, slot[T]{val: v, gen: 1})
+		t.slots = append(grown(t.slots, t.most), slot[T]{val: v, gen: 1})
 		return uint32(len(t.slots) - 1), 1
 	}
 	index = t.free - 1
@@ -34,6 +35,22 @@ func (t *table[T]) insert(v *T) (index, gen uint32) {
 	t.free = s.next
 	s.val, s.next = v, 0
 	return index, s.gen
+}
+
+const (
+	fewSlots  = 256
+	manySlots = 16 << 10
+)
+
+// grown returns s with room for one more. When a list has grown beyond a few, it gets
+// the room for all that are expected, up to a bound. The kernel provides pages of it as
+// they are used. append grows a list by a quarter: what it leaves behind adds up to four
+// times the list, and in a heap as small as ours it is not collected soon.
+func grown[T any](s []T, most int) []T {
+	if len(s) < cap(s) || len(s) < fewSlots {
+		return s
+	}
+	return append(make([]T, 0, max(2*len(s), min(most, manySlots))), s...)
 }
 
 // at returns who holds a slot that insert has given out, or nil. Whether that is still

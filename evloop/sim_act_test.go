@@ -169,11 +169,11 @@ func (w *simWorld) closeWrite(m *simConn) {
 }
 
 func (w *simWorld) abort(m *simConn, reason error) {
-	before := m.c.reason
+	before := m.c.reason()
 	dead := m.c.state >= stateDead
 	m.c.Abort(reason)
 	switch {
-	case dead && m.c.reason != before:
+	case dead && m.c.reason() != before:
 		w.fail("the reason of an end was replaced by", reason)
 	case !dead:
 		m.ended, m.aborted, m.reason = true, true, reason

@@ -66,13 +66,13 @@ func (w *simWorld) debts(n int) []simDebt {
 func (w *simWorld) allDebts() (before []simDebt) {
 	for _, m := range w.conns {
 		debt, largest := w.owes(m.c)
-		before = append(before, simDebt{m, debt, largest, m.c.dropped, m.paid()})
+		before = append(before, simDebt{m, debt, largest, m.c.Dropped(), m.paid()})
 	}
 	return before
 }
 
 // paid reports whether m was ended for the bound.
-func (m *simConn) paid() bool { return errors.Is(m.c.reason, ErrMemory) }
+func (m *simConn) paid() bool { return errors.Is(m.c.reason(), ErrMemory) }
 
 // checkPayers: nobody else owes more than an eighth above what a payer owed
 // before it paid for the last time. What target, if any, has lost may be by its
@@ -83,7 +83,7 @@ func (w *simWorld) checkPayers(before []simDebt, target *simConn) {
 		c := b.m.c
 		switch {
 		case b.m.paid() && !b.ended:
-		case b.m == target || c.dropped == b.dropped || c.state != stateOpen:
+		case b.m == target || c.Dropped() == b.dropped || c.state != stateOpen:
 			continue
 		default:
 			b.debt, _ = w.owes(c)

@@ -35,7 +35,7 @@ func (p *proc) status(t *testing.T, field string) int {
 
 // TestIdleConnectionMemory: a connection that has had its answer and waits
 // holds no buffer, and less than a kibibyte in all. The first hundred pay for
-// what is there once, and 480 bytes each are usual.
+// what is there once, and 460 bytes each are usual.
 func TestIdleConnectionMemory(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	p := serve(t, fmt.Sprintf("[limits]\nper_source=0\n[service.echo]\nkind='echo'\nlisten=['%s']\n", path))

@@ -32,8 +32,8 @@ type fanout struct {
 	served  int
 
 	out     []parcel // not yet with everybody, the oldest first
-	first   uint64   // number of out[0]
-	pass    uint64   // the pass under way gives the numbers below; first: none is
+	first   uint32   // number of out[0]; numbers begin again at zero after the last one
+	pass    uint32   // the pass under way gives the numbers below; first: none is
 	bytes   int      // of out
 	timer   evloop.TimerID
 	sending func() // Env.Sending
@@ -69,12 +69,12 @@ func newFanout(env Env) *fanout { return &fanout{loop: env.Loop, sending: env.Se
 // part of it, because a member gets it in one piece.
 func (f *fanout) adjust(queue int) { f.bound, f.half = queue/8, queue/2 }
 
-func (f *fanout) end() uint64 { return f.first + uint64(len(f.out)) }
+func (f *fanout) end() uint32 { return f.first + uint32(len(f.out)) }
 
 // add makes c a member, from the next message on.
 func (f *fanout) add(c *evloop.Conn) {
 	s := SessionOf(c)
-	s.at, s.next = len(f.members), f.end()
+	s.at, s.next = int32(len(f.members)), f.end()
 	f.members = append(f.members, c)
 }
 
@@ -82,7 +82,7 @@ func (f *fanout) add(c *evloop.Conn) {
 // if c was served, the last one that was served does, and the last of all takes
 // the place of that one, so that members[:served] stays true.
 func (f *fanout) remove(c *evloop.Conn) {
-	i := SessionOf(c).at
+	i := int(SessionOf(c).at)
 	if i < f.served {
 		f.served--
 		i = f.move(f.served, i)
@@ -97,7 +97,7 @@ func (f *fanout) remove(c *evloop.Conn) {
 func (f *fanout) move(from, to int) int {
 	if from != to {
 		f.members[to] = f.members[from]
-		SessionOf(f.members[to]).at = to
+		SessionOf(f.members[to]).at = int32(to)
 	}
 	return from
 }
@@ -129,9 +129,12 @@ func (f *fanout) settle() {
 	}
 }
 
-func (f *fanout) give(c *evloop.Conn, end uint64) {
+// give passes c what it has not got of the messages before end. A member that has caught
+// up may be ahead of the pass. The distance tells, since numbers begin again: it is
+// never more than what waits.
+func (f *fanout) give(c *evloop.Conn, end uint32) {
 	s := SessionOf(c)
-	for ; s.next < end; s.next++ {
+	for ; int32(end-s.next) > 0; s.next++ {
 		if p := f.out[s.next-f.first]; p.but != c {
 			c.Send(p.m)
 		}

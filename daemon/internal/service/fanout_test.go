@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"penstock/evloop"
 )
@@ -86,6 +87,39 @@ func TestRoomSlicesLoseNothing(t *testing.T) {
 		if next != lines {
 			t.Errorf("speaker %d: %d lines, want %d", s, next, lines)
 		}
+	}
+}
+
+// The numbers of messages begin again at zero after four thousand million, in the middle
+// of a pass too, and no member loses a message or gets one twice.
+func TestFanoutNumbersBeginAgain(t *testing.T) {
+	r := serveLoop(t, parse(t, "kind=\"room\"\nwelcome=\"\"\nmessage=\"{line}\""), hurried)
+	r.do(func() { r.svc.(*room).fan.first = ^uint32(0) - 3 })
+	r.do(func() { r.svc.(*room).fan.pass = r.svc.(*room).fan.first })
+	speaker := r.dial()
+	var members []*testClient
+	for range 3 * fanoutFew {
+		members = append(members, r.dial())
+	}
+	var said strings.Builder
+	for i := range 20 {
+		fmt.Fprintf(&said, "line %d\n", i)
+	}
+	speaker.send(said.String())
+	for _, c := range members {
+		c.want(said.String())
+	}
+	r.do(func() {
+		if n := r.svc.(*room).fan.first; n > 100 {
+			t.Errorf("the next message has number %d, want one that began again", n)
+		}
+	})
+}
+
+// TestSessionIsSmall: 96 bytes are a class of Go's allocator, and each client has one.
+func TestSessionIsSmall(t *testing.T) {
+	if n := unsafe.Sizeof(Session{}); n > 96 {
+		t.Errorf("a session has %d bytes, want 96", n)
 	}
 }
 

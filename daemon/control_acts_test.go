@@ -115,6 +115,27 @@ func TestControlDrain(t *testing.T) {
 	}
 }
 
+// TestDrainedForgotten: a service that comes after one of its name was removed is open.
+func TestDrainedForgotten(t *testing.T) {
+	r := runControlled(t, twoServices)
+	defer r.stop(t)
+	if err := r.dial().Call(control.Interface+".Drain", control.Drain{Service: "alpha"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	r.do(func() {
+		both, one := r.cfg, *r.cfg
+		one.Services = slices.DeleteFunc(slices.Clone(one.Services), func(s *config.Service) bool { return s.Name == "alpha" })
+		for _, cfg := range []*config.Config{&one, both} {
+			if err := r.putInForce(cfg); err != nil {
+				t.Error(err)
+			}
+		}
+		if len(r.drained) > 0 || r.endpoints["alpha"].shut() {
+			t.Errorf("a new service of the name of one that was drained lets nobody in")
+		}
+	})
+}
+
 // TestControlDrainLeft: whoever asks for a drain may go, and all clients are finished.
 func TestControlDrainLeft(t *testing.T) {
 	r := runControlled(t, twoServices)

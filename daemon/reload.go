@@ -4,6 +4,7 @@ package daemon
 
 import (
 	"errors"
+	"maps"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -250,6 +251,8 @@ func (st *stage) commit(p changes, cfg *config.Config) {
 	for _, s := range slices.Concat(p.removed, p.replaced) {
 		old[s.Name].retire()
 	}
+	// A service of the same name that comes later is another one.
+	maps.DeleteFunc(d.drained, func(name string, _ bool) bool { return d.endpoints[name] == nil })
 }
 
 // rehome finds a service for each open listener. It closes one whose address the stage

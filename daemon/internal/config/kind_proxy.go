@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 )
@@ -160,12 +161,20 @@ func checkProxy(b *builder, d described) {
 	}
 	checkNames(b, d)
 	for _, to := range k.To {
-		for _, a := range d.Listen {
-			// Of all that a wildcard covers, only loopback is this machine for certain.
-			wildcard := a.Network == "tcp" && a.AddrPort.Addr().IsUnspecified()
-			if a.Overlaps(to) && (!wildcard || to.AddrPort.Addr().Unmap().IsLoopback()) {
-				b.wrong(d.where("to"), fmt.Errorf("%s is this service itself, see listen", to))
-			}
+		if slices.ContainsFunc(d.Listen, to.leadsTo) {
+			b.wrong(d.where("to"), fmt.Errorf("%s is this service itself, see listen", to))
 		}
 	}
+}
+
+// leadsTo reports whether a connection to the target comes to what listens on a. Of all
+// that a wildcard covers, only loopback is this machine for certain, and of all names only
+// that of loopback.
+func (to Address) leadsTo(a Address) bool {
+	wildcard := a.Network == "tcp" && a.AddrPort.Addr().IsUnspecified()
+	if to.Network == Name {
+		local := strings.EqualFold(strings.TrimSuffix(to.Host, "."), "localhost")
+		return local && a.Network == "tcp" && a.AddrPort.Port() == to.AddrPort.Port() && (wildcard || a.AddrPort.Addr().Unmap().IsLoopback())
+	}
+	return a.Overlaps(to) && (!wildcard || to.AddrPort.Addr().Unmap().IsLoopback())
 }

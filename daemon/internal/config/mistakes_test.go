@@ -271,6 +271,15 @@ func TestMistakes(t *testing.T) {
 			`x.toml:4: service.x.to: 127.0.0.1:7000 is this service itself, see listen`,
 			`x.toml:4: service.x.to: [::1]:7000 is this service itself, see listen`,
 		}},
+		{"a proxy to itself by name", "[service.x]\nkind=\"proxy\"\nlisten=[\"127.0.0.1:7000\"]\nto=[\"LocalHost.:7000\", \"localhost:7001\", \"example.org:7000\"]\n", []string{
+			`x.toml:4: service.x.to: LocalHost.:7000 is this service itself, see listen`,
+			`x.toml:4: service.x.to: warning: "LocalHost.:7000" is a name, so the sandbox lets the service reach every address (IPAddressAllow=any)`,
+			`x.toml:4: service.x.to: warning: "localhost:7001" is a name, so the sandbox lets the service reach every address (IPAddressAllow=any)`,
+			`x.toml:4: service.x.to: warning: "example.org:7000" is a name, so the sandbox lets the service reach every address (IPAddressAllow=any)`,
+		}},
+		{"a proxy to another address of its host", "[service.x]\nkind=\"proxy\"\nlisten=[\"10.0.0.5:7000\", \"/run/x\"]\nto=[\"localhost:7000\"]\n", []string{
+			`x.toml:4: service.x.to: warning: "localhost:7000" is a name, so the sandbox lets the service reach every address (IPAddressAllow=any)`,
+		}},
 		{"a program that cannot go on at a restart", of(KindExec) + "persist=\"restart\"\nio=\"pipe\"\nmax_children=0\n", []string{
 			`x.toml:1: service.x.command: missing, want an array such as ["/usr/local/bin/program"]`,
 			`x.toml:4: service.x.persist: a program ends with the daemon, and its client with it; want "off"`,

@@ -69,6 +69,7 @@ type broker struct {
 
 	take func(*paho.Publish)       // gets what comes, one after the other; must not block
 	up   func()                    // called when there is a connection, before what waits is sent
+	down func()                    // called when it is gone
 	tell func(state string)        // gets what is shown of the connection
 	keep uint16                    // keepAlive, but for tests
 	wait func(n int) time.Duration // between attempts, but for tests
@@ -104,7 +105,7 @@ func statusTopic(board string) string { return "penstock/board/" + board }
 func newBroker(conf *config.MQTT, s secrets, log *slog.Logger, sp *spool) *broker {
 	b := &broker{
 		conf: conf, secrets: s, log: log, few: &limited{log: log}, spool: sp, keep: keepAlive,
-		take: func(*paho.Publish) {}, up: func() {}, tell: func(string) {},
+		take: func(*paho.Publish) {}, up: func() {}, down: func() {}, tell: func(string) {},
 	}
 	b.wait = b.backOff
 	b.session = newSession(sp, b.refusedOne)
@@ -290,6 +291,8 @@ func (b *broker) wentDown() bool {
 	if why == "" {
 		why = "the connection is lost"
 	}
+	b.spool.disconnected()
+	b.down()
 	b.tell("not connected: " + why)
 	return true
 }
@@ -340,18 +343,38 @@ func (b *broker) refusedOne(topic string, code byte) {
 
 // publish has a message sent, now or when there is a broker.
 func (b *broker) publish(p *paho.Publish) error {
-	var buf bytes.Buffer
-	if _, err := p.Packet().WriteTo(&buf); err != nil {
-		return err
+	packet, err := encodePacket(p)
+	if err == nil {
+		b.spool.add(packet)
 	}
-	if buf.Len() > longestPacket {
-		return errTooLong
-	}
-	b.spool.add(buf.Bytes())
-	return nil
+	return err
 }
 
-var errTooLong = errors.New("the message is too long")
+// publishNow has a message sent before all others, as long as this connection lasts.
+func (b *broker) publishNow(p *paho.Publish) error {
+	packet, err := encodePacket(p)
+	if err == nil && !b.spool.addQuick(packet) {
+		err = errFull
+	}
+	return err
+}
+
+func encodePacket(p *paho.Publish) ([]byte, error) {
+	var buf bytes.Buffer
+	if _, err := p.Packet().WriteTo(&buf); err != nil {
+		return nil, err
+	}
+	if buf.Len() > longestPacket {
+		return nil, errTooLong
+	}
+	return buf.Bytes(), nil
+}
+
+// Reasons for which a message is not published.
+var (
+	errTooLong = errors.New("the message is too long")
+	errFull    = errors.New("too many wait for the broker")
+)
 
 // fit returns a packet as the broker takes it, or nil if it is too long for it. For a
 // packet that a broker does not take it ends the connection, again and again.

@@ -131,7 +131,7 @@ func (r *retainer) publish() {
 	r.mu.Unlock()
 	for _, topic := range old {
 		// The file is ours, but it may be of another version.
-		own := strings.HasPrefix(topic, "penstock/device/") || strings.HasPrefix(topic, discoveryPrefix+"/sensor/penstock_")
+		own := strings.HasPrefix(topic, "penstock/device/") || strings.HasPrefix(topic, roomPrefix) || strings.HasPrefix(topic, discoveryPrefix+"/sensor/penstock_")
 		if _, wanted := r.want[topic]; !wanted && own {
 			r.send(topic, nil)
 		}

@@ -38,6 +38,17 @@ type door struct {
 
 func (d *door) dial() (*control.Client, error) { return control.Dial(d.path(), patience) }
 
+// join calls each with the replies to a Join, until ctx ends.
+func (d *door) join(ctx context.Context, in control.Joining, each func(json.RawMessage) error) error {
+	c, err := d.dial()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	defer context.AfterFunc(ctx, func() { _ = c.Close() })()
+	return c.Stream(control.Interface+".Join", in, 0, each)
+}
+
 // again calls f until ctx ends, with a pause after each call that grows while they fail
 // soon.
 func again(ctx context.Context, f func() error) {
@@ -85,17 +96,11 @@ func (f *follower) run(ctx context.Context) {
 }
 
 func (f *follower) join(ctx context.Context) error {
-	c, err := f.door.dial()
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	defer context.AfterFunc(ctx, func() { _ = c.Close() })()
 	in := control.Joining{Service: f.service}
 	if at := f.cursor(); at.Series != "" {
 		in.After, in.Series = &at.Last, at.Series
 	}
-	err = c.Stream(control.Interface+".Join", in, 0, f.took)
+	err := f.door.join(ctx, in, f.took)
 	if e, ok := errors.AsType[*control.Error](err); ok && e.Is(control.InvalidParameter("")) {
 		f.set(cursor{}) // the daemon has lost what it knew, and its numbers are below ours
 	}

@@ -9,16 +9,20 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/eclipse/paho.golang/paho"
 	"golang.org/x/sys/unix"
 
+	"penstock/daemon/internal/boards"
 	"penstock/daemon/internal/config"
 	"penstock/systemd"
 	"penstock/systemd/journal"
@@ -108,7 +112,14 @@ type gate struct {
 	monitor   *monitor
 	retainer  *retainer
 	followers []*follower
-	takers    map[string]*taker // by topic
+	takers    map[string]*taker  // by topic
+	rooms     map[string]*shared // by the room's name
+
+	alive context.Context // ends before the connection does
+
+	mu    sync.Mutex // guards the following
+	link  string     // the state of the connection
+	reach map[string]boards.Reach
 }
 
 func newGate(file, socket, folder string, log *slog.Logger) (*gate, error) {
@@ -121,7 +132,7 @@ func newGate(file, socket, folder string, log *slog.Logger) (*gate, error) {
 
 // assemble makes the parts, of which none runs yet.
 func assemble(cfg *config.Config, s secrets, path func() string, folder string, log *slog.Logger) *gate {
-	g := &gate{log: log, keep: &keeper{folder: folder, log: log}, takers: make(map[string]*taker)}
+	g := &gate{log: log, keep: &keeper{folder: folder, log: log}, takers: make(map[string]*taker), rooms: make(map[string]*shared), reach: make(map[string]boards.Reach)}
 	few := &limited{log: log}
 	g.door = &door{path: path, log: log, few: few}
 	var files *spoolFiles
@@ -137,12 +148,7 @@ func assemble(cfg *config.Config, s secrets, path func() string, folder string, 
 	g.keep.load("state", &before)
 	g.retainer = newRetainer(cfg, g.broker, before.Retained)
 	g.monitor = newMonitor(g.door, names(watched(cfg)), g.retainer.device)
-	g.broker.tell = g.monitor.tell
-	g.broker.take = g.take
-	g.broker.up = func() {
-		g.retainer.publish()
-		g.monitor.devices()
-	}
+	g.broker.tell, g.broker.take, g.broker.up, g.broker.down = g.tell, g.take, g.up, g.down
 	for _, of := range cfg.Services {
 		g.add(of, before.Cursors[of.Name])
 	}
@@ -163,32 +169,111 @@ func (g *gate) add(s *config.Service, at cursor) {
 		g.takers[t.topic] = t
 		g.broker.filters = append(g.broker.filters, t.filter())
 	}
+	if s.MQTT.Room != "" {
+		x := g.newShared(s)
+		g.rooms[x.name] = x
+		g.retainer.want[x.boardTopic()] = nil // as the room says
+		for _, f := range x.filters() {
+			if !slices.Contains(g.broker.filters, f) {
+				g.broker.filters = append(g.broker.filters, f)
+			}
+		}
+	}
+}
+
+// up is called when there is a connection.
+func (g *gate) up() {
+	g.retainer.publish()
+	g.monitor.devices()
+	for _, x := range g.rooms {
+		x.put(g.alive, (*boards.Room).Up)
+	}
+}
+
+// down is called when it is gone.
+func (g *gate) down() {
+	for _, x := range g.rooms {
+		x.put(g.alive, (*boards.Room).Down)
+	}
+}
+
+// tell says how the connection is.
+func (g *gate) tell(link string) {
+	g.mu.Lock()
+	g.link = link
+	g.mu.Unlock()
+	g.status()
+}
+
+// reached says how many boards are in a room.
+func (g *gate) reached(room string, r boards.Reach) {
+	g.mu.Lock()
+	g.reach[room] = r
+	g.mu.Unlock()
+	g.status()
+}
+
+// status has the daemon show how things are.
+func (g *gate) status() {
+	g.mu.Lock()
+	s := g.link
+	for _, name := range slices.Sorted(maps.Keys(g.reach)) {
+		if r := g.reach[name]; r.Up {
+			s += fmt.Sprintf("; room %s: %d other boards", name, r.Boards)
+		} else {
+			s += fmt.Sprintf("; room %s: alone", name)
+		}
+	}
+	g.mu.Unlock()
+	g.monitor.tell(s)
 }
 
 // take is called with each message that the broker sends.
 func (g *gate) take(p *paho.Publish) {
-	if t := g.takers[p.Topic]; t != nil {
+	room := roomOf(p.Topic)
+	t, x := g.takers[p.Topic], g.rooms[room]
+	switch {
+	case t != nil:
 		t.take(p)
+		return
+	case x != nil:
+		x.heard(p)
+		return
+	case len(g.rooms) > 0 && strings.HasPrefix(p.Topic, statusTopic("")):
+		for _, x := range g.rooms {
+			x.heard(p)
+		}
+		if p.Topic == statusTopic(g.broker.conf.BoardName()) && string(p.Payload) == offline {
+			go g.broker.announce(online) // it was the will of a connection before
+		}
 		return
 	}
 	// Of an earlier configuration, whose session the broker has kept.
 	g.door.few.warn(messageRefused, slog.String("topic", clean(p.Topic)), slog.String("reason", reasonTopic))
+	if room != "" {
+		go g.broker.forget(boards.Filters(room, g.broker.conf.BoardName())[1:]...)
+		return
+	}
 	go g.broker.forget(p.Topic)
 }
 
 // run is the life of the process.
 func (g *gate) run(stop context.Context) error {
-	g.monitor.tell("not connected: it is tried")
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	g.alive = ctx
+	g.tell("not connected: it is tried")
 	if err := g.broker.start(context.WithoutCancel(stop)); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
 	var running sync.WaitGroup
 	running.Go(func() { g.monitor.run(ctx) })
 	running.Go(func() { g.tick(ctx) })
 	for _, f := range g.followers {
 		running.Go(func() { f.run(ctx) })
+	}
+	for _, x := range g.rooms {
+		running.Go(func() { x.run(ctx) })
 	}
 	for _, t := range g.takers {
 		running.Go(func() { t.run(ctx) })

@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"io"
+	"strings"
 	"sync"
 
 	"github.com/eclipse/paho.golang/packets"
@@ -105,7 +106,7 @@ func (s *store) Reset() error {
 	}
 	var rest [][]byte
 	for _, id := range ids {
-		if b, publish := s.get(id); publish != nil {
+		if b, publish := s.get(id); publish != nil && !strings.HasPrefix(publish.Topic, roomPrefix) {
 			rest = append(rest, b)
 		}
 		s.forget(id)

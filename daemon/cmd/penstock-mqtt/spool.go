@@ -21,7 +21,8 @@ import (
 // While the broker takes what comes, no file is written: a board's flash is not worn by a
 // line a second. What waits goes to files when the memory is full, now and then while there
 // is no broker, and at the end. Bytes and age are bounded. What is dropped is the oldest, by
-// whole messages, and is counted.
+// whole messages, and is counted. What a shared room says goes past all that: it knows by
+// itself what others have missed (package boards).
 //
 // The library's own queue of files was the alternative. It has a file for each message,
 // online as well; it takes their times for their order, and of 2,000 messages that came at
@@ -34,6 +35,8 @@ const (
 	memoryBound = 256 << 10
 	// diskBound is how many bytes the files have together.
 	diskBound = 16 << 20
+	// quickBound is how many bytes wait that are of no use after this connection.
+	quickBound = 4 << 20
 	// oldest is the age at which a message is not sent any more.
 	oldest = 24 * time.Hour
 	// flightBound is how many bytes, and flightCount how many messages, the broker may owe
@@ -59,13 +62,16 @@ type spool struct {
 
 	flight flight
 
-	mu       sync.Mutex // guards the following
-	head     []parcel
-	tail     []parcel
-	headSize int
-	tailSize int
-	loaded   bool          // the first file holds the head, or more: what was sent of it
-	wake     chan struct{} // closed when there is something to send
+	mu        sync.Mutex // guards the following
+	quick     []parcel   // goes first, and no further than this connection
+	quickSize int
+	turn      int // counts the connections
+	head      []parcel
+	tail      []parcel
+	headSize  int
+	tailSize  int
+	loaded    bool          // the first file holds the head, or more: what was sent of it
+	wake      chan struct{} // closed when there is something to send
 }
 
 func newSpool(files *spoolFiles, report func(string, int)) *spool {
@@ -85,6 +91,27 @@ func (s *spool) add(packet []byte) {
 		s.toDisk()
 	}
 	s.wakeUp()
+}
+
+// addQuick takes a packet that is of no use after this connection. It reports whether there
+// is room for it.
+func (s *spool) addQuick(packet []byte) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.quickSize+len(packet) > quickBound {
+		return false
+	}
+	s.quick, s.quickSize = append(s.quick, parcel{s.now(), packet}), s.quickSize+len(packet)
+	s.wakeUp()
+	return true
+}
+
+// disconnected forgets what was for this connection alone.
+func (s *spool) disconnected() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.quick, s.quickSize = nil, 0
+	s.turn++
 }
 
 // Enqueue is for the library, which calls it in PublishViaQueue. We do not.
@@ -171,7 +198,7 @@ func (s *spool) fill() bool {
 }
 
 // ready reports whether the library gets something.
-func (s *spool) ready() bool { return !s.flight.full() && s.fill() }
+func (s *spool) ready() bool { return !s.flight.full() && (len(s.quick) > 0 || s.fill()) }
 
 // wakeUp ends the waiting.
 func (s *spool) wakeUp() {
@@ -207,23 +234,32 @@ func (s *spool) Peek() (queue.Entry, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for s.ready() {
-		p := &s.head[0]
+		quick := len(s.quick) > 0
+		p := parcel{}
+		if quick {
+			p = s.quick[0]
+		} else {
+			p = s.head[0]
+		}
 		switch packet := s.fit(p.packet); {
 		case s.now().Sub(p.at) > oldest:
 			s.report("too_old", 1)
 		case packet == nil:
 			s.report("too_long_for_broker", 1)
 		default:
-			return entry{s, packet}, nil
+			return entry{s, packet, quick, s.turn}, nil
 		}
-		s.drop()
+		s.drop(quick)
 	}
 	return nil, queue.ErrEmpty
 }
 
 // drop forgets the first message.
-func (s *spool) drop() {
-	if len(s.head) == 0 {
+func (s *spool) drop(quick bool) {
+	if quick {
+		s.quickSize -= len(s.quick[0].packet)
+		s.quick[0] = parcel{}
+		s.quick = s.quick[1:]
 		return
 	}
 	s.headSize -= len(s.head[0].packet)
@@ -237,7 +273,7 @@ func (s *spool) drop() {
 func (s *spool) size() (bytes int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	bytes = int64(s.headSize + s.tailSize)
+	bytes = int64(s.quickSize + s.headSize + s.tailSize)
 	if s.files != nil {
 		bytes += s.files.size(s.loaded)
 	}
@@ -248,6 +284,8 @@ func (s *spool) size() (bytes int64) {
 type entry struct {
 	s      *spool
 	packet []byte
+	quick  bool
+	turn   int
 }
 
 func (e entry) Reader() (io.Reader, error) { return bytes.NewReader(e.packet), nil }
@@ -257,7 +295,9 @@ func (e entry) Leave() error { return nil }
 func (e entry) Remove() error {
 	e.s.mu.Lock()
 	defer e.s.mu.Unlock()
-	e.s.drop()
+	if e.quick && e.turn == e.s.turn || !e.quick && len(e.s.head) > 0 {
+		e.s.drop(e.quick)
+	}
 	return nil
 }
 

@@ -25,8 +25,8 @@ import (
 const (
 	// keepEvery is how often the state is written. A card of flash lasts for years of it.
 	keepEvery = 5 * time.Minute
-	// longestState is how much is read back.
-	longestState = 128 << 20
+	// mostKept is how much is read back.
+	mostKept = 128 << 20
 )
 
 // A keeper is the folder; "": there is none, and nothing outlives the process.
@@ -55,7 +55,7 @@ func (m *keeper) load(name string, out any) {
 	if m.folder == "" {
 		return
 	}
-	files, _, err := kept.Read(m.path(name), longestState)
+	files, _, err := kept.Read(m.path(name), mostKept)
 	if err == nil && len(files) == 1 {
 		err = json.Unmarshal([]byte(files[0].Text), out)
 	}

@@ -192,10 +192,10 @@ func (m *monitor) tellAll(c *control.Client) error {
 	m.mu.Lock()
 	state, untold := m.state, m.untold
 	m.untold = false
-	var list []presence
+	var list []control.Presence
 	for p := range m.changed {
 		names := m.present[p]
-		list = append(list, presence{p.service, p.board, append([]string{}, names...)})
+		list = append(list, control.Presence{Service: p.service, Board: p.board, Names: fitting(names)})
 		if len(names) == 0 {
 			delete(m.present, p)
 		}
@@ -215,11 +215,16 @@ func (m *monitor) tellAll(c *control.Client) error {
 	return first
 }
 
-// A presence is the parameters of Present.
-type presence struct {
-	Service string   `json:"service"`
-	Board   string   `json:"board"`
-	Names   []string `json:"names"`
+// fitting returns as many names as a call takes, as an array that is never null.
+func fitting(names []string) []string {
+	list, size := []string{}, 0
+	for _, name := range names {
+		if size += 6*len(name) + 3; size > control.LongestCall-callHead { // as JSON may have to write it
+			break
+		}
+		list = append(list, name)
+	}
+	return list
 }
 
 // look asks for the states of the devices.

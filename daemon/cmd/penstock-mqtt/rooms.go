@@ -223,7 +223,7 @@ var errMissed = errors.New("messages missed")
 
 // took is called for each reply of Join.
 func (x *shared) took(ctx context.Context, p json.RawMessage, first bool) error {
-	var j joinedRoom
+	var j control.Joined
 	if err := json.Unmarshal(p, &j); err != nil {
 		return err
 	}
@@ -250,12 +250,6 @@ func (x *shared) took(ctx context.Context, p json.RawMessage, first bool) error 
 		return errMissed
 	}
 	return nil
-}
-
-// A joinedRoom is a reply of Join, of a room.
-type joinedRoom struct {
-	control.Joined
-	Names []string `json:"names"`
 }
 
 // moved follows who is here. A name may be there twice for a moment.
@@ -304,16 +298,10 @@ func (x *shared) deliver(ctx context.Context) {
 	}
 }
 
-// A delivery is the parameters of Publish.
-type delivery struct {
-	control.Publication
-	Board string `json:"board,omitempty"`
-}
-
 // pass passes one line on. If the daemon does not answer, that is tried again as long as
 // the daemon is there: Join tells if the line was taken.
 func (x *shared) pass(ctx context.Context, c *control.Client, d boards.Deliver, era int) *control.Client {
-	in := delivery{control.Publication{Service: x.service, Name: d.Name, Tag: d.Tag}, d.Board}
+	in := control.Publication{Service: x.service, Name: d.Name, Tag: d.Tag, Board: d.Board}
 	in.Data, in.Base64 = control.Text([]byte(d.Text))
 	if d.Board == x.board {
 		in.Board = ""

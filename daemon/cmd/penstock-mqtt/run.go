@@ -197,6 +197,9 @@ func (g *gate) down() {
 	}
 }
 
+// longestState is the most bytes that the daemon shows of a state.
+const longestState = 256
+
 // tell says how the connection is.
 func (g *gate) tell(link string) {
 	g.mu.Lock()
@@ -225,7 +228,7 @@ func (g *gate) status() {
 		}
 	}
 	g.mu.Unlock()
-	g.monitor.tell(s)
+	g.monitor.tell(strings.ToValidUTF8(s[:min(len(s), longestState)], ""))
 }
 
 // take is called with each message that the broker sends.

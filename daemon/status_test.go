@@ -21,6 +21,7 @@ func TestStatusLine(t *testing.T) {
 		{Name: "scales", Source: &view.Source{State: "up"}},
 		{Name: "meter", Source: &view.Source{State: "opening"}},
 		{Name: "old", Source: &view.Source{State: "absent"}, Leaving: true},
+		{Name: "oracle", Unstarted: true},
 	}
 	for _, tt := range []struct {
 		name     string
@@ -40,9 +41,9 @@ func TestStatusLine(t *testing.T) {
 			"degraded: echo (run penstock apply, which opens it or says why not); 1 services, 1 connections",
 		},
 		{
-			"bridges without their device",
+			"services without their device or program",
 			view.Snapshot{Services: bridges},
-			"no device or program: gps, inverter; 4 services, 0 connections",
+			"no device or program: gps, inverter, oracle; 5 services, 0 connections",
 		},
 		{
 			"refused by a reload",

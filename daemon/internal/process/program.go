@@ -156,6 +156,10 @@ func (p *Program) Running() bool { return p.life.state == running && p.in != nil
 // closed its input.
 func (p *Program) Alive() bool { return p.life.state == running }
 
+// Unstarted reports whether the last attempt to start it has failed. The clients are told
+// nothing of it: they wait for the next one.
+func (p *Program) Unstarted() bool { return p.life.state == waiting && p.failure != nil }
+
 // Write sends bytes to a program that is ready. A program that reads lines wants whole
 // ones.
 func (p *Program) Write(line []byte) { p.in.Write(line) }

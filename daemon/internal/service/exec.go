@@ -10,6 +10,7 @@ import (
 
 	"penstock/daemon/internal/config"
 	"penstock/daemon/internal/process"
+	"penstock/daemon/internal/view"
 	"penstock/evloop"
 )
 
@@ -44,6 +45,8 @@ type exec struct {
 	begun   int             // programs in that turn
 	goesOn  bool            // a timer goes on with those that wait
 	ended   func()          // once the service has stopped and no job is left
+
+	unstarted bool // the last program could not be started
 }
 
 // A job is a client and its program: Session.Data of the client, and State of the pipes.
@@ -70,7 +73,11 @@ func newExec(conf *config.Service, env Env) *exec {
 
 // Adjust takes another command, for clients that come from now on, or another bound.
 func (s *exec) Adjust(conf *config.Service) {
+	before := s.keys
 	s.conf, s.keys = conf, conf.Of.(*config.Exec)
+	if before != nil && !slices.Equal(before.Command, s.keys.Command) {
+		s.noteStart(nil) // nobody has tried that one
+	}
 	// Nothing is read from a client whose program takes nothing, so it may be gone.
 	s.opts = &evloop.Options{Queue: conf.Queue, Overflow: evloop.Disconnect, StallTimeout: conf.IdleTimeout}
 	if conf.IdleTimeout == 0 {
@@ -178,10 +185,22 @@ func (j *job) launch() {
 	}
 	if err != nil {
 		s.env.Log.ClientProgramNotStarted(s.keys.Command[0], err)
+		s.noteStart(err)
 		delete(s.jobs, j)
 		j.client.CloseAfterFlush(goodbyeTimeout, ErrNotStarted)
 	}
 }
+
+// noteStart has the status say whether the last program was started: nil, or why not.
+func (s *exec) noteStart(failed error) {
+	if s.unstarted != (failed != nil) {
+		s.unstarted = !s.unstarted
+		s.env.Changed()
+	}
+}
+
+// View says whether the program can be started.
+func (s *exec) View(v *view.Service) { v.Unstarted = s.unstarted }
 
 // spawnOnSocket starts the program with the client's connection. Programs expect calls
 // that wait. The loop has no use for the flag on a socket: its own calls never wait.
@@ -207,6 +226,7 @@ func (j *job) spawn(in, out int) (err error) {
 // over is called when the program has ended. failed says that it never began.
 func (j *job) over(failed error) {
 	j.child, j.failed = nil, failed
+	j.s.noteStart(failed)
 	j.endPipes()
 	if j.out == nil {
 		j.finish()

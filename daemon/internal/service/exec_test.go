@@ -278,8 +278,8 @@ func TestExecAdjust(t *testing.T) {
 	}
 }
 
-// TestExecNotStarted: the client is told by the end, the operator by the log, and the
-// next client is served.
+// TestExecNotStarted: the client is told by the end, the operator by the log and the
+// status, and the next client is served.
 func TestExecNotStarted(t *testing.T) {
 	eachIO(t, func(t *testing.T, keys string) {
 		for _, tt := range []struct{ keys, want string }{
@@ -296,6 +296,13 @@ func TestExecNotStarted(t *testing.T) {
 					t.Errorf("log has %q, want %q at the end", got, tt.want)
 				}
 			}
+			r.do(func() {
+				before := r.unstarted()
+				r.svc.(Adjuster).Adjust(parse(t, "kind=\"exec\"\ncommand=[\"/bin/false\"]\n"+keys))
+				if after := r.unstarted(); !before || after || r.changes != 2 {
+					t.Errorf("the status names the program: %v, and another one: %v, after %d changes", before, after, r.changes)
+				}
+			})
 		}
 	})
 }

@@ -12,6 +12,7 @@ import (
 	"penstock/daemon/internal/config"
 	"penstock/daemon/internal/process"
 	"penstock/daemon/internal/report"
+	"penstock/daemon/internal/view"
 	"penstock/evloop"
 )
 
@@ -42,6 +43,7 @@ type handler struct {
 	last    remainder
 	lose    func(reason report.Reason, messages int)
 	sending func() // Env.Sending
+	changed func() // Env.Changed
 	wire    *encoder
 	program *process.Program
 
@@ -51,6 +53,7 @@ type handler struct {
 	missed  int                     // messages that the program has got, of clients that were cut before the reply
 	late    int                     // replies to clients that have left
 
+	unstarted bool        // the program could not be started when that was last tried
 	suspended bool        // the program ends, and the next process starts another
 	earliest  evloop.Time // no client is cut for its wait before: after a restart a program has to start
 }
@@ -84,6 +87,7 @@ func newHandler(conf *config.Service, env Env) *handler {
 		last:    newRemainder(conf, env),
 		lose:    env.Lose,
 		sending: env.Sending,
+		changed: env.Changed,
 		wire:    newEncoder(),
 		clients: make(map[uint64]*evloop.Conn),
 	}
@@ -92,6 +96,7 @@ func newHandler(conf *config.Service, env Env) *handler {
 		h.program.ResumeOutput()
 	}
 	h.program = process.New(conf.Of.(*config.Handler).Command, env.Loop, env.Log, h)
+	h.program.Waits = h.noteStart
 	h.Adjust(conf)
 	return h
 }
@@ -114,6 +119,17 @@ func (h *handler) Adjusted(c *evloop.Conn) { h.introduce(c) }
 // Start starts the program and does not wait for it: clients that come
 // earlier are paused until it runs.
 func (h *handler) Start() { h.program.Start() }
+
+// noteStart has the status say whether the program can be started.
+func (h *handler) noteStart() {
+	if failed := h.program.Unstarted(); failed != h.unstarted {
+		h.unstarted = failed
+		h.changed()
+	}
+}
+
+// View says whether the program can be started.
+func (h *handler) View(v *view.Service) { v.Unstarted = h.unstarted }
 
 // Stop ends the program: see process.Program.
 func (h *handler) Stop(ended func()) { h.program.Stop(ended) }
@@ -287,6 +303,7 @@ func (h *handler) Closed(c *evloop.Conn, err error) {
 // clients that were paused go on, in the random order of a map: in a fixed order
 // the first few would fill the queue each time.
 func (h *handler) Proceed() {
+	h.noteStart()
 	for len(h.untold) > 0 && h.program.Ready() {
 		h.tell(h.untold[0], eventClose, nil)
 		h.untold = h.untold[1:]

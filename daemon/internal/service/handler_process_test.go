@@ -140,10 +140,19 @@ func TestHandlerCrashAfterEOF(t *testing.T) {
 	r.wantEnd(ErrUnanswered)
 }
 
-// A program that cannot be started is tried again like one that ends at once.
+// A program that cannot be started is tried again like one that ends at once, and the
+// status names it until one is.
 func TestHandlerBackOff(t *testing.T) {
 	r := serve(t, "kind=\"handler\"\ncommand=[\"/nonexistent/program\"]", hurry)
 	r.log.wait(t, "program not started command=/nonexistent/program err=execve: no such file or directory", 4)
+	r.until("a program that is named", r.unstarted)
+	r.do(func() { r.svc.(Adjuster).Adjust(parse(t, "kind=\"handler\"\ncommand=[\"/bin/cat\"]")) })
+	r.until("a program that runs", func() bool { return !r.unstarted() })
+	r.do(func() {
+		if r.changes != 2 {
+			t.Errorf("the status has changed %d times, want 2", r.changes)
+		}
+	})
 }
 
 // A program that stops reading pauses the clients, not the loop; nothing is

@@ -46,6 +46,7 @@ type rig struct {
 	records *report.Log
 	lost    map[report.Reason]int // on the loop
 	beside  int                   // on the loop
+	changes int                   // calls of Env.Changed, on the loop
 	via     *Via                  // through which clients come; nil: none
 	ended   chan error            // of each connection, as it closes
 }
@@ -80,7 +81,7 @@ func serveLoop(t testing.TB, conf *config.Service, bounds evloop.Config, tune ..
 	}
 	r := &rig{t: t, loop: loop, conf: conf, log: newRecorder(), lost: map[report.Reason]int{}, ended: make(chan error, 1000)}
 	r.records = report.New(slog.New(r.log), config.PeersFull, loop)
-	env := Env{Loop: loop, Log: r.records.Service("x"), Now: func() time.Time { return testTime }, Lose: r.lose, Sending: func() {}, Changed: func() {}, Beside: func(n int) { r.beside += n }, Tune: func(int, uint64) {}, Hold: func(on bool) { r.held.Store(on) }}
+	env := Env{Loop: loop, Log: r.records.Service("x"), Now: func() time.Time { return testTime }, Lose: r.lose, Sending: func() {}, Changed: func() { r.changes++ }, Beside: func(n int) { r.beside += n }, Tune: func(int, uint64) {}, Hold: func(on bool) { r.held.Store(on) }}
 	if r.svc, err = New(conf, env); err != nil {
 		t.Fatal(err)
 	}
@@ -102,6 +103,14 @@ func serveLoop(t testing.TB, conf *config.Service, bounds evloop.Config, tune ..
 	})
 	evlooptest.Run(t, loop)
 	return r
+}
+
+// unstarted reports whether the status says that a program cannot be started. It is for
+// the loop.
+func (r *rig) unstarted() bool {
+	var v view.Service
+	r.svc.(Viewer).View(&v)
+	return v.Unstarted
 }
 
 // do runs f on the loop and waits for it.

@@ -78,6 +78,8 @@ type Service struct {
 	Lost     map[string]uint64 `json:"lost"`        // messages received and not served, by reason
 	Source   *Source           `json:"source,omitempty"`
 
+	Unstarted bool `json:"-"` // its program could not be started when that was last tried
+
 	// Bytes is what all clients have sent and got, those that are there included. It is
 	// zero until these were looked at.
 	Bytes Traffic `json:"bytes"`
@@ -169,11 +171,13 @@ func (s *Snapshot) Degraded() (names []string) {
 	return names
 }
 
-// Sourceless returns the names of services in force whose device or program is not there.
+// Sourceless returns the names of services in force whose device or program is not there,
+// or could not be started.
 func (s *Snapshot) Sourceless() (names []string) {
 	for i := range s.Services {
 		v := &s.Services[i]
-		if !v.Leaving && v.Source != nil && (v.Source.State == "absent" || v.Source.State == "lost") {
+		away := v.Source != nil && (v.Source.State == "absent" || v.Source.State == "lost")
+		if !v.Leaving && (away || v.Unstarted) {
 			names = append(names, v.Name)
 		}
 	}

@@ -21,7 +21,9 @@ import (
 //	             │ time is over: SIGTERM, SIGKILL          ▲
 //	             └─────────────────────────────────────────┘
 //
-// What the program says on its error output goes to the log, as for other programs.
+// What the program says on its error output goes to the log, as for other programs. Its
+// output ends soon after it: a process that it has left behind may hold that open for
+// ever, or even write to it. With what another process has written it is no answer.
 type Question struct {
 	loop     *evloop.Loop
 	until    evloop.Time  // it has that long
@@ -91,8 +93,16 @@ func (q *Question) Cancel() {
 	}
 }
 
-// restOptions bound an output that a process of the program's own holds open.
-var restOptions = &evloop.Options{IdleTimeout: time.Second}
+// restTimeout is for an output that a process of the program's own holds open.
+const restTimeout = time.Second
+
+// Expired ends the output.
+func (q *Question) Expired(*evloop.Loop, evloop.Timer) {
+	if q.err == nil && q.out.Idle() < restTimeout/2 {
+		q.err = ErrLate // somebody goes on writing
+	}
+	q.out.Abort(nil)
+}
 
 // over is called when the program has ended.
 func (q *Question) over(failed error) {
@@ -108,7 +118,7 @@ func (q *Question) over(failed error) {
 		q.err = Status(child.ended)
 	}
 	if q.out != nil {
-		q.out.SetOptions(restOptions)
+		q.loop.Schedule(evloop.Timer{Deadline: q.loop.Now().Add(restTimeout), Conn: q.out.ID(), Handler: q})
 	}
 	q.finish()
 }
@@ -150,6 +160,9 @@ func (a answer) Closed(_ *evloop.Conn, err error) {
 			q.child.Lose()
 		}
 		return
+	}
+	if q.err == nil && err != evloop.ErrAborted {
+		q.err = err
 	}
 	q.finish()
 }

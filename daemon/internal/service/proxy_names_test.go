@@ -266,6 +266,25 @@ func TestProxyNameAfterReload(t *testing.T) {
 	})
 }
 
+// What a process writes that the program has left behind is no answer, and does not keep
+// the question open. It ends by SIGPIPE.
+func TestProxyNameFromAnotherProcess(t *testing.T) {
+	n := playNames(t)
+	r := n.serves(t, "wait='0s'", "app.example:80")
+	r.client("unix")
+	begun := filepath.Join(t.TempDir(), "begun")
+	if err := unix.Mkfifo(begun, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n.does(t, "app.example", "setsid /bin/sh -c 'echo >"+begun+"; while echo 127.0.0.1 STREAM; do sleep 0.1; done' 2>/dev/null & read x <"+begun)
+	r.wantEnd(ErrNoBackend)
+	r.do(func() {
+		if got := r.svc.(*proxy).name("app.example"); got.err == nil || len(got.addrs) > 0 {
+			t.Errorf("%v is taken, %v", got.addrs, got.err)
+		}
+	})
+}
+
 // However many clients wait for a name, it is asked for once, and answered to a few in a
 // turn.
 func TestProxyNameForMany(t *testing.T) {

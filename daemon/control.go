@@ -175,11 +175,18 @@ func (k *controlSocket) Expired(_ *evloop.Loop, t evloop.Timer) {
 	}
 }
 
-// admit takes a client, or closes fd: no user may have all places.
+// admit takes a client, or turns it away: no user may have all places.
 func (k *controlSocket) admit(fd int) {
 	cred, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
-	if err != nil || k.clients() >= config.ControlPlaces || k.users[cred.Uid] >= controlShare {
+	switch {
+	case err != nil:
 		closeFD(fd)
+		return
+	case k.clients() >= config.ControlPlaces:
+		turnAway(fd, "all connections of the control socket are taken")
+		return
+	case k.users[cred.Uid] >= controlShare:
+		turnAway(fd, "this user has too many connections to the control socket")
 		return
 	}
 	k.users[cred.Uid]++
@@ -188,6 +195,14 @@ func (k *controlSocket) admit(fd int) {
 		k.left(a)
 		closeFD(fd)
 	}
+}
+
+// turnAway closes a client that has not been heard. The reply waits for it in the socket.
+func turnAway(fd int, reason string) {
+	if b, err := control.Refused(reason).Reply().Encode(); err == nil {
+		_, _ = unix.SendmsgN(fd, b, nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL) // a courtesy
+	}
+	closeFD(fd)
 }
 
 // left counts a client that is not there any more.

@@ -4,7 +4,10 @@ package daemon
 
 import (
 	"log/slog"
+	"net/netip"
 	"slices"
+	"strconv"
+	"strings"
 
 	"penstock/daemon/internal/control"
 	"penstock/daemon/internal/report"
@@ -39,6 +42,9 @@ func (k *controlSocket) kick(a *asker) (func() bool, *control.Error) {
 	if err == nil && (id == 0 && (name == "" || peer == "") || id != 0 && name+peer != "") {
 		err = control.InvalidParameter("id")
 	}
+	if err == nil && peer != "" && !namesPeer(peer) {
+		err = control.InvalidParameter("peer")
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -68,6 +74,27 @@ func (k *controlSocket) kick(a *asker) (func() bool, *control.Error) {
 		}
 		return true
 	}, nil
+}
+
+// namesPeer reports whether some client could be known by that text.
+func namesPeer(s string) bool {
+	if _, err := netip.ParseAddrPort(s); err == nil {
+		return true
+	}
+	if _, err := netip.ParseAddr(s); err == nil {
+		return true
+	}
+	words := strings.Fields(s)
+	for i, word := range words {
+		if i%2 == 1 {
+			if _, err := strconv.ParseUint(word, 10, 32); err != nil {
+				return false
+			}
+		} else if want := []string{"uid", "pid"}; i > 2 || word != want[i/2] {
+			return false
+		}
+	}
+	return len(words) == 2 || len(words) == 4
 }
 
 // one returns the endpoint in force that a call names.

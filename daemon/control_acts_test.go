@@ -51,6 +51,15 @@ func TestControlKick(t *testing.T) {
 	if err := c.Call(control.Interface+".Services", control.ServiceFilter{Service: "alpha"}, &got); err != nil || got.Services[0].Cut["kicked"] != 3 {
 		t.Errorf("%+v, %v", got, err)
 	}
+	for peer, names := range map[string]bool{
+		"192.0.2.1": true, "192.0.2.1:4000": true, "[2001:db8::1]:1": true, "2001:db8::1": true, "uid 1": true, "uid 1 pid 2": true,
+		"garbage": false, "192.0.2": false, "uid": false, "uid x": false, "uid -1": false, "pid 2": false, "uid 1 pid": false, "uid 1 uid 1": false, "uid 1 pid 2 uid 3": false,
+	} {
+		err := c.Call(control.Interface+".Kick", control.Kick{Service: "alpha", Peer: peer}, nil)
+		if got := err == nil || err.Error() != control.InvalidParameter("peer").Error(); got != names {
+			t.Errorf("Kick of %q: %v", peer, err)
+		}
+	}
 	for _, in := range []control.Kick{{}, {Service: "alpha"}, {ID: 1, Service: "alpha", Peer: "x"}} {
 		if err := c.Call(control.Interface+".Kick", in, nil); err == nil || err.Error() != control.InvalidParameter("id").Error() {
 			t.Errorf("Kick(%+v): %v", in, err)

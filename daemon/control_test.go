@@ -243,8 +243,16 @@ func TestControlPlaces(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := r.dial().Call(control.Interface+".Status", nil, nil); !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, unix.ECONNRESET) && !errors.Is(err, unix.EPIPE) {
-		t.Errorf("one more than the share of a user: %v", err)
+	want := control.Refused("this user has too many connections to the control socket").Error()
+	for range 10 { // whether it is turned away before it calls or after
+		if err := r.dial().Call(control.Interface+".Status", nil, nil); err == nil || err.Error() != want {
+			t.Errorf("one more than the share of a user: %v", err)
+		}
+	}
+	late := r.dial()
+	r.do(func() { r.control.accept() })
+	if err := late.Call(control.Interface+".Status", nil, nil); err == nil || err.Error() != want {
+		t.Errorf("and turned away before it calls: %v", err)
 	}
 	r.do(func() {
 		if n := r.control.clients(); n != controlShare {

@@ -59,7 +59,16 @@ func kick(p process, c command, args []string) int {
 		return a.usage("want the number of a connection, or a service and a peer")
 	}
 	var out control.Kicked
-	return a.act("Kick", in, &out, func() string { return plural(out.Kicked, "connection") + " ended" })
+	return a.answer(a.notRunning, func(client *control.Client) error {
+		if err := client.Call(control.Interface+".Kick", in, &out); err != nil {
+			return err
+		}
+		if out.Kicked == 0 {
+			return fmt.Errorf("no client of %s is %s: see penstock list %[1]s", in.Service, in.Peer)
+		}
+		_, err := fmt.Fprintln(a.stdout, plural(out.Kicked, "connection"), "ended")
+		return err
+	})
 }
 
 func drain(p process, c command, args []string) int {

@@ -101,7 +101,10 @@ func explain(err error) string {
 		}
 		return short.Error()
 	}
+	// A file that the command itself writes has the same errors, and is not the daemon.
+	path, ok := errors.AsType[*fs.PathError](err)
 	switch {
+	case !ok || path.Op != "connect":
 	case errors.Is(err, fs.ErrPermission):
 		return err.Error() + "\nroot may ask, and members of the group penstock-view"
 	case nobodyThere(err):

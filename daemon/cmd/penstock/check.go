@@ -14,8 +14,9 @@ const defaultConfig = "/etc/penstock/penstock.toml"
 
 const aboutCheck = `Reads FILE (default ` + defaultConfig + `) and conf.d/*.toml beside it
 as run would, and prints every mistake as FILE:LINE: KEY: PROBLEM, and what has
-another effect than it says as FILE:LINE: KEY: warning: EFFECT. It names devices
-that are not there, programs that may take them, and a page or a broker without its program.
+another effect than it says as FILE:LINE: KEY: warning: EFFECT. It names devices,
+programs and users that are not there, what else may take a device or a path, and a
+page or a broker without its program.
 Nothing is opened or changed. Exit status 78 when there is a mistake, 0 with warnings alone.
 
 With -s, which needs root and systemd, they are read once more with the user

@@ -47,15 +47,15 @@ var commands = []command{
 	{"units", []option{fileOption}, "", "print the systemd units that the configuration makes", aboutUnits, units},
 	{"apply", []option{keepOption, previewOption}, "", "put the changed configuration in force, sockets included", aboutApply, applyFile},
 	{"reload", []option{fileOption, socketOption}, "", "have the running daemon read its files again", aboutReload, reload},
-	{"status", []option{socketOption, jsonOption}, "SERVICE", "say what is served, to whom, and what was refused", aboutStatus, status},
-	{"list", []option{socketOption, sortOption, jsonOption}, "SERVICE", "list the clients", aboutList, list},
+	{"status", []option{socketOption, jsonOption}, "[SERVICE]", "say what is served, to whom, and what was refused", aboutStatus, status},
+	{"list", []option{socketOption, sortOption, jsonOption}, "[SERVICE]", "list the clients", aboutList, list},
 	{"kick", []option{socketOption}, "ID|SERVICE PEER", "end connections", aboutKick, kick},
 	{"drain", []option{socketOption, nowOption}, "SERVICE", "let no new client of a service in", aboutDrain, drain},
 	{"resume", []option{socketOption}, "SERVICE", "let clients of it in again", aboutResume, resume},
 	{"log-level", []option{socketOption}, "LEVEL", "set what is logged, until the next start or reload", aboutLogLevel, logLevel},
 	{"top", []option{socketOption}, "", "show live what is served, and to whom", aboutTop, top},
 	{"send", []option{socketOption, nameOption}, "SERVICE TEXT", "send a line to a room, or a message to a device", aboutSend, sendMessage},
-	{"watch", []option{socketOption, levelOption, jsonOption}, "SERVICE", "show the log as it is written", aboutWatch, watch},
+	{"watch", []option{socketOption, levelOption, jsonOption}, "[SERVICE]", "show the log as it is written", aboutWatch, watch},
 	{"tap", []option{socketOption, hexOption, writeOption, jsonOption}, "SERVICE|ID", "show what goes over connections", aboutTap, tap},
 	{"metrics", []option{socketOption}, "", "print what is counted, for Prometheus", aboutMetrics, metrics},
 	{"version", nil, "", "print the version", aboutVersion, printVersion},
@@ -75,7 +75,7 @@ func (c command) arguments() string {
 		words = append(words, "["+strings.TrimSpace("-"+o.letter+" "+o.value)+"]")
 	}
 	if c.operand != "" {
-		words = append(words, "["+c.operand+"]")
+		words = append(words, c.operand)
 	}
 	return strings.Join(words, " ")
 }

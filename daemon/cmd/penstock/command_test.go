@@ -26,8 +26,12 @@ func TestManualListsCommands(t *testing.T) {
 			}
 			want.WriteString("\n")
 		}
-		if c.operand != "" {
-			want.WriteString(".Op Ar " + strings.ReplaceAll(strings.ToLower(c.operand), "|", " | ") + "\n")
+		if operand := strings.ReplaceAll(strings.ToLower(c.operand), "|", " | "); operand != "" {
+			macro := ".Ar "
+			if bare := strings.Trim(operand, "[]"); bare != operand {
+				macro, operand = ".Op Ar ", bare
+			}
+			want.WriteString(macro + operand + "\n")
 		}
 	}
 	if synopsis != want.String() {

@@ -44,7 +44,7 @@ var rivals = []rival{
 
 // Around returns a line for each thing that the services need of the machine and that is
 // not as it should be, on the machine whose root is given: devices that are not there,
-// what else may take them, and the program that looks names up.
+// what else may take them, and what is in lacks.
 func (c *Config) Around(root string) []string {
 	lines := c.DevicesAway()
 	for _, s := range c.Services {
@@ -54,9 +54,7 @@ func (c *Config) Around(root string) []string {
 				lines = append(lines, fmt.Sprintf("service %s: %s %s", s.Name, name, line))
 			}
 		}
-		if s.Kind == KindProxy && slices.Contains(s.Programs(), Getent) && !exists(root, Getent) {
-			lines = append(lines, fmt.Sprintf("service %s: %s is not there, and names cannot be looked up without (Debian: libc-bin)", s.Name, Getent))
-		}
+		lines = append(lines, s.lacks(root)...)
 	}
 	return lines
 }

@@ -94,21 +94,27 @@ func machine(t *testing.T, files []string) (root string) {
 
 // TestAround: all of it, by the name of the service.
 func TestAround(t *testing.T) {
-	root := machine(t, []string{"usr/sbin/ModemManager"})
+	root := machine(t, []string{"usr/sbin/ModemManager", "srv/folder/file", "usr/bin/there"})
 	c, err := Parse("x.toml", []byte("[service.gps]\nkind='bridge'\nlisten=['@g']\ndevice='/dev/ttyACM77'\n"+
-		"[service.web]\nkind='proxy'\nlisten=['@w']\nto=['app.example:80']\n[service.e]\nkind='echo'\nlisten=['@e']\n"))
+		"[service.web]\nkind='proxy'\nlisten=['@w']\nto=['app.example:80']\n[service.e]\nkind='echo'\nlisten=['@e','/srv/folder','/srv/free.sock']\n"+
+		"socket_user='no-such-user'\nsocket_group='4711'\n[service.f]\nkind='echo'\nlisten=['/srv/f.sock']\nsocket_user='root'\nsocket_group='no-such-group'\n"+
+		"[service.h]\nkind='handler'\nlisten=['@h']\ncommand=['/usr/bin/missing']\n[service.x]\nkind='exec'\nlisten=['@x']\ncommand=['/usr/bin/there']\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := []string{
 		"service gps: /dev/ttyACM77 is not there yet; it is opened when it is",
+		"service e: /srv/folder is there and is no socket, so nobody can listen on it",
+		`service e: socket_user: there is no user "no-such-user" in /etc/passwd`,
+		`service f: socket_group: there is no group "no-such-group" in /etc/group`,
 		"service gps: /dev/ttyACM77 may be taken by ModemManager, which is installed: " + rivals[0].cure,
+		"service h: /usr/bin/missing is not there, and cannot be started",
 		"service web: /usr/bin/getent is not there, and names cannot be looked up without (Debian: libc-bin)",
 	}
 	if got := c.Around(root); fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
-	if err := unix.Access("/usr/bin/getent", unix.X_OK); err == nil && len(c.Around("/")) > 2 {
+	if err := unix.Access("/usr/bin/getent", unix.X_OK); err == nil && strings.Contains(fmt.Sprint(c.Around("/")), Getent) {
 		t.Errorf("getent is there: %q", c.Around("/"))
 	}
 }

@@ -136,6 +136,11 @@ func (c *Client) send(call Call, in any) error {
 	if err == nil {
 		_, err = c.conn.Write(b)
 	}
+	if errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) {
+		if _, said := c.receive(c.patience); errors.Is(said, Refused("")) { // it has no place for us
+			err = said
+		}
+	}
 	return wrap(call.Method, err)
 }
 

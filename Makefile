@@ -167,6 +167,10 @@ bench-exec: build ## a program for each client beside a C loop, xinetd and other
 bench-restart: build ## the pause of a restart under load (also by systemd, and beside HAProxy, if they are there)
 	cd $(BENCH) && $(GO) run . -restart -penstock ../../bin/penstock
 
+.PHONY: bench-watch
+bench-watch: build ## what top and five open pages cost beside 1000 clients (two minutes)
+	$(GO) test ./daemon/cmd/penstock-web -count=1 -v -run '^TestCost$$' -programs $(CURDIR)/bin
+
 .PHONY: bench-test
 bench-test: ## the tests of the bench itself (fetches its Go peers)
 	cd $(BENCH) && $(GO) test ./...

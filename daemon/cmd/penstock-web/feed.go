@@ -19,15 +19,18 @@ import (
 
 // The daemon is asked while somebody looks, once for all who do:
 //
-//	first reader ─► ask, every 2 s ─► a picture ─► each reader
+//	first reader ─► ask, at most every 2 s ─► a picture ─► each reader
 //	last one gone ─► ask no more
 //
 // The alternative was that each page asks by itself. Then ten pages would cost the daemon
 // ten times as much, and each would begin its plots anew.
 
 const (
-	// tick is the time between two looks at the daemon.
-	tick = 2 * time.Second
+	// tick is the time between two looks at the daemon. It is longer where a look takes
+	// more than a part of it, such as with thousands of connections on a small board.
+	tick     = 2 * time.Second
+	longTick = 3 * tick
+	tickPart = 50
 	// patience is how long the daemon may take for a reply.
 	patience = 10 * time.Second
 	// freshness is the age up to which a picture is shown to somebody else, so that many
@@ -185,10 +188,11 @@ func (f *feed) read() (pages <-chan *painted, leave func()) {
 
 // run asks until ctx ends.
 func (f *feed) run(ctx context.Context) {
-	ticker := time.NewTicker(f.every)
-	defer ticker.Stop()
 	for {
+		begun := time.Now()
 		p := f.get()
+		p.event() // for all readers
+		took := time.Since(begun)
 		f.mu.Lock()
 		for ch := range f.readers {
 			select { // the one before, if it was not taken
@@ -201,7 +205,7 @@ func (f *feed) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-ticker.C:
+		case <-time.After(min(max(f.every, tickPart*took), longTick)):
 		}
 	}
 }

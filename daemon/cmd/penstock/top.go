@@ -26,7 +26,7 @@ Ending a client asks first. Which daemon: see penstock status -h.
 const (
 	topPause     = time.Second
 	topLongPause = 10 * time.Second
-	topShare     = 50
+	topShare     = 100
 )
 
 func top(p process, c command, args []string) int {

@@ -107,16 +107,19 @@ func TestPresent(t *testing.T) {
 	})
 }
 
-// TestPresentRestart: a restart tells members nothing of other boards.
+// TestPresentRestart: a restart tells members nothing of other boards, and neither does the
+// companion that says the same again.
 func TestPresentRestart(t *testing.T) {
-	eachControlled(t, joinedServices, func(r *controlled) {
+	services := strings.Replace(joinedServices, `join = ""`, `join = "+{name}"`, 1)
+	eachControlled(t, services, func(r *controlled) {
 		c := talk(r.t, filepath.Join(r.dir, "r"))
 		companion := r.dial()
 		in := control.Presence{Service: "r", Board: "attic", Names: []string{"amy"}}
 		if err := companion.Call(control.Interface+".Present", in, nil); err != nil {
 			r.t.Fatal(err)
 		}
-		r = r.next(joinedServices)
+		c.hears("+amy\n")
+		r = r.next(services)
 		if err := companion.Call(control.Interface+".Present", in, nil); err == nil || errors.Is(err, control.ErrPermission) {
 			r.t.Errorf("in the former process: %v", err)
 		}

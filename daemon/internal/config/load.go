@@ -193,16 +193,6 @@ type builder struct {
 	gaveUp    error           // of Pause
 }
 
-// apart is what the files say of a companion. It is dropped if it is broken: it has a
-// mistake, or may lack a part.
-type apart struct {
-	entries []entry
-	broken  bool
-}
-
-// unread notes that a text may have had more of the companions' tables.
-func (b *builder) unread() { b.web.broken, b.mqtt.broken = true, true }
-
 func newBuilder(l Loader) *builder {
 	return &builder{Loader: l, broken: map[string]bool{}, named: map[string]bool{}}
 }

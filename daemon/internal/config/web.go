@@ -89,6 +89,16 @@ func networks(v any) ([]netip.Prefix, error) {
 	return sources.Prefixes, errs.err()
 }
 
+// apart is what the files say of a companion. It is dropped if it is broken: it has a
+// mistake, or may lack a part.
+type apart struct {
+	entries []entry
+	broken  bool
+}
+
+// unread notes that a text may have had more of the companions' tables.
+func (b *builder) unread() { b.web.broken, b.mqtt.broken = true, true }
+
 // withWeb makes the table of its entries, and returns all that listens: the services, and
 // penstock-web behind them. If there is a mistake in the table, or a text that could have
 // more of it, half of it could let in more than the whole; the caller drops it then.

@@ -168,6 +168,7 @@ func FuzzLoad(f *testing.F) {
 	f.Add(uint8(0), []byte("\x01\x03abc"))
 	f.Add(uint8(0), []byte("\x01\x03abc\x09\x05\x06client\x00\x00\x00\x01\x01\x02"))
 	f.Add(uint8(0), []byte("\x02\x03abc")) // two lines, of which one is missing
+	f.Add(uint8(0), []byte("\x00\x09\x00\x05attic\x02\x03amy\x03bob\x01b\x01\x01x"))
 	f.Add(uint8(1), []byte("\x05\x07"))
 	for i := range carriers {
 		svc, err := New(parse(f, carriers[i]), quietEnv(f))

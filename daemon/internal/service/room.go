@@ -327,9 +327,11 @@ func (r *room) Drain(c *evloop.Conn, left []byte, timeout time.Duration) {
 const (
 	timerPace = iota
 	timerNews
+	timerBoards
 )
 
-// Expired counts for the speakers that wait, or tells the news.
+// Expired counts for the speakers that wait, tells the news, or gives up what was said of
+// other boards before a restart.
 func (r *room) Expired(_ *evloop.Loop, t evloop.Timer) {
 	switch t.Kind {
 	case timerPace:
@@ -337,5 +339,7 @@ func (r *room) Expired(_ *evloop.Loop, t evloop.Timer) {
 	case timerNews:
 		r.news.timer = evloop.TimerID{}
 		r.tell()
+	case timerBoards:
+		r.Alone(nil)
 	}
 }

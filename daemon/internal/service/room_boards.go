@@ -202,7 +202,7 @@ func (r *room) people() (n int) {
 func (r *room) Alone(by any) {
 	n := len(r.boards)
 	r.drop(func(b *board) bool { return b.by == by })
-	if len(r.boards) < n && !r.ending {
+	if n > 0 && len(r.boards) == 0 && !r.ending {
 		r.fan.send(evloop.NewMessage([]byte("* alone: the other boards are out of reach\n")), nil)
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"penstock/evloop"
 )
 
 const boardRoom = "kind=\"room\"\nwelcome=\"\"\nmessage=\"{name}|{peer}: {line}\"\njoin=\"+{name} {count}\"\nleave=\"-{name} {count}\"\n"
@@ -56,11 +58,13 @@ func TestRoomBoards(t *testing.T) {
 	c.want("-192.0.2.9:1@attic 4\n-z?@attic 4\n")
 	r.do(func() { r.svc.(Gathering).Alone(3) })
 	r.do(func() { r.svc.(Gathering).Alone(2) })
-	c.want("* alone: the other boards are out of reach\n")
 	r.says("attic", "bob", "hi")
 	c.want("bob|bob@attic: hi\n")
-	r.present(1, "attic")
-	c.want("-bob 1\n")
+	r.present(2, "cellar", "eve")
+	r.present(2, "cellar")
+	c.want("+eve@cellar 3\n-eve@cellar 2\n")
+	r.do(func() { r.svc.(Gathering).Alone(1) })
+	c.want("* alone: the other boards are out of reach\n")
 	r.do(func() { r.svc.(Gathering).Alone(1) })
 	c.send("/who\n")
 	c.want("* 1 here: eve\n")
@@ -103,6 +107,42 @@ func TestRoomBoardsBounds(t *testing.T) {
 			}
 			if names := r.svc.(*room).boards[0].people; len(names) != mostNames || len(names[0].name) > longestPerson {
 				t.Errorf("%d names are kept, one of %d bytes", len(names), len(names[0].name))
+			}
+		})
+	}
+}
+
+// TestRoomBoardsCarried: after a restart members are told only what has changed meanwhile,
+// and a board of which nobody says anything any more is forgotten.
+func TestRoomBoardsCarried(t *testing.T) {
+	was := serve(t, boardRoom)
+	was.present(1, "attic", "bob", "zoe")
+	was.present(1, "cellar", "eve")
+	var state []byte
+	was.do(func() { state = was.svc.(Carrier).Save() })
+	r := serve(t, boardRoom)
+	c := r.dial()
+	r.do(func() {
+		if err := r.svc.(Carrier).Load(state); err != nil {
+			t.Error(err)
+		}
+	})
+	c.send("/who\n")
+	c.want("* 1 here: " + addr1 + "\n* 2 on attic: bob, zoe\n* 1 on cellar: eve\n")
+	r.present(2, "attic", "bob")
+	c.want("-zoe 3\n")
+	r.do(func() { r.svc.(*room).Expired(r.loop, evloop.Timer{Kind: timerBoards}) })
+	c.send("/who\n")
+	c.want("* 1 here: " + addr1 + "\n* 1 on attic: bob\n")
+	r.do(func() { r.svc.(Gathering).Alone(2) })
+	c.want("* alone: the other boards are out of reach\n")
+	for name, rest := range map[string]string{
+		"cut": "\x05atti", "no names": "\x05attic\x00", "no board": "\x03a b\x01\x01x", "out of order": "\x01a\x02\x01y\x01x",
+		"twice": "\x01a\x02\x01x\x01x", "boards out of order": "\x01b\x01\x01x\x01a\x01\x01x", "a control character": "\x01b\x01\x01\x1b",
+	} {
+		r.do(func() {
+			if r.svc.(Carrier).Load([]byte("\x00\x09\x00"+rest)) == nil {
+				t.Errorf("%s: %q is taken", name, rest)
 			}
 		})
 	}

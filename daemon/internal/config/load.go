@@ -225,12 +225,7 @@ func (b *builder) finish() (*Config, error) {
 	b.checkOverlaps(b.withWeb(c, all))
 	b.checkDevices(all)
 	b.withMQTT(c, all)
-	if b.web.broken {
-		c.Web = nil
-	}
-	if b.mqtt.broken {
-		c.MQTT = nil
-	}
+	b.dropBroken(c)
 	for _, d := range all {
 		if !b.broken[d.Name] {
 			c.Services = append(c.Services, d.Service)

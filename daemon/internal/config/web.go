@@ -99,6 +99,16 @@ type apart struct {
 // unread notes that a text may have had more of the companions' tables.
 func (b *builder) unread() { b.web.broken, b.mqtt.broken = true, true }
 
+// dropBroken drops the tables of companions that have a mistake.
+func (b *builder) dropBroken(c *Config) {
+	if b.web.broken {
+		c.Web = nil
+	}
+	if b.mqtt.broken {
+		c.MQTT = nil
+	}
+}
+
 // withWeb makes the table of its entries, and returns all that listens: the services, and
 // penstock-web behind them. If there is a mistake in the table, or a text that could have
 // more of it, half of it could let in more than the whole; the caller drops it then.

@@ -47,6 +47,7 @@ type spoolFile struct {
 type spoolFiles struct {
 	folder string
 	log    *slog.Logger
+	bound  int64       // diskBound, but for tests
 	list   []spoolFile // the oldest first
 	failed bool        // the disk takes nothing; told once
 	sealed bool        // nothing is appended to the last file any more
@@ -61,7 +62,7 @@ func openSpool(folder string, log *slog.Logger) (*spoolFiles, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &spoolFiles{folder: folder, log: log, sealed: true}
+	f := &spoolFiles{folder: folder, log: log, bound: diskBound, sealed: true}
 	for _, name := range names {
 		number, err := strconv.ParseUint(strings.TrimSuffix(name.Name(), fileSuffix), 10, 64)
 		if err != nil || !strings.HasSuffix(name.Name(), fileSuffix) {
@@ -111,7 +112,7 @@ func (f *spoolFiles) write(list []parcel, loaded bool, report func(string, int))
 	if loaded { // it is in memory, and what was sent of it is not to be counted
 		at = 1
 	}
-	for f.size(loaded) > diskBound && len(f.list) > at+1 {
+	for f.size(loaded) > f.bound && len(f.list) > at+1 {
 		report("full", f.list[at].count)
 		f.remove(at)
 	}

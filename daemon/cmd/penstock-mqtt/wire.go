@@ -95,11 +95,11 @@ func (w *wire) look(p []byte) error {
 			w.shift += 7
 			more := p[0] >= 0x80
 			p = p[1:]
-			if w.left > longestPacket || more && w.shift > 21 {
-				return longPacketError(w.left)
-			}
-			if more {
+			if more && w.shift <= 21 {
 				continue
+			}
+			if more || w.left > longestPacket {
+				return longPacketError(w.left)
 			}
 			if !w.begun && w.kind == kindConnack && w.left == oldConnack {
 				return errOldBroker

@@ -1,0 +1,425 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/eclipse/paho.golang/packets"
+
+	"penstock/daemon/internal/config"
+	"penstock/daemon/internal/control"
+)
+
+// patienceOfTests is how long a test waits for what must happen. A machine may be slow.
+const patienceOfTests = 30 * time.Second
+
+// A rig is a gate between a played broker and a played daemon.
+type rig struct {
+	*gate
+	broker *playedBroker
+	daemon *playedDaemon
+	log    *records
+	folder string
+	text   string
+	end    func() // SIGTERM, and the wait for the end
+}
+
+const services = `
+[service.lobby]
+kind = "room"
+listen = ["127.0.0.1:7000"]
+mqtt = { publish = "chat/{host}/{name}", subscribe = "chat/in" }
+[service.meter]
+kind = "bridge"
+device = "/dev/ttyUSB0"
+listen = ["127.0.0.1:7001"]
+write = "any"
+mqtt = { publish = "sensors/{service}", subscribe = "sensors/{service}/set", qos = 1, retain = true, payload = "json" }
+`
+
+const shared1 = `
+[service.lobby]
+kind = "room"
+listen = ["127.0.0.1:7000"]
+mqtt = { room = "lobby" }
+`
+
+// newRig makes the parts, and starts none.
+func newRig(t *testing.T, text string) *rig {
+	t.Helper()
+	return &rig{broker: playBroker(t), daemon: playDaemon(t), log: &records{}, folder: t.TempDir(), text: text}
+}
+
+// start starts a process.
+func (r *rig) start(t *testing.T) {
+	t.Helper()
+	cfg, err := config.Parse("t.toml", []byte("[mqtt]\nbroker = 'unix:"+r.broker.path+"'\nboard = 'here'\nuser = 'u'\ndiscovery = true\n"+r.text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.gate = assemble(cfg, secrets{password: []byte("p")}, func() string { return r.daemon.path }, r.folder, slog.New(r.log))
+	r.gate.broker.wait = func(int) time.Duration { return 10 * time.Millisecond }
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- r.run(ctx) }()
+	r.end = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(r.end)
+}
+
+// records keeps what is logged.
+type records struct {
+	mu   sync.Mutex
+	list []string
+}
+
+func (l *records) Enabled(context.Context, slog.Level) bool { return true }
+func (l *records) WithAttrs([]slog.Attr) slog.Handler       { return l }
+func (l *records) WithGroup(string) slog.Handler            { return l }
+func (l *records) Handle(_ context.Context, r slog.Record) error {
+	s := r.Message
+	r.Attrs(func(a slog.Attr) bool { s += fmt.Sprintf(" %s=%v", a.Key, a.Value); return true })
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.list = append(l.list, s)
+	return nil
+}
+
+func (l *records) count(part string) (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, s := range l.list {
+		if strings.Contains(s, part) {
+			n++
+		}
+	}
+	return n
+}
+
+// until waits for a condition.
+func until(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patienceOfTests); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain: %s", what)
+		}
+	}
+}
+
+// next returns what comes next.
+func next[T any](t *testing.T, what string, from <-chan T) (v T) {
+	t.Helper()
+	select {
+	case v = <-from:
+	case <-time.After(patienceOfTests):
+		t.Fatalf("waited in vain: %s", what)
+	}
+	return v
+}
+
+// sent returns the next message to a topic.
+func (r *rig) sent(t *testing.T, topic string) *packets.Publish {
+	t.Helper()
+	for {
+		if p := next(t, topic, r.broker.seen); p.Topic == topic {
+			return p
+		}
+	}
+}
+
+func (r *rig) joined(service string) func() bool {
+	return func() bool {
+		r.daemon.mu.Lock()
+		defer r.daemon.mu.Unlock()
+		return len(r.daemon.joins[service]) > 0
+	}
+}
+
+// subscribed waits until a client of the broker has a subscription.
+func (r *rig) subscribed(t *testing.T, topic string) {
+	t.Helper()
+	until(t, "a subscription to "+topic, func() bool {
+		r.broker.mu.Lock()
+		defer r.broker.mu.Unlock()
+		for c := range r.broker.clients {
+			if _, ok := c.filters[topic]; ok {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// TestLines: what services say goes to topics, with what the file asks for, and what was
+// published to them does not go back. What topics say goes to services.
+func TestLines(t *testing.T) {
+	r := newRig(t, services)
+	r.start(t)
+	until(t, "Join", r.joined("lobby"))
+	until(t, "Join", r.joined("meter"))
+	r.subscribed(t, "chat/in")
+	r.subscribed(t, "sensors/meter/set")
+	own, text := line("not again"), "hello"
+	own.Tag = "mqtt:chat/in"
+	r.daemon.says("lobby", own)
+	r.daemon.says("lobby", control.Message{Origin: "join", Name: "a/b#"})
+	r.daemon.says("lobby", control.Message{Name: "a/b#", Data: &text})
+	p := next(t, "a line", r.broker.seen)
+	for strings.HasPrefix(p.Topic, "penstock/") || strings.HasPrefix(p.Topic, discoveryPrefix) {
+		p = next(t, "a line", r.broker.seen)
+	}
+	if p.Topic != "chat/here/a_b_" || string(p.Payload) != "hello" || p.QoS != 1 || p.Retain || p.Properties.User[0].Value != "here" {
+		t.Errorf("%s", p)
+	}
+	r.daemon.says("meter", line("21.5"))
+	p = r.sent(t, "sensors/meter")
+	if want := `{"board":"here","service":"meter","number":1,"data":"21.5"}`; string(p.Payload) != want || !p.Retain {
+		t.Errorf("%s, want %s", p, want)
+	}
+
+	say := func(topic, text string, user ...packets.User) {
+		r.broker.publish(nil, &packets.Publish{Topic: topic, Payload: []byte(text), Properties: &packets.Properties{User: user}})
+	}
+	say("chat/in", "hi\r\n")
+	if got := next(t, "Publish", r.daemon.published); got.Service != "lobby" || *got.Data != "hi" || got.Tag != "mqtt:chat/in" {
+		t.Errorf("%+v", got)
+	}
+	say("chat/in", "two\nlines")
+	say("chat/in", "own", packets.User{Key: boardProperty, Value: "here"})
+	say("sensors/meter/set", "no JSON")
+	say("sensors/meter/set", strings.Repeat("x", 70_000))
+	say("sensors/meter/set", `{"data":"on"}`)
+	if got := next(t, "Publish", r.daemon.published); got.Service != "meter" || *got.Data != "on" {
+		t.Errorf("%+v", got)
+	}
+	r.daemon.set(func() { r.daemon.refuse = "nobody may write" })
+	say("sensors/meter/set", `{"data":"off"}`)
+	for _, reason := range []string{reasonLines, reasonOwn, reasonNotJSON, "nobody may write"} {
+		until(t, reason, func() bool { return r.log.count(messageRefused) > 0 && r.log.count("reason="+reason) == 1 })
+	}
+}
+
+// TestPresence: the board says that it is there, and the broker says when it is not any
+// more, by the will or by a farewell. Home Assistant finds the bridge; the state of the
+// device follows the daemon.
+func TestPresence(t *testing.T) {
+	r := newRig(t, services)
+	r.start(t)
+	status, device, config := "penstock/board/here", "penstock/device/here/meter", "homeassistant/sensor/penstock_here/meter/config"
+	until(t, online, func() bool {
+		return r.broker.kept(status) == online && r.broker.kept(device) == online && r.broker.kept(config) != ""
+	})
+	var s map[string]any
+	if err := json.Unmarshal([]byte(r.broker.kept(config)), &s); err != nil || s["state_topic"] != "sensors/meter" ||
+		s["availability_mode"] != "all" || s["value_template"] != "{{ value_json.data }}" || s["unique_id"] != "penstock_here_meter" {
+		t.Errorf("%v, %v", s, err)
+	}
+	until(t, "Tell", func() bool { return strings.HasPrefix(next(t, "Tell", r.daemon.told), "connected to unix:") })
+	r.daemon.set(func() { r.daemon.source = "lost" })
+	r.daemon.records("meter")
+	until(t, "the device goes", func() bool { return r.broker.kept(device) == offline })
+
+	r.broker.set(func() { r.broker.connack.ReasonCode = 0x88 })
+	r.broker.cut()
+	until(t, "the will", func() bool { return r.broker.kept(status) == offline })
+	until(t, "a state", func() bool {
+		return strings.HasPrefix(next(t, "Tell", r.daemon.told), "not connected: the broker says that it is not available")
+	})
+	r.broker.set(func() { r.broker.connack.ReasonCode = 0 })
+	until(t, online, func() bool { return r.broker.kept(status) == online })
+	r.end()
+	if r.broker.kept(status) != offline {
+		t.Error("no farewell")
+	}
+
+	// Without the bridge in the file, the next process removes what is retained of it.
+	r.text = shared1
+	r.start(t)
+	until(t, "the sensor goes", func() bool { return r.broker.kept(config) == "" && r.broker.kept(device) == "" })
+	if n := r.log.count("broker not reached"); n != 1 {
+		t.Errorf("named %d times", n)
+	}
+}
+
+// TestBrokerAway: what is said while there is no broker, and what a broker has not answered
+// for that comes back without its memory, is published in its order, also over a restart.
+func TestBrokerAway(t *testing.T) {
+	r := newRig(t, services)
+	r.start(t)
+	until(t, "Join", r.joined("meter"))
+	r.subscribed(t, "chat/in")
+	n := 0
+	say := func(count int) {
+		for range count {
+			n++
+			r.daemon.says("meter", line(fmt.Sprint(n)))
+		}
+	}
+	say(1)
+	r.sent(t, "sensors/meter")
+	until(t, "nothing under way", func() bool {
+		return r.broker.kept("penstock/device/here/meter") != "" && !r.gate.broker.waiting()
+	})
+	r.broker.set(func() { r.broker.deaf = true })
+	say(5)
+	until(t, "messages under way", func() bool { return r.gate.broker.spool.flight.count.Load() == 5 })
+	r.broker.kill()
+	say(100)
+	until(t, "all have come", func() bool { return r.followers[1].cursor().Last == uint64(n) })
+	r.end()
+
+	say(10) // while nobody listens
+	r.broker.set(func() { r.broker.deaf = false })
+	r.broker.listen(t)
+	r.start(t)
+	for want := 2; want <= n; want++ {
+		var got payload
+		if err := json.Unmarshal(r.sent(t, "sensors/meter").Payload, &got); err != nil || *got.Data != fmt.Sprint(want) {
+			t.Fatalf("%s, %v, want %d", *got.Data, err, want)
+		}
+	}
+}
+
+// TestDaemonAway: after a restart of the daemon the messages go on behind the last one, and
+// it is told the state anew.
+func TestDaemonAway(t *testing.T) {
+	r := newRig(t, services)
+	r.start(t)
+	until(t, "Join", r.joined("meter"))
+	r.daemon.says("meter", line("1"))
+	r.sent(t, "sensors/meter")
+	until(t, "Tell", func() bool { return strings.HasPrefix(next(t, "Tell", r.daemon.told), "connected") })
+	r.daemon.kill()
+	r.daemon.says("meter", line("2"))
+	r.daemon.listen(t)
+	if p := r.sent(t, "sensors/meter"); !strings.Contains(string(p.Payload), `"number":2`) {
+		t.Errorf("%s", p)
+	}
+	if s := next(t, "Tell", r.daemon.told); !strings.HasPrefix(s, "connected") {
+		t.Error(s)
+	}
+}
+
+// TestSharedRoom: a line of another board comes once, under its name, and one that is said
+// here goes to the others. Who is there is told to the daemon, and again to the next one.
+func TestSharedRoom(t *testing.T) {
+	r := newRig(t, shared1)
+	r.start(t)
+	until(t, "Join", r.joined("lobby"))
+	r.subscribed(t, "penstock/room/lobby/line/+")
+	text := "hello"
+	r.daemon.says("lobby", control.Message{Origin: "join", Name: "ann"})
+	r.daemon.says("lobby", control.Message{Name: "ann", Data: &text})
+	p := r.sent(t, "penstock/room/lobby/line/here")
+	if !strings.Contains(string(p.Payload), `"name":"ann","text":"hello"`) {
+		t.Errorf("%s", p)
+	}
+	until(t, "names", func() bool { return strings.Contains(r.broker.kept("penstock/room/lobby/board/here"), `"ann"`) })
+
+	other := func(topic, text string, retain bool) {
+		r.broker.publish(nil, &packets.Publish{Topic: "penstock/" + topic, Payload: []byte(text), Retain: retain, Properties: &packets.Properties{}})
+	}
+	other("board/there", online, true)
+	other("room/lobby/board/there", `{"series":"ab","last":0,"start":0,"names":["bob"]}`, true)
+	if got := next(t, "Present", r.daemon.present); got.Board != "there" || got.Names[0] != "bob" || got.Service != "lobby" {
+		t.Errorf("%+v", got)
+	}
+	for range 2 {
+		other("room/lobby/line/there", `{"series":"ab","number":1,"name":"bob","text":"hi"}`, false)
+	}
+	other("room/lobby/line/there", `{"series":"ab","number":3,"prev":1,"name":"bob","text":"all"}`, false)
+	for _, want := range []string{"hi", "all"} {
+		got := next(t, "Publish", r.daemon.published)
+		if *got.Data != want || got.Name != "bob" || got.Board != "there" || !strings.HasPrefix(got.Tag, "mqtt:") {
+			t.Errorf("%+v, want %s", got, want)
+		}
+	}
+	r.daemon.kill()
+	r.daemon.listen(t)
+	if got := next(t, "Present", r.daemon.present); got.Board != "there" || len(got.Names) != 1 {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestBadBrokers: each is named once, with what to do, and the lines of the file go on.
+func TestBadBrokers(t *testing.T) {
+	say := func(b ...byte) func(*playedClient, net.Conn) bool {
+		return func(_ *playedClient, c net.Conn) bool {
+			_, _ = packets.ReadPacket(c)
+			_, _ = c.Write(b)
+			return true
+		}
+	}
+	for name, tt := range map[string]struct {
+		answer func(*playedClient, net.Conn) bool
+		code   byte
+		want   string
+	}{
+		"3.1.1 alone":       {answer: say(0x20, 2, 0, 1), want: "speaks MQTT 3.1.1 only"},
+		"3.1.1, in words":   {code: 0x84, want: "does not speak MQTT 5"},
+		"password":          {code: 0x86, want: "user or the password"},
+		"rights":            {code: 0x87, want: "user in [mqtt]"},
+		"no broker":         {answer: say([]byte("HTTP/1.1 400 Bad Request\r\n")...), want: "closes the connection"},
+		"silent and closes": {answer: say(), want: "closes the connection without a word"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, services)
+			r.broker.set(func() { r.broker.answer, r.broker.connack.ReasonCode = tt.answer, tt.code })
+			r.start(t)
+			until(t, tt.want, func() bool { return r.log.count(tt.want) == 1 })
+			until(t, "attempts", func() bool {
+				return strings.Contains(next(t, "Tell", r.daemon.told), tt.want)
+			})
+			r.broker.set(func() { r.broker.answer, r.broker.connack.ReasonCode = nil, 0 })
+			until(t, online, func() bool { return r.broker.kept("penstock/board/here") == online })
+			if n := r.log.count(tt.want); n != 1 {
+				t.Errorf("named %d times", n)
+			}
+		})
+	}
+}
+
+// TestRefusedMessages: a message that the broker refuses is counted, and is not sent again.
+func TestRefusedMessages(t *testing.T) {
+	r := newRig(t, services)
+	r.start(t)
+	until(t, "Join", r.joined("meter"))
+	r.subscribed(t, "chat/in")
+	r.broker.set(func() { r.broker.refuse = 0x87 })
+	r.daemon.says("meter", line("1"))
+	until(t, "the refusal", func() bool {
+		return r.log.count("message refused by the broker times=1 topic=sensors/meter code=135") == 1
+	})
+	until(t, "nothing under way", func() bool { return !r.gate.broker.waiting() })
+}
+
+// TestBounds: the broker is told what we take, and who sends more loses the connection.
+func TestBounds(t *testing.T) {
+	r := newRig(t, services)
+	r.start(t)
+	r.subscribed(t, "sensors/meter/set")
+	r.broker.set(func() {
+		c := r.broker.connects[0]
+		if *c.Properties.MaximumPacketSize != longestPacket || *c.Properties.ReceiveMaximum != receiveMost || c.Username != "u" || string(c.Password) != "p" || c.CleanStart {
+			t.Errorf("%s", c)
+		}
+		for c := range r.broker.clients {
+			_, _ = c.Conn.Write([]byte{0x30, 0xff, 0xff, 0xff, 0x7f}) // a payload of 256 MB
+		}
+	})
+	until(t, "the length", func() bool { return r.log.count("sent a packet of 268435455 bytes") == 1 })
+	until(t, "it is back", func() bool { return r.log.count("connected to the broker") >= 2 })
+}

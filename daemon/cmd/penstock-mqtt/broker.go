@@ -3,9 +3,7 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"net/url"
@@ -14,7 +12,6 @@ import (
 	"time"
 
 	"github.com/eclipse/paho.golang/autopaho"
-	"github.com/eclipse/paho.golang/packets"
 	"github.com/eclipse/paho.golang/paho"
 
 	"penstock/daemon/internal/config"
@@ -339,65 +336,6 @@ func (b *broker) notConnected(err error) {
 // refusedOne is called when the broker refuses a message.
 func (b *broker) refusedOne(topic string, code byte) {
 	b.few.warn("message refused by the broker", slog.String("topic", clean(topic)), slog.Int("code", int(code)))
-}
-
-// publish has a message sent, now or when there is a broker.
-func (b *broker) publish(p *paho.Publish) error {
-	packet, err := encodePacket(p)
-	if err == nil {
-		b.spool.add(packet)
-	}
-	return err
-}
-
-// publishNow has a message sent before all others, as long as this connection lasts.
-func (b *broker) publishNow(p *paho.Publish) error {
-	packet, err := encodePacket(p)
-	if err == nil && !b.spool.addQuick(packet) {
-		err = errFull
-	}
-	return err
-}
-
-func encodePacket(p *paho.Publish) ([]byte, error) {
-	var buf bytes.Buffer
-	if _, err := p.Packet().WriteTo(&buf); err != nil {
-		return nil, err
-	}
-	if buf.Len() > longestPacket {
-		return nil, errTooLong
-	}
-	return buf.Bytes(), nil
-}
-
-// Reasons for which a message is not published.
-var (
-	errTooLong = errors.New("the message is too long")
-	errFull    = errors.New("too many wait for the broker")
-)
-
-// fit returns a packet as the broker takes it, or nil if it is too long for it. For a
-// packet that a broker does not take it ends the connection, again and again.
-func (b *broker) fit(packet []byte) []byte {
-	l := b.limits.Load()
-	if l.qos < 2 || !l.retain {
-		p, err := packets.ReadPacket(bytes.NewReader(packet))
-		if err != nil {
-			return packet // it is quarantined
-		}
-		if publish, ok := p.Content.(*packets.Publish); ok {
-			publish.QoS, publish.Retain = min(publish.QoS, l.qos), publish.Retain && l.retain
-			var buf bytes.Buffer
-			if _, err := publish.WriteTo(&buf); err != nil {
-				return nil
-			}
-			packet = buf.Bytes()
-		}
-	}
-	if l.packet > 0 && uint64(len(packet)) > uint64(l.packet) {
-		return nil
-	}
-	return packet
 }
 
 // isUp reports whether there is a connection.

@@ -12,7 +12,7 @@ DESTDIR ?=
 VERSION ?= $(shell sed -n 's/^\#\# \([0-9][0-9A-Za-z.~+-]*\).*/\1/p' CHANGELOG.md | head -n 1)
 
 # CGO_ENABLED=0 gives one static binary; packaging/goflags says the rest.
-GOBUILD := CGO_ENABLED=0 GOFLAGS="$(shell packaging/goflags) $(GOFLAGS)" $(GO) build -ldflags '-s -w -X main.version=$(VERSION)'
+GOBUILD := CGO_ENABLED=0 GOFLAGS="$(shell packaging/goflags $(VERSION)) $(GOFLAGS)" $(GO) build
 
 # Tools are pinned by version and run from the module cache: nothing of their
 # dependencies enters our go.sum.

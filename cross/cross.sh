@@ -44,10 +44,9 @@ build_one() {
 	mkdir -p "$out/$1"
 	(
 		cd "$root"
-		GOFLAGS=$(packaging/goflags)
+		GOFLAGS=$(packaging/goflags "$version")
 		export GOFLAGS
-		go build -ldflags "-s -w -X main.version=$version" \
-			-o "$out/$1/" ./daemon/cmd/penstock ./daemon/cmd/penstock-web ./daemon/cmd/penstock-mqtt
+		go build -o "$out/$1/" ./daemon/cmd/penstock ./daemon/cmd/penstock-web ./daemon/cmd/penstock-mqtt
 		# Vet type-checks the tests as well: 32-bit overflows of
 		# constants show here, not at run time. With the same flags it finds
 		# compiled what the build has compiled.

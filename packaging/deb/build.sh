@@ -187,8 +187,7 @@ package() {
 	export GOOS GOARCH GOARM
 	tree=$stage/$1.$2
 	mkdir "$tree"
-	(cd "$root" && GOFLAGS="$(packaging/goflags)" go build -ldflags "-s -w -X main.version=$version" \
-		-o "$tree/usr/bin/$1" "./daemon/cmd/$1")
+	(cd "$root" && GOFLAGS=$(packaging/goflags "$version") go build -o "$tree/usr/bin/$1" "./daemon/cmd/$1")
 	"files_$(echo "$1" | tr - _)"
 	common "$1"
 	control "$1" "$7"

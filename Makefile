@@ -97,6 +97,11 @@ web-test: build ## the page in a headless Chromium, which is installed if it is 
 	@command -v chromium >/dev/null || { apt-get update && apt-get install -y --no-install-recommends chromium; }
 	cd $(WEB_TEST) && $(GO) vet ./... && $(GO) test -count=1 -v ./... -programs $(CURDIR)/bin $(WEB_TEST_FLAGS)
 
+.PHONY: mqtt-test
+mqtt-test: build ## penstock-mqtt with mosquitto and its clients, which are installed if they are missing (needs root for that)
+	@command -v mosquitto mosquitto_pub >/dev/null || { apt-get update && apt-get install -y --no-install-recommends mosquitto mosquitto-clients; }
+	$(GO) test ./daemon/cmd/penstock-mqtt/brokertest -count=1 -v -programs $(CURDIR)/bin
+
 .PHONY: mutate
 mutate: ## bring each mended fault back: the tests have to notice (half an hour and more; needs root)
 	nice $(GO) test ./daemon/mutationtest -count=1 -v -timeout 180m -mutate
@@ -110,6 +115,7 @@ nightly: ## what is too long for every change: 100000 histories, every fault, lo
 	$(MAKE) restart-test RESTART_CLIENTS=8000 RESTART_KILLS=20
 	$(MAKE) usb-test
 	$(MAKE) peers-test
+	$(MAKE) mqtt-test
 
 .PHONY: lint
 lint: fmt vet staticcheck man ## every check that reads but does not run the code

@@ -121,6 +121,8 @@ var arrows = map[string]string{
 	"toml":              "",
 	"view":              "", // whoever shows a daemon needs no event loop
 
+	"cmd/penstock-mqtt/brokertest": "",
+
 	"faulttest":         "",
 	"lantest":           "",
 	"mutationtest":      "",

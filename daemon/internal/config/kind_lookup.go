@@ -124,7 +124,7 @@ func checkLookup(b *builder, d described) {
 		}
 	}
 	// If a question is in both, the answer in the key counts and not the file's.
-	at := d.where("answers")
+	at := d.at["answers"] // and not where, which gives the service for a key that is not there
 	t.seen = map[string]string{}
 	if inline, ok := at.value.(*toml.Table); ok {
 		for i, e := range inline.All() {

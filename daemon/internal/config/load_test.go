@@ -96,6 +96,32 @@ func TestBuiltin(t *testing.T) {
 	}
 }
 
+// The other keys of a service whose answers are all in a file, or that has none, are no
+// answers: "file" would tell a client where it is.
+func TestKeysAreNoAnswers(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "p.toml")
+	files := map[string]string{
+		path: "[service.l]\nkind = \"lookup\"\nlisten = [\"7001\"]\nfile = \"t.toml\"\ndefault = \"?\"\n" +
+			"[service.m]\nkind = \"lookup\"\nlisten = [\"7002\"]\ndefault = \"?\"\n",
+		filepath.Join(dir, "t.toml"): "a = \"b\"\n",
+	}
+	for name, text := range files {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c, err := Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]map[string]string{"l": {"a": "b"}, "m": {}} {
+		if diff := cmp.Diff(want, texted(service(t, c, name).Of.(*Lookup).Answers)); diff != "" {
+			t.Errorf("%s: answers, -want +got:\n%s", name, diff)
+		}
+	}
+}
+
 func TestLoadDropIns(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir, map[string]string{

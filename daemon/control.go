@@ -178,14 +178,15 @@ func (k *controlSocket) Expired(_ *evloop.Loop, t evloop.Timer) {
 // admit takes a client, or turns it away: no user may have all places.
 func (k *controlSocket) admit(fd int) {
 	cred, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
+	more := k.d.cfg.CompanionPlaces()
 	switch {
 	case err != nil:
 		closeFD(fd)
 		return
-	case k.clients() >= config.ControlPlaces:
+	case k.clients() >= config.ControlPlaces+more:
 		turnAway(fd, "all connections of the control socket are taken")
 		return
-	case k.users[cred.Uid] >= controlShare:
+	case k.users[cred.Uid] >= controlShare+more:
 		turnAway(fd, "this user has too many connections to the control socket")
 		return
 	}

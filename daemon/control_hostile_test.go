@@ -37,13 +37,14 @@ func FuzzControlParameters(f *testing.F) {
 		for _, parameters := range []string{
 			`{}`, `null`, `[]`, `{"service":"alpha"}`, `{"service":"gamma","now":true}`, `{"service":7}`, `{"id":1}`, `{"id":-1}`,
 			`{"id":18446744073709551616}`, `{"id":1,"service":"alpha","peer":"uid 0"}`, `{"service":"alpha","peer":"uid 0"}`,
-			`{"level":"debug"}`, `{"interface":"penstock.Control"}`, `{"service":"` + strings.Repeat("x", 5000) + `"}`,
+			`{"level":"debug"}`, `{"service":"lobby","board":"attic","names":["a","","a"]}`, `{"service":"lobby","board":"attic","names":null}`,
+			`{"companion":"mqtt","state":"up"}`, `{"interface":"penstock.Control"}`, `{"service":"` + strings.Repeat("x", 5000) + `"}`,
 		} {
 			f.Add(i, parameters, true)
 		}
 		f.Add(i, `{}`, false)
 	}
-	r := runControlled(f, twoServices)
+	r := runControlled(f, twoServices+"[service.lobby]\nkind = 'room'\nlisten = ['DIR/lobby.sock']\n")
 	f.Cleanup(func() { r.stop(f) })
 	r.do(func() { r.env.Load = func(context.Context) (*config.Config, error) { return r.cfg, nil } })
 	f.Fuzz(func(t *testing.T, i int, parameters string, more bool) {

@@ -235,10 +235,16 @@ func TestControlTurns(t *testing.T) {
 // TestControlPlaces: a user has a share of the places, the process has all others, and
 // clients of the control socket take none from those of services.
 func TestControlPlaces(t *testing.T) {
-	r := runControlled(t, "[limits]\nconnections = 1\n[service.a]\nkind='echo'\nlisten=['DIR/a.sock']\n")
+	for mqtt, share := range map[string]int{"": controlShare, "[service.b]\nkind='room'\nlisten=['DIR/b.sock']\nmqtt={room='b'}\n[mqtt]\nbroker='mqtt://b'\n": controlShare + 3} {
+		controlPlaces(t, mqtt, share)
+	}
+}
+
+func controlPlaces(t *testing.T, mqtt string, share int) {
+	r := runControlled(t, "[limits]\nconnections = 1\n[service.a]\nkind='echo'\nlisten=['DIR/a.sock']\n"+mqtt)
 	defer r.stop(t)
 	r.clients(1, "a.sock")
-	for range controlShare {
+	for range share {
 		if err := r.dial().Call(control.Interface+".Status", nil, nil); err != nil {
 			t.Fatal(err)
 		}
@@ -255,8 +261,8 @@ func TestControlPlaces(t *testing.T) {
 		t.Errorf("and turned away before it calls: %v", err)
 	}
 	r.do(func() {
-		if n := r.control.clients(); n != controlShare {
-			t.Errorf("%d clients, want %d", n, controlShare)
+		if n := r.control.clients(); n != share {
+			t.Errorf("%d clients, want %d", n, share)
 		}
 		if n := r.Daemon.clients(); n != 1 {
 			t.Errorf("%d clients of services", n)

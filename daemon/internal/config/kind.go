@@ -176,8 +176,10 @@ func (s *Service) sameOf(t *Service) bool {
 func (s *Service) Conns() int { return s.Kind.row().conns * s.Children() }
 
 // Files returns how many open files the service needs beside those of its
-// clients: its sockets, and what its kind opens.
-func (s *Service) Files() int { return len(s.Listen) + s.Kind.row().files*s.Children() }
+// clients: its sockets, what its kind opens, and what a companion needs for it.
+func (s *Service) Files() int {
+	return len(s.Listen) + s.Kind.row().files*s.Children() + s.companionPlaces()
+}
 
 // Children returns how many programs of the service may run at once, if it has any.
 func (s *Service) Children() int {

@@ -16,6 +16,26 @@ const (
 	ControlFiles  = ControlPlaces + 1
 )
 
+// companionEach is how many clients of the control socket the companion of a broker is for
+// each of its services: one that follows it, one that asks, and one in reserve, for a
+// connection that has broken is noticed late.
+const companionEach = 3
+
+// CompanionPlaces returns how many clients the control socket has beside ControlPlaces.
+func (c *Config) CompanionPlaces() (n int) {
+	for _, s := range c.Services {
+		n += s.companionPlaces()
+	}
+	return n
+}
+
+func (s *Service) companionPlaces() int {
+	if s.MQTT == nil {
+		return 0
+	}
+	return companionEach
+}
+
 // Beside returns how many connections of the loop, and open files, so many clients of
 // all services may need beside their own: a relay has two for each.
 func (c *Config) Beside(clients int) int {

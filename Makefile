@@ -70,9 +70,10 @@ race: ## the tests under the race detector, with shorter simulations (needs a C 
 	CGO_ENABLED=1 $(GO) test -race -short -timeout 20m $(PACKAGES)
 
 .PHONY: sim
-sim: ## SIM_SEEDS histories (20000) on a simulated kernel, for each back end, and a hundredth of them of the daemon
+sim: ## SIM_SEEDS histories (20000) on a simulated kernel, for each back end, and a hundredth of them of the daemon and of rooms across boards
 	$(GO) test ./evloop -count=1 -v -timeout 60m -run '^Test(Ring)?Simulation$$' -seeds=$(SIM_SEEDS)
 	$(GO) test ./daemon -count=1 -v -timeout 60m -run '^Test(Ring)?Simulation$$' -seeds=$$(($(SIM_SEEDS) / 100 + 1))
+	$(GO) test ./daemon/internal/boards -count=1 -v -timeout 60m -run '^TestSimulation$$' -seeds=$$(($(SIM_SEEDS) / 100 + 1))
 
 .PHONY: fault-test
 fault-test: build ## the binary while system calls fail, FAULT_TIME of them (60s; 0: all; needs root, strace)

@@ -229,10 +229,7 @@ func (x *shared) took(ctx context.Context, p json.RawMessage, first bool) error 
 	}
 	if first {
 		x.members = j.Names
-		x.put(ctx, func(r *boards.Room, now time.Time) { r.Joined(now, j.Series, j.Last) })
-	}
-	if j.Missed > 0 {
-		x.put(ctx, (*boards.Room).Missed)
+		x.put(ctx, func(r *boards.Room, now time.Time) { r.Joined(now, j.Series, j.Last, j.Missed) })
 	}
 	changed := first
 	for _, m := range j.Messages {

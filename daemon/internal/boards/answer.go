@@ -92,6 +92,8 @@ func (r *Room) answer(a *ask) answer {
 		to.History, to.Lines = true, r.recent.newest(a.History)
 	case a.Series != "":
 		r.own.between(&to)
+	case r.own.series != "":
+		to.Board = r.self()
 	}
 	return to
 }

@@ -17,7 +17,7 @@ import (
 //	 │ │ │ └─ due: nobody ─────┼────────────────┘  │
 //	 │ │ └────── due, left ────┘ another one       │
 //	 │ └────────────── began ──────────────────────┘
-//	 └─ cutOff: no deadline while the broker is away; connected: it begins
+//	 └─ cutOff: no deadline while the broker or the daemon is away; connected: it begins
 type catchPhase uint8
 
 const (
@@ -37,7 +37,7 @@ const (
 	came                          // its answer has
 	catchDue                      // the time is over
 	left                          // the board that was asked is not there any more
-	cutOff                        // the broker is away
+	cutOff                        // the broker or the daemon is away
 	connected                     // it is there
 )
 
@@ -107,7 +107,7 @@ func (r *Room) fireCatch(t catchTrigger, happened bool) {
 	switch do {
 	case search:
 		c.due = time.Time{}
-		if r.up {
+		if r.up && r.delivery.joined {
 			c.due = r.now.Add(findTime)
 		}
 	case pause:
@@ -119,9 +119,14 @@ func (r *Room) fireCatch(t catchTrigger, happened bool) {
 		r.askOf(p, ask{From: r.o.Board, History: r.o.History})
 	case proceed:
 		c.due, c.of, c.tried = time.Time{}, "", nil
-		for _, p := range slices.Clone(r.peers) {
-			r.advance(p)
-		}
+		r.advanceAll()
+	}
+}
+
+// advanceAll delivers what was held, once nothing holds it any more.
+func (r *Room) advanceAll() {
+	for _, p := range r.peers {
+		r.advance(p)
 	}
 }
 
@@ -141,8 +146,8 @@ func (r *Room) untried() *peer {
 // settleCatch looks who is there.
 func (r *Room) settleCatch() {
 	switch c := &r.catch; c.phase {
-	case looking:
-		r.fireCatch(found, r.untried() != nil)
+	case looking: // and not before the room has shown what it has
+		r.fireCatch(found, r.delivery.joined && r.untried() != nil)
 	case waiting:
 		p := r.find(c.of)
 		r.fireCatch(left, p == nil || !p.was)
@@ -154,18 +159,84 @@ func (r *Room) caught(from *peer, a *answer) {
 	if r.catch.phase != waiting || r.catch.of != from.board {
 		return
 	}
+	history := slices.Clone(a.Lines)
+	defer func() { r.recent.replace(history) }() // behind what deliver has added
+	shown, ends := slices.Clone(r.marks), seriesAtEnd(a.Lines)
 	for i := range a.Lines {
 		l := &a.Lines[i]
 		board := l.Board
 		l.Board = ""
-		if board == r.o.Board && l.Series == r.own.series || l.Number <= r.marks.of(board, l.Series) {
-			continue // the room has shown it
+		if r.overtaken(board, l, shown, ends[board]) {
+			continue
+		}
+		if p := r.find(board); p != nil && p.age(l.Series) < 0 && p.after(l.Before) {
+			r.reaches(p, l.Series, l.Before)
 		}
 		r.place(board, l)
 		r.deliver(board, l)
-		r.marks.set(board, l.Series, l.Number)
+		r.marks.set(board, l.Series, l.Number, l.Prev)
 	}
 	r.fireCatch(came, true)
+}
+
+// overtaken reports whether the room has shown a line of the history, or one of its board
+// that is later. shown is what it had shown before there was a history.
+func (r *Room) overtaken(board string, l *line, shown marks, final string) bool {
+	if board == r.o.Board && l.Series == r.own.series || l.Number <= r.marks.of(board, l.Series).Number {
+		return true
+	}
+	if before := shown.latest(board); before != "" && before != l.Series {
+		return true
+	}
+	p := r.find(board)
+	age := func(series string) int {
+		switch {
+		case board == r.o.Board:
+			return slices.Index(r.own.past, series)
+		case p == nil:
+			return -1
+		}
+		return p.age(series)
+	}
+	if l.Series != final && !later(age(l.Series), age(final)) {
+		return true
+	}
+	now := r.marks.latest(board)
+	return now != "" && now != l.Series && !later(age(now), age(l.Series))
+}
+
+// seriesAtEnd returns the series of the last line of each board.
+func seriesAtEnd(list []line) map[string]string {
+	ends := map[string]string{}
+	for i := range list {
+		ends[list[i].Board] = list[i].Series
+	}
+	return ends
+}
+
+// later compares two ages. Of an unknown one, -1, nothing is known.
+func later(a, b int) bool { return a >= 0 && b > a }
+
+// after reports whether a series that others were before is later than all that are known.
+func (p *peer) after(before []end) bool {
+	latest := p.series
+	if n := len(p.route); n > 0 {
+		latest = p.route[n-1].Series
+	}
+	return slices.ContainsFunc(before, func(e end) bool { return e.Series == latest })
+}
+
+// age orders the series of a board that are known: the later one is more.
+func (p *peer) age(series string) int {
+	switch i := slices.Index(p.past, series); {
+	case i >= 0:
+		return i
+	case series == p.series:
+		return mostSeries
+	case p.follows(series) >= 0:
+		return mostSeries + 1 + p.follows(series)
+	}
+	return -1
 }
 
 // place notes that a line of the history is shown. What is older and was not shown is not
@@ -174,12 +245,15 @@ func (r *Room) caught(from *peer, a *answer) {
 func (r *Room) place(board string, l *line) {
 	p := r.find(board)
 	if p == nil || p.series != l.Series {
+		if m := r.marks.of(board, l.Series); m.Number > 0 {
+			r.lose(Lost{Board: board, Series: l.Series, From: m.Number + 1, To: l.Prev})
+		}
 		return
 	}
-	if p.base || !p.met {
+	if !p.met || p.base && l.Number <= p.seen {
 		p.met, p.base, p.seen = true, false, l.Number
 		return
 	}
 	r.skip(p, l.Prev, p.doubt)
-	p.seen = max(p.seen, l.Number)
+	p.base, p.seen = false, max(p.seen, l.Number)
 }

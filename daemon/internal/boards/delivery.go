@@ -13,7 +13,8 @@ type delivery struct {
 	list   []delivered
 	given  int
 	bytes  int
-	joined bool // the daemon is there, and has shown what it has
+	waits  bool // for the daemon to show what it has
+	joined bool // it has
 }
 
 // A delivered is a line on its way to the daemon.
@@ -75,16 +76,16 @@ func (q *delivery) remove(i int) {
 }
 
 // rejoined has what has not landed given out again, once the daemon has shown what it has.
-// One that began anew has none of it.
+// One that began anew since the last of it was given out has none of it.
 func (q *delivery) rejoined(fresh bool) {
-	q.joined = false
+	q.joined, q.waits = false, true
 	if fresh {
 		q.given = 0
 	}
 }
 
 // shown ends the wait for what the daemon shows. What is left did not arrive.
-func (q *delivery) shown() { q.joined, q.given = true, 0 }
+func (q *delivery) shown() { q.waits, q.joined, q.given = false, true, 0 }
 
 // forget returns and drops what was given out: nobody can tell whether it has landed.
 func (q *delivery) forget() []delivered {

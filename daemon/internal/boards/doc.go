@@ -5,7 +5,7 @@
 // It does no I/O, reads no clock and starts no goroutine, so that a test can play a
 // hundred boards, and every fault between them, from a seed.
 //
-//	daemon: Join ──► Joined, Line, Missed, Names ─┐            ┌─► Send ──► broker
+//	daemon: Join ──► Joined, Line, Landed, Names ─┐            ┌─► Send ──► broker
 //	broker ────────► Up, Down, Heard ─────────────┼─► Room ────┼─► Deliver, Present ──► daemon
 //	clock ─────────► Tick (when Next says) ───────┘            └─► Lost, Reach, Twin ──► log, status
 //
@@ -64,8 +64,9 @@
 //
 //	line    {"series":"5d1…","number":12,"prev":8,"name":"ann","text":"hello"}
 //	        "base64" in place of "text": bytes that are no UTF-8
-//	        "before":{"series":"…","last":40} with prev 0: the board's series before
-//	board   {"series":"5d1…","last":12,"start":8,"names":["ann"],"more":0}
+//	        "before":[{"series":"…","last":40}] in the first 100 of a series: those
+//	        before it, three at most, whose last lines may be missing
+//	board   {"series":"5d1…","last":12,"start":8,"before":[…],"names":["ann"],"more":0}
 //	        start: what was said later, was or is published in this connection
 //	        more: so many names do not fit
 //	ask     {"from":"me","series":"5d1…","after":3,"upto":7}   lines of that series
@@ -75,4 +76,5 @@
 //	        all it has between after and upto, which is less than was asked for if
 //	        the rest does not fit
 //	        {"from":"it","history":true,"lines":[{"board":"…",…},…]}
+//	        {"from":"it","board":{…}} what it says of itself, as a sign of life
 package boards

@@ -76,11 +76,14 @@ func (r *Room) heardAnswer(payload []byte) bool {
 	if !decode(payload, &a) {
 		return false
 	}
+	if a.Board != nil && a.From != r.o.Board {
+		r.tells(a.From, a.Board, false, true)
+	}
 	p := r.find(a.From)
 	if p == nil {
 		return true
 	}
-	r.sign(p)
+	r.sign(p, true)
 	switch {
 	case a.History:
 		r.caught(p, &a)
@@ -94,6 +97,14 @@ func (r *Room) heardAnswer(payload []byte) bool {
 // does not have, nobody has.
 func (r *Room) fill(p *peer, a *answer) {
 	upto, from := min(a.Upto, p.ask.Upto), p.seen
+	if r.holds() {
+		for _, l := range a.Lines {
+			if l.Series == p.series {
+				r.hold(p, l)
+			}
+		}
+		return // or it will be asked again
+	}
 	for i := range a.Lines {
 		l := &a.Lines[i]
 		if l.Series != p.series || l.Number <= p.seen || l.Number > upto {

@@ -14,6 +14,7 @@ const (
 	maxPayload    = 64 << 10 // of any that is taken
 	mostPayload   = 60 << 10 // of one with a list, which ends where this does
 	longestBoard  = 32
+	mostBefore    = 3
 	longestSeries = 16         // 64 bits, as control.Series writes them
 	longestName   = 128        // as Publish takes it
 	maxNumber     = 1<<46 - 1  // nine digits in a tag
@@ -84,7 +85,15 @@ type end struct {
 	Last   uint64 `json:"last"`
 }
 
-func (e *end) valid() bool { return level(e.Series, longestSeries) && e.Last <= maxNumber }
+// validEnds checks what a board says of its series before, the oldest first.
+func validEnds(list []end) bool {
+	for _, e := range list {
+		if !level(e.Series, longestSeries) || e.Last > maxNumber {
+			return false
+		}
+	}
+	return len(list) <= mostBefore
+}
 
 // A line is one that was said on a board.
 type line struct {
@@ -92,7 +101,7 @@ type line struct {
 	Series string `json:"series"`
 	Number uint64 `json:"number"`
 	Prev   uint64 `json:"prev,omitempty"`
-	Before *end   `json:"before,omitempty"`
+	Before []end  `json:"before,omitempty"`
 	Name   string `json:"name,omitempty"`
 	Text   string `json:"text,omitempty"`
 	Base64 []byte `json:"base64,omitempty"`
@@ -101,7 +110,10 @@ type line struct {
 // overhead is what a line costs in memory beside its texts, at most.
 const overhead = 256
 
-func (l *line) size() int { return len(l.Name) + len(l.Text) + overhead }
+func (l *line) size() int { return l.length() + overhead }
+
+// length is that of the texts.
+func (l *line) length() int { return len(l.Name) + len(l.Text) }
 
 // valid makes Text all there is of the text.
 func (l *line) valid() bool {
@@ -110,7 +122,7 @@ func (l *line) valid() bool {
 	}
 	l.Base64 = nil
 	return level(l.Series, longestSeries) && l.Prev < l.Number && l.Number <= maxNumber &&
-		len(l.Name) <= longestName && (l.Before == nil || l.Before.valid())
+		len(l.Name) <= longestName && validEnds(l.Before)
 }
 
 // wire is the line as it is sent.
@@ -126,14 +138,14 @@ type board struct {
 	Series string   `json:"series"`
 	Last   uint64   `json:"last"`
 	Start  uint64   `json:"start"`
-	Before *end     `json:"before,omitempty"`
+	Before []end    `json:"before,omitempty"`
 	Names  []string `json:"names,omitempty"`
 	More   int      `json:"more,omitempty"`
 }
 
 func (b *board) valid() bool {
 	return level(b.Series, longestSeries) && b.Last <= maxNumber && b.Start <= b.Last &&
-		(b.Before == nil || b.Before.valid())
+		validEnds(b.Before)
 }
 
 // An ask is for lines, for the history if there is no series, or for a sign of life.
@@ -157,6 +169,7 @@ type answer struct {
 	After   uint64 `json:"after,omitempty"`
 	Upto    uint64 `json:"upto,omitempty"`
 	History bool   `json:"history,omitempty"`
+	Board   *board `json:"board,omitempty"` // as a sign of life
 	Lines   []line `json:"lines,omitempty"`
 }
 
@@ -175,7 +188,7 @@ func (a *answer) valid() bool {
 		}
 	}
 	return level(a.From, longestBoard) && a.After <= a.Upto && a.Upto <= maxNumber &&
-		(a.Series == "" || level(a.Series, longestSeries))
+		(a.Series == "" || level(a.Series, longestSeries)) && (a.Board == nil || a.Board.valid())
 }
 
 // encode writes a payload. Texts are for no page, so they need not be safe in one.

@@ -22,15 +22,15 @@ type own struct {
 	seen   uint64   // the last number of the feed
 	last   uint64   // the last one that may be of a line of our own
 	said   int      // lines in this series
-	before *end     // the series before
+	before []end    // the series before, the oldest first
 
 	kept   []line
 	bytes  int
 	unsent int // at the end of kept
 
 	replayed uint64 // up to here, lines were said before Joined
-	quiet    bool   // those are old: nothing was known at Joined
-	loaded   bool   // from a file; until a second Joined
+	quiet    bool   // those are old: nothing was known at the first Joined
+	loaded   bool   // from a file, until those have come
 }
 
 // early is how many lines tell of the series before: the first may be missing where the
@@ -38,23 +38,40 @@ type own struct {
 const early = 100
 
 // joined begins to follow the daemon.
-func (r *Room) joined(series string, last uint64) {
+func (r *Room) joined(series string, last, missed uint64) {
 	o := &r.own
 	fresh := series != o.series
-	o.quiet = o.series == ""
+	o.quiet = o.quiet || o.series == ""
 	if fresh {
+		if o.loaded { // the process before may have had them shown in a room that is over
+			r.forget()
+		}
 		if o.series != "" {
-			o.before = &end{o.series, o.last}
+			o.before = append(slices.Clone(o.before), end{o.series, o.last})
+			o.before = o.before[max(0, len(o.before)-mostBefore):]
 			o.past = remember(o.past, o.series)
 		}
 		o.series, o.seen, o.last, o.said = series, 0, 0, 0
+		r.marks = nil
+		for _, d := range r.delivery.list { // it will show these
+			r.marks.set(d.Board, d.series, d.number, 0)
+		}
+		if r.recent.life = 0; o.loaded && last > 0 {
+			r.recent.replace(nil) // the daemon tells what it has
+		}
 		if last < uint64(r.o.History) {
 			r.catchUp()
 		}
 		r.announce(0)
 	}
 	o.replayed = last
+	if o.loaded && last >= uint64(r.o.History) { // the process before has looked since
+		r.fireCatch(catchDue, r.catch.holds())
+	}
 	r.delivery.rejoined(fresh)
+	if missed = min(missed, last-min(last, o.seen)); missed > 0 {
+		r.missed(o.seen + missed)
+	}
 	r.replayed()
 }
 
@@ -64,27 +81,46 @@ func (o *own) replaying() bool { return o.seen < o.replayed }
 // replayed goes on once those lines have come. Whatever of a delivery was not among them
 // did not arrive.
 func (r *Room) replayed() {
-	if o := &r.own; !o.replaying() {
+	if o := &r.own; r.delivery.waits && !o.replaying() {
 		o.loaded, o.quiet = false, false
 		r.delivery.shown()
+		r.catch.tried = nil
+		r.fireCatch(connected, true)
+		r.advanceAll()
 	}
 }
 
-// missed is for a replay: what is missing in it may be what was delivered before a crash.
-// Otherwise the number of the next line says it all.
-func (r *Room) missed() {
+// missed is for what the daemon does not have any more: it was said or delivered before a
+// crash, or while nobody followed.
+func (r *Room) missed(upto uint64) {
 	o := &r.own
-	if !o.replaying() {
-		return
-	}
-	for _, d := range r.delivery.forget() {
-		r.lose(Lost{Board: d.Board, Series: d.series, From: d.number, To: d.number, Doubt: true})
-	}
-	if o.loaded {
+	r.lack(upto, o.quiet)
+	r.forget()
+	if o.loaded || o.quiet {
+		r.doubts = true
 		for _, p := range r.peers {
 			p.doubt = true
 		}
 	}
+}
+
+// forget gives up the lines that were given out, and of which nobody can tell whether they
+// have landed.
+func (r *Room) forget() {
+	for _, d := range r.delivery.forget() {
+		r.lose(Lost{Board: d.Board, Series: d.series, From: d.number, To: d.number, Doubt: true})
+	}
+}
+
+// lack goes on behind messages that did not come here. If all that is known begins behind
+// them, they are not lost.
+func (r *Room) lack(upto uint64, old bool) {
+	o := &r.own
+	if !old {
+		r.lose(Lost{Board: r.o.Board, Series: o.series, From: o.seen + 1, To: upto, Doubt: o.loaded})
+	}
+	o.seen, o.last = upto, upto
+	r.announce(stateTime)
 }
 
 // line takes a message of the feed.
@@ -94,17 +130,15 @@ func (r *Room) line(number uint64, name, text, tag string) {
 		return
 	}
 	old := number <= o.replayed && o.quiet
+	known := old || number <= o.replayed && o.loaded // or said by state, to those who lack it
 	if number > o.seen+1 {
-		if !old {
-			r.lose(Lost{Board: r.o.Board, Series: o.series, From: o.seen + 1, To: number - 1, Doubt: o.loaded})
-		}
-		o.last = number - 1
+		r.lack(number-1, old)
 	}
 	o.seen = number
 	if strings.HasPrefix(tag, TagPrefix) {
 		r.echoed(tag, name, text)
 	} else {
-		r.say(number, cut(name), text, old)
+		r.say(number, cut(name), text, known)
 	}
 	r.replayed()
 }
@@ -116,10 +150,11 @@ func (r *Room) echoed(tag, name, text string) {
 	if !ok {
 		return
 	}
-	if !r.delivery.landed(tag) && r.own.quiet {
-		r.recent.add(board, line{Series: series, Number: number, Name: cut(name), Text: text})
+	if !r.delivery.landed(tag) && (r.own.quiet || r.own.loaded) {
+		// What the board had said before is not known any more.
+		r.recent.add(board, line{Series: series, Number: number, Prev: number - 1, Name: cut(name), Text: text})
 	}
-	r.marks.set(board, series, number)
+	r.marks.set(board, series, number, 0)
 	p := r.find(board)
 	if p == nil || series != p.series || number <= p.seen {
 		return
@@ -130,7 +165,7 @@ func (r *Room) echoed(tag, name, text string) {
 }
 
 // say keeps a line of our own, and sends it if the broker is there.
-func (r *Room) say(number uint64, name, text string, old bool) {
+func (r *Room) say(number uint64, name, text string, known bool) {
 	o := &r.own
 	l := line{Series: o.series, Number: number, Prev: o.last, Name: name, Text: text}
 	if o.said < early {
@@ -147,7 +182,7 @@ func (r *Room) say(number uint64, name, text string, old bool) {
 	o.keep(l, max(leastKept, r.o.History))
 	r.recent.add(r.o.Board, l)
 	switch {
-	case old:
+	case known:
 	case r.up:
 		r.send(kindLine, r.o.Board, payload, false)
 	default:
@@ -174,6 +209,9 @@ func (r *Room) connected() {
 	if !r.met {
 		o.unsent = 0
 	}
+	if r.doubted.IsZero() {
+		r.doubted = r.now.Add(doubtTime)
+	}
 	r.up, r.met = true, true
 	unsent := o.kept[len(o.kept)-o.unsent:]
 	r.state.start = o.last
@@ -190,6 +228,7 @@ func (r *Room) connected() {
 	for _, l := range unsent {
 		r.send(kindLine, r.o.Board, encode(l.wire()), false)
 	}
+	r.state.said = nil // have it said again later, whatever it was before
 	r.sendState()
 	r.returned()
 }

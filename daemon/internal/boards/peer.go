@@ -3,6 +3,7 @@
 package boards
 
 import (
+	"cmp"
 	"slices"
 	"time"
 )
@@ -17,7 +18,7 @@ type peer struct {
 	seen   uint64 // all up to here was delivered, or is lost
 	last   uint64 // it has said lines up to here
 	held   []line // that came before what is in front of them, in order
-	then   *end   // the series that follows when this one is even; nil: none is known
+	route  []end  // the series that follow when this one is even
 	past   []string
 	met    bool // it is known where its lines begin
 	base   bool // nothing was delivered since
@@ -65,9 +66,16 @@ func (r *Room) peer(board string) *peer {
 		return nil
 	}
 	p := &peer{board: board, heard: r.now}
+	p.doubt = r.doubtful()
 	r.peers = append(r.peers, p)
 	r.crowded = false
 	return p
+}
+
+// doubtful reports whether a board that is heard of may be one that the process before
+// knew.
+func (r *Room) doubtful() bool {
+	return r.doubts && (r.doubted.IsZero() || r.now.Before(r.doubted))
 }
 
 // evict forgets the board that was not heard for the longest time, of those that are not
@@ -112,7 +120,7 @@ func (r *Room) heardLine(from string, payload []byte) bool {
 		r.crowd(from)
 		return true
 	}
-	r.sign(p)
+	r.sign(p, false)
 	p.ended = false
 	if !r.reaches(p, l.Series, l.Before) {
 		r.counts.Doubles++
@@ -124,7 +132,7 @@ func (r *Room) heardLine(from string, payload []byte) bool {
 		}
 		p.last = max(p.last, l.Number)
 	} else {
-		p.then.Last = max(p.then.Last, l.Number)
+		p.said(l.Series, l.Number)
 	}
 	r.hold(p, l)
 	r.advance(p)
@@ -135,46 +143,85 @@ func (r *Room) heardLine(from string, payload []byte) bool {
 func (p *peer) old(series string) bool { return slices.Contains(p.past, series) }
 
 // reaches finds out what a series is to a board, and reports whether it is one that
-// counts: that in force, or the one that follows. before is what the board says of the
-// series before that: the end of it may be missing.
-func (r *Room) reaches(p *peer, series string, before *end) bool {
+// counts: that in force, or one that follows. before is what the board says of those
+// before it: the end of them may be missing, or all of one.
+func (r *Room) reaches(p *peer, series string, before []end) bool {
 	switch {
 	case p.old(series):
 		return false
 	case p.series == "":
-		r.move(p, series)
+		r.move(p, end{Series: series})
+		p.passed(before)
 		return true
-	case p.series == series || p.then != nil && p.then.Series == series:
-		return true
-	}
-	if p.then == nil && before != nil && before.Series == p.series && before.Last > p.seen {
-		p.last, p.then = max(p.last, before.Last), &end{Series: series}
-		r.advance(p)
+	case p.series == series || p.follows(series) >= 0:
 		return true
 	}
-	r.flush(p)
-	if p.series != series { // or flush has come to it
-		r.move(p, series)
+	at := -1 // the latest of those that are known here
+	for i, e := range before {
+		p.said(e.Series, e.Last)
+		if e.Series == p.series || p.old(e.Series) || p.follows(e.Series) >= 0 {
+			at = i
+		}
 	}
+	if at < 0 || len(p.route) > mostSeries {
+		r.flush(p) // the board does not know it any more
+		for _, e := range before {
+			r.lose(Lost{Board: p.board, Series: e.Series, From: 1, To: e.Last, Doubt: true})
+		}
+		at = len(before) - 1
+	}
+	p.passed(before[:at+1])
+	p.route = append(append(p.route, before[at+1:]...), end{Series: series})
+	r.advance(p)
 	return true
+}
+
+// passed notes that series are over that were not known.
+func (p *peer) passed(list []end) {
+	for _, e := range list {
+		if e.Series != p.series && p.follows(e.Series) < 0 {
+			p.past = remember(p.past, e.Series)
+		}
+	}
+}
+
+// follows returns which of the series that follow it is, or -1.
+func (p *peer) follows(series string) int {
+	return slices.IndexFunc(p.route, func(e end) bool { return e.Series == series })
+}
+
+// said notes how far a series goes, that in force or one that follows.
+func (p *peer) said(series string, last uint64) {
+	if series == p.series {
+		p.last = max(p.last, last)
+	}
+	if i := p.follows(series); i >= 0 {
+		p.route[i].Last = max(p.route[i].Last, last)
+	}
 }
 
 // move begins a series: at its first line, where what the room has shown ends, or, if it
 // is the first one of this board that is heard of, where that will say.
-func (r *Room) move(p *peer, series string) {
+func (r *Room) move(p *peer, to end) {
 	p.met = p.series != ""
 	if p.met {
 		p.past = remember(p.past, p.series)
 	}
-	p.series, p.base, p.doubt = series, true, false
-	p.seen, p.last = r.marks.of(p.board, series), 0
-	if p.seen > 0 {
-		p.met, p.base = true, false
+	p.series, p.base = to.Series, true
+	m := r.marks.of(p.board, to.Series)
+	if p.seen, p.last = 0, to.Last; m.Number > 0 {
+		if p.met {
+			r.skip(p, m.From, p.doubt)
+		}
+		p.met, p.base, p.seen = true, false, m.Number
 	}
-	if p.then != nil && p.then.Series == series {
-		p.last = p.then.Last
-	}
-	p.then = nil
+}
+
+// next moves to the series that follows.
+func (r *Room) next(p *peer) {
+	to := p.route[0]
+	p.route = p.route[1:]
+	r.move(p, to)
 }
 
 // hold keeps a line until what is before it is there. A line that does not fit is one
@@ -194,19 +241,20 @@ func (r *Room) hold(p *peer, l line) {
 	}
 }
 
-// order is that of lines: those of the series in force come first.
+// order is that of lines: by series, and by number.
 func (p *peer) order(a, b line) int {
-	switch {
-	case a.Series != b.Series && a.Series == p.series:
-		return -1
-	case a.Series != b.Series:
-		return 1
-	case a.Number < b.Number:
-		return -1
-	case a.Number > b.Number:
-		return 1
+	if d := p.rank(a.Series) - p.rank(b.Series); d != 0 {
+		return d
 	}
-	return 0
+	return cmp.Compare(a.Number, b.Number)
+}
+
+// rank orders series: that in force comes first.
+func (p *peer) rank(series string) int {
+	if series == p.series {
+		return -1
+	}
+	return p.follows(series)
 }
 
 func (r *Room) heldBytes() (n int) {
@@ -235,11 +283,16 @@ func (p *peer) wants() uint64 {
 	return max(p.last, p.seen)
 }
 
+// holds reports whether lines have to wait: for the history, or for the daemon to show what
+// it has, from which follows where all boards are.
+func (r *Room) holds() bool { return r.catch.holds() || r.delivery.waits }
+
 // advance delivers what is complete, and finds out whether something is missing.
 func (r *Room) advance(p *peer) {
-	if r.catch.holds() {
+	if r.holds() {
 		return
 	}
+	r.abandon(p)
 	for {
 		r.release(p)
 		switch upto := p.wants(); {
@@ -251,12 +304,26 @@ func (r *Room) advance(p *peer) {
 				r.fire(p, gone)
 			}
 			return
-		case p.then != nil:
-			r.move(p, p.then.Series)
+		case len(p.route) > 0:
+			r.next(p)
 		default:
 			r.fire(p, closed)
 			return
 		}
+	}
+}
+
+// abandon gives up the series before one of which the room has shown the history: what is
+// missing of them would come behind it.
+func (r *Room) abandon(p *peer) {
+	for later := r.marks.latest(p.board); p.follows(later) >= 0; {
+		n := p.current()
+		for i := range p.held[:n] {
+			p.last = max(p.last, p.held[i].Number)
+		}
+		p.held = slices.Delete(p.held, 0, n)
+		r.skip(p, p.last, p.doubt)
+		r.next(p)
 	}
 }
 
@@ -277,16 +344,20 @@ func (r *Room) release(p *peer) {
 
 // accept delivers a line.
 func (r *Room) accept(p *peer, l *line) {
-	p.seen, p.base = l.Number, false
+	p.seen, p.base, p.doubt = l.Number, false, false
 	p.last = max(p.last, p.seen)
+	if r.holds() { // a history that comes now must not bring it again
+		r.marks.set(p.board, l.Series, l.Number, 0)
+	}
 	r.deliver(p.board, l)
 }
 
-// skip gives up what is missing up to a number.
+// skip gives up what is missing up to a number. A doubt stays until a line comes: what a
+// board says of itself may be older than what the process before has delivered.
 func (r *Room) skip(p *peer, upto uint64, doubt bool) {
 	if upto > p.seen {
 		r.lose(Lost{Board: p.board, Series: p.series, From: p.seen + 1, To: upto, Doubt: doubt})
-		p.seen, p.base, p.doubt = upto, false, false
+		p.seen, p.base = upto, false
 		p.last = max(p.last, upto)
 	}
 }
@@ -299,10 +370,10 @@ func (r *Room) flush(p *peer) {
 			r.skip(p, upto, p.doubt)
 			continue
 		}
-		if p.then == nil {
+		if len(p.route) == 0 {
 			break
 		}
-		r.move(p, p.then.Series)
+		r.next(p)
 	}
 	r.fire(p, closed)
 }

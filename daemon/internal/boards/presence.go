@@ -8,21 +8,32 @@ import (
 )
 
 // Who is where. A board is there if the broker says that it is online, and if it has not
-// ended the room. Two things the broker cannot be trusted with:
+// ended the room. Three things the broker cannot be trusted with:
 //
 //   - While there is no connection, nobody is there. That is told only after a while, so
 //     that a short break does not have everybody leave and come.
 //   - A board that was online when a broker died, and not when it came back, stays online
 //     for ever. So a board that is only said to be there is asked, once in a connection.
+//   - A broker drops messages when a queue is full. So a board that is online, and has not
+//     said whether it has this room, is asked, too.
 
 // there reports whether a board can be reached.
 func (r *Room) there(p *peer) bool {
 	return r.up && r.online[p.board] && !p.ended && !p.silent
 }
 
-// sign is one of life.
-func (r *Room) sign(p *peer) {
+// sign is one of life: a message that the broker has not kept. It may be older than an
+// offline, which may be older than an online that the broker has dropped; then the board is
+// asked. Its answer is a proof.
+func (r *Room) sign(p *peer, proof bool) {
 	p.live, p.silent, p.checks, p.heard = true, false, 0, r.now
+	switch {
+	case r.online[p.board]:
+	case p.off && !proof:
+		r.stranger(p.board)
+	case len(r.online) < mostOnline:
+		r.online[p.board], p.off = true, false
+	}
 }
 
 // heardOnline takes what the broker says of a board, of whatever rooms.
@@ -34,8 +45,10 @@ func (r *Room) heardOnline(board, text string, retained bool) bool {
 	switch {
 	case text == Online && len(r.online) < mostOnline:
 		r.online[board] = true
-		if p != nil && !retained {
-			r.sign(p)
+		if p == nil {
+			r.stranger(board)
+		} else if !retained {
+			r.sign(p, true)
 		}
 	case text == Online, text == Offline, text == "":
 		delete(r.online, board)
@@ -66,29 +79,34 @@ func (r *Room) heardBoard(from string, payload []byte, retained bool) bool {
 		}
 		return true
 	}
+	r.tells(from, &b, retained, false)
+	return true
+}
+
+// tells is what another board says of itself.
+func (r *Room) tells(from string, b *board, retained, proof bool) {
 	p := r.peer(from)
 	if p == nil {
 		r.crowd(from)
-		return true
+		return
 	}
 	if !retained {
-		r.sign(p)
+		r.sign(p, proof)
 	}
 	if !r.reaches(p, b.Series, b.Before) {
-		return true // a board of the same name, or what it was before
+		return // a board of the same name, or what it was before
 	}
 	p.ended, p.known, p.news = false, true, true
 	p.names = nameable(b.Names)
-	r.reached(p, &b, retained)
+	r.reached(p, b, retained)
 	r.advance(p)
-	return true
 }
 
 // reached notes how far the lines of a board go. Of one that is new, what was said before
 // it came is not asked for.
 func (r *Room) reached(p *peer, b *board, retained bool) {
 	if p.series != b.Series {
-		p.then.Last = max(p.then.Last, b.Last)
+		p.said(b.Series, b.Last)
 		return
 	}
 	if !p.met {
@@ -118,6 +136,7 @@ func (r *Room) disconnected() {
 	}
 	r.up, r.away = false, r.now.Add(lapseTime)
 	clear(r.online)
+	r.strangers = nil
 	r.fireCatch(cutOff, true)
 }
 
@@ -202,7 +221,11 @@ func (r *Room) tickPresence() {
 			r.hide(p)
 		}
 	}
-	if !r.due(r.checkDue()) {
+	if !r.up || !r.due(r.checkDue()) {
+		return
+	}
+	if len(r.strangers) > 0 && r.due(r.strange) {
+		r.checkStranger()
 		return
 	}
 	for _, p := range r.peers {
@@ -223,6 +246,31 @@ func (r *Room) checkOne(p *peer) {
 	r.askOf(p, ask{From: r.o.Board})
 }
 
+// stranger notes a board of which it is not known whether it is there, or has this room.
+func (r *Room) stranger(board string) {
+	if len(r.strangers) >= mostStrangers || slices.Contains(r.strangers, board) {
+		return
+	}
+	if len(r.strangers) == 0 {
+		r.strange = r.now.Add(checkTime)
+	}
+	r.strangers = append(r.strangers, board)
+}
+
+// checkStranger asks the first one of which that is still not known.
+func (r *Room) checkStranger() {
+	r.strange = r.now.Add(checkPace)
+	for len(r.strangers) > 0 {
+		board := r.strangers[0]
+		r.strangers = r.strangers[1:]
+		if !r.online[board] || r.find(board) == nil {
+			r.counts.Asks++
+			r.send(kindAsk, board, encode(ask{From: r.o.Board}), false)
+			return
+		}
+	}
+}
+
 // checkOf returns when a board is to be checked; zero: never.
 func (r *Room) checkOf(p *peer) (at time.Time) {
 	if !p.was || p.live {
@@ -237,6 +285,9 @@ func (r *Room) checkOf(p *peer) (at time.Time) {
 
 // checkDue returns when the first one is.
 func (r *Room) checkDue() (at time.Time) {
+	if len(r.strangers) > 0 {
+		at = r.strange
+	}
 	for _, p := range r.peers {
 		if t := r.checkOf(p); !t.IsZero() && (at.IsZero() || t.Before(at)) {
 			at = t

@@ -19,8 +19,9 @@ const (
 	window        = 16   // of these that the daemon is given at a time
 	mostNames     = 1000 // of one board
 	mostOnline    = 4096 // boards at the broker, whatever rooms they have
-	mostSeries    = 8    // former ones of a board that are known as such
-	mostAsks      = 8    // under way
+	mostStrangers = DefaultBoards
+	mostSeries    = 8 // former ones of a board that are known as such
+	mostAsks      = 8 // under way
 )
 
 // Times.
@@ -31,10 +32,12 @@ const (
 	parkTime   = time.Minute            // for lines behind a gap of a board that is not there
 	stateTime  = 5 * time.Second        // from a line to the state that has its number
 	stateRest  = 2 * time.Second        // between two states, and a second for each 16 KiB
+	againTime  = time.Minute            // from a state to its repetition
 	lapseTime  = 10 * time.Second       // from the loss of the broker to that of everybody
 	findTime   = 5 * time.Second        // for a newcomer to find a board
 	checkTime  = 30 * time.Second       // until a board only the broker says is there is asked
 	checkPace  = 500 * time.Millisecond // between two such
+	doubtTime  = time.Minute            // from the first connection, for boards to be heard of
 	mostTries  = 4                      // asks without an answer
 )
 
@@ -57,21 +60,26 @@ type Room struct {
 	away    time.Time // when all are out of reach; zero: the broker is there, or it was said
 	reach   Reach     // as it was said last
 
-	own      own
-	state    state
-	recent   recent
-	names    []string
-	peers    []*peer // the longest known first
-	online   map[string]bool
-	check    time.Time // when the next board may be checked
-	catch    catch
-	marks    marks
-	answers  answers
-	delivery delivery
-	twins    []string // series that were told of
-	crowded  bool
-	counts   Counts
-	out      []Output
+	doubts  bool      // a process before may have delivered what the daemon does not show
+	doubted time.Time // boards that are heard of later are new; zero: no connection yet
+
+	own       own
+	state     state
+	recent    recent
+	names     []string
+	peers     []*peer // the longest known first
+	online    map[string]bool
+	check     time.Time // when the next board may be checked
+	strangers []string  // boards of which too little is known
+	strange   time.Time // when the next of them may be asked
+	catch     catch
+	marks     marks
+	answers   answers
+	delivery  delivery
+	twins     []string // series that were told of
+	crowded   bool
+	counts    Counts
+	out       []Output
 }
 
 // Counts are sums since New or Load.
@@ -90,7 +98,7 @@ func New(o Options) *Room {
 		o.Boards = DefaultBoards
 	}
 	r := &Room{o: o, online: map[string]bool{}}
-	r.recent.most = o.History
+	r.recent.most, r.delivery.waits = o.History, true
 	r.answers.tokens = answerBurst
 	return r
 }
@@ -102,12 +110,13 @@ func (r *Room) Counts() Counts { return r.counts }
 // are given, also when the series is "" and the number 0: then Join tells all there is.
 func (r *Room) After() (series string, number uint64) { return r.own.series, r.own.seen }
 
-// Joined is the first reply of a Join. The messages that it has, and those of later
-// replies, go to Missed and Line.
-func (r *Room) Joined(now time.Time, series string, last uint64) {
+// Joined is the first reply of a Join, with its missed. The messages in it and in later
+// replies go to Line. What those say is missed need not be told: it follows from the
+// numbers.
+func (r *Room) Joined(now time.Time, series string, last, missed uint64) {
 	r.begin(now)
 	defer r.finish()
-	r.joined(series, last)
+	r.joined(series, last, missed)
 }
 
 // Left says that the connection to the daemon is no more. Nothing is delivered until
@@ -115,14 +124,8 @@ func (r *Room) Joined(now time.Time, series string, last uint64) {
 func (r *Room) Left(now time.Time) {
 	r.begin(now)
 	defer r.finish()
-	r.delivery.joined = false
-}
-
-// Missed says that the daemon has dropped messages before the next Line, as Join tells.
-func (r *Room) Missed(now time.Time) {
-	r.begin(now)
-	defer r.finish()
-	r.missed()
+	r.delivery.joined, r.delivery.waits = false, false
+	r.fireCatch(cutOff, true)
 }
 
 // Line is a message of Join with a number, whoever has said it: the tag tells those that
@@ -148,14 +151,16 @@ func (r *Room) Names(now time.Time, names []string) {
 }
 
 // Up says that there is a connection to the broker, and the subscriptions are made. What
-// is retained may be Heard before it.
+// is retained may be Heard before it. Connections go on with the broker's session. The
+// first one of a process that did not end in order is better one with a clean start: if the
+// daemon does not show any more what it was given, what the session has kept may come twice.
 func (r *Room) Up(now time.Time) {
 	r.begin(now)
 	defer r.finish()
 	r.connected()
 }
 
-// Down says that there is no connection any more.
+// Down says that there is no connection any more. Nothing of it is Heard later.
 func (r *Room) Down(now time.Time) {
 	r.begin(now)
 	defer r.finish()

@@ -12,7 +12,8 @@ var ErrDamaged = errors.New("boards: damaged or foreign state")
 
 // saved is a Room without what the next connections tell anew. It is written now and then
 // and at the end. A state that is older than the process was is as good, as long as the
-// daemon still has what was said since: Joined and Line tell the rest.
+// daemon still has what was said since: Joined and Line tell the rest. What the broker was
+// not given is not in it: others learn from the number of the last line that they lack it.
 type saved struct {
 	Room    string   `json:"room"`
 	Board   string   `json:"board"`
@@ -20,11 +21,11 @@ type saved struct {
 	Seen    uint64   `json:"seen"`
 	Last    uint64   `json:"last"`
 	Said    int      `json:"said"`
-	Before  *end     `json:"before,omitempty"`
+	Before  []end    `json:"before,omitempty"`
 	Past    []string `json:"past,omitempty"`
 	Met     bool     `json:"met"`
-	Unsent  int      `json:"unsent"`
 	Catches bool     `json:"catches,omitempty"`
+	Doubts  bool     `json:"doubts,omitempty"`
 	Kept    []line   `json:"kept,omitempty"`
 	Recent  []line   `json:"recent,omitempty"`
 	Queue   []line   `json:"queue,omitempty"`
@@ -39,7 +40,9 @@ type where struct {
 	Seen   uint64   `json:"seen"`
 	Last   uint64   `json:"last"`
 	Base   bool     `json:"base,omitempty"`
+	Doubt  bool     `json:"doubt,omitempty"`
 	Past   []string `json:"past,omitempty"`
+	Route  []end    `json:"route,omitempty"`
 }
 
 // Save returns the state, of a few MiB at most.
@@ -47,7 +50,8 @@ func (r *Room) Save() []byte {
 	o := &r.own
 	s := saved{
 		Room: r.o.Room, Board: r.o.Board, Series: o.series, Seen: o.seen, Last: o.last, Said: o.said,
-		Before: o.before, Past: o.past, Met: r.met, Unsent: o.unsent, Catches: r.catch.holds(), Marks: r.marks,
+		Before: o.before, Past: o.past, Met: r.met, Catches: r.catch.holds(), Marks: r.marks,
+		Doubts: r.doubtful(),
 	}
 	for _, l := range o.kept {
 		s.Kept = append(s.Kept, l.wire())
@@ -61,7 +65,7 @@ func (r *Room) Save() []byte {
 	}
 	for _, p := range r.peers {
 		if p.met {
-			s.Peers = append(s.Peers, where{p.board, p.series, p.seen, p.last, p.base, p.past})
+			s.Peers = append(s.Peers, where{p.board, p.series, p.seen, p.last, p.base, p.doubt, p.past, p.route})
 		}
 	}
 	return encode(s)
@@ -74,21 +78,21 @@ func Load(o Options, state []byte) (*Room, error) {
 		return nil, ErrDamaged
 	}
 	r := New(o)
-	r.met = s.Met
+	r.met, r.doubts = s.Met, s.Doubts
 	r.own = own{
 		series: s.Series, past: s.Past, seen: s.Seen, last: s.Last, said: s.Said, before: s.Before, loaded: true,
 	}
 	for _, l := range s.Kept {
 		r.own.keep(l, max(leastKept, o.History))
 	}
-	r.own.unsent = min(s.Unsent, len(r.own.kept))
 	for _, l := range s.Recent {
 		r.recent.add(l.Board, l)
 	}
 	r.marks = s.Marks
 	for _, w := range s.Peers {
 		if p := r.peer(w.Board); p != nil {
-			p.series, p.seen, p.last, p.base, p.past, p.met = w.Series, w.Seen, w.Last, w.Base, w.Past, true
+			p.series, p.seen, p.last, p.past, p.met = w.Series, w.Seen, w.Last, w.Past, true
+			p.base, p.doubt, p.route = w.Base, w.Doubt, w.Route
 		}
 	}
 	r.delivery.load(s.Queue)
@@ -112,9 +116,9 @@ func (s *saved) valid() bool {
 		}
 	}
 	for _, w := range s.Peers {
-		ok = level(w.Board, longestBoard) && level(w.Series, longestSeries) && len(w.Past) <= mostSeries && ok
+		ok = level(w.Board, longestBoard) && level(w.Series, longestSeries) && len(w.Past) <= mostSeries && len(w.Route) <= 2*mostSeries && ok
 	}
-	return ok && s.Last <= s.Seen && s.Unsent >= 0 && (s.Before == nil || s.Before.valid()) &&
+	return ok && s.Last <= s.Seen && validEnds(s.Before) &&
 		len(s.Past) <= mostSeries && len(s.Marks) <= mostMarks && len(s.Queue) <= queueLines
 }
 

@@ -3,6 +3,7 @@
 package boards
 
 import (
+	"bytes"
 	"slices"
 	"time"
 )
@@ -12,9 +13,13 @@ import (
 // quick succession make one message:
 //
 //	line ─ 5 s ─► state        names ─► state ─ 2 s ─► the next one, at the earliest
+//
+// It is said again after a minute, once: the broker may have dropped it for somebody whose
+// queue was full.
 type state struct {
 	due   time.Time // zero: nothing is new
 	after time.Time // the next one may go out
+	said  []byte    // the last one
 	start uint64    // the last line before this connection
 }
 
@@ -48,27 +53,31 @@ func (r *Room) tickState() {
 	}
 }
 
-// sendState tells the others. What they do not know yet is whether there is a line at
-// all, so it is said before the daemon is there, too: that ends with another series.
+// sendState tells the others.
 func (r *Room) sendState() {
 	if r.own.series == "" {
 		return // Joined will announce
 	}
-	b := board{Series: r.own.series, Last: r.own.last, Start: min(r.state.start, r.own.last), Before: r.own.before}
+	payload := encode(r.self())
+	r.send(kindBoard, r.o.Board, payload, true)
+	r.state.due = time.Time{}
+	if !bytes.Equal(payload, r.state.said) {
+		r.state.due, r.state.said = r.now.Add(againTime), payload
+	}
+	rest := stateRest + time.Duration(len(payload))*time.Second/(16<<10)
+	r.state.after = r.now.Add(rest)
+}
+
+// self is what this board says of itself, with as many names as fit.
+func (r *Room) self() *board {
+	b := &board{Series: r.own.series, Last: r.own.last, Start: min(r.state.start, r.own.last), Before: r.own.before}
 	size := 0
 	for i, n := range r.names {
-		if size += 2*len(n) + 3; i >= mostNames || size > mostPayload {
+		if size += len(encode(n)) + 1; i >= mostNames || size > mostPayload {
 			b.More = len(r.names) - i
 			break
 		}
 		b.Names = append(b.Names, n)
 	}
-	payload := encode(b)
-	if len(payload) > maxPayload { // names full of characters that JSON spells in six
-		b.Names, b.More = nil, len(r.names)
-		payload = encode(b)
-	}
-	r.send(kindBoard, r.o.Board, payload, true)
-	rest := stateRest + time.Duration(len(payload))*time.Second/(16<<10)
-	r.state.due, r.state.after = time.Time{}, r.now.Add(rest)
+	return b
 }

@@ -144,12 +144,16 @@ func (k *kernel) keepNonblock(fd int) {
 	}
 }
 
-// shutdown sends FIN; input goes on.
+// shutdown sends FIN; input goes on. The call is raw, since it works on a socket and never
+// waits, but it may take as long as the peer's kernel needs for the FIN on loopback.
 func (k *kernel) shutdown(fd int) error {
 	if k.sim != nil {
 		return k.sim.shutdown(fd)
 	}
-	return os.NewSyscallError("shutdown", unix.Shutdown(fd, unix.SHUT_WR))
+	if _, _, errno := unix.RawSyscall(unix.SYS_SHUTDOWN, uintptr(fd), unix.SHUT_WR, 0); errno != 0 {
+		return os.NewSyscallError("shutdown", errno)
+	}
+	return nil
 }
 
 // socketErr returns and clears the pending error of a socket (SO_ERROR).

@@ -3,8 +3,10 @@
 package service
 
 import (
+	"encoding/binary"
 	"net/netip"
 	"os"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -59,7 +61,7 @@ func connect(fd int, sa unix.Sockaddr, to netip.AddrPort) (under bool, err error
 			return false, err
 		}
 	}
-	switch err := unix.Connect(fd, sa); err {
+	switch err := connectNow(fd, sa); err {
 	case nil:
 		return false, connected(fd, to.Port())
 	case unix.EINPROGRESS, unix.EINTR: // connect(2): it goes on after a signal
@@ -67,6 +69,30 @@ func connect(fd int, sa unix.Sockaddr, to netip.AddrPort) (under bool, err error
 	default: // EAGAIN: the backlog of a Unix socket is full
 		return false, os.NewSyscallError("connect", err)
 	}
+}
+
+// connectNow is connect(2) on a socket that does not wait. On loopback the kernel of the
+// backend works within the call, which then takes so long that the scheduler would give
+// the only processor of a small board to another thread. So for TCP it is a raw call.
+func connectNow(fd int, sa unix.Sockaddr) error {
+	at, size := unsafe.Pointer(nil), uintptr(0)
+	port := func(p *uint16, n int) { binary.BigEndian.PutUint16((*[2]byte)(unsafe.Pointer(p))[:], uint16(n)) }
+	switch in := sa.(type) {
+	case *unix.SockaddrInet4:
+		raw := unix.RawSockaddrInet4{Family: unix.AF_INET, Addr: in.Addr}
+		port(&raw.Port, in.Port)
+		at, size = unsafe.Pointer(&raw), unix.SizeofSockaddrInet4
+	case *unix.SockaddrInet6:
+		raw := unix.RawSockaddrInet6{Family: unix.AF_INET6, Addr: in.Addr, Scope_id: in.ZoneId}
+		port(&raw.Port, in.Port)
+		at, size = unsafe.Pointer(&raw), unix.SizeofSockaddrInet6
+	default:
+		return unix.Connect(fd, sa)
+	}
+	if _, _, errno := unix.RawSyscall(unix.SYS_CONNECT, uintptr(fd), uintptr(at), size); errno != 0 {
+		return errno
+	}
+	return nil
 }
 
 // interfaceIndex asks by ioctl, because the sandbox forbids the netlink socket that

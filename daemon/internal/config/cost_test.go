@@ -9,6 +9,8 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"runtime"
+	"runtime/debug"
 	"strings"
 	"testing"
 	"time"
@@ -277,6 +279,52 @@ func TestLoadGivesUp(t *testing.T) {
 	for after := range pauses {
 		if c, err := load(after); c != nil || !errors.Is(err, stop) {
 			t.Errorf("after %d pauses: %v, %v, want nil and what Pause returned", after, c, err)
+		}
+	}
+}
+
+// TestAnswersAreNotCopied: what reading a large table of answers allocates is held to the
+// length of its file, and so is the peak of the process that follows from it. A second
+// copy of the table at any time would be 1.3 bytes more for each.
+func TestAnswersAreNotCopied(t *testing.T) {
+	var text strings.Builder
+	for i := range 20000 {
+		fmt.Fprintf(&text, "\"What is the value of point %d?\" = \"The value of point %d is %d degrees.\\n\"\n", i, i, i%37)
+	}
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		file := filepath.Join(dir, name)
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	write("answers.toml", text.String())
+	const head = "[service.a]\nkind='lookup'\nlisten=['7000']\n"
+	for _, tt := range []struct{ name, conf string }{
+		{"in a file", head + "file='answers.toml'\n"},
+		{"in the key", head + "[service.a.answers]\n" + text.String()},
+	} {
+		path := write("penstock.toml", tt.conf)
+		before := debug.SetGCPercent(100)
+		var from, to runtime.MemStats
+		runtime.ReadMemStats(&from)
+		c, err := Load(path)
+		runtime.ReadMemStats(&to)
+		after := debug.SetGCPercent(before)
+		if err != nil {
+			t.Fatal(err)
+		}
+		each := float64(to.TotalAlloc-from.TotalAlloc) / float64(text.Len())
+		t.Logf("%s: %.1f bytes allocated for each", tt.name, each)
+		if each > 6.8 {
+			t.Errorf("%s: %.1f bytes allocated for each of the table, want 6.8 at most", tt.name, each)
+		}
+		if n := len(c.Services[0].Of.(*Lookup).Answers); n != 20000 {
+			t.Errorf("%s: %d answers, want 20000", tt.name, n)
+		}
+		if after != 100 {
+			t.Errorf("%s: the collector is left at %d percent, want it as it was", tt.name, after)
 		}
 	}
 }

@@ -79,6 +79,9 @@ func (b *builder) decode(file, text string) (root *toml.Table, whole bool) {
 		b.mistake(Mistake{File: file, Problem: emptied, nothing: true})
 		return nil, false
 	}
+	if len(text) > usualFile {
+		b.collectOften()
+	}
 	root, whole, err := toml.Parse(text, toml.Options{Depth: maxDepth, Pause: b.rest, Report: func(p toml.Problem) {
 		m := Mistake{File: file, Line: p.Line, Problem: p.Text}
 		if p.Key != nil {

@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"unsafe"
 
 	"penstock/daemon/internal/toml"
 )
@@ -94,29 +95,28 @@ func (l *Lookup) example() string {
 	return "hello" + end
 }
 
-// table takes a table of strings.
+// table looks at a table of strings. It makes no map of them: checkLookup does, and for
+// as long as there are two, they are the largest part of the daemon.
 func table(v any) (map[string][]byte, error) {
 	t, ok := v.(*toml.Table)
 	if !ok {
 		return nil, wrongType(v, "a table of strings")
 	}
-	out := map[string][]byte{}
 	var errs problems
 	for _, e := range t.All() {
-		s, ok := e.Value.(string)
+		_, ok := e.Value.(string)
 		if _, reported := e.Value.(toml.Invalid); !ok && !reported {
 			errs.add(lineError{e.Line, fmt.Errorf("%q %w", e.Name, wrongType(e.Value, "a string"))})
 		}
-		out[e.Name] = []byte(s)
 	}
-	return out, errs.err()
+	return nil, errs.err()
 }
 
 // checkLookup completes the answers from the file and brings the questions
 // into the form in which they are looked up.
 func checkLookup(b *builder, d described) {
 	l := d.Of.(*Lookup)
-	t := answerTable{builder: b, d: d, to: map[string][]byte{}, seen: map[string]string{}}
+	t := answerTable{builder: b, d: d, to: map[string][]byte{}}
 	if l.File != "" && !b.Sockets {
 		if path, text, ok := b.open(d, l.File); ok {
 			l.File = path
@@ -124,8 +124,10 @@ func checkLookup(b *builder, d described) {
 		}
 	}
 	// If a question is in both, the answer in the key counts and not the file's.
-	at := d.at["answers"] // and not where, which gives the service for a key that is not there
-	t.seen = map[string]string{}
+	at, ofFile := d.at["answers"], t.to // and not where, which gives the service for a key that is not there
+	if len(ofFile) > 0 {
+		t.to = map[string][]byte{}
+	}
 	if inline, ok := at.value.(*toml.Table); ok {
 		for i, e := range inline.All() {
 			if i%64 == 0 && b.rest() != nil {
@@ -136,6 +138,10 @@ func checkLookup(b *builder, d described) {
 			}
 		}
 	}
+	if len(ofFile) > 0 {
+		maps.Copy(ofFile, t.to)
+		t.to = ofFile
+	}
 	l.Answers = t.to
 	l.measure(b.rest)
 	b.fits(d, "default", l.Default)
@@ -144,9 +150,8 @@ func checkLookup(b *builder, d described) {
 // An answerTable is filled from the file and the key of a lookup.
 type answerTable struct {
 	*builder
-	d    described
-	to   map[string][]byte
-	seen map[string]string // how each question was written
+	d  described
+	to map[string][]byte
 }
 
 // file adds a file of answers, a TOML table without sections.
@@ -167,7 +172,7 @@ func (t *answerTable) file(path, text string) {
 	}
 	// The maps are not made in their final size: that would be one step of tens of
 	// milliseconds, in which no client gets an answer. They grow by small parts.
-	for i, e := range tree.All() {
+	for i, e := range tree.Drain() {
 		if i%64 == 0 && t.rest() != nil {
 			return
 		}
@@ -186,21 +191,23 @@ func (t *answerTable) add(e toml.Entry, a string, wrong func(error)) {
 	if e.Again {
 		return // was reported as such
 	}
-	k, err := t.d.question(e.Name, t.seen)
+	k, err := t.d.question(e.Name, t.to)
 	if err == nil {
+		t.to[k] = bytesOf(a)
 		err = t.d.answer(e.Name, a)
 	}
 	if err != nil {
 		wrong(err)
-		return
 	}
-	t.to[k] = []byte(a)
 }
 
+// bytesOf returns the bytes of s, which nobody may change, without a copy.
+func bytesOf(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
+
 // question returns q in the form in which it is looked up. It refuses a question that
-// no client can ask, and one that is in the table already. seen maps each question to
-// its spelling in the file.
-func (d described) question(q string, seen map[string]string) (string, error) {
+// no client can ask, and one that is in table already. The other spelling is not told:
+// to know it, each would have to be kept.
+func (d described) question(q string, table map[string][]byte) (string, error) {
 	l := d.Of.(*Lookup)
 	// "name?", "name ?" and "name" are one question for a client that sends
 	// any of them before the delimiter is cut off.
@@ -208,8 +215,7 @@ func (d described) question(q string, seen map[string]string) (string, error) {
 	if l.FoldCase {
 		k = strings.ToLower(k)
 	}
-	other, twice := seen[k]
-	seen[k] = q
+	_, twice := table[k]
 	switch {
 	case k == "":
 		return k, fmt.Errorf("question %q is empty", q)
@@ -218,7 +224,7 @@ func (d described) question(q string, seen map[string]string) (string, error) {
 	case len(k) > d.MaxLine:
 		return k, fmt.Errorf("question %q cannot be asked: it is longer than max_line, %d", q, d.MaxLine)
 	case twice:
-		return k, fmt.Errorf("question %q is the same as %q", q, other)
+		return k, fmt.Errorf("question %q is there already, in another spelling: clients ask both as %q", q, k)
 	}
 	return k, nil
 }

@@ -11,6 +11,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"sort"
 	"strings"
@@ -191,6 +192,7 @@ type builder struct {
 	web, mqtt apart
 	named     map[string]bool // services of all files
 	gaveUp    error           // of Pause
+	percent   int             // of the garbage collector, to be set again; 0: it was not changed
 }
 
 func newBuilder(l Loader) *builder {
@@ -205,8 +207,26 @@ func (b *builder) rest() error {
 	return b.gaveUp
 }
 
+// collectOften is called when a large text is read. What is made of it is several times
+// as large, and the heap may otherwise grow to twice that before garbage is collected,
+// which is much on a board with 512 MB. finish ends it.
+func (b *builder) collectOften() {
+	const often = 20 // percent
+	if b.percent != 0 {
+		return
+	}
+	if b.percent = debug.SetGCPercent(often); b.percent < often { // as the user wants it
+		debug.SetGCPercent(b.percent)
+	}
+}
+
 // finish sets the keys of the entries over the defaults, then checks the whole.
 func (b *builder) finish() (*Config, error) {
+	defer func() {
+		if b.percent != 0 {
+			debug.SetGCPercent(b.percent)
+		}
+	}()
 	c := defaults()
 	tables := b.sort(c)
 	if len(tables) == 0 && b.mistakes.count() == 0 {

@@ -255,7 +255,7 @@ func TestMistakes(t *testing.T) {
 			`x.toml:6: service.x.join: holds a control character; a template is one line and its newline is added`,
 		}},
 		{"questions nobody can ask", of(KindLookup) + "delimiter = \"?\"\nanswers = { \"a?\" = \"1\", a = \"2\", \"b?c\" = \"3\", \" ?\" = \"4\" }\n", []string{
-			`x.toml:5: service.x.answers: question "a" is the same as "a?"`,
+			`x.toml:5: service.x.answers: question "a" is there already, in another spelling: clients ask both as "a"`,
 			`x.toml:5: service.x.answers: question "b?c" cannot be asked: it holds the delimiter "?"`,
 			`x.toml:5: service.x.answers: question " ?" is empty`,
 		}},

@@ -5,6 +5,7 @@ package toml
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -175,5 +176,24 @@ func TestManyEntries(t *testing.T) {
 	}
 	if last := root.at(n); !last.Again || last.Value != any(int64(-1)) {
 		t.Errorf("the last entry is %+v, want k7 again", last)
+	}
+}
+
+// TestDrain: a table that is drained yields each entry once, and holds none any more.
+func TestDrain(t *testing.T) {
+	var table Table
+	const n = 2*chunk + 3
+	for i := range n {
+		table.add(Entry{Name: strconv.Itoa(i), Line: i})
+	}
+	next := 0
+	for i, e := range table.Drain() {
+		if i != next || e.Line != i || e.Name != strconv.Itoa(i) {
+			t.Fatalf("entry %d is %d, %v", next, i, e)
+		}
+		next++
+	}
+	if _, ok := table.Get("0"); next != n || table.Len() != 0 || ok {
+		t.Errorf("%d entries, %d are left, want %d and none", next, table.Len(), n)
 	}
 }

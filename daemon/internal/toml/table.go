@@ -58,6 +58,24 @@ func (t *Table) All() iter.Seq2[int, Entry] {
 	}
 }
 
+// Drain is All for a table that is not needed any more. It lets go of entries on the way,
+// so that the caller's copy of a large table takes the room of what it has copied.
+func (t *Table) Drain() iter.Seq2[int, Entry] {
+	return func(yield func(int, Entry) bool) {
+		n := t.count
+		t.count, t.first = 0, nil
+		for i := range n {
+			e := *t.at(i)
+			if i%chunk == chunk-1 {
+				t.chunks[i/chunk] = nil
+			}
+			if !yield(i, e) {
+				return
+			}
+		}
+	}
+}
+
 // Len returns how many entries there are.
 func (t *Table) Len() int { return t.count }
 

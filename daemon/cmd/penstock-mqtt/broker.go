@@ -307,7 +307,7 @@ func (b *broker) sentAway(d *paho.Disconnect) {
 }
 
 // lost is called when the connection breaks.
-func (b *broker) lost(err error) { b.named(explain(err)) }
+func (b *broker) lost(err error) { b.named(explainLoss(err)) }
 
 // named writes a reason, but not the same again and again.
 func (b *broker) named(why string) {

@@ -51,6 +51,7 @@ type monitor struct {
 	changed map[where]bool     // what it does not know yet
 	untold  bool               // the state
 	ups     map[string]bool    // of devices
+	hang    func()             // ends the connection to the daemon; nil: there is none
 	failed  string             // why the daemon does not let us watch; told once
 }
 
@@ -77,6 +78,22 @@ func (m *monitor) presence(service, board string, names []string) {
 	m.present[p], m.changed[p] = names, true
 	m.mu.Unlock()
 	m.awake()
+}
+
+// alone has the daemon know that all other boards are out of reach. It says so in the rooms
+// when a connection ends that has told of somebody.
+func (m *monitor) alone() {
+	m.mu.Lock()
+	hang := m.hang
+	if len(m.present) == 0 {
+		hang = nil
+	}
+	clear(m.present)
+	clear(m.changed)
+	m.mu.Unlock()
+	if hang != nil {
+		hang()
+	}
 }
 
 func (m *monitor) awake() {
@@ -128,6 +145,7 @@ func (m *monitor) once(ctx context.Context) error {
 		level = "info"
 	}
 	m.mu.Lock()
+	m.hang = cancel
 	m.untold = m.state != ""
 	for p, names := range m.present {
 		if m.changed[p] = len(names) > 0; !m.changed[p] {

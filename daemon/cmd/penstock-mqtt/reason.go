@@ -67,10 +67,26 @@ func explain(err error) string {
 		return "there is no way to the broker's address"
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
 		return "the broker does not answer"
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
+	case closed(err):
 		return "the broker closes the connection without a word: does it speak MQTT 5 on this port, and want TLS (mqtts)?"
 	}
 	return clean(err.Error())
+}
+
+// explainLoss is explain for a connection that has been there.
+func explainLoss(err error) string {
+	switch {
+	case closed(err):
+		return "the broker has closed the connection"
+	case strings.Contains(err.Error(), "PINGRESP"): // the library has no error for it
+		return "the broker does not answer"
+	}
+	return explain(err)
+}
+
+// closed reports whether the other end is gone.
+func closed(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET)
 }
 
 // explainTLS is explain for what can go wrong before the first byte of MQTT.

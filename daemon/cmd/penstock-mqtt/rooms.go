@@ -175,6 +175,9 @@ func (x *shared) do(out boards.Output) {
 		x.door.log.Warn("lines lost", room, slog.String("board", o.Board), slog.String("series", o.Series),
 			slog.Uint64("from", o.From), slog.Uint64("to", o.To), slog.Bool("doubt", o.Doubt))
 	case boards.Reach:
+		if !o.Up {
+			x.monitor.alone()
+		}
 		x.reached(x.name, o)
 	case boards.Twin:
 		x.door.log.Error("another machine has the name of this board: see board in [mqtt]", room, slog.String("board", x.board))

@@ -176,6 +176,7 @@ func TestRoomOfTwo(t *testing.T) {
 kind = "room"
 listen = ["FOLDER/lobby.sock"]
 message = "{name}: {line}"
+join = "{name} came"
 history = 10
 mqtt = { room = "lobby" }
 `
@@ -194,6 +195,7 @@ mqtt = { room = "lobby" }
 		bob.say(t, fmt.Sprintf("b%d.", n))
 	}
 	once(t, bob, "ann: a", 100)
+	ann.hear(t, "bob came")
 	h.broker.kill()
 	ann.hear(t, "* alone")
 	for n := range 100 {

@@ -58,9 +58,16 @@ func TestFigures(t *testing.T) {
 			t.Errorf("%d boards: a reconnect of all costs %v", n, l)
 		}
 	}
+	// Of what each pair of boards costs, two messages say that a board is online: these go
+	// to all boards of the broker, and the three others to those in the same room.
 	l, r := lines[2], returns[2]
-	t.Logf("1000 boards: a line %v; all reconnect %v",
-		load{1, 999, l.bytes / 99 * 999}, load{3000, r.out / 9900 * 999_000, r.bytes / 9900 * 999_000})
+	const all, each, inRoom = 1000 * 999, 5, 1000 * (DefaultBoards - 1)
+	size := r.bytes / r.out
+	t.Logf("1000 boards, one room: a line %v; all reconnect %v",
+		load{1, 999, l.bytes / 99 * 999}, load{3000, each * all, each * all * size})
+	t.Logf("1000 boards, rooms of %d: a line %v; all reconnect %v", DefaultBoards,
+		load{1, DefaultBoards - 1, l.bytes / 99 * (DefaultBoards - 1)},
+		load{3000, 2*all + 3*inRoom, (2*all + 3*inRoom) * size})
 }
 
 // rest waits until nothing is to be said any more.

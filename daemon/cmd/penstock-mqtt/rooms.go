@@ -55,6 +55,8 @@ type shared struct {
 
 	members []string // on this board; of the goroutine that joins
 
+	taken string // the tag of the last line that the daemon has taken; of the goroutine that delivers
+
 	mu      sync.Mutex // guards the following
 	pending []boards.Deliver
 	era     int // counts the connections to the daemon
@@ -301,6 +303,11 @@ func (x *shared) deliver(ctx context.Context) {
 // pass passes one line on. If the daemon does not answer, that is tried again as long as
 // the daemon is there: Join tells if the line was taken.
 func (x *shared) pass(ctx context.Context, c *control.Client, d boards.Deliver, era int) *control.Client {
+	landed := func() { x.put(ctx, func(r *boards.Room, now time.Time) { r.Landed(now, d.Tag) }) }
+	if d.Tag == x.taken { // it was under way when Join began again, and the room did not know
+		landed()
+		return c
+	}
 	in := control.Publication{Service: x.service, Name: d.Name, Tag: d.Tag, Board: d.Board}
 	in.Data, in.Base64 = control.Text([]byte(d.Text))
 	if d.Board == x.board {
@@ -320,7 +327,8 @@ func (x *shared) pass(ctx context.Context, c *control.Client, d boards.Deliver, 
 			e, answered := errors.AsType[*control.Error](err)
 			switch {
 			case err == nil:
-				x.put(ctx, func(r *boards.Room, now time.Time) { r.Landed(now, d.Tag) })
+				x.taken = d.Tag
+				landed()
 				return c
 			case answered && !e.Is(control.ErrStopping):
 				x.refuse(ctx, d, why(e))

@@ -170,7 +170,8 @@ func TestSharedRoom(t *testing.T) {
 	r := newRig(t, shared1)
 	r.start(t)
 	until(t, "Join", r.joined("lobby"))
-	r.subscribed(t, "penstock/room/lobby/line/+")
+	// What is said before a board was ever there stays on it.
+	until(t, "the state", func() bool { return r.broker.kept("penstock/room/lobby/board/here") != "" })
 	text := "hello"
 	r.daemon.says("lobby", control.Message{Origin: "join", Name: "ann"})
 	r.daemon.says("lobby", control.Message{Name: "ann", Data: &text})

@@ -14,6 +14,7 @@ import (
 
 	"penstock/daemon/internal/control"
 	"penstock/daemon/internal/service"
+	"penstock/daemon/internal/view"
 	"penstock/evloop"
 	"penstock/evloop/evlooptest"
 )
@@ -211,6 +212,13 @@ func TestTapBridge(t *testing.T) {
 		}
 		if want := []string{"out x\n", "in x\n"}; !slices.Equal(got, want) {
 			r.t.Errorf("the tap has shown %q, want %q", got, want)
+		}
+		var seen control.Services
+		if err := r.dial().Call(control.Interface+".Services", control.ServiceFilter{Service: "b"}, &seen); err != nil {
+			r.t.Fatal(err)
+		}
+		if of := seen.Services[0].Source; of == nil || of.Traffic != (view.Traffic{In: 2, Out: 2}) {
+			r.t.Errorf("of the program is counted %+v", of)
 		}
 		for _, tt := range []struct {
 			in   any

@@ -158,7 +158,8 @@ func (s *deviceSource) View() *view.Source {
 type programSource struct {
 	program *process.Program
 	b       *bridge
-	hears   bool // clients write to it
+	hears   bool         // clients write to it
+	moved   view.Traffic // since its start
 }
 
 func (s *programSource) mine() bool { return s.b.source == s }
@@ -186,6 +187,7 @@ func (s *programSource) Proceed() {
 // raw takes the program's output.
 func (s *programSource) raw(p []byte) {
 	if s.mine() {
+		s.moved.In += uint64(len(p))
 		s.b.fromSource(p)
 	}
 }
@@ -198,6 +200,7 @@ func (*programSource) Overlong([]byte, int) {}
 
 // Gone is called when the program has ended and all its output was read.
 func (s *programSource) Gone() (unanswered int) {
+	s.moved = view.Traffic{}
 	switch {
 	case !s.mine():
 	case s.program.Starting(): // a reload wants another one, which is no loss
@@ -237,6 +240,7 @@ func surroundings(k *config.Bridge) process.Surroundings {
 func (s *programSource) Offer(p []byte) verdict {
 	switch {
 	case s.program.Ready():
+		s.moved.Out += uint64(len(p))
 		s.program.Write(p)
 		return taken
 	case s.program.Running() || s.program.Starting():
@@ -265,5 +269,5 @@ func (s *programSource) View() *view.Source {
 	if s.program.Alive() {
 		state = "up"
 	}
-	return &view.Source{Name: s.b.keys.Command[0], State: state}
+	return &view.Source{Name: s.b.keys.Command[0], State: state, Traffic: s.moved}
 }

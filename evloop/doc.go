@@ -51,8 +51,8 @@
 // Open comes first and Closed last, exactly once each. In between come Data,
 // Drained and at most one EOF. Only Drained comes while the handler has the
 // connection paused, and none of them after CloseAfterFlush or Abort. A
-// callback runs inside another one only if that calls [Loop.Add] or
-// [Restore.Conn], which call Open or Restored before they return. All other
+// callback runs inside another one only if that calls [Loop.Add],
+// [Loop.AddStream] or [Restore.Conn], which call Open or Restored before they return. All other
 // effects of a callback, on the wire and on other handlers, come after the
 // outermost callback has returned. The bytes that came before a reset are
 // delivered before its error.

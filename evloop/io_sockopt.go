@@ -51,8 +51,13 @@ func (k *kernel) tune(c *Conn) {
 		return
 	}
 	k.neverLinger(int(c.fd))
-	if c.kind&kindTCP != 0 {
-		unix.SetsockoptInt(int(c.fd), unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) // as in admit
+	k.noDelay(c)
+}
+
+// noDelay has TCP send at once, as in admit.
+func (k *kernel) noDelay(c *Conn) {
+	if k.sim == nil && c.kind&kindTCP != 0 {
+		unix.SetsockoptInt(int(c.fd), unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 	}
 }
 

@@ -27,8 +27,9 @@ import (
 //	one side is reset, or fails         Abort of the other, which sends RST on TCP
 //	a queue is full                     Pause of the side that fills it, until Drained
 //
-// Bytes are copied through the loop's read buffer. splice(2) copies less for bulk, but
-// needs a pipe of two descriptors for each direction that is under way.
+// Bytes are copied through the loop's read buffer. splice(2) costs less only where a turn
+// may move megabytes of one connection, and the kernel may hold as many that are unsent:
+// evloop/bench/README.md has what was measured.
 //
 // The policy of both connections is Disconnect, and no more is written than fits. Pause
 // of evloop stops reading from the connection whose own queue is full, which is right
@@ -303,10 +304,11 @@ func backendEnd(err error) error {
 // adopt begins to pass bytes between the client of pr and the backend on fd.
 func (p *proxy) adopt(pr *pair, fd int, to config.Address) {
 	session := SessionOf(pr.client)
-	if to.Network == "tcp" {
+	tcp := to.Network == "tcp"
+	if tcp {
 		p.env.Tune(fd, session.ID)
 	}
-	b, err := p.env.Loop.Add(fd, far{p}, pr)
+	b, err := p.env.Loop.AddStream(fd, tcp, far{p}, pr)
 	if err != nil {
 		closeFD(fd)
 		pr.client.Abort(report.NewCause(err.Error(), report.EndBackendFailed))

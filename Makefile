@@ -158,6 +158,10 @@ bench: build ## compare with C and Go peers on this machine (long; needs a quiet
 bench-quick: build ## the main rows of the comparison in 3 minutes
 	cd $(BENCH) && $(GO) run . -quick -penstock ../../bin/penstock
 
+.PHONY: bench-curve
+bench-curve: build ## the cost of an echo and of a line as connections grow to 20,000
+	cd $(BENCH) && $(GO) run . -curve $(BENCH_FLAGS) -penstock ../../bin/penstock
+
 .PHONY: bench-proxy
 bench-proxy: build ## a relay beside a C loop, haproxy, socat and others that are there
 	cd $(BENCH) && $(GO) run . -kind proxy $(BENCH_FLAGS) -penstock ../../bin/penstock

@@ -312,6 +312,33 @@ func TestFigure(t *testing.T) {
 	}
 }
 
+// TestCurve: each server has a line for echo and one for the room, in microseconds.
+func TestCurve(t *testing.T) {
+	var groups []group
+	for _, c := range curves() {
+		groups = append(groups, group{c, []Record{
+			{Cell: c, Peer: yardstick, Quiet: true, Result: result(1000, time.Duration(c.Conns)*time.Microsecond)},
+			{Cell: c, Peer: "evloop", Quiet: true, Result: result(1000, time.Second)},
+		}})
+	}
+	order := []string{yardstick, "evloop"}
+	if got := curve(groups, order, yardstick, load.Room); len(got) != 5 || got[4].X != 10000 || got[4].Y != 10 {
+		t.Errorf("the room costs %v, want 10 us with 10000", got)
+	}
+	var svg strings.Builder
+	if err := drawCurve(Machine{Kernel: "6.1.0"}, groups, &svg); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"</svg>", "evloop, room", yardstick + ", echo", "10000", "6.1.0"} {
+		if !strings.Contains(svg.String(), want) {
+			t.Errorf("no %q in the figure", want)
+		}
+	}
+	if err := drawCurve(Machine{}, nil, io.Discard); err == nil {
+		t.Error("a figure of nothing is no error")
+	}
+}
+
 // TestJudge: a goal is judged by the right cells, in the right direction, and
 // not at all without the server that it compares with.
 func TestJudge(t *testing.T) {

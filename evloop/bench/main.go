@@ -6,7 +6,9 @@
 //	bench [flags] [NAME=COMMAND ...]
 //	bench -kind proxy|bridge|exec [flags] [NAME=COMMAND ...]
 //	bench -restart [flags]
+//	bench -curve [flags]
 //	bench figure RESULTS > FIGURE.svg
+//	bench curve RESULTS > FIGURE.svg
 //
 // Each NAME=COMMAND is one more server. Its command line may hold {mode} (echo,
 // ask or room), {network} (tcp or unix), {address}, {host} and {port}, and with -kind
@@ -18,7 +20,7 @@
 // The results go to standard output as a table and to a file as JSON lines.
 // With -kind the servers pass on bytes between clients and another server (proxy), a
 // device (bridge) or a program for each (exec), beside what the distribution has for
-// that (kinds.go). With -restart the servers restart under load instead, and the table says for how
+// that (kinds.go). With -curve the number of connections grows (curve.go). With -restart the servers restart under load instead, and the table says for how
 // long their clients wait (restart.go).
 //
 // See package load for what the clients do, and Plan for how runs are ordered.
@@ -55,6 +57,7 @@ const restartLimit = 8 * time.Minute
 // settings are the command line.
 type settings struct {
 	quick, restart     bool
+	curve              bool
 	kind               string
 	cells, peers, base string
 	penstock, out      string
@@ -70,6 +73,9 @@ func main() {
 	}
 	if len(os.Args) == 3 && os.Args[1] == "figure" {
 		exit(figureMain(os.Args[2], yardstick, os.Stdout))
+	}
+	if len(os.Args) == 3 && os.Args[1] == "curve" {
+		exit(curveMain(os.Args[2], os.Stdout))
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -88,6 +94,7 @@ func parse() settings {
 	var s settings
 	flag.BoolVar(&s.quick, "quick", false, "the main cells only, in three minutes")
 	flag.BoolVar(&s.restart, "restart", false, "instead of the comparison, the pause of a restart under load")
+	flag.BoolVar(&s.curve, "curve", false, "instead of the comparison, the cost as connections grow to 20,000")
 	flag.StringVar(&s.kind, "kind", "", "instead of the comparison, that of a `kind` of service: proxy, bridge or exec")
 	flag.StringVar(&s.cells, "cells", "", "comma-separated `patterns` of the cells to run, such as \"echo tcp (64|1000) 64B x1\"")
 	flag.StringVar(&s.peers, "peers", "", "comma-separated `names` of the built-in servers to run")
@@ -109,6 +116,9 @@ func parse() settings {
 	}
 	if !set["base"] {
 		s.base = s.yardstick()
+	}
+	if s.curve && !set["peers"] {
+		s.peers = "c-epoll,evloop,evloop-uring"
 	}
 	if s.quick {
 		if !set["window"] {
@@ -165,6 +175,8 @@ func (s settings) chosen() ([]Cell, error) {
 		cells = kindCells(s.kind, s.quick)
 	case s.restart:
 		cells = restarts()
+	case s.curve:
+		cells = curves()
 	case s.quick:
 		cells = quick()
 	case s.cells != "":

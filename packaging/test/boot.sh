@@ -49,7 +49,9 @@ printf 'restart_%s\n' "clients=${RESTART_CLIENTS:-}" "kills=${RESTART_KILLS:-}" 
 build=$root/packaging/deb/build.sh
 cp "$("$build" -p penstock -o "$work/deb" "$row")" "$work/payload/penstock.deb"
 cp "$("$build" -p penstock -o "$work/deb" -v "$version+next" "$row")" "$work/payload/penstock-next.deb"
-case " $* " in "  " | *" web "*) cp "$("$build" -p penstock-web -o "$work/page" "$row")" "$work/payload/penstock-web.deb" ;; esac
+for companion in web mqtt; do
+	case " $* " in "  " | *" $companion "*) cp "$("$build" -p "penstock-$companion" -o "$work/companion" "$row")" "$work/payload/penstock-$companion.deb" ;; esac
+done
 if command -v apt-ftparchive >/dev/null && [ "$kind" = nspawn ]; then
 	"$root/packaging/apt-repo.sh" "$work/deb" "$work/payload/apt" >"$work/log" 2>&1 || cat "$work/log"
 fi

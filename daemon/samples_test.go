@@ -63,7 +63,7 @@ var samples = map[config.Kind][]sample{
 		{"answers = {a = '3'}\ndelimiter = '?'", "a?", "3", false},
 		{"answers = {a = '4'}\nfold_case = true", "A\n", "4", false},
 		{"answers = {a = '5'}\ndefault = '6'", "b\n", "6", false},
-		{"answers = {a = '7'}\nat_eof = 'drop'", "a\na", "7", false},
+		{"answers = {a = '77'}\nat_eof = 'drop'", "a\na", "77", false},
 		{"file = 'answers.toml'", "a\n", "8", false},
 	},
 	config.KindHandler: {

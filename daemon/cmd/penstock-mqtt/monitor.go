@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
-	"time"
 
 	"penstock/daemon/internal/control"
 	"penstock/daemon/internal/view"
@@ -292,6 +291,3 @@ func (m *monitor) devices() {
 		m.device(name, up)
 	}
 }
-
-// waitingState is how often the state says how much waits, while there is no broker.
-const waitingState = 10 * time.Second

@@ -68,7 +68,12 @@ func run(p process, c command, args []string) (status int) {
 	env.Queues, env.MayExec = queues(p.inherited), func() error { return mayExec(*file) }
 	last := newLastGood(env, *file)
 	defer func() { last.wait(endPatience(status)) }()
-	env.Applied = last.keep
+	over := rest()
+	defer over.Stop()
+	env.Applied = func() {
+		last.keep()
+		over.Reset(restAfter)
+	}
 	env.Load = func(ctx context.Context) (*config.Config, error) {
 		return readConfig(ctx, *file, false, last.reading())
 	}

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// What only a start or a reload needs is given back soon after it: the pages of the program
+// that have read the configuration and opened the sockets. They were mapped, some with what
+// lies around them, and would count as resident for as long as the process lives, although
+// it does not run them again: more than half of what it holds. They stay in the page cache
+// while there is room, and one that is needed after all is mapped again from there.
+//
+// MADV_DONTNEED of madvise(2) is right for pages that are as in the file, and would lose
+// others. So a mapping in which anything is the process's own is left alone.
+
+// restAfter is when a start or a reload counts as over.
+const restAfter = time.Second
+
+// rest gives those pages back when the start is over, and again when the timer that it
+// returns is reset. The caller stops that at the end of the process.
+func rest() *time.Timer {
+	return time.AfterFunc(restAfter, func() {
+		text, err := os.ReadFile("/proc/self/smaps")
+		if err != nil {
+			return // no /proc: the pages stay
+		}
+		for _, m := range unchanged(string(text)) {
+			// An error leaves them resident, and nothing else depends on it.
+			_, _, _ = unix.Syscall(unix.SYS_MADVISE, m.at, m.size, unix.MADV_DONTNEED)
+		}
+	})
+}
+
+// A mapping is a part of the address space.
+type mapping struct{ at, size uintptr }
+
+// unchanged returns the mappings of files that cannot be written to and have no page that
+// differs from the file, given /proc/PID/smaps (proc_pid_smaps(5)).
+func unchanged(smaps string) (list []mapping) {
+	var m mapping // of a file, and not written to; no size: another one
+	for line := range strings.Lines(smaps) {
+		f := strings.Fields(line)
+		switch {
+		case len(f) >= 5 && strings.Contains(f[0], "-"):
+			m = mapping{}
+			if len(f) > 5 && strings.HasPrefix(f[5], "/") && strings.HasPrefix(f[1], "r-") {
+				m = span(f[0])
+			}
+		case m.size > 0 && len(f) > 1 && f[0] == "Anonymous:" && f[1] == "0":
+			list = append(list, m)
+		}
+	}
+	return list
+}
+
+// span returns the mapping that "from-to" says, in hexadecimal digits.
+func span(s string) mapping {
+	from, to, _ := strings.Cut(s, "-")
+	a, err := strconv.ParseUint(from, 16, 64)
+	b, err2 := strconv.ParseUint(to, 16, 64)
+	if err != nil || err2 != nil || b < a {
+		return mapping{}
+	}
+	return mapping{uintptr(a), uintptr(b - a)}
+}

@@ -103,12 +103,22 @@ mqtt-test: build ## penstock-mqtt with mosquitto and its clients, which are inst
 	@command -v mosquitto mosquitto_pub >/dev/null || { apt-get update && apt-get install -y --no-install-recommends mosquitto mosquitto-clients; }
 	$(GO) test ./daemon/cmd/penstock-mqtt/brokertest -count=1 -v -programs $(CURDIR)/bin
 
+# For `make boards-test`: how long, clients of each board, and the schedule of faults (0: any).
+BOARDS_TIME    ?= 60s
+BOARDS_CLIENTS ?= 10
+BOARDS_SEED    ?= 0
+
+.PHONY: boards-test
+boards-test: build ## a room on three boards for BOARDS_TIME (60s) while broker, network and programs fail (needs root, iproute2, mosquitto)
+	$(GO) test ./daemon/boardstest -count=1 -v -timeout 60m -programs $(CURDIR)/bin \
+	  -time $(BOARDS_TIME) -clients $(BOARDS_CLIENTS) -seed $(BOARDS_SEED)
+
 .PHONY: mutate
 mutate: ## bring each mended fault back: the tests have to notice (half an hour and more; needs root)
 	nice $(GO) test ./daemon/mutationtest -count=1 -v -timeout 180m -mutate
 
 .PHONY: nightly
-nightly: ## what is too long for every change: 100000 histories, every fault, loads of 20 s, 8000 clients, USB, peers (needs root, strace)
+nightly: ## what is too long for every change: 100000 histories, every fault, loads of 20 s, 8000 clients, USB, peers, boards for 10 minutes (needs root, strace)
 	$(MAKE) sim SIM_SEEDS=100000
 	$(MAKE) fault-test FAULT_TIME=0
 	$(MAKE) fair-test FAIR_TIME=20s
@@ -117,6 +127,7 @@ nightly: ## what is too long for every change: 100000 histories, every fault, lo
 	$(MAKE) usb-test
 	$(MAKE) peers-test
 	$(MAKE) mqtt-test
+	$(MAKE) boards-test BOARDS_TIME=10m BOARDS_CLIENTS=100
 
 .PHONY: lint
 lint: fmt vet staticcheck man ## every check that reads but does not run the code

@@ -123,6 +123,7 @@ var arrows = map[string]string{
 
 	"cmd/penstock-mqtt/brokertest": "",
 
+	"boardstest":        "",
 	"faulttest":         "",
 	"lantest":           "",
 	"mutationtest":      "",

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package boardstest
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A kind is one of fault.
+type kind int
+
+const (
+	brokerKilled kind = iota
+	brokerFrozen
+	networkCut
+	boardUpgraded
+	companionKilled
+	kinds
+)
+
+func (k kind) String() string {
+	return [...]string{"broker killed", "broker frozen", "network cut", "board upgraded", "companion killed"}[k]
+}
+
+const (
+	// longestSlot is the time of a fault and the rest behind it.
+	longestSlot = 20 * time.Second
+	// deadAfter is how long a fault takes until the connections have noticed: longer than
+	// half as long again as keepAlive of the companion.
+	deadAfter = 50 * time.Second
+)
+
+// A fault is one of the schedule.
+type fault struct {
+	kind  kind
+	board *board // of those that have one
+	lasts time.Duration
+	soft  bool // the broker is asked to end
+}
+
+func (f fault) String() string {
+	s := fmt.Sprintf("%v for %v", f.kind, f.lasts.Round(time.Millisecond))
+	switch f.kind {
+	case brokerKilled:
+		s += fmt.Sprintf(", asked: %v", f.soft)
+	case boardUpgraded:
+		s = fmt.Sprintf("%v: %s", f.kind, f.board.name)
+	case networkCut, companionKilled:
+		s += ": " + f.board.name
+	}
+	return s
+}
+
+// faults lets things fail until a time: rounds of all kinds, in an order and with lengths
+// that come from the seed. Each fault is healed before the next.
+func (w *world) faults(rng *rand.Rand, until time.Time) {
+	w.t.Helper()
+	slot := min(time.Until(until)/time.Duration(kinds), longestSlot)
+	for round := 0; round == 0 || time.Until(until) > slot; round++ {
+		for _, i := range rng.Perm(int(kinds)) {
+			f := fault{
+				kind: kind(i), board: w.boards[rng.IntN(len(w.boards))],
+				lasts: slot/4 + time.Duration(rng.Int64N(int64(slot/4)+1)), soft: rng.IntN(2) == 0,
+			}
+			// In the longer form there is time for connections to die of silence.
+			if long := networkCut + kind(round%2)*(brokerFrozen-networkCut); round > 0 && f.kind == long && time.Until(until) > 2*deadAfter {
+				f.lasts = deadAfter + time.Duration(rng.Int64N(int64(slot)))
+			}
+			if round > 0 && time.Until(until) < f.lasts {
+				return
+			}
+			begun := time.Now()
+			w.t.Log(f)
+			w.fail(f)
+			_ = w.pause(max(slot-time.Since(begun), slot/4))
+		}
+	}
+}
+
+// fail has a fault happen, and heals it.
+func (w *world) fail(f fault) {
+	w.t.Helper()
+	b := f.board
+	switch f.kind {
+	case brokerKilled:
+		w.meters[len(w.meters)-1].end()
+		if f.soft {
+			w.broker.end()
+		} else {
+			w.broker.kill()
+		}
+		_ = w.pause(f.lasts)
+		w.serve()
+	case brokerFrozen:
+		w.broker.signal(w.t, unix.SIGSTOP)
+		_ = w.pause(f.lasts)
+		w.broker.signal(w.t, unix.SIGCONT)
+	case networkCut:
+		ip(w.t, "-n "+w.hub+" link set "+port(b.name)+" down")
+		_ = w.pause(f.lasts)
+		ip(w.t, "-n "+w.hub+" link set "+port(b.name)+" up")
+	case boardUpgraded:
+		b.upgrade()
+	case companionKilled:
+		b.mqtt.kill()
+		_ = w.pause(f.lasts)
+		b.join()
+	}
+}

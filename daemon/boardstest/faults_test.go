@@ -17,7 +17,7 @@ const (
 	brokerKilled kind = iota
 	brokerFrozen
 	networkCut
-	boardUpgraded
+	boardUpgraded // from here on, of a companion
 	companionKilled
 	kinds
 )
@@ -40,6 +40,8 @@ type fault struct {
 	board *board // of those that have one
 	lasts time.Duration
 	soft  bool // the broker is asked to end
+	burst bool // a speaker of the board says much at once
+	inner *fault
 }
 
 func (f fault) String() string {
@@ -52,7 +54,34 @@ func (f fault) String() string {
 	case networkCut, companionKilled:
 		s += ": " + f.board.name
 	}
+	if f.burst {
+		s += fmt.Sprintf(", meanwhile %d lines at once on %s", burstLines, f.board.name)
+	}
+	if f.inner != nil {
+		s += fmt.Sprintf(", meanwhile (%v)", f.inner)
+	}
 	return s
+}
+
+// burstLines is more than a companion keeps for others: some of it is lost, and has to be
+// counted.
+const burstLines = 1300
+
+// draw returns the next fault of a kind. While the broker or the network is away, a companion
+// may fail, too.
+func (w *world) draw(k kind, rng *rand.Rand, slot time.Duration) fault {
+	f := fault{
+		kind: k, board: w.boards[rng.IntN(len(w.boards))],
+		lasts: slot/4 + time.Duration(rng.Int64N(int64(slot/4)+1)), soft: rng.IntN(2) == 0,
+	}
+	if k < boardUpgraded {
+		f.burst = k == brokerKilled
+		if rng.IntN(2) == 0 {
+			inner := w.draw(boardUpgraded+kind(rng.IntN(2)), rng, slot/2)
+			f.inner = &inner
+		}
+	}
+	return f
 }
 
 // faults lets things fail until a time: rounds of all kinds, in an order and with lengths
@@ -62,12 +91,9 @@ func (w *world) faults(rng *rand.Rand, until time.Time) {
 	slot := min(time.Until(until)/time.Duration(kinds), longestSlot)
 	for round := 0; round == 0 || time.Until(until) > slot; round++ {
 		for _, i := range rng.Perm(int(kinds)) {
-			f := fault{
-				kind: kind(i), board: w.boards[rng.IntN(len(w.boards))],
-				lasts: slot/4 + time.Duration(rng.Int64N(int64(slot/4)+1)), soft: rng.IntN(2) == 0,
-			}
+			f := w.draw(kind(i), rng, slot)
 			// In the longer form there is time for connections to die of silence.
-			if long := networkCut + kind(round%2)*(brokerFrozen-networkCut); round > 0 && f.kind == long && time.Until(until) > 2*deadAfter {
+			if long := brokerFrozen + kind(round%2); round > 0 && f.kind == long && time.Until(until) > 2*deadAfter {
 				f.lasts = deadAfter + time.Duration(rng.Int64N(int64(slot)))
 			}
 			if round > 0 && time.Until(until) < f.lasts {
@@ -93,15 +119,15 @@ func (w *world) fail(f fault) {
 		} else {
 			w.broker.kill()
 		}
-		_ = w.pause(f.lasts)
+		w.meanwhile(f)
 		w.serve()
 	case brokerFrozen:
 		w.broker.signal(w.t, unix.SIGSTOP)
-		_ = w.pause(f.lasts)
+		w.meanwhile(f)
 		w.broker.signal(w.t, unix.SIGCONT)
 	case networkCut:
 		ip(w.t, "-n "+w.hub+" link set "+port(b.name)+" down")
-		_ = w.pause(f.lasts)
+		w.meanwhile(f)
 		ip(w.t, "-n "+w.hub+" link set "+port(b.name)+" up")
 	case boardUpgraded:
 		b.upgrade()
@@ -109,5 +135,33 @@ func (w *world) fail(f fault) {
 		b.mqtt.kill()
 		_ = w.pause(f.lasts)
 		b.join()
+	}
+}
+
+// meanwhile is the time of a fault.
+func (w *world) meanwhile(f fault) {
+	w.t.Helper()
+	begun := time.Now()
+	if f.burst {
+		f.board.burst()
+	}
+	if f.inner != nil {
+		w.fail(*f.inner)
+	}
+	_ = w.pause(f.lasts - time.Since(begun))
+}
+
+// burst has a speaker say much, but not more at once than those who follow the feed can take.
+func (b *board) burst() {
+	s := b.clients[1]
+	for range burstLines / 100 {
+		n := int64(0)
+		for range 100 {
+			n = s.say()
+		}
+		b.w.until(func() bool {
+			_, number := b.number(spoken{1, n})
+			return number > 0
+		}, func() string { return fmt.Sprintf("line %d of %s is not in the feed", n, s) })
 	}
 }

@@ -74,7 +74,7 @@ func (w *world) report() {
 		}
 		lost := b.losses()
 		for _, l := range lost {
-			w.t.Logf("board %s counts as lost: %s %s %d…%d, doubt: %v", b.name, l.board, l.series, l.from, l.to, l.doubt)
+			w.t.Logf("board %s counts as lost: %s %s %d…%d (%d lines), doubt: %v", b.name, l.board, l.series, l.from, l.to, w.lines(l), l.doubt)
 		}
 		whose := make(map[string][]string)
 		for _, c := range b.clients {
@@ -89,6 +89,20 @@ func (w *world) report() {
 			w.t.Logf("companion of %s:\n%s", b.name, b.mqtt.tail())
 		}
 	}
+}
+
+// lines returns how many lines a loss is.
+func (w *world) lines(l loss) (n int) {
+	for _, b := range w.boards {
+		b.mu.Lock()
+		for _, number := range b.numbers {
+			if b.name == l.board && b.series == l.series && l.from <= number && number <= l.to {
+				n++
+			}
+		}
+		b.mu.Unlock()
+	}
+	return n
 }
 
 // some returns the first few of a list.

@@ -103,16 +103,17 @@ mqtt-test: build ## penstock-mqtt with mosquitto and its clients, which are inst
 	@command -v mosquitto mosquitto_pub >/dev/null || { apt-get update && apt-get install -y --no-install-recommends mosquitto mosquitto-clients; }
 	$(GO) test ./daemon/cmd/penstock-mqtt/brokertest -count=1 -v -programs $(CURDIR)/bin
 
-# For `make boards-test`: how long, clients of each board, and the schedule of faults (0: another one
-# each time).
+# For `make boards-test`: how long, clients of each board, lines that a board keeps, and the schedule
+# of faults (0: another one each time).
 BOARDS_TIME    ?= 60s
 BOARDS_CLIENTS ?= 10
+BOARDS_HISTORY ?= 1000
 BOARDS_SEED    ?= 1
 
 .PHONY: boards-test
 boards-test: build ## a room on three boards for BOARDS_TIME (60s) while broker, network and programs fail (needs root, iproute2, mosquitto)
 	$(GO) test ./daemon/boardstest -count=1 -v -timeout 60m -programs $(CURDIR)/bin \
-	  -time $(BOARDS_TIME) -clients $(BOARDS_CLIENTS) -seed $(BOARDS_SEED)
+	  -time $(BOARDS_TIME) -clients $(BOARDS_CLIENTS) -history $(BOARDS_HISTORY) -seed $(BOARDS_SEED)
 
 .PHONY: mutate
 mutate: ## bring each mended fault back: the tests have to notice (half an hour and more; needs root)
@@ -128,7 +129,7 @@ nightly: ## what is too long for every change: 100000 histories, every fault, lo
 	$(MAKE) usb-test
 	$(MAKE) peers-test
 	$(MAKE) mqtt-test
-	$(MAKE) boards-test BOARDS_TIME=10m BOARDS_CLIENTS=100 BOARDS_SEED=0
+	$(MAKE) boards-test BOARDS_TIME=10m BOARDS_CLIENTS=100 BOARDS_HISTORY=5000 BOARDS_SEED=0
 
 .PHONY: lint
 lint: fmt vet staticcheck man ## every check that reads but does not run the code

@@ -51,7 +51,7 @@ per_source = 4096
 queue = "4MiB"
 welcome = ""
 message = "{name} {line}"
-history = 1000
+history = %[4]d
 mqtt = { room = "lobby" }
 `
 
@@ -62,7 +62,7 @@ func newBoard(w *world, index int, name string) *board {
 	if err := os.MkdirAll(filepath.Join(b.folder, "penstock"), 0o700); err != nil {
 		w.t.Fatal(err)
 	}
-	text := fmt.Sprintf(boardConfig, name, b.folder, brokerAddress)
+	text := fmt.Sprintf(boardConfig, name, b.folder, brokerAddress, *history)
 	if err := os.WriteFile(b.file(), []byte(text), 0o600); err != nil {
 		w.t.Fatal(err)
 	}

@@ -18,4 +18,8 @@
 // and the gaps, and not the lines: ten minutes of a hundred clients are millions of these.
 // A line may be missing only if the companion's log counts it as lost. The log names numbers
 // of the daemon's feed, so the test follows each feed, too.
+//
+// A companion that is killed learns from the daemon's history what it has shown. With
+// faults of a minute, that has to hold what is said in the meantime: see -history. Otherwise
+// a line may come twice, and the companion can only say that it is in doubt.
 package boardstest

@@ -63,8 +63,8 @@ func (f fault) String() string {
 	return s
 }
 
-// burstLines is more than a companion keeps for others: some of it is lost, and has to be
-// counted.
+// burstLines is more than a companion keeps for others with the default of -history: some of
+// it is lost, and has to be counted.
 const burstLines = 1300
 
 // draw returns the next fault of a kind. While the broker or the network is away, a companion

@@ -19,6 +19,7 @@ var (
 	programs = flag.String("programs", "", "the folder of penstock and penstock-mqtt; without it the test is skipped")
 	span     = flag.Duration("time", time.Minute, "how long the boards are used")
 	clients  = flag.Int("clients", 10, "clients of each board")
+	history  = flag.Int("history", 1000, "lines that a daemon keeps, and so its companion")
 	seed     = flag.Uint64("seed", 0, "of the schedule of faults; 0: another one each time")
 )
 
@@ -61,7 +62,7 @@ func TestBoards(t *testing.T) {
 	if *seed == 0 {
 		*seed = rand.Uint64N(1e9) + 1
 	}
-	t.Logf("-seed %d -time %v -clients %d", *seed, *span, *clients)
+	t.Logf("-seed %d -time %v -clients %d -history %d", *seed, *span, *clients, *history)
 	begun := time.Now()
 	ctx, stop := context.WithTimeout(t.Context(), *span+grace)
 	defer stop()

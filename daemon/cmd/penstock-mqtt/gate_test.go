@@ -275,3 +275,31 @@ func TestBounds(t *testing.T) {
 	until(t, "the length", func() bool { return r.log.count("sent a packet of 268435455 bytes") == 1 })
 	until(t, "it is back", func() bool { return r.log.count("connected to the broker") >= 2 })
 }
+
+// TestOneTopicForTwo: what comes on a topic that two services name goes to both of them,
+// also when the broker counts it once.
+func TestOneTopicForTwo(t *testing.T) {
+	r := newRig(t, `
+[service.left]
+kind = "room"
+listen = ["127.0.0.1:7000"]
+mqtt = { subscribe = "all", qos = 2 }
+[service.right]
+kind = "room"
+listen = ["127.0.0.1:7001"]
+mqtt = { subscribe = "all", qos = 0 }
+`)
+	r.start(t)
+	r.subscribed(t, "all")
+	if f := r.gate.broker.filters; len(f) != 1 || f[0].qos != 2 {
+		t.Errorf("subscriptions %+v, want one with QoS 2", f)
+	}
+	r.broker.publish(nil, &packets.Publish{Topic: "all", Payload: []byte("hi"), Properties: &packets.Properties{}})
+	got := map[string]bool{}
+	for range 2 {
+		got[next(t, "Publish", r.daemon.published).Service] = true
+	}
+	if !got["left"] || !got["right"] {
+		t.Errorf("published to %v, want both", got)
+	}
+}

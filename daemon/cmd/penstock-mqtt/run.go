@@ -112,8 +112,8 @@ type gate struct {
 	monitor   *monitor
 	retainer  *retainer
 	followers []*follower
-	takers    map[string]*taker  // by topic
-	rooms     map[string]*shared // by the room's name
+	takers    map[string][]*taker // by topic
+	rooms     map[string]*shared  // by the room's name
 
 	alive context.Context // ends before the connection does
 
@@ -132,7 +132,7 @@ func newGate(file, socket, folder string, log *slog.Logger) (*gate, error) {
 
 // assemble makes the parts, of which none runs yet.
 func assemble(cfg *config.Config, s secrets, path func() string, folder string, log *slog.Logger) *gate {
-	g := &gate{log: log, keep: &keeper{folder: folder, log: log}, takers: make(map[string]*taker), rooms: make(map[string]*shared), reach: make(map[string]boards.Reach)}
+	g := &gate{log: log, keep: &keeper{folder: folder, log: log}, takers: make(map[string][]*taker), rooms: make(map[string]*shared), reach: make(map[string]boards.Reach)}
 	few := &limited{log: log}
 	g.door = &door{path: path, log: log, few: few}
 	var files *spoolFiles
@@ -166,19 +166,29 @@ func (g *gate) add(s *config.Service, at cursor) {
 	}
 	if s.MQTT.Subscribe != "" {
 		t := newTaker(s, g.broker.conf.BoardName(), g.door)
-		g.takers[t.topic] = t
-		g.broker.filters = append(g.broker.filters, t.filter())
+		g.takers[t.topic] = append(g.takers[t.topic], t)
+		g.subscribe(t.filter())
 	}
 	if s.MQTT.Room != "" {
 		x := g.newShared(s)
 		g.rooms[x.name] = x
 		g.retainer.want[x.boardTopic()] = nil // as the room says
 		for _, f := range x.filters() {
-			if !slices.Contains(g.broker.filters, f) {
-				g.broker.filters = append(g.broker.filters, f)
-			}
+			g.subscribe(f)
 		}
 	}
+}
+
+// subscribe has a topic subscribed to, once: a second subscription takes the place of the
+// first, so that the one there is has the higher QoS of both.
+func (g *gate) subscribe(f filter) {
+	for i := range g.broker.filters {
+		if old := &g.broker.filters[i]; old.topic == f.topic {
+			old.qos = max(old.qos, f.qos)
+			return
+		}
+	}
+	g.broker.filters = append(g.broker.filters, f)
 }
 
 // up is called when there is a connection.
@@ -234,10 +244,12 @@ func (g *gate) status() {
 // take is called with each message that the broker sends.
 func (g *gate) take(p *paho.Publish) {
 	room := roomOf(p.Topic)
-	t, x := g.takers[p.Topic], g.rooms[room]
+	takers, x := g.takers[p.Topic], g.rooms[room]
 	switch {
-	case t != nil:
-		t.take(p)
+	case len(takers) > 0:
+		for _, t := range takers {
+			t.take(p)
+		}
 		return
 	case x != nil:
 		x.heard(p)
@@ -278,8 +290,10 @@ func (g *gate) run(stop context.Context) error {
 	for _, x := range g.rooms {
 		running.Go(func() { x.run(ctx) })
 	}
-	for _, t := range g.takers {
-		running.Go(func() { t.run(ctx) })
+	for _, takers := range g.takers {
+		for _, t := range takers {
+			running.Go(func() { t.run(ctx) })
+		}
 	}
 	notifier, err := systemd.NewNotifier()
 	if err == nil {

@@ -27,8 +27,10 @@ func (k kind) String() string {
 }
 
 const (
-	// longestSlot is the time of a fault and the rest behind it.
-	longestSlot = 20 * time.Second
+	// shortestSlot and longestSlot bound the time of a fault and the rest behind it. On a slow
+	// machine it is the test that takes longer.
+	shortestSlot = 6 * time.Second
+	longestSlot  = 20 * time.Second
 	// deadAfter is how long a fault takes until the connections have noticed: longer than
 	// half as long again as keepAlive of the companion.
 	deadAfter = 50 * time.Second
@@ -93,7 +95,7 @@ func (w *world) draw(k kind, rng *rand.Rand, slot time.Duration) fault {
 // that come from the seed. Each fault is healed before the next.
 func (w *world) faults(rng *rand.Rand, until time.Time) {
 	w.t.Helper()
-	slot := min(time.Until(until)/time.Duration(kinds), longestSlot)
+	slot := max(shortestSlot, min(time.Until(until)/time.Duration(kinds), longestSlot))
 	for round := 0; round == 0 || time.Until(until) > slot; round++ {
 		for _, i := range rng.Perm(int(kinds)) {
 			f := w.draw(kind(i), rng, slot)

@@ -151,7 +151,9 @@ func (r *Room) echoed(tag, name, text string) {
 		return
 	}
 	if !r.delivery.landed(tag) && (r.own.quiet || r.own.loaded) {
-		// What the board had said before is not known any more.
+		// What the board had said before is not known any more. The name is as it was shown
+		// here, with the board where it clashed; each board adds that itself.
+		name = strings.TrimSuffix(name, "@"+board)
 		r.recent.add(board, line{Series: series, Number: number, Prev: number - 1, Name: cut(name), Text: text})
 	}
 	r.marks.set(board, series, number, 0)

@@ -136,6 +136,9 @@ func (s *spool) rescue(packets [][]byte) {
 		s.headSize += len(b)
 	}
 	s.head = append(front, s.head...)
+	if s.loaded && s.files.writeFirst(s.head) { // the file of the head has not what is put back
+		s.files.remove(1)
+	}
 	s.wakeUp()
 }
 

@@ -86,6 +86,41 @@ func TestSpoolOrder(t *testing.T) {
 	}
 }
 
+// TestSpoolRescueKept: what was under way and is put back survives the end of the process,
+// also when a file that does not have it is being sent.
+func TestSpoolRescueKept(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "spool")
+	s, _ := newTestSpool(t, folder)
+	s.add(padded(1, 100))
+	if got := take(t, s); got != string(padded(1, 100)) { // under way, and never on the disk
+		t.Fatalf("%.20q", got)
+	}
+	s.add(padded(2, 100))
+	s.add(padded(3, 100))
+	s.save(false)
+	s.rescue([][]byte{padded(1, 100)})
+	if got := take(t, s); got != string(padded(1, 100)) {
+		t.Fatalf("%.20q", got)
+	}
+	if got := take(t, s); got != string(padded(2, 100)) { // out of the file
+		t.Fatalf("%.20q", got)
+	}
+	s.rescue([][]byte{padded(1, 100), padded(2, 100)})
+	s.save(false)
+	s, _ = newTestSpool(t, folder)
+	for n := range 3 {
+		if got := take(t, s); got != string(padded(n+1, 100)) {
+			t.Fatalf("%.20q, want %d", got, n+1)
+		}
+	}
+	if got := take(t, s); got != "" {
+		t.Errorf("%.20q after the last", got)
+	}
+	if names, _ := os.ReadDir(folder); len(names) > 0 {
+		t.Errorf("%d files are left", len(names))
+	}
+}
+
 // TestSpoolBounds: what is too much or too old goes, the oldest first, and is counted.
 func TestSpoolBounds(t *testing.T) {
 	s, dropped := newTestSpool(t, filepath.Join(t.TempDir(), "spool"))

@@ -107,7 +107,7 @@ func (b *broker) dial(ctx context.Context, _ autopaho.ClientConfig, _ *url.URL) 
 	secure := tls.Client(c, b.secrets.tls)
 	if err := secure.HandshakeContext(ctx); err != nil {
 		_ = c.Close()
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", errNoTLS, err)
 	}
 	return newWire(secure), nil
 }

@@ -3,14 +3,20 @@
 package main
 
 import (
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
+	"io"
+	"log/slog"
 	"net"
+	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/eclipse/paho.golang/autopaho"
 	"github.com/eclipse/paho.golang/packets"
 
+	"penstock/daemon/internal/config"
 	"penstock/daemon/internal/control"
 )
 
@@ -223,7 +229,7 @@ func TestBadBrokers(t *testing.T) {
 		"3.1.1 alone":       {answer: say(0x20, 2, 0, 1), want: "speaks MQTT 3.1.1 only"},
 		"3.1.1, in words":   {code: 0x84, want: "does not speak MQTT 5"},
 		"password":          {code: 0x86, want: "user or the password"},
-		"rights":            {code: 0x87, want: "user in [mqtt]"},
+		"rights":            {code: 0x87, want: "user and password_file in [mqtt]"},
 		"no broker":         {answer: say([]byte("HTTP/1.1 400 Bad Request\r\n")...), want: "closes the connection"},
 		"silent and closes": {answer: say(), want: "closes the connection without a word"},
 	} {
@@ -302,4 +308,33 @@ mqtt = { subscribe = "all", qos = 0 }
 	if !got["left"] || !got["right"] {
 		t.Errorf("published to %v, want both", got)
 	}
+}
+
+// TestExplainTLS: a broker that closes a connection for TLS is not told of as one that may
+// want TLS.
+func TestExplainTLS(t *testing.T) {
+	err := fmt.Errorf("dial: %w", fmt.Errorf("%w: %w", errNoTLS, io.EOF))
+	if got := explain(err); !strings.Contains(got, "before there is TLS") {
+		t.Error(got)
+	}
+	l, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if c, err := l.Accept(); err == nil {
+			_, _ = c.Read(make([]byte, 4096))
+			_ = c.Close()
+		}
+	}()
+	b := newBroker(&config.MQTT{}, secrets{tls: &tls.Config{ServerName: "x", MinVersion: tls.VersionTLS12}}, slog.New(slog.DiscardHandler), newSpool(nil, nil))
+	b.conf.Broker.Network, b.conf.Broker.Text = "unix", l.Addr().String()
+	_, err = b.dial(t.Context(), autopaho.ClientConfig{}, nil)
+	if got := explain(err); !strings.Contains(got, "before there is TLS") {
+		t.Error(got)
+	}
+	<-done
 }

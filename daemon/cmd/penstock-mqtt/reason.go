@@ -23,7 +23,8 @@ var refusals = map[byte]string{
 	0x84: "the broker does not speak MQTT 5: penstock-mqtt needs a broker that does, such as mosquitto from 1.6 on",
 	0x85: "the broker does not take the name of this board: see board in [mqtt]",
 	0x86: "the broker refuses the user or the password: see user and password_file in [mqtt]",
-	0x87: "the broker lets this user do nothing: see user in [mqtt], and the broker's own list of rights",
+	// Mosquitto says so of a wrong password too.
+	0x87: "the broker does not let this user in: see user and password_file in [mqtt], and the broker's own list of rights",
 	0x88: "the broker says that it is not available",
 	0x89: "the broker says that it is busy",
 	0x8a: "the broker has banned this board",
@@ -34,6 +35,9 @@ var refusals = map[byte]string{
 	0x9d: "the broker has moved",
 	0x9f: "the broker says that we connect too often",
 }
+
+// errNoTLS means that a connection has ended before there was TLS.
+var errNoTLS = errors.New("no TLS")
 
 // explain says in one sentence why there is no connection, with what to do where that is
 // known.
@@ -67,6 +71,8 @@ func explain(err error) string {
 		return "there is no way to the broker's address"
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
 		return "the broker does not answer"
+	case errors.Is(err, errNoTLS) && closed(err):
+		return "the broker closes the connection before there is TLS: does it speak that on this port?"
 	case closed(err):
 		return "the broker closes the connection without a word: does it speak MQTT 5 on this port, and want TLS (mqtts)?"
 	}

@@ -231,10 +231,13 @@ func (g *gate) status() {
 	g.mu.Lock()
 	s := g.link
 	for _, name := range slices.Sorted(maps.Keys(g.reach)) {
-		if r := g.reach[name]; r.Up {
-			s += fmt.Sprintf("; room %s: %d other boards", name, r.Boards)
-		} else {
+		switch r := g.reach[name]; {
+		case !r.Up:
 			s += fmt.Sprintf("; room %s: alone", name)
+		case r.Boards == 1:
+			s += fmt.Sprintf("; room %s: 1 other board", name)
+		default:
+			s += fmt.Sprintf("; room %s: %d other boards", name, r.Boards)
 		}
 	}
 	g.mu.Unlock()

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"penstock/daemon/internal/kept"
@@ -21,8 +22,16 @@ import (
 //
 // It is written at the end, and now and then, if it has changed. A power cut costs what
 // came since: messages are published a second time then, and none is left out.
+//
+// A room that forgets what came since would show lines twice, or not know what it misses.
+// So its file is also written to a folder in memory, a second after each change. That
+// outlives a process that is killed, and no boot; and no card wears from it.
 
 const (
+	// quickEvery is how often a room is written to memory at most, and quickShare the part
+	// of the time that goes into it at most.
+	quickEvery = time.Second
+	quickShare = 50
 	// keepEvery is how often the state is written. A card of flash lasts for years of it.
 	keepEvery = 5 * time.Minute
 	// mostKept is how much is read back.
@@ -32,8 +41,9 @@ const (
 // A keeper is the folder; "": there is none, and nothing outlives the process.
 type keeper struct {
 	folder string
+	quick  string // the folder in memory; "": there is none
 	log    *slog.Logger
-	failed bool // told once
+	failed atomic.Bool // told once
 }
 
 // A remembered is what a file of the name "state" holds.
@@ -50,31 +60,44 @@ func (m *keeper) path(name string) string {
 	return filepath.Join(m.folder, name)
 }
 
-// load reads what save has written. What is damaged is as if it was not there.
+// load reads what save has written, or saveQuick, which is newer if it is there. What is
+// damaged is as if it was not there.
 func (m *keeper) load(name string, out any) {
-	if m.folder == "" {
-		return
-	}
-	files, _, err := kept.Read(m.path(name), mostKept)
-	if err == nil && len(files) == 1 {
-		err = json.Unmarshal([]byte(files[0].Text), out)
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		m.log.Warn("state not read, it begins anew", slog.Any("err", err))
+	for _, folder := range []string{m.quick, m.folder} {
+		if folder == "" {
+			continue
+		}
+		files, _, err := kept.Read(filepath.Join(folder, name), mostKept)
+		if err == nil && len(files) == 1 {
+			err = json.Unmarshal([]byte(files[0].Text), out)
+		}
+		if err == nil {
+			return
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			m.log.Warn("state not read, it begins anew", slog.Any("err", err))
+		}
 	}
 }
 
 // save writes something under a name.
-func (m *keeper) save(name string, v any) {
-	if m.folder == "" {
+func (m *keeper) save(name string, v any) { m.write(m.folder, name, v) }
+
+// saveQuick writes it to memory.
+func (m *keeper) saveQuick(name string, v any) { m.write(m.quick, name, v) }
+
+func (m *keeper) write(folder, name string, v any) {
+	if folder == "" {
 		return
 	}
 	b, err := json.Marshal(v)
 	if err == nil {
-		err = kept.Write(m.path(name), []kept.File{{Name: name, Text: string(b)}}, 0o600)
+		err = kept.Write(filepath.Join(folder, name), []kept.File{{Name: name, Text: string(b)}}, 0o600)
 	}
-	if err != nil && !m.failed {
+	if err != nil && !m.failed.Swap(true) {
 		m.log.Warn("state not written", slog.Any("err", err))
 	}
-	m.failed = err != nil
+	if err == nil {
+		m.failed.Store(false)
+	}
 }

@@ -53,6 +53,9 @@ type shared struct {
 	room  *boards.Room // of the goroutine that runs
 	inbox chan input
 
+	unkept bool      // something has changed since the room was written to memory
+	quick  time.Time // when that may be done again
+
 	members []string // on this board; of the goroutine that joins
 
 	taken string // the tag of the last line that the daemon has taken; of the goroutine that delivers
@@ -130,13 +133,18 @@ func (x *shared) run(ctx context.Context) {
 	saved := time.Now()
 	for ctx.Err() == nil {
 		timer.Stop()
-		if at, ok := x.room.Next(); ok {
+		at, ok := x.room.Next()
+		if x.unkept && (!ok || x.quick.Before(at)) {
+			at, ok = x.quick, true
+		}
+		if ok {
 			timer.Reset(max(0, time.Until(at)))
 		}
 		select {
 		case <-ctx.Done():
 		case in := <-x.inbox:
 			in(x.room, time.Now())
+			x.unkept = x.keep.quick != ""
 		case <-timer.C:
 			x.room.Tick(time.Now())
 		}
@@ -147,12 +155,23 @@ func (x *shared) run(ctx context.Context) {
 			x.save()
 			saved = time.Now()
 		}
+		if x.unkept && !time.Now().Before(x.quick) {
+			x.saveQuick()
+		}
 	}
 	parts.Wait()
 	x.save()
+	x.saveQuick()
 }
 
 func (x *shared) save() { x.keep.save(x.file(), json.RawMessage(x.room.Save())) }
+
+// saveQuick writes the room to memory, which may take a part of the time and no more.
+func (x *shared) saveQuick() {
+	begun := time.Now()
+	x.keep.saveQuick(x.file(), json.RawMessage(x.room.Save()))
+	x.unkept, x.quick = false, begun.Add(max(quickEvery, quickShare*time.Since(begun)))
+}
 
 // do does what the room says.
 func (x *shared) do(out boards.Output) {

@@ -132,7 +132,7 @@ func newGate(file, socket, folder string, log *slog.Logger) (*gate, error) {
 
 // assemble makes the parts, of which none runs yet.
 func assemble(cfg *config.Config, s secrets, path func() string, folder string, log *slog.Logger) *gate {
-	g := &gate{log: log, keep: &keeper{folder: folder, log: log}, takers: make(map[string][]*taker), rooms: make(map[string]*shared), reach: make(map[string]boards.Reach)}
+	g := &gate{log: log, keep: &keeper{folder: folder, quick: os.Getenv("RUNTIME_DIRECTORY"), log: log}, takers: make(map[string][]*taker), rooms: make(map[string]*shared), reach: make(map[string]boards.Reach)}
 	few := &limited{log: log}
 	g.door = &door{path: path, log: log, few: few}
 	var files *spoolFiles

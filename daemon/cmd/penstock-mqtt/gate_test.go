@@ -85,6 +85,7 @@ func TestPresence(t *testing.T) {
 		t.Errorf("%v, %v", s, err)
 	}
 	until(t, "Tell", func() bool { return strings.HasPrefix(next(t, "Tell", r.daemon.told), "connected to unix:") })
+	until(t, "Watch", func() (on bool) { r.daemon.set(func() { on = len(r.daemon.watches) > 0 }); return on })
 	r.daemon.set(func() { r.daemon.source = "lost" })
 	r.daemon.records("meter")
 	until(t, "the device goes", func() bool { return r.broker.kept(device) == offline })

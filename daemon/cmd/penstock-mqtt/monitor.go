@@ -161,7 +161,8 @@ func (m *monitor) once(ctx context.Context) error {
 		defer cancel()
 		m.telling(ctx, c, looks)
 	})
-	err = w.Stream(control.Interface+".Watch", control.Watching{Level: level}, 0, func(p json.RawMessage) error {
+	// With what is past, nothing is missed between the first look and this.
+	err = w.Stream(control.Interface+".Watch", control.Watching{Level: level, Past: true}, 0, func(p json.RawMessage) error {
 		var events control.Events
 		if err := json.Unmarshal(p, &events); err != nil {
 			return err

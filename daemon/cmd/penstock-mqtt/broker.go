@@ -75,11 +75,12 @@ type broker struct {
 	limits  atomic.Pointer[limits]
 	failed  atomic.Int32 // connections that did not hold, one after the other
 
-	mu      sync.Mutex // guards the following
-	filters []filter   // what is subscribed to
-	since   time.Time  // when the connection came up; zero: it is down
-	turn    int        // counts the connections
-	why     string     // the last reason that was named
+	mu      sync.Mutex    // guards the following
+	filters []filter      // what is subscribed to
+	since   time.Time     // when the connection came up; zero: it is down
+	turn    int           // counts the connections
+	why     string        // the last reason that was named
+	held    time.Duration // how long the last connection was up
 }
 
 // limits are what the broker takes.
@@ -276,7 +277,8 @@ func (b *broker) announce(state string) {
 // wentDown is called when the connection is gone.
 func (b *broker) wentDown() bool {
 	b.mu.Lock()
-	held := time.Since(b.since)
+	b.held = time.Since(b.since)
+	held := b.held
 	b.since = time.Time{}
 	why := b.why
 	b.mu.Unlock()
@@ -306,8 +308,22 @@ func (b *broker) sentAway(d *paho.Disconnect) {
 	b.named(why)
 }
 
-// lost is called when the connection breaks.
-func (b *broker) lost(err error) { b.named(explainLoss(err)) }
+// lost is called when the connection breaks, before or after wentDown. Brokers give a name
+// to the last that has come with it, and not all say so to the one before: each of two
+// boards has a connection then that ends soon.
+func (b *broker) lost(err error) {
+	why := explainLoss(err)
+	b.mu.Lock()
+	held := b.held
+	if !b.since.IsZero() {
+		held = time.Since(b.since)
+	}
+	b.mu.Unlock()
+	if closed(err) && held < steady {
+		why += ", soon after it was there: does another board have the same name? see board in [mqtt]"
+	}
+	b.named(why)
+}
 
 // named writes a reason, but not the same again and again.
 func (b *broker) named(why string) {

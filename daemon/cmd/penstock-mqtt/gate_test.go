@@ -251,6 +251,21 @@ func TestBadBrokers(t *testing.T) {
 	}
 }
 
+// TestTwinUnsaid: two boards of one name are asked about also where the broker ends their
+// connections without a word.
+func TestTwinUnsaid(t *testing.T) {
+	r := newRig(t, services)
+	r.start(t)
+	until(t, "the question", func() bool {
+		if r.log.count("does another board have the same name") > 0 {
+			return true
+		}
+		r.subscribed(t, "chat/in")
+		r.broker.cut()
+		return false
+	})
+}
+
 // TestRefusedMessages: a message that the broker refuses is counted, and is not sent again.
 func TestRefusedMessages(t *testing.T) {
 	r := newRig(t, services)

@@ -75,6 +75,10 @@ type broker struct {
 	limits  atomic.Pointer[limits]
 	failed  atomic.Int32 // connections that did not hold, one after the other
 
+	forgetting atomic.Bool   // a subscription is being ended
+	denying    sync.Mutex    // held by the one that denies
+	denials    chan struct{} // holds one, if somebody waits for denying
+
 	mu      sync.Mutex    // guards the following
 	filters []filter      // what is subscribed to
 	since   time.Time     // when the connection came up; zero: it is down
@@ -102,7 +106,7 @@ func statusTopic(board string) string { return "penstock/board/" + board }
 
 func newBroker(conf *config.MQTT, s secrets, log *slog.Logger, sp *spool) *broker {
 	b := &broker{
-		conf: conf, secrets: s, log: log, few: &limited{log: log}, spool: sp, keep: keepAlive,
+		conf: conf, secrets: s, log: log, few: &limited{log: log}, spool: sp, keep: keepAlive, denials: make(chan struct{}, 1),
 		take: func(*paho.Publish) {}, up: func() {}, down: func() {}, tell: func(string) {},
 	}
 	b.wait = b.backOff
@@ -253,13 +257,6 @@ func (b *broker) subscribe(f filter) bool {
 	}
 	b.log.Warn("subscription refused by the broker", slog.String("topic", f.topic), slog.Int("code", int(ack.Reasons[0])))
 	return true
-}
-
-// forget ends a subscription that an earlier configuration has left at the broker.
-func (b *broker) forget(topics ...string) {
-	ctx, cancel := context.WithTimeout(context.Background(), packetTime)
-	defer cancel()
-	_, _ = b.manager.Unsubscribe(ctx, &paho.Unsubscribe{Topics: topics}) // the next message asks again
 }
 
 // announce says whether this board is there.

@@ -10,11 +10,13 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
 	"github.com/eclipse/paho.golang/autopaho"
 	"github.com/eclipse/paho.golang/packets"
+	"github.com/eclipse/paho.golang/paho"
 
 	"penstock/daemon/internal/config"
 	"penstock/daemon/internal/control"
@@ -248,6 +250,24 @@ func TestBadBrokers(t *testing.T) {
 				t.Errorf("named %d times", n)
 			}
 		})
+	}
+}
+
+// TestFloodOfStrange: messages that have us answer the broker have few goroutines at work,
+// however many come and however long the broker takes.
+func TestFloodOfStrange(t *testing.T) {
+	r := newRig(t, shared1)
+	r.start(t)
+	r.subscribed(t, "penstock/room/lobby/line/+")
+	r.broker.set(func() { r.broker.deaf = true })
+	before := runtime.NumGoroutine()
+	for range 1000 {
+		r.gate.take(&paho.Publish{Topic: "of/an/earlier/file"})
+		r.gate.take(&paho.Publish{Topic: "penstock/room/gone/line/x"})
+		r.gate.take(&paho.Publish{Topic: statusTopic("here"), Payload: []byte(offline)})
+	}
+	if n := runtime.NumGoroutine() - before; n > 100 {
+		t.Errorf("%d goroutines more", n)
 	}
 }
 

@@ -24,7 +24,7 @@ type playedBroker struct {
 	retained map[string]*packets.Publish
 	connack  *packets.Connack                         // what CONNECT is answered with
 	answer   func(c *playedClient, raw net.Conn) bool // instead of all this; true: done
-	deaf     bool                                     // PUBLISH is not answered
+	deaf     bool                                     // PUBLISH and UNSUBSCRIBE are not answered
 	refuse   byte                                     // reason in each PUBACK
 	connects []*packets.Connect
 	served   sync.WaitGroup
@@ -165,6 +165,12 @@ func (b *playedBroker) got(c *playedClient, p *packets.ControlPacket) bool {
 		}
 		return true
 	case *packets.Unsubscribe:
+		b.mu.Lock()
+		deaf := b.deaf
+		b.mu.Unlock()
+		if deaf {
+			return true
+		}
 		reply = &packets.Unsuback{PacketID: p.PacketID, Reasons: make([]byte, len(p.Topics)), Properties: &packets.Properties{}}
 	case *packets.Publish:
 		b.mu.Lock()

@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 
 	"github.com/eclipse/paho.golang/packets"
@@ -26,6 +27,37 @@ func (b *broker) publishNow(p *paho.Publish) error {
 		err = errFull
 	}
 	return err
+}
+
+// forget ends a subscription that an earlier configuration has left at the broker. It does
+// not wait. One is ended at a time, and the next message asks again: a broker that sends
+// what it likes and answers nothing must not have work pile up here.
+func (b *broker) forget(topics ...string) {
+	if !b.forgetting.CompareAndSwap(false, true) {
+		return
+	}
+	go func() {
+		defer b.forgetting.Store(false)
+		ctx, cancel := context.WithTimeout(context.Background(), packetTime)
+		defer cancel()
+		_, _ = b.manager.Unsubscribe(ctx, &paho.Unsubscribe{Topics: topics})
+	}()
+}
+
+// deny says that this board is there, after somebody has said that it is not. It does not
+// wait. One that waits for another to be done stands for all that are asked for meanwhile.
+func (b *broker) deny() {
+	select {
+	case b.denials <- struct{}{}:
+	default:
+		return
+	}
+	go func() {
+		b.denying.Lock()
+		defer b.denying.Unlock()
+		<-b.denials
+		b.announce(online)
+	}()
 }
 
 func encodePacket(p *paho.Publish) ([]byte, error) {

@@ -262,17 +262,17 @@ func (g *gate) take(p *paho.Publish) {
 			x.heard(p)
 		}
 		if p.Topic == statusTopic(g.broker.conf.BoardName()) && string(p.Payload) == offline {
-			go g.broker.announce(online) // it was the will of a connection before
+			g.broker.deny() // it was the will of a connection before
 		}
 		return
 	}
 	// Of an earlier configuration, whose session the broker has kept.
 	g.door.few.warn(messageRefused, slog.String("topic", clean(p.Topic)), slog.String("reason", reasonTopic))
 	if room != "" {
-		go g.broker.forget(boards.Filters(room, g.broker.conf.BoardName())[1:]...)
+		g.broker.forget(boards.Filters(room, g.broker.conf.BoardName())[1:]...)
 		return
 	}
-	go g.broker.forget(p.Topic)
+	g.broker.forget(p.Topic)
 }
 
 // run is the life of the process.

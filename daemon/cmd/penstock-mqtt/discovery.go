@@ -96,6 +96,7 @@ type retainer struct {
 
 func newRetainer(cfg *config.Config, b *broker, old []string) *retainer {
 	r := &retainer{broker: b, board: b.conf.BoardName(), want: make(map[string][]byte), old: slices.Sorted(slices.Values(old))}
+	r.want[statusTopic(r.board)] = nil // as the connection is
 	for _, s := range watched(cfg) {
 		r.want[deviceTopic(r.board, s.Name)] = nil // as the device is
 		if cfg.MQTT.Discovery {
@@ -131,7 +132,7 @@ func (r *retainer) publish() {
 	r.mu.Unlock()
 	for _, topic := range old {
 		// The file is ours, but it may be of another version.
-		own := strings.HasPrefix(topic, "penstock/device/") || strings.HasPrefix(topic, roomPrefix) || strings.HasPrefix(topic, discoveryPrefix+"/sensor/penstock_")
+		own := strings.HasPrefix(topic, statusTopic("")) || strings.HasPrefix(topic, "penstock/device/") || strings.HasPrefix(topic, roomPrefix) || strings.HasPrefix(topic, discoveryPrefix+"/sensor/penstock_")
 		if _, wanted := r.want[topic]; !wanted && own {
 			r.send(topic, nil)
 		}

@@ -11,6 +11,7 @@ import (
 	"net"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -269,6 +270,20 @@ func TestFloodOfStrange(t *testing.T) {
 	if n := runtime.NumGoroutine() - before; n > 100 {
 		t.Errorf("%d goroutines more", n)
 	}
+}
+
+// TestOldName: a board that has another name now takes back what the broker keeps of the old
+// one.
+func TestOldName(t *testing.T) {
+	r := newRig(t, services)
+	r.broker.publish(nil, &packets.Publish{Topic: statusTopic("old"), Payload: []byte(offline), Retain: true, Properties: &packets.Properties{}})
+	k := &keeper{folder: r.folder, log: slog.New(r.log)}
+	k.save("state", remembered{Retained: []string{statusTopic("old")}})
+	r.start(t)
+	if p := r.sent(t, statusTopic("old")); len(p.Payload) > 0 || !p.Retain {
+		t.Errorf("%s", p)
+	}
+	until(t, "its own", func() bool { return slices.Contains(r.gate.retainer.topics(), statusTopic("here")) })
 }
 
 // TestTwinUnsaid: two boards of one name are asked about also where the broker ends their

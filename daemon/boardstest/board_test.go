@@ -59,14 +59,16 @@ func newBoard(w *world, index int, name string) *board {
 	w.t.Helper()
 	b := &board{w: w, index: index, name: name, folder: filepath.Join(w.folder, name)}
 	b.namespace = newBoardNetwork(w.t, w.hub, name, index)
-	if err := os.MkdirAll(filepath.Join(b.folder, "penstock"), 0o700); err != nil {
-		w.t.Fatal(err)
+	for _, folder := range []string{"penstock", "memory"} {
+		if err := os.MkdirAll(filepath.Join(b.folder, folder), 0o700); err != nil {
+			w.t.Fatal(err)
+		}
 	}
 	text := fmt.Sprintf(boardConfig, name, b.folder, brokerAddress, *history)
 	if err := os.WriteFile(b.file(), []byte(text), 0o600); err != nil {
 		w.t.Fatal(err)
 	}
-	b.env = []string{"XDG_RUNTIME_DIR=" + b.folder, "PENSTOCK_CONTROL=" + b.control(), "NOTIFY_SOCKET="}
+	b.env = []string{"XDG_RUNTIME_DIR=" + b.folder, "PENSTOCK_CONTROL=" + b.control(), "NOTIFY_SOCKET=", "RUNTIME_DIRECTORY=" + filepath.Join(b.folder, "memory")}
 	b.daemon = start(w.t, b.namespace, b.env, filepath.Join(*programs, "penstock"), "run", "-c", b.file())
 	b.daemon.await(w.t, w.ctx, 1, ready)
 	b.join()

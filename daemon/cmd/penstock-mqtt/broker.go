@@ -223,7 +223,9 @@ func (b *broker) greet(turn int) {
 			}
 		}
 	}
-	b.up()
+	if b.still(turn, 0) {
+		b.up()
+	}
 }
 
 // still waits, and reports whether the connection is the same then.

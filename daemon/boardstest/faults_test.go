@@ -81,7 +81,7 @@ func (w *world) draw(k kind, rng *rand.Rand, slot time.Duration) fault {
 		if rng.IntN(2) == 0 {
 			inner := w.draw(boardUpgraded+kind(rng.IntN(2)), rng, slot/2)
 			// A companion that is killed knows by the daemon's history what it has shown in
-			// the last second. If more is said in that than the history holds, a line may
+			// the last moment. If more is said in that than the history holds, a line may
 			// come twice, as penstock-mqtt(8) says.
 			if f.burst && inner.board == f.board {
 				inner.board = w.boards[(f.board.index+1)%len(w.boards)]

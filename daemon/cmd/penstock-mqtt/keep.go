@@ -24,13 +24,13 @@ import (
 // came since: messages are published a second time then, and none is left out.
 //
 // A room that forgets what came since would show lines twice, or not know what it misses.
-// So its file is also written to a folder in memory, a second after each change. That
+// So its file is also written to a folder in memory, a tenth of a second after each change. That
 // outlives a process that is killed, and no boot; and no card wears from it.
 
 const (
 	// quickEvery is how often a room is written to memory at most, and quickShare the part
 	// of the time that goes into it at most.
-	quickEvery = time.Second
+	quickEvery = 100 * time.Millisecond
 	quickShare = 50
 	// keepEvery is how often the state is written. A card of flash lasts for years of it.
 	keepEvery = 5 * time.Minute

@@ -11,7 +11,7 @@ import (
 	"github.com/eclipse/paho.golang/packets"
 )
 
-// TestKilledRoom: a process that is killed has left in memory what it knew a second ago. The
+// TestKilledRoom: a process that is killed has left in memory what it knew a moment ago. The
 // next one shows no line twice, although the daemon does not have it any more and the
 // broker brings it once more.
 func TestKilledRoom(t *testing.T) {

@@ -234,12 +234,21 @@ func (x *shared) join(ctx context.Context) error {
 	if e, ok := errors.AsType[*control.Error](err); ok && !e.Is(control.ErrStopping) && ctx.Err() == nil {
 		x.door.few.warn("service not followed", slog.String("service", x.service), slog.String("err", e.Error()))
 	}
-	x.mu.Lock()
-	x.pending = nil // they come again
-	x.era++
-	x.mu.Unlock()
-	x.put(ctx, (*boards.Room).Left)
+	x.forget()
+	x.put(ctx, func(r *boards.Room, now time.Time) {
+		r.Left(now)
+		x.forget() // what it has given out since
+	})
 	return err
+}
+
+// forget drops the lines that wait for the daemon, and ends the passing on of one: when the
+// room has joined again, it gives out all that have not landed.
+func (x *shared) forget() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.pending = nil
+	x.era++
 }
 
 // errMissed means that comings and goings may be among what was missed.

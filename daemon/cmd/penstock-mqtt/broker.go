@@ -79,6 +79,8 @@ type broker struct {
 	denying    sync.Mutex    // held by the one that denies
 	denials    chan struct{} // holds one, if somebody waits for denying
 
+	order sync.Mutex // held while up and down are called, so that they come as things are
+
 	mu      sync.Mutex    // guards the following
 	filters []filter      // what is subscribed to
 	since   time.Time     // when the connection came up; zero: it is down
@@ -223,6 +225,8 @@ func (b *broker) greet(turn int) {
 			}
 		}
 	}
+	b.order.Lock()
+	defer b.order.Unlock()
 	if b.still(turn, 0) {
 		b.up()
 	}
@@ -275,6 +279,8 @@ func (b *broker) announce(state string) {
 
 // wentDown is called when the connection is gone.
 func (b *broker) wentDown() bool {
+	b.order.Lock()
+	defer b.order.Unlock()
 	b.mu.Lock()
 	b.held = time.Since(b.since)
 	held := b.held

@@ -229,6 +229,7 @@ func (g *gate) reached(room string, r boards.Reach) {
 // status has the daemon show how things are.
 func (g *gate) status() {
 	g.mu.Lock()
+	defer g.mu.Unlock() // also while it is told: what is told last is what is so
 	s := g.link
 	for _, name := range slices.Sorted(maps.Keys(g.reach)) {
 		switch r := g.reach[name]; {
@@ -240,7 +241,6 @@ func (g *gate) status() {
 			s += fmt.Sprintf("; room %s: %d other boards", name, r.Boards)
 		}
 	}
-	g.mu.Unlock()
 	g.monitor.tell(strings.ToValidUTF8(s[:min(len(s), longestState)], ""))
 }
 

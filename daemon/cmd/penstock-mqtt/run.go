@@ -268,11 +268,14 @@ func (g *gate) take(p *paho.Publish) {
 	}
 	// Of an earlier configuration, whose session the broker has kept.
 	g.door.few.warn(messageRefused, slog.String("topic", clean(p.Topic)), slog.String("reason", reasonTopic))
-	if room != "" {
+	switch {
+	case room != "":
 		g.broker.forget(boards.Filters(room, g.broker.conf.BoardName())[1:]...)
-		return
+	case strings.HasPrefix(p.Topic, statusTopic("")):
+		g.broker.forget(boards.BoardTopic("+"))
+	default:
+		g.broker.forget(p.Topic)
 	}
-	g.broker.forget(p.Topic)
 }
 
 // run is the life of the process.

@@ -43,7 +43,7 @@ func (r *Room) heardOnline(board, text string, retained bool) bool {
 	}
 	p := r.find(board)
 	switch {
-	case text == Online && len(r.online) < mostOnline:
+	case text == Online && (r.online[board] || len(r.online) < mostOnline):
 		r.online[board] = true
 		if p == nil {
 			r.stranger(board)

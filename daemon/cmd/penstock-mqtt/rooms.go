@@ -373,10 +373,10 @@ func (x *shared) pass(ctx context.Context, c *control.Client, d boards.Deliver, 
 	return c
 }
 
-// refuse counts a line that the daemon does not take.
+// refuse says why the daemon does not take a line. The room counts it as lost.
 func (x *shared) refuse(ctx context.Context, d boards.Deliver, reason string) {
 	x.door.few.warn(messageRefused, slog.String("room", x.name), slog.String("board", d.Board), slog.String("reason", reason))
-	x.put(ctx, func(r *boards.Room, now time.Time) { r.Landed(now, d.Tag) })
+	x.put(ctx, func(r *boards.Room, now time.Time) { r.Refused(now, d.Tag) })
 }
 
 // current reports whether the daemon is still the one that a line was for.

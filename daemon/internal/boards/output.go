@@ -20,8 +20,8 @@ type Send struct {
 }
 
 // A Deliver is a line of another board for the daemon's Publish, with Tag. The receiver
-// calls Landed with the tag when the daemon has taken the line, or has refused it for
-// good. When the connection to the daemon ends, it forgets the lines that have not
+// calls Landed with the tag when the daemon has taken the line, and Refused when that does
+// not want it. When the connection to the daemon ends, it forgets the lines that have not
 // landed: they come again after Joined.
 type Deliver struct {
 	Board string // this board's own name: a line of its own room before that began anew
@@ -39,7 +39,7 @@ type Present struct {
 // A Lost says that lines of a board could not be delivered: those it has said in From to
 // To. How many these are is not known, since the numbers of one board have gaps. Board is
 // this one when the daemon has dropped lines before they came here, or when one is too
-// long for a message.
+// long for a message. A line that the daemon has refused is one, too.
 type Lost struct {
 	Board    string
 	Series   string

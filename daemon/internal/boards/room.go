@@ -136,11 +136,21 @@ func (r *Room) Line(now time.Time, number uint64, name, text, tag string) {
 	r.line(number, name, text, tag)
 }
 
-// Landed says that the daemon has taken a Deliver, or has refused it for good.
+// Landed says that the daemon has taken a Deliver.
 func (r *Room) Landed(now time.Time, tag string) {
 	r.begin(now)
 	defer r.finish()
 	r.delivery.landed(tag)
+}
+
+// Refused says that the daemon has refused a Deliver for good.
+func (r *Room) Refused(now time.Time, tag string) {
+	r.begin(now)
+	defer r.finish()
+	if board, series, number, ok := parseTag(tag); ok && r.delivery.landed(tag) {
+		r.counts.Delivered--
+		r.lose(Lost{Board: board, Series: series, From: number, To: number})
+	}
 }
 
 // Names are all those who are in the room on this board.

@@ -198,6 +198,27 @@ func TestDaemonAway(t *testing.T) {
 	}
 }
 
+// TestDaemonRefuses: a line that the daemon does not want is lost aloud, and once.
+func TestDaemonRefuses(t *testing.T) {
+	r := New(Options{Room: "lobby", Board: "me"})
+	r.Joined(start, "s", 0, 0)
+	r.Up(start)
+	for n := range uint64(2) {
+		r.Heard(start, "penstock/room/lobby/line/a", fmt.Appendf(nil, `{"series":"x","number":%d,"prev":%d,"text":"t"}`, n+1, n), false)
+	}
+	list := of[Deliver](r.Take())
+	if len(list) != 2 {
+		t.Fatalf("delivered %+v", list)
+	}
+	r.Refused(start, list[0].Tag)
+	r.Landed(start, list[1].Tag)
+	r.Refused(start, list[1].Tag)
+	want := []Lost{{Board: "a", Series: "x", From: 1, To: 1}}
+	if got := of[Lost](r.Take()); !slices.Equal(got, want) || r.Counts().Delivered != 1 {
+		t.Errorf("lost %+v, delivered %d, want %+v and 1", got, r.Counts().Delivered, want)
+	}
+}
+
 // TestPresence: a will takes the people of a board with it, and a short break of our own
 // connection nobody.
 func TestPresence(t *testing.T) {

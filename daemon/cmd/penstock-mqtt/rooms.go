@@ -201,7 +201,7 @@ func (x *shared) do(out boards.Output) {
 		}
 		x.reached(x.name, o)
 	case boards.Twin:
-		x.door.log.Error("another machine has the name of this board: see board in [mqtt]", room, slog.String("board", x.board))
+		few.warn("another machine has the name of this board: see board in [mqtt]", room, slog.String("board", x.board))
 	case boards.Crowded:
 		few.warn("too many boards in a room", room, slog.String("board", o.Board))
 	}

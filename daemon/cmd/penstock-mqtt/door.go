@@ -49,6 +49,13 @@ func (d *door) join(ctx context.Context, in control.Joining, each func(json.RawM
 	return c.Stream(control.Interface+".Join", in, 0, each)
 }
 
+// publish calls Publish. A call that is under way when ctx ends has some time left, and no
+// more: a daemon or a device that hangs must not keep us from writing what is to be kept.
+func publish(ctx context.Context, c *control.Client, in control.Publication) error {
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(goodbye, func() { _ = c.Close() }) })()
+	return c.Call(control.Interface+".Publish", in, nil)
+}
+
 // again calls f until ctx ends, with a pause after each call that grows while they fail
 // soon.
 func again(ctx context.Context, f func() error) {

@@ -184,7 +184,7 @@ func (t *taker) pass(ctx context.Context, c *control.Client, m incoming) *contro
 			c, err = t.door.dial()
 		}
 		if err == nil {
-			err = c.Call(control.Interface+".Publish", in, nil)
+			err = publish(ctx, c, in)
 			e, answered := errors.AsType[*control.Error](err)
 			switch {
 			case err == nil:

@@ -138,7 +138,8 @@ func (m *monitor) once(ctx context.Context) error {
 	defer w.Close()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(ctx, func() { _ = w.Close() })()
+	// A call under way ends too.
+	defer context.AfterFunc(ctx, func() { _, _ = c.Close(), w.Close() })()
 	level := "error" // few come, and none is of interest
 	if len(m.bridges) > 0 {
 		level = "info"

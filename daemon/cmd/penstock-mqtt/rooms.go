@@ -351,7 +351,7 @@ func (x *shared) pass(ctx context.Context, c *control.Client, d boards.Deliver, 
 				x.refuse(ctx, d, reasonTooLong)
 				return c
 			}
-			err = c.Call(control.Interface+".Publish", in, nil)
+			err = publish(ctx, c, in)
 			e, answered := errors.AsType[*control.Error](err)
 			switch {
 			case err == nil:

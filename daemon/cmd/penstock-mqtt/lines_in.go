@@ -26,8 +26,8 @@ import (
 //	        counted   counted                 counted
 //
 // The broker gets its answer as soon as a message is in the queue, so that a device that
-// is slow or away holds up no other service. So what is in the queue when the process is
-// killed is lost. To answer behind the device was the alternative: then one line that
+// is slow or away holds up no other service. So what is in the queue when the process ends
+// is lost, and counted, unless it is killed. To answer behind the device was the alternative: then one line that
 // hangs has the broker stop sending for all of them, since it waits for 32 answers at most.
 
 const (
@@ -46,6 +46,7 @@ const (
 	reasonNotJSON  = "no JSON as payload = \"json\" has it"
 	reasonLines    = "more than one line"
 	reasonUnsure   = "no answer from the daemon"
+	reasonEnds     = "the program ends"
 	reasonTopic    = "the topic is not ours"
 	messageRefused = "message not taken"
 )
@@ -161,6 +162,9 @@ func (t *taker) run(ctx context.Context) {
 		var m incoming
 		select {
 		case <-ctx.Done():
+			if n := len(t.queue); n > 0 {
+				t.door.few.count(messageRefused, n, slog.String("service", t.service.Name), slog.String("reason", reasonEnds))
+			}
 			return
 		case m = <-t.queue:
 		}
@@ -205,6 +209,7 @@ func (t *taker) pass(ctx context.Context, c *control.Client, m incoming) *contro
 		case <-time.After(pause):
 		}
 	}
+	t.refuse(reasonEnds)
 	return c
 }
 

@@ -78,6 +78,17 @@ func (l *limited) due(key string) {
 	time.AfterFunc(logEvery, func() { l.due(key) })
 }
 
+// end writes all that has been counted: nothing comes later.
+func (l *limited) end() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, r := range l.rows {
+		if r.more > 0 {
+			l.write(r)
+		}
+	}
+}
+
 func (l *limited) write(r *row) {
 	attrs := append([]slog.Attr{slog.Int("times", r.more)}, r.attrs...)
 	r.more = 0

@@ -251,6 +251,10 @@ func (g *gate) take(p *paho.Publish) {
 	switch {
 	case len(takers) > 0:
 		for _, t := range takers {
+			if g.alive.Err() != nil { // nobody passes it on
+				t.refuse(reasonEnds)
+				continue
+			}
 			t.take(p)
 		}
 		return
@@ -313,6 +317,8 @@ func (g *gate) run(stop context.Context) error {
 	running.Wait()
 	g.broker.stop()
 	g.save(true)
+	g.door.few.end()
+	g.broker.few.end()
 	return nil
 }
 

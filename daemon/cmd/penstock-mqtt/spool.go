@@ -174,6 +174,20 @@ func (s *spool) save(aged bool) {
 	if s.files != nil && !s.loaded && len(s.head) > 0 && !young(s.head) {
 		s.loaded = s.files.writeFirst(s.head)
 	}
+	if s.loaded && !aged {
+		s.dropSent()
+	}
+}
+
+// dropSent has the file of the head hold what was not sent, and no more.
+func (s *spool) dropSent() {
+	switch left := len(s.head); {
+	case left == 0:
+		s.files.removeFirst()
+		s.loaded = false
+	case left < s.files.list[0].count && s.files.writeFirst(s.head):
+		s.files.remove(1)
+	}
 }
 
 // fill makes a head if there is none. It reports whether there is one.

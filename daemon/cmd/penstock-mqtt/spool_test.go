@@ -121,6 +121,33 @@ func TestSpoolRescueKept(t *testing.T) {
 	}
 }
 
+// TestSpoolSaved: what has left out of a file does not come again after an end in order.
+func TestSpoolSaved(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "spool")
+	const count = 5
+	for left := range count + 1 {
+		s, _ := newTestSpool(t, folder)
+		for n := range count {
+			s.add(padded(n, 100))
+		}
+		s.save(false)
+		s, _ = newTestSpool(t, folder)
+		for range left {
+			take(t, s)
+		}
+		s.save(false)
+		s, _ = newTestSpool(t, folder)
+		for n := left; n < count; n++ {
+			if got := take(t, s); got != string(padded(n, 100)) {
+				t.Fatalf("%d left: %.20q, want %d", left, got, n)
+			}
+		}
+		if got := take(t, s); got != "" {
+			t.Fatalf("%d left: %.20q after the last", left, got)
+		}
+	}
+}
+
 // TestSpoolBounds: what is too much or too old goes, the oldest first, and is counted.
 func TestSpoolBounds(t *testing.T) {
 	s, dropped := newTestSpool(t, filepath.Join(t.TempDir(), "spool"))

@@ -65,7 +65,7 @@ type broker struct {
 	session *session
 
 	take func(*paho.Publish)       // gets what comes, one after the other; must not block
-	up   func()                    // called when there is a connection, before what waits is sent
+	up   func()                    // called when there is a connection, and all is subscribed to
 	down func()                    // called when it is gone
 	tell func(state string)        // gets what is shown of the connection
 	keep uint16                    // keepAlive, but for tests

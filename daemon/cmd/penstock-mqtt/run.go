@@ -334,8 +334,7 @@ func (g *gate) tick(ctx context.Context) {
 		case <-ticker.C:
 		}
 		g.broker.spool.save(true)
-		if time.Since(saved) >= keepEvery {
-			g.save(false)
+		if time.Since(saved) >= keepEvery && g.save(false) {
 			saved = time.Now()
 		}
 	}
@@ -343,7 +342,7 @@ func (g *gate) tick(ctx context.Context) {
 
 // save writes what is to outlive the process. A cursor must not be ahead of what the broker
 // has and the disk holds: after a crash, messages are published twice rather than not at all.
-func (g *gate) save(last bool) {
+func (g *gate) save(last bool) (done bool) {
 	st := remembered{Cursors: make(map[string]cursor), Retained: g.retainer.topics()}
 	for _, f := range g.followers {
 		if at := f.cursor(); at.Series != "" {
@@ -353,8 +352,9 @@ func (g *gate) save(last bool) {
 	if !last {
 		g.broker.spool.save(false)
 		if g.broker.spool.flight.count.Load() > 0 {
-			return // another time
+			return false // the next tick tries again
 		}
 	}
 	g.keep.save("state", st)
+	return true
 }

@@ -62,6 +62,9 @@ type controlSocket struct {
 const (
 	// controlShare is how many connections of config.ControlPlaces one user may have.
 	controlShare = config.ControlPlaces * 3 / 4
+	// controlReserve is how many of them are left to root and to the daemon's own user: those
+	// who may only look could else keep an administrator out.
+	controlReserve = 2
 	// controlBatch is how many are accepted in a turn.
 	controlBatch = 8
 	// controlRetry is the wait after a failed accept4(2).
@@ -183,7 +186,7 @@ func (k *controlSocket) admit(fd int) {
 	case err != nil:
 		closeFD(fd)
 		return
-	case k.clients() >= config.ControlPlaces+more:
+	case k.clients() >= placesFor(cred.Uid)+more:
 		turnAway(fd, "all connections of the control socket are taken")
 		return
 	case k.users[cred.Uid] >= controlShare+more:
@@ -196,6 +199,14 @@ func (k *controlSocket) admit(fd int) {
 		k.left(a)
 		closeFD(fd)
 	}
+}
+
+// placesFor returns how many clients there may be before one of a user is turned away.
+func placesFor(uid uint32) int {
+	if uid == 0 || uid == uint32(os.Geteuid()) {
+		return config.ControlPlaces
+	}
+	return config.ControlPlaces - controlReserve
 }
 
 // turnAway closes a client that has not been heard. The reply waits for it in the socket.

@@ -55,6 +55,9 @@ func (k *controlSocket) publish(a *asker) (func() bool, *control.Error) {
 	if err != nil {
 		return nil, err
 	}
+	if !k.isCompanion(groupsOf(a.conn.FD())) { // theirs are events of the service, and many
+		k.log.Acted(control.ShortName(control.Interface+".Publish"), a.peer, []byte(in.Service))
+	}
 	text := in.Base64
 	if in.Data != nil {
 		text = []byte(*in.Data)

@@ -97,7 +97,7 @@ func (k *controlSocket) may(who caller, need right) bool {
 	if k.d.cfg.Control.Admins.Has(who.uid, gids) {
 		return true
 	}
-	companion := k.groups.has[1] && slices.Contains(gids, k.groups.companion)
+	companion := k.isCompanion(gids)
 	switch need {
 	case mayLook:
 		return own || !companion || k.groups.has[0] && slices.Contains(gids, k.groups.view)
@@ -107,6 +107,10 @@ func (k *controlSocket) may(who caller, need right) bool {
 		return own
 	}
 	return false
+}
+
+func (k *controlSocket) isCompanion(gids []uint32) bool {
+	return k.groups.has[1] && slices.Contains(gids, k.groups.companion)
 }
 
 // allowed reports whether a client may call the method, and logs it if it may not.
@@ -119,8 +123,8 @@ func (k *controlSocket) allowed(a *asker, method string) bool {
 	return false
 }
 
-// note logs an act, that is, what only some may do. Companions are not in the log: a
-// message of theirs is an event of a room.
+// note logs an act, that is, what only some may do. A message that is published is noted
+// where its service is known.
 func (k *controlSocket) note(a *asker, call control.Call) {
 	if need := rights[call.Method]; need == mayAct || need == mayReload {
 		k.log.Acted(control.ShortName(call.Method), a.peer, call.Parameters)

@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"penstock/daemon/internal/config"
 	"penstock/daemon/internal/control"
 	"penstock/daemon/internal/view"
 	"penstock/evloop/evlooptest"
@@ -268,6 +269,19 @@ func controlPlaces(t *testing.T, mqtt string, share int) {
 			t.Errorf("%d clients of services", n)
 		}
 	})
+}
+
+// TestControlReserve: those who may only look cannot take all places together.
+func TestControlReserve(t *testing.T) {
+	own := uint32(os.Geteuid())
+	for uid, want := range map[uint32]int{0: config.ControlPlaces, own: config.ControlPlaces, own + 1: config.ControlPlaces - controlReserve} {
+		if got := placesFor(uid); got != want {
+			t.Errorf("uid %d: turned away behind %d others, want %d", uid, got, want)
+		}
+	}
+	if controlShare > config.ControlPlaces-controlReserve {
+		t.Error("the reserve is no use to the others")
+	}
 }
 
 // TestControlAcceptFails: however many come while accept4(2) fails, it is tried again by

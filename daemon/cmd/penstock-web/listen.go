@@ -99,11 +99,14 @@ func inherit(sockets []systemd.Socket, p *places) (out []net.Listener, err error
 // open makes listeners for a process that was started by hand.
 func open(addresses []config.Address, p *places) (out []net.Listener, err error) {
 	for _, a := range addresses {
-		at := a.Path
-		if a.Network == "tcp" {
+		network, at := a.Network, a.Path
+		if network == "tcp" {
 			at = a.AddrPort.String()
+			if a.AddrPort.Addr().Is4() { // Go takes 0.0.0.0 for all addresses, also of IPv6
+				network = "tcp4"
+			}
 		}
-		l, err := net.Listen(a.Network, at)
+		l, err := net.Listen(network, at)
 		if err != nil {
 			return nil, err
 		}

@@ -138,6 +138,8 @@ func (s *site) health(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, explainError(p.err), http.StatusServiceUnavailable)
 	case p.snapshot.Phase != "ready" && p.snapshot.Phase != "reloading":
 		http.Error(w, p.snapshot.Phase, http.StatusServiceUnavailable)
+	case p.snapshot.Refused != "":
+		http.Error(w, "the files are not in force: "+p.snapshot.Refused, http.StatusServiceUnavailable)
 	case len(p.snapshot.Degraded()) > 0:
 		http.Error(w, "degraded: "+strings.Join(p.snapshot.Degraded(), ", "), http.StatusServiceUnavailable)
 	default:

@@ -163,6 +163,11 @@ func TestHealth(t *testing.T) {
 		r.daemon.services[0].Missing = []string{"127.0.0.1:7000"}
 	})
 	check("degraded", 503)
+	r.daemon.set(func() {
+		r.daemon.services[0].Missing = nil
+		r.daemon.status.Refused = "a.toml:1: no"
+	})
+	check("a file that is not in force", 503)
 	calls := r.daemon.calls.Load()
 	r.site.feed.ask.asleep = func(string) bool { return true }
 	check("asleep", 200)

@@ -1,11 +1,13 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 #
-# build.sh [-v VERSION] [-s SUITE] [-o FOLDER] [-p PACKAGE] [NAME...]
+# build.sh [-q] [-v VERSION] [-s SUITE] [-o FOLDER] [-p PACKAGE] [NAME...]
 #
 # Builds the Debian packages of the named rows of cross/targets, or of all,
-# into FOLDER (bin/deb): penstock, penstock-web and penstock-mqtt, or PACKAGE alone. Needs Go and dpkg-deb. One package fits all suites from
-# bookworm on; SUITE (this machine's) only chooses what lintian is told.
+# into FOLDER (bin/deb): penstock, penstock-web and penstock-mqtt, or PACKAGE
+# alone. With -q they are compressed quickly and not well, for a test. Needs Go and
+# dpkg-deb. One package fits all suites from bookworm on; SUITE (this machine's)
+# only chooses what lintian is told.
 #
 # dpkg-deb and fifty lines, not debhelper: its cross builds want a C toolchain
 # for every architecture to strip a binary that Go has stripped, and what it
@@ -30,13 +32,15 @@ die() {
 [ "$version" = "$noted" ] || die "CHANGELOG.md is at $version, packaging/deb/changelog at $noted"
 suite=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
 packages="penstock penstock-web penstock-mqtt"
-while getopts v:s:o:p: option; do
+compress=-Zxz
+while getopts qv:s:o:p: option; do
 	case $option in
+	q) compress='-Zgzip -z1' ;;
 	s) suite=$OPTARG ;;
 	v) version=$OPTARG ;;
 	o) out=$OPTARG ;;
 	p) packages=$OPTARG ;;
-	*) die "usage: build.sh [-v VERSION] [-s SUITE] [-o FOLDER] [-p PACKAGE] [NAME...]" ;;
+	*) die "usage: build.sh [-q] [-v VERSION] [-s SUITE] [-o FOLDER] [-p PACKAGE] [NAME...]" ;;
 	esac
 done
 shift $((OPTIND - 1))
@@ -194,7 +198,8 @@ package() {
 	find "$tree" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
 	mkdir -p "$out"
 	deb=$out/$1_${version}_$7.deb
-	dpkg-deb --root-owner-group -Zxz --build "$tree" "$deb" >/dev/null
+	# shellcheck disable=SC2086 # one or two options
+	dpkg-deb --root-owner-group $compress --build "$tree" "$deb" >/dev/null
 	echo "$deb"
 }
 

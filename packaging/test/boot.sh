@@ -47,10 +47,10 @@ cp -a "$here/payload/." "$here/cases" "$work/payload/"
 printf 'restart_%s\n' "clients=${RESTART_CLIENTS:-}" "kills=${RESTART_KILLS:-}" "seed=${RESTART_SEED:-}" \
 	>"$work/payload/settings.sh"
 build=$root/packaging/deb/build.sh
-cp "$("$build" -p penstock -o "$work/deb" "$row")" "$work/payload/penstock.deb"
-cp "$("$build" -p penstock -o "$work/deb" -v "$version+next" "$row")" "$work/payload/penstock-next.deb"
+cp "$("$build" -q -p penstock -o "$work/deb" "$row")" "$work/payload/penstock.deb"
+cp "$("$build" -q -p penstock -o "$work/deb" -v "$version+next" "$row")" "$work/payload/penstock-next.deb"
 for companion in web mqtt; do
-	case " $* " in "  " | *" $companion "*) cp "$("$build" -p "penstock-$companion" -o "$work/companion" "$row")" "$work/payload/penstock-$companion.deb" ;; esac
+	case " $* " in "  " | *" $companion "*) cp "$("$build" -q -p "penstock-$companion" -o "$work/companion" "$row")" "$work/payload/penstock-$companion.deb" ;; esac
 done
 if command -v apt-ftparchive >/dev/null && [ "$kind" = nspawn ]; then
 	"$root/packaging/apt-repo.sh" "$work/deb" "$work/payload/apt" >"$work/log" 2>&1 || cat "$work/log"
@@ -100,7 +100,7 @@ older() {
 	}
 	sed -i "s/^const recordVersion = .*/const recordVersion = $((records - 1))/" "$source"
 	echo "records=$records" >>"$work/payload/settings.sh"
-	cp "$("$work/older/packaging/deb/build.sh" -p penstock -o "$work/older" -v "$version~older" "$row")" "$work/payload/penstock-older.deb"
+	cp "$("$work/older/packaging/deb/build.sh" -q -p penstock -o "$work/older" -v "$version~older" "$row")" "$work/payload/penstock-older.deb"
 	mkdir "$work/released"
 	git -C "$root" archive "$released" 2>/dev/null | tar -C "$work/released" -xf - 2>/dev/null || return 0
 	cp "$("$work/released/packaging/deb/build.sh" -o "$work/released" "$row")" "$work/payload/penstock-0.1.0.deb"

@@ -26,7 +26,10 @@ func (o sockOpt) unset(fd int) bool {
 // counts as gone.
 const VanishedAfter = 2 * time.Minute
 
-// What TCP connections get beside TCP_NODELAY, which is the loop's: a peer
+// noDelay the loop sets on each connection, unless its listener has it.
+var noDelay = sockOpt{unix.IPPROTO_TCP, unix.TCP_NODELAY, 1}
+
+// What TCP connections get beside TCP_NODELAY: a peer
 // that vanished without a word is found after two minutes, with data on the way
 // to it (TCP_USER_TIMEOUT) or without (keepalive); see tcp(7). The kernel
 // counts both against TCP_USER_TIMEOUT, so that has to leave room for three
@@ -83,6 +86,7 @@ func (s *Socket) Tune() (t Tuning) {
 	case s.Inherited:
 		t.each = keepAlive
 	default:
+		noDelay.set(s.FD)
 		for _, o := range keepAlive {
 			o.set(s.FD)
 		}

@@ -42,7 +42,7 @@ func TestTuneListener(t *testing.T) {
 	if each := tuned(own, false); each != nil {
 		t.Errorf("own listener: %v left for each connection", each)
 	}
-	if keepAlive[0].unset(own) {
+	if keepAlive[0].unset(own) || noDelay.unset(own) {
 		t.Error("own listener: options not set")
 	}
 	each := tuned(theirs, true)

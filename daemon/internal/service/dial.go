@@ -16,33 +16,39 @@ import (
 
 // A dial is one attempt to connect to an address, without waiting:
 //
-//	socket ─► connect ─┬─► 0, or an error ────────────────────────► done
-//	                   └─► EINPROGRESS ─► EPOLLOUT ─► SO_ERROR ───► done
+//	                  0, or an error ─────────────────────────────► done
+//	                 ┌┘
+//	socket ─► connect ─► EINPROGRESS ─► EPOLLOUT ─► SO_ERROR ─────► done
+//	                          │    ▲
+//	              on loopback └────┘ EALREADY; with another answer it is done
+//
+// On loopback the kernel has done both sides of the handshake when connect returns, but
+// says EINPROGRESS all the same. A second call tells what has come of it, and spares
+// two registrations and a turn of the loop.
 //
 // The loop sees a descriptor that is being connected as a Watch, and gets it as a
 // connection only when it is one. A connection of evloop that is yet to be made would be
 // a further state in each of its state machines, and nothing can be read from it,
 // written to it or carried to another process.
 type dial struct {
+	of    *search
 	fd    int
 	port  uint16 // that it goes to
 	watch *evloop.Watch
-	done  func(fd int, err error)
 }
 
 // startDial begins. It returns the descriptor if it is connected already, or a dial
-// that calls done later, once, unless it is cancelled. The caller owns the descriptor that
-// startDial returns or done gets; both have -1 with an error.
-func startDial(l *evloop.Loop, to config.Address, done func(fd int, err error)) (fd int, d *dial, err error) {
-	sa, domain := sockaddr(to)
-	fd, err = unix.Socket(domain, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+// that calls dialed of the search later, once, unless it is cancelled. The caller owns the
+// descriptor that startDial returns or dialed gets; both have -1 with an error.
+func (s *search) startDial(to config.Address) (fd int, d *dial, err error) {
+	fd, err = unix.Socket(domain(to), unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return -1, nil, os.NewSyscallError("socket", err)
 	}
-	under, err := connect(fd, sa, to.AddrPort)
+	under, err := connect(fd, to)
 	if err == nil && under {
-		d = &dial{fd: fd, port: to.AddrPort.Port(), done: done}
-		d.watch, err = l.Watch(fd, unix.EPOLLOUT, d)
+		d = &dial{of: s, fd: fd, port: to.AddrPort.Port()}
+		d.watch, err = s.p.env.Loop.Watch(fd, unix.EPOLLOUT, d)
 	}
 	switch {
 	case err != nil:
@@ -54,45 +60,61 @@ func startDial(l *evloop.Loop, to config.Address, done func(fd int, err error)) 
 	return fd, nil, nil
 }
 
+func domain(to config.Address) int {
+	switch {
+	case to.Network == "unix":
+		return unix.AF_UNIX
+	case to.AddrPort.Addr().Is4():
+		return unix.AF_INET
+	}
+	return unix.AF_INET6
+}
+
 // connect begins to connect fd, and reports whether that is under way.
-func connect(fd int, sa unix.Sockaddr, to netip.AddrPort) (under bool, err error) {
-	if in, ok := sa.(*unix.SockaddrInet6); ok && to.Addr().Zone() != "" {
-		if in.ZoneId, err = interfaceIndex(fd, to.Addr().Zone()); err != nil {
+func connect(fd int, to config.Address) (under bool, err error) {
+	if to.Network == "unix" { // EAGAIN: its backlog is full
+		return false, os.NewSyscallError("connect", unix.Connect(fd, &unix.SockaddrUnix{Name: to.Path}))
+	}
+	addr, zone := to.AddrPort.Addr(), uint32(0)
+	if addr.Zone() != "" {
+		if zone, err = interfaceIndex(fd, addr.Zone()); err != nil {
 			return false, err
 		}
 	}
-	switch err := connectNow(fd, sa); err {
-	case nil:
-		return false, connected(fd, to.Port())
-	case unix.EINPROGRESS, unix.EINTR: // connect(2): it goes on after a signal
-		return true, nil
-	default: // EAGAIN: the backlog of a Unix socket is full
-		return false, os.NewSyscallError("connect", err)
+	raw, size := rawAddr(to.AddrPort, zone)
+	errno := connectNow(fd, &raw, size)
+	if errno == unix.EINPROGRESS && addr.IsLoopback() {
+		errno = connectNow(fd, &raw, size)
 	}
+	switch errno {
+	case 0, unix.EISCONN:
+		return false, notItself(fd, to.AddrPort.Port())
+	case unix.EINPROGRESS, unix.EALREADY, unix.EINTR: // connect(2): it goes on after a signal
+		return true, nil
+	}
+	return false, os.NewSyscallError("connect", errno)
+}
+
+// rawAddr translates an address for the kernel.
+func rawAddr(to netip.AddrPort, zone uint32) (raw unix.RawSockaddrInet6, size uintptr) {
+	port := func(p *uint16) { binary.BigEndian.PutUint16((*[2]byte)(unsafe.Pointer(p))[:], to.Port()) }
+	if to.Addr().Is4() {
+		in := (*unix.RawSockaddrInet4)(unsafe.Pointer(&raw))
+		in.Family, in.Addr = unix.AF_INET, to.Addr().As4()
+		port(&in.Port)
+		return raw, unix.SizeofSockaddrInet4
+	}
+	raw.Family, raw.Addr, raw.Scope_id = unix.AF_INET6, to.Addr().As16(), zone
+	port(&raw.Port)
+	return raw, unix.SizeofSockaddrInet6
 }
 
 // connectNow is connect(2) on a socket that does not wait. On loopback the kernel of the
 // backend works within the call, which then takes so long that the scheduler would give
-// the only processor of a small board to another thread. So for TCP it is a raw call.
-func connectNow(fd int, sa unix.Sockaddr) error {
-	at, size := unsafe.Pointer(nil), uintptr(0)
-	port := func(p *uint16, n int) { binary.BigEndian.PutUint16((*[2]byte)(unsafe.Pointer(p))[:], uint16(n)) }
-	switch in := sa.(type) {
-	case *unix.SockaddrInet4:
-		raw := unix.RawSockaddrInet4{Family: unix.AF_INET, Addr: in.Addr}
-		port(&raw.Port, in.Port)
-		at, size = unsafe.Pointer(&raw), unix.SizeofSockaddrInet4
-	case *unix.SockaddrInet6:
-		raw := unix.RawSockaddrInet6{Family: unix.AF_INET6, Addr: in.Addr, Scope_id: in.ZoneId}
-		port(&raw.Port, in.Port)
-		at, size = unsafe.Pointer(&raw), unix.SizeofSockaddrInet6
-	default:
-		return unix.Connect(fd, sa)
-	}
-	if _, _, errno := unix.RawSyscall(unix.SYS_CONNECT, uintptr(fd), uintptr(at), size); errno != 0 {
-		return errno
-	}
-	return nil
+// the only processor of a small board to another thread. So it is a raw call.
+func connectNow(fd int, at *unix.RawSockaddrInet6, size uintptr) unix.Errno {
+	_, _, errno := unix.RawSyscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(at)), size)
+	return errno
 }
 
 // interfaceIndex asks by ioctl, because the sandbox forbids the netlink socket that
@@ -116,7 +138,7 @@ func (d *dial) Ready(*evloop.Watch, uint32) {
 		closeFD(d.fd)
 		d.fd = -1
 	}
-	d.done(d.fd, err)
+	d.of.dialed(d.fd, err)
 }
 
 // cancel ends the attempt. d may be nil.
@@ -127,10 +149,7 @@ func (d *dial) cancel() {
 	}
 }
 
-// connected returns how an attempt has ended. Where nobody listens on a port of the
-// range that clients get theirs from, the kernel may connect a socket to itself: each
-// byte would come back. Both its ends have that port then, so most connections need no
-// second question.
+// connected returns how an attempt has ended that was under way.
 func connected(fd int, port uint16) error {
 	v, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
 	switch {
@@ -139,33 +158,41 @@ func connected(fd int, port uint16) error {
 	case v != 0:
 		return os.NewSyscallError("connect", unix.Errno(v))
 	}
-	here, err := unix.Getsockname(fd)
-	if err != nil {
+	return notItself(fd, port)
+}
+
+// notItself returns ECONNREFUSED if the other end of fd is fd. Where nobody listens on a
+// port of the range that clients get theirs from, the kernel may connect a socket to
+// itself: each byte would come back. Both its ends have that port then, so most
+// connections need no second question.
+func notItself(fd int, port uint16) error {
+	here, err := nameOf(fd, unix.SYS_GETSOCKNAME)
+	if err != 0 {
 		return os.NewSyscallError("getsockname", err)
 	}
-	a := addrPort(here)
-	if !a.IsValid() || a.Port() != port {
+	if here.Port() != port {
 		return nil
 	}
-	there, err := unix.Getpeername(fd)
-	if err != nil {
+	there, err := nameOf(fd, unix.SYS_GETPEERNAME)
+	switch {
+	case err != 0:
 		return os.NewSyscallError("getpeername", err)
-	}
-	if a == addrPort(there) {
+	case here == there:
 		return os.NewSyscallError("connect", unix.ECONNREFUSED)
 	}
 	return nil
 }
 
-// sockaddr translates an address for the kernel, but for the interface of a link-local
-// one.
-func sockaddr(to config.Address) (sa unix.Sockaddr, domain int) {
-	addr, port := to.AddrPort.Addr(), int(to.AddrPort.Port())
-	switch {
-	case to.Network == "unix":
-		return &unix.SockaddrUnix{Name: to.Path}, unix.AF_UNIX
-	case addr.Is4():
-		return &unix.SockaddrInet4{Port: port, Addr: addr.As4()}, unix.AF_INET
+// nameOf asks for one of the addresses of a TCP socket. Package unix would ask for its
+// protocol too.
+func nameOf(fd int, call uintptr) (netip.AddrPort, unix.Errno) {
+	var raw unix.RawSockaddrInet6
+	size := uint32(unsafe.Sizeof(raw))
+	_, _, errno := unix.RawSyscall(call, uintptr(fd), uintptr(unsafe.Pointer(&raw)), uintptr(unsafe.Pointer(&size)))
+	port := binary.BigEndian.Uint16((*[2]byte)(unsafe.Pointer(&raw.Port))[:])
+	if raw.Family == unix.AF_INET {
+		in := (*unix.RawSockaddrInet4)(unsafe.Pointer(&raw))
+		return netip.AddrPortFrom(netip.AddrFrom4(in.Addr), port), errno
 	}
-	return &unix.SockaddrInet6{Port: port, Addr: addr.As16()}, unix.AF_INET6
+	return netip.AddrPortFrom(netip.AddrFrom16(raw.Addr), port), errno
 }

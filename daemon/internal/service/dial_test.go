@@ -51,29 +51,44 @@ func TestConnectedToItself(t *testing.T) {
 	}
 }
 
-// The address of a backend reaches the kernel whole, in each family.
-func TestConnectNow(t *testing.T) {
+// The address of a backend reaches the kernel whole, in each family, and one that nobody
+// listens on is refused. Both are known at once, or when the socket can be written to.
+func TestConnect(t *testing.T) {
 	for _, at := range []string{"127.0.0.1:0", "[::1]:0"} {
 		ln, err := net.Listen("tcp", at)
 		if err != nil {
 			t.Logf("not here: %v", err)
 			continue
 		}
-		defer ln.Close()
 		to := config.Address{Network: "tcp", AddrPort: netip.MustParseAddrPort(ln.Addr().String())}
-		sa, domain := sockaddr(to)
-		fd, err := unix.Socket(domain, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		fd, err := connectTo(t, to)
 		if err != nil {
-			t.Fatal(err)
-		}
-		defer unix.Close(fd)
-		if err := connectNow(fd, sa); err != nil {
 			t.Errorf("%v: %v", to.AddrPort, err)
 			continue
 		}
-		there, err := unix.Getpeername(fd)
-		if got := addrPort(there); err != nil || got != to.AddrPort {
-			t.Errorf("connected to %v (%v), want %v", got, err, to.AddrPort)
+		if got, errno := nameOf(fd, unix.SYS_GETPEERNAME); errno != 0 || got != to.AddrPort {
+			t.Errorf("connected to %v (%v), want %v", got, errno, to.AddrPort)
+		}
+		ln.Close()
+		if _, err := connectTo(t, to); !errors.Is(err, unix.ECONNREFUSED) {
+			t.Errorf("%v, closed: %v, want %v", to.AddrPort, err, unix.ECONNREFUSED)
 		}
 	}
+}
+
+func connectTo(t *testing.T, to config.Address) (fd int, err error) {
+	t.Helper()
+	fd, err = unix.Socket(domain(to), unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(fd) })
+	under, err := connect(fd, to)
+	if under {
+		if _, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, -1); err != nil {
+			t.Fatal(err)
+		}
+		err = connected(fd, to.AddrPort.Port())
+	}
+	return fd, err
 }

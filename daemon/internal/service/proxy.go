@@ -47,9 +47,10 @@ type proxy struct {
 
 	getent   string // a test plays it
 	names    map[string]*hostName
-	dials    uint64 // attempts to connect
-	backends int    // connections to them
-	ended    func() // to be called when there are none; nil: not asked for
+	dials    uint64  // attempts to connect
+	backends int     // connections to them
+	spare    *search // that is over; nil: none
+	ended    func()  // to be called when there are none; nil: not asked for
 
 	halves map[uint64]*pair // of a former process, by session, until both halves are there
 	loaded []*pair          // that still look for a backend
@@ -305,7 +306,7 @@ func backendEnd(err error) error {
 func (p *proxy) adopt(pr *pair, fd int, to config.Address) {
 	session := SessionOf(pr.client)
 	tcp := to.Network == "tcp"
-	if tcp {
+	if tcp && !to.AddrPort.Addr().IsLoopback() { // nobody vanishes there without a word
 		p.env.Tune(fd, session.ID)
 	}
 	b, err := p.env.Loop.AddStream(fd, tcp, far{p}, pr)

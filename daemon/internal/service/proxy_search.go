@@ -57,9 +57,16 @@ const (
 	dialCalls = 5
 )
 
-// find begins a search for the client of pr.
+// find begins a search for the client of pr. Most are over at once, and the next client
+// has the same search: garbage would stay until the next collection, beside clients that
+// are silent.
 func (p *proxy) find(pr *pair) {
-	s := &search{p: p, pr: pr, until: p.env.Loop.Now().Add(p.keys.Wait), pause: firstPause}
+	s := p.spare
+	if s == nil {
+		s = new(search)
+	}
+	p.spare = nil
+	*s = search{p: p, pr: pr, until: p.env.Loop.Now().Add(p.keys.Wait), pause: firstPause}
 	pr.search = s
 	s.try()
 }
@@ -91,13 +98,13 @@ func (s *search) try() {
 	s.last = to
 	s.p.dials++
 	l.Charge(dialCalls)
-	fd, d, err := startDial(l, to, func(fd int, err error) { s.dialed(to, fd, err) })
+	fd, d, err := s.startDial(to)
 	switch {
 	case err != nil:
 		s.err = err
 		s.again()
 	case d == nil:
-		s.found(to, fd)
+		s.found(fd)
 	default:
 		s.dial = d
 		s.wait(s.patience())
@@ -172,8 +179,8 @@ func (s *search) Expired(*evloop.Loop, evloop.Timer) {
 	s.try()
 }
 
-// dialed is called when an address has answered in some way.
-func (s *search) dialed(to config.Address, fd int, err error) {
+// dialed is called when the last address has answered in some way.
+func (s *search) dialed(fd int, err error) {
 	s.dial = nil
 	s.p.env.Loop.Cancel(s.timer)
 	if err != nil {
@@ -181,18 +188,20 @@ func (s *search) dialed(to config.Address, fd int, err error) {
 		s.again()
 		return
 	}
-	s.found(to, fd)
+	s.found(fd)
 }
 
-// found ends the search: fd is connected to the backend.
-func (s *search) found(to config.Address, fd int) {
-	s.pr.search = nil
-	s.p.answered(to)
-	if s.pr.client.Closing() {
+// found ends the search: fd is connected to the last address.
+func (s *search) found(fd int) {
+	p, pr, to := s.p, s.pr, s.last
+	pr.search = nil
+	p.spare, s.pr = s, nil
+	p.answered(to)
+	if pr.client.Closing() {
 		closeFD(fd)
 		return
 	}
-	s.p.adopt(s.pr, fd, to)
+	p.adopt(pr, fd, to)
 }
 
 // stop ends the search without a result. s may be nil.

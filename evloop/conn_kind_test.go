@@ -69,6 +69,11 @@ func kindsCarry(r *rig) {
 	for name, pair := range map[string]func() (*Conn, *peer){
 		"TCP": r.tcp, "Unix stream": r.unix, "seqpacket": r.seqpacket,
 		"terminal": func() (*Conn, *peer) { return r.terminal(false) },
+		"terminal of our own": func() (*Conn, *peer) {
+			c, p := r.terminal(false)
+			c.own()
+			return c, p
+		},
 	} {
 		c, p := pair() // no subtest: its goroutine would be another than the loop's
 		for i := range 3 {

@@ -20,6 +20,7 @@ const (
 	edgeNoRights                  // the peer can pass no descriptors any more
 	edgePlain                     // edgeNoRights, and nothing that was passed before is still to be read
 	edgeBlocks                    // no socket, and the kernel does not know RWF_NOWAIT for it
+	edgeOwn                       // nobody else has the open file description (AddOwn)
 	edgeOffered                   // on the ring's list of output to offer
 	edgeBulk                      // left to epoll by the ring
 	edgeHeld                      // a Restore is not done: edgeStuck stays
@@ -57,6 +58,9 @@ func (c *Conn) letOutput() {
 	}
 	c.edge &^= edgeHeld | edgeNoWait
 }
+
+// own is for a connection whose O_NONBLOCK nobody else can clear.
+func (c *Conn) own() { c.edge |= edgeOwn }
 
 // mark is for a connection that is restored and was marked.
 func (c *Conn) mark() { c.edge |= edgeMark }

@@ -192,7 +192,7 @@ func (k *kernel) finished(c *Conn) bool {
 // as a shell on its terminal, and the loop must not hang on it. RWF_NOWAIT
 // never waits, whatever that flag says. Where the kernel does not know it
 // (terminals, pipes before Linux 6.4), O_NONBLOCK is set again and poll(2) is
-// asked first.
+// asked first, unless nobody else has the description.
 func (k *kernel) file(c *Conn, call uintptr, n int) (uintptr, unix.Errno) {
 	const here = ^uintptr(0) // the position of a stream: both halves of -1
 	if c.edge&edgeBlocks == 0 {
@@ -208,9 +208,11 @@ func (k *kernel) file(c *Conn, call uintptr, n int) (uintptr, unix.Errno) {
 	if call == unix.SYS_PWRITEV2 {
 		events, plain = unix.POLLOUT, unix.SYS_WRITEV
 	}
-	k.keepNonblock(int(c.fd))
-	if k.poll(c.fd, events) == 0 {
-		return ^uintptr(0), unix.EAGAIN
+	if c.edge&edgeOwn == 0 {
+		k.keepNonblock(int(c.fd))
+		if k.poll(c.fd, events) == 0 {
+			return ^uintptr(0), unix.EAGAIN
+		}
 	}
 	r, _, errno := unix.Syscall(plain, uintptr(c.fd), uintptr(unsafe.Pointer(&k.iov[0])), uintptr(n))
 	return r, errno

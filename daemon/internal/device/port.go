@@ -41,7 +41,7 @@ func (d *Device) adopt() bool {
 		d.advance(gone)
 		return false
 	}
-	c, err := d.loop.Add(fd, port{d: d}, nil)
+	c, err := d.loop.AddOwn(fd, port{d: d}, nil)
 	if err != nil { // out of memory or of watches, or it cannot be polled
 		_ = unix.Close(fd)
 		if errors.Is(err, unix.EPERM) {

@@ -87,7 +87,7 @@ func (l *Loop) settle(told bool) {
 			c.flags &^= flagDirty
 			l.flush(c)
 		}
-		clear(l.dirty)
+		forget(l.dirty)
 		l.dirty, l.strict = l.dirty[:0], false
 		for i, n := 0, len(l.dropped); i < len(l.dropped); i++ {
 			if c := l.dropped[i]; told || i >= n {

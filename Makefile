@@ -26,6 +26,9 @@ FUZZTIME ?= 20s
 # For bench-proxy, bench-bridge and bench-exec, such as -quick: a few cells, short.
 BENCH_FLAGS ?=
 
+# For cross-count: -profile, -record, names of CPUs.
+COUNT_FLAGS ?=
+
 # How long `make fault-test` injects errors; 0: until it has tried them all.
 FAULT_TIME ?= 60s
 
@@ -217,6 +220,13 @@ cross: ## build for every line of cross/targets
 .PHONY: cross-test
 cross-test: ## unit tests of evloop and systemd on emulated CPUs (needs qemu-user)
 	cross/cross.sh test
+
+.PHONY: cross-count
+cross-count: ## instructions of an echo on emulated CPUs, beside the C loop and what is recorded; installs qemu-user and compilers (needs root for that)
+	@(for command in cc qemu-arm arm-linux-gnueabihf-gcc arm-linux-gnueabi-gcc; do command -v $$command >/dev/null || exit 1; done) || \
+	  { apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev qemu-user \
+	    gcc-arm-linux-gnueabihf libc6-dev-armhf-cross gcc-arm-linux-gnueabi libc6-dev-armel-cross; }
+	cd $(BENCH) && $(GO) run ./count $(COUNT_FLAGS)
 
 .PHONY: check
 check: ## all that must pass before a change lands, as CI runs it (needs root and what .ci/run installs)

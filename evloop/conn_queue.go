@@ -125,7 +125,7 @@ func (l *Loop) link(c *Conn, m *Message, from int) {
 func (c *Conn) queuedSome() bool {
 	c.checkFull()
 	c.makeDirty()
-	if l := c.loop; l.strict || l.memory > 0 && l.queued > l.memory {
+	if l := c.loop; l.pressed() {
 		l.owe(c)
 	}
 	return c.state == stateOpen

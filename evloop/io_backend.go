@@ -69,8 +69,9 @@ type mover interface {
 	// does not take waits until it reports room, and send has nothing to do
 	// meanwhile. With nothing queued it ends that wait: what was to be sent may
 	// have been dropped. Nothing is in flight while callbacks run, so a queue
-	// may be changed at any time between send and its result.
-	send(c *Conn)
+	// may be changed at any time between send and its result. The result is true if
+	// the kernel will be asked before the loop sleeps: afterSend follows then.
+	send(c *Conn) (later bool)
 
 	// end cancels whatever is under way for c and closes its descriptor. Nothing
 	// is reported for c afterwards.

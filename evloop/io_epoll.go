@@ -290,10 +290,10 @@ func (e *epoll) read(c *Conn, n int, errno unix.Errno, size int) bool {
 
 // send offers the kernel what c has to send until it is all gone or the
 // kernel takes no more; then OUT is armed. While the kernel is known to be full,
-// there is no system call.
-func (e *epoll) send(c *Conn) {
+// there is no system call. Nothing is put off.
+func (e *epoll) send(c *Conn) (later bool) {
 	if c.edge&edgeStuck != 0 && c.Queued() > 0 {
-		return
+		return false
 	}
 	for sends := 0; c.Queued() > 0; sends++ {
 		if sends > 0 {
@@ -307,20 +307,21 @@ func (e *epoll) send(c *Conn) {
 			continue
 		case errno == unix.EAGAIN:
 			e.awaitRoom(c)
-			return
+			return false
 		case errno != 0:
 			e.l.sendFailed(c, os.NewSyscallError("send", errno))
-			return
+			return false
 		}
 		e.l.sent(c, n)
 		if n < total {
 			e.awaitRoom(c)
-			return
+			return false
 		}
 	}
 	if c.edge&edgeArmed != 0 {
 		e.disarm(c)
 	}
+	return false
 }
 
 // collect returns the next pieces to send and their length.

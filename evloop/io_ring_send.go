@@ -121,20 +121,20 @@ func (b *batch) reset() {
 }
 
 // send puts c on the list of output to offer. A full queue is offered at once,
-// because a full queue stops the handler or makes it lose messages.
-func (u *ring) send(c *Conn) {
+// because a full queue stops the handler or makes it lose messages. Before Run
+// nothing can be offered, so all that is queued then is weighed.
+func (u *ring) send(c *Conn) (later bool) {
 	if !u.serves(c) {
-		u.ep.send(c)
-		return
+		return u.ep.send(c)
 	}
 	switch {
 	case c.Queued() == 0:
 		if c.edge&edgeHeld == 0 {
 			u.disarm(c) // the last messages were dropped, not sent
 		}
-		return
+		return false
 	case c.edge&edgeStuck != 0:
-		return
+		return false
 	}
 	if c.edge&edgeOffered == 0 {
 		c.edge |= edgeOffered
@@ -143,6 +143,7 @@ func (u *ring) send(c *Conn) {
 	if c.flags&flagFull != 0 {
 		u.offer()
 	}
+	return c.edge&edgeOffered != 0 && u.tid != 0
 }
 
 // offer offers all output of the list and handles the results.

@@ -111,11 +111,15 @@ func (l *Loop) flush(c *Conn) {
 	if c.state >= stateDead {
 		return
 	}
-	if c.flags&flagBroken == 0 {
-		l.be.send(c)
-	}
-	if l.gather.c == c {
+	later := c.flags&flagBroken == 0 && l.be.send(c)
+	spilled := l.gather.c == c
+	if spilled {
 		l.spill(c)
+	}
+	switch {
+	case later && !l.pressed():
+		return // most of it will be nobody's debt
+	case spilled:
 		l.owe(c)
 	}
 	if c.state < stateDead {

@@ -16,11 +16,12 @@ import (
 //	debt    0  1 … 15  16,17  18,19 … 30,31  32…35  36…39 …
 //	bucket  0  1 … 15     16     17 …    23     24     25 …
 //
-// Most messages are taken by the kernel as soon as their callback has returned. So a
-// connection is weighed when its output was sent (afterSend), and those on the dirty
-// list may owe more than their bucket says. If the bound is reached before that,
-// collectDebt weighs the list once, and from then on the loop is strict: what is queued
-// is weighed at once, until settle has emptied the list.
+// Most messages are taken by the kernel as soon as their callback has returned, or, by
+// the ring, when the turn ends. So a connection is weighed when its output was sent
+// (afterSend), and those on the dirty list, or with output that is put off, may owe more
+// than their bucket says. If the bound is reached before that, collectDebt has the ring
+// offer what was put off and weighs the list once. From then on the loop is strict: what
+// is queued is weighed at once, until settle has emptied the list.
 type owing struct {
 	heads [owingBuckets]uint32             // slots, plus one
 	some  [(owingBuckets + 63) / 64]uint64 // by bucket: it is not empty
@@ -92,6 +93,9 @@ func (o *owing) greatest(l *Loop) *Conn {
 	}
 	return nil
 }
+
+// pressed reports whether what is queued is to be weighed at once.
+func (l *Loop) pressed() bool { return l.strict || l.memory > 0 && l.queued > l.memory }
 
 // owe is called when c holds more than before: it updates the ledger and
 // enforces the memory bound.

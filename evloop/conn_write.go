@@ -6,7 +6,8 @@ package evloop
 // callback writes to, if it has nothing queued, has its output gathered in the loop's
 // own scratch buffer. It is sent from there when the callback returns, and forgotten:
 // an echo never touches the queue. Everything else waits in the connection's queue of
-// messages (conn_queue.go), and so does what the kernel did not take.
+// messages (conn_queue.go), and so does what the kernel did not take. The ring sends
+// when the turn ends, and so has copies in the queue from the beginning.
 //
 // With a buffer for each connection, output would not need the queue as a second way,
 // but every idle connection would hold 4 KiB. A system call for each Write costs twelve
@@ -25,7 +26,7 @@ func (c *Conn) Write(p []byte) bool {
 		c.tellCopy(p)
 	}
 	g := &c.loop.gather
-	if c.gathers() && (g.copy(p) || c.makeRoom() && g.copy(p)) {
+	if c.gathers() && (g.c == c || !c.putsOff()) && (g.copy(p) || c.makeRoom() && g.copy(p)) {
 		return c.gathered()
 	}
 	return c.enqueueOne(p)

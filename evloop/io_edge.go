@@ -34,6 +34,13 @@ func (c *Conn) unread() bool { return c.edge&edgeReadable != 0 }
 // stuck reports whether the kernel is known to have no room for output.
 func (c *Conn) stuck() bool { return c.edge&edgeStuck != 0 }
 
+// putsOff reports whether output of c waits for the end of the turn. It must outlive the
+// callback then.
+func (c *Conn) putsOff() bool {
+	u, rings := c.loop.be.(*ring)
+	return rings && u.serves(c)
+}
+
 // readOn has c read to EAGAIN, whatever the last read has found.
 func (c *Conn) readOn() {
 	c.edge |= edgeReadable | edgeMark

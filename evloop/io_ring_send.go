@@ -171,9 +171,7 @@ func (u *ring) offerSome() {
 			break
 		}
 		c.edge &^= edgeOffered
-		pieces, total := u.ep.collect(c)
-		b.fill(e, pieces, total, u.whole(c, pieces))
-		u.ep.clearPieces(c, pieces)
+		total := u.fill(e, c)
 		e.FD, e.UserData = c.fd, uint64(newTag(opSend, uint32(len(b.sends)), 0))
 		b.sends = append(b.sends, send{c: c, total: int32(total), res: -int32(unix.EINTR)})
 	}
@@ -189,15 +187,24 @@ func (u *ring) offerSome() {
 	u.l.leave()
 }
 
-// whole returns the shared message if pieces are all of it, or else nil.
-func (u *ring) whole(c *Conn, pieces [][]byte) *Message {
-	if c.out.head == 0 || c.out.off > 0 || len(pieces) > 1 {
-		return nil
+// fill makes e a request that sends output of c, and returns how much. A single
+// message, which is what a member of a room gets, takes the short way.
+func (u *ring) fill(e *uring.SQE, c *Conn) (total int) {
+	q, b := &c.out, &u.batch
+	if q.head != q.tail || q.head == 0 {
+		pieces, total := u.ep.collect(c)
+		b.fill(e, pieces, total, nil)
+		u.ep.clearPieces(c, pieces)
+		return total
 	}
-	if m := u.l.nodes.nodes[c.out.head-1].m; m.shared() {
-		return m
+	n := &u.l.nodes.nodes[q.head-1]
+	m := n.m
+	if q.off > 0 || !m.shared() {
+		m = nil
 	}
-	return nil
+	piece := [1][]byte{n.data()[q.off:]}
+	b.fill(e, piece[:], len(piece[0]), m)
+	return len(piece[0])
 }
 
 // results handles the result of each send. No callback runs meanwhile.

@@ -111,19 +111,25 @@ func (l *Loop) flush(c *Conn) {
 	if c.state >= stateDead {
 		return
 	}
-	later := c.flags&flagBroken == 0 && l.be.send(c)
-	spilled := l.gather.c == c
-	if spilled {
-		l.spill(c)
+	if c.flags&flagBroken == 0 && l.be.send(c) {
+		l.putOff(c)
+		return
 	}
-	switch {
-	case later && !l.pressed():
-		return // most of it will be nobody's debt
-	case spilled:
+	if l.gather.c == c {
+		l.spill(c)
 		l.owe(c)
 	}
 	if c.state < stateDead {
 		l.afterSend(c)
+	}
+}
+
+// putOff has c's output wait for the end of the turn. Most of it will be nobody's debt,
+// so c is charged only if the memory bound is reached.
+func (l *Loop) putOff(c *Conn) {
+	l.spill(c)
+	if l.pressed() {
+		l.owe(c)
 	}
 }
 

@@ -306,3 +306,24 @@ func unsentPays(r *rig) {
 		}
 	}
 }
+
+// Before Run the ring can offer nothing, and what is put off is owed like everything
+// else. The connection that owes the most pays, and not the last one that has written.
+func TestRingOwesBeforeRun(t *testing.T) {
+	r := newRingRig(t)
+	r.use(Config{Memory: 16 << 10})
+	var conns []*Conn
+	for _, size := range []int{8 << 10, 3 << 10, 3 << 10, 3 << 10} {
+		c, _ := r.unix()
+		c.SetOptions(&Options{Overflow: DropNewest})
+		r.l.enter()
+		c.Write(make([]byte, size))
+		r.l.leave()
+		conns = append(conns, c)
+	}
+	for i, c := range conns {
+		if paid := c.Dropped() > 0; paid != (i == 0) {
+			t.Errorf("connection %d has paid: %t, want %t", i, paid, i == 0)
+		}
+	}
+}

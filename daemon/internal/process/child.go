@@ -41,7 +41,7 @@ type Child struct {
 	number int // for the log
 	pidfd  int
 	exit   *evloop.Watch
-	status int // the status pipe, -1: closed
+	image  *image // nil: reaped
 	failed error
 	ended  string // its status
 	began  evloop.Time
@@ -75,28 +75,21 @@ type Task struct {
 func Spawn(loop *evloop.Loop, log *report.Service, task Task, over func(failed error)) (*Child, error) {
 	c := &Child{
 		loop: loop, log: log, command: task.Argv[0], times: task.Times, quiet: task.Quiet, over: over,
-		pidfd: -1, began: loop.Now(), status: -1, spoken: newSpeaker(log),
+		pidfd: -1, began: loop.Now(), spoken: newSpeaker(log),
 	}
 	if c.times == (Times{}) {
 		c.times = usualTimes
 	}
-	var pair [2][2]int // error output, status
-	for i := range pair {
-		if err := unix.Pipe2(pair[i][:], unix.O_CLOEXEC|unix.O_NONBLOCK*i); err != nil {
-			if i > 0 {
-				closeAll(pair[0][:]...)
-			}
-			return nil, os.NewSyscallError("pipe2", err)
-		}
+	var errs [2]int // error output
+	if err := unix.Pipe2(errs[:], unix.O_CLOEXEC); err != nil {
+		return nil, os.NewSyscallError("pipe2", err)
 	}
-	errs, status := pair[0], pair[1]
-	err := c.fork(task, errs[1], status[1])
-	closeAll(errs[1], status[1])
+	err := c.fork(task, errs[1])
+	closeAll(errs[1])
 	if err != nil {
-		closeAll(errs[0], status[0])
+		closeAll(errs[0])
 		return nil, err
 	}
-	c.status = status[0]
 	c.hear(errs[0])
 	if !c.quiet {
 		c.log.ClientProgramStarted(c.number, c.command)
@@ -105,13 +98,12 @@ func Spawn(loop *evloop.Loop, log *report.Service, task Task, over func(failed e
 }
 
 // fork starts the process, and begins to watch for its end.
-func (c *Child) fork(task Task, errs, status int) error {
-	im, err := newImage(task.Argv, task.Around, [3]int{task.In, task.Out, errs}, status)
-	if err != nil {
+func (c *Child) fork(task Task, errs int) (err error) {
+	if c.image, err = newImage(task.Argv, task.Around, [3]int{task.In, task.Out, errs}); err != nil {
 		return err
 	}
 	programs.Lock()
-	c.pid, c.pidfd, err = im.fork()
+	c.pid, c.pidfd, err = c.image.fork()
 	if err == nil {
 		programs.pids[c.pid] = true
 	}
@@ -129,7 +121,8 @@ func (c *Child) fork(task Task, errs, status int) error {
 	return nil
 }
 
-// await tells the loop of the end where no pidfd can.
+// await tells the loop of the end where no pidfd can. It keeps the child, and so its
+// image, if nobody else does.
 func (c *Child) await(pid int) {
 	if err := awaitEnd(pid); err != nil {
 		c.log.ProgramUnseen(pid, err)
@@ -162,8 +155,8 @@ func (c *Child) Abandon() { c.Stop(c.times.HangUp) }
 
 // Failed says why the child was not executed. It is nil as long as that is not known.
 func (c *Child) Failed() error {
-	if c.failed == nil && c.status >= 0 {
-		c.failed = failure(c.status)
+	if c.failed == nil && c.image != nil {
+		c.failed = c.image.failure()
 	}
 	return c.failed
 }
@@ -176,7 +169,7 @@ func (c *Child) Lose() {
 	}
 	c.state = overChild
 	watched := c.exit != nil
-	c.closeFiles()
+	c.closePidfd()
 	if c.pid != 0 {
 		signalGroup(c.log, c.pid, unix.SIGTERM)
 		if watched { // otherwise somebody waits for it already
@@ -186,8 +179,8 @@ func (c *Child) Lose() {
 	}
 }
 
-// closeFiles closes the pidfd and the status pipe.
-func (c *Child) closeFiles() {
+// closePidfd ends the watch of the process.
+func (c *Child) closePidfd() {
 	if c.exit != nil {
 		c.exit.Close()
 		c.exit = nil
@@ -195,10 +188,6 @@ func (c *Child) closeFiles() {
 	if c.pidfd >= 0 {
 		closeAll(c.pidfd)
 		c.pidfd = -1
-	}
-	if c.status >= 0 {
-		closeAll(c.status)
-		c.status = -1
 	}
 }
 
@@ -216,8 +205,9 @@ func (c *Child) exited() {
 	c.state = goneChild
 	c.ended = reap(c.pid)
 	c.pid = 0
-	c.Failed()
-	c.closeFiles()
+	c.failed = c.Failed()
+	c.image = nil
+	c.closePidfd()
 	if c.errs == nil {
 		c.finish()
 		return

@@ -5,44 +5,74 @@ package process
 import (
 	"math"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-// A program that a client waits for is started in one stage, by fork(2):
+// A program that a client waits for is started in one stage, by a process that shares our
+// memory until it executes the program:
 //
-//	loop ──fork──► copy of ourselves ──dup3, close_range, prlimit, setpgid, chdir, execve──► the program
+//	loop ──clone──► a list of system calls: signals, dup3, close_range, ..., execve ──► the program
 //	  │                                      │ error
-//	  ▼ goes on at once                      └──► errno ──► status pipe
+//	  ▼ goes on at once                      └──► image.failed, and the end of the process
 //
-// Nobody waits for execve, since the new process has a copy of the memory. To copy the
-// page tables of a small process takes a fifth of a millisecond. The two stages of start.go
-// need another start of our own binary, which is as long as that of a program: too much
-// for each client. syscall.ForkExec waits in vfork(2), see start.go.
+// Nothing is copied and nobody waits for execve. fork(2) copies the page tables, and then
+// both processes copy each page that they write to: a quarter of what it takes to start a
+// small program, and most of that in the loop. vfork(2) waits, see start.go, and so does
+// syscall.ForkExec. The two stages of start.go need another start of our own binary,
+// which is as long as that of a program.
 //
-// Between fork and execve the process has one thread and the locks of all others, so it
-// makes system calls and nothing else: what they need is prepared before.
+// Two processes run in one memory, so the new one runs no Go: no stack, no allocation, no
+// race detector. Its calls are prepared in an image, and some lines of assembly make them
+// from registers only (fork_linux_*.s). What they point at is kept, and stays as it is,
+// as long as the process may not have executed: until it is reaped.
 
-// An image is what a new process becomes.
+// An image is what a new process becomes. The assembly knows calls, exit, failed and errno.
 type image struct {
-	path      *byte
-	argv, env []*byte
-	dir       *byte       // nil: our own
-	files     [3]int      // its standard input, output and error output
+	calls  [12]call // the first is clone, which is made in the caller
+	exit   call     // made when one of them has failed
+	failed uintptr  // the number of that call in imageCalls, plus one; 0: none has
+	errno  uintptr
+
+	argv, env []*byte // and what else the calls point at
+	path, dir *byte
 	limit     unix.Rlimit // of its open files
-	status    int         // where it says why it has not become it
-	failed    [2]byte
+	mask      [sigsetSize / unsafe.Sizeof(uintptr(0))]uintptr
+	pidfd     int32
 }
 
-// Calls that can fail in the new process, as failed[0] has them.
+// A call is a system call of a new process.
+type call struct {
+	number uintptr
+	args   [4]uintptr
+	last   uintptr // it is repeated until the first argument, counted up, is this; 0: it is made once
+	must   uintptr // what failed says if it fails; 0: it may
+}
+
+// Calls that must not fail, in the order of image.failed.
 var imageCalls = [...]string{"dup3", "setpgid", "chdir", "execve"}
 
-// newImage prepares what execve needs.
-func newImage(argv []string, around Surroundings, files [3]int, status int) (*image, error) {
-	im := &image{files: files, status: status}
-	im.limit, _ = fileLimit() // if that fails, the program keeps our limit
+const (
+	mustDup3 = iota + 1
+	mustSetpgid
+	mustChdir
+	mustExecve
+)
+
+const (
+	sigsetSize = 8  // of the kernel, in bytes
+	lastSignal = 64 // signal(7)
+)
+
+// defaultAction is a struct sigaction of the kernel. It is 0: SIG_DFL.
+var defaultAction [8]uintptr
+
+// newImage prepares the start of a program.
+func newImage(argv []string, around Surroundings, files [3]int) (*image, error) {
+	im := &image{pidfd: -1}
 	var err error
 	if im.path, err = syscall.BytePtrFromString(argv[0]); err == nil {
 		im.argv, err = syscall.SlicePtrFromStrings(argv)
@@ -53,20 +83,63 @@ func newImage(argv []string, around Surroundings, files [3]int, status int) (*im
 	if err == nil && around.Directory != "" {
 		im.dir, err = syscall.BytePtrFromString(around.Directory)
 	}
-	return im, os.NewSyscallError("execve", err) // EINVAL: a zero byte, which config refuses
-}
-
-// fork starts the process. The lock of programs is held: one fork at a time. pidfd is -1 on a kernel before 5.2.
-func (im *image) fork() (pid, pidfd int, err error) {
-	n, fd, errno := forkImage(im)
-	if errno != 0 {
-		return 0, -1, os.NewSyscallError("fork", errno)
+	if err != nil { // EINVAL: a zero byte, which config refuses
+		return nil, os.NewSyscallError("execve", err)
 	}
-	return int(n), int(fd), nil
+	im.prepare(files)
+	return im, nil
 }
 
-// The runtime's own part of a fork: it blocks signals meanwhile, and undoes its handlers in
-// the new process. Package syscall uses the same three.
+// prepare lists the calls.
+func (im *image) prepare(files [3]int) {
+	next := im.calls[:0]
+	add := func(must, number uintptr, args ...uintptr) *call {
+		c := call{number: number, must: must}
+		copy(c.args[:], args)
+		next = append(next, c)
+		return &next[len(next)-1]
+	}
+	add(0, unix.SYS_CLONE, uintptr(unix.SIGCHLD)|unix.CLONE_VM|unix.CLONE_PIDFD, 0, uintptr(unsafe.Pointer(&im.pidfd)))
+	// Handlers are code of ours, so signals are blocked until all are reset. The two that
+	// cannot be are no loss.
+	add(0, unix.SYS_RT_SIGACTION, 1, uintptr(unsafe.Pointer(&defaultAction)), 0, sigsetSize).last = lastSignal
+	_, _, _ = syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, 0, 0, uintptr(unsafe.Pointer(&im.mask)), sigsetSize, 0, 0)
+	add(0, unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&im.mask)), 0, sigsetSize)
+	for i, fd := range files {
+		add(mustDup3, unix.SYS_DUP3, uintptr(fd), uintptr(i))
+	}
+	// Not only by execve, which may take long: copies of the connections of others
+	// would keep their ends from them. Before Linux 5.9 it has to do.
+	add(0, unix.SYS_CLOSE_RANGE, uintptr(len(files)), math.MaxUint32)
+	var err error
+	if im.limit, err = fileLimit(); err == nil { // else the program keeps our limit
+		add(0, unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, uintptr(unsafe.Pointer(&im.limit)))
+	}
+	add(mustSetpgid, unix.SYS_SETPGID) // a signal reaches its children too
+	if im.dir != nil {
+		add(mustChdir, unix.SYS_CHDIR, uintptr(unsafe.Pointer(im.dir)))
+	}
+	add(mustExecve, unix.SYS_EXECVE, uintptr(unsafe.Pointer(im.path)),
+		uintptr(unsafe.Pointer(&im.argv[0])), uintptr(unsafe.Pointer(&im.env[0])))
+	im.exit = call{number: unix.SYS_EXIT_GROUP, args: [4]uintptr{127}} // as a shell that cannot execute a command
+}
+
+// fork starts the process. The lock of programs is held: one fork at a time. pidfd is -1
+// on a kernel before 5.2. The image must be kept until the process is reaped.
+func (im *image) fork() (pid, pidfd int, err error) {
+	n := forkImage(im)
+	if n == -int(unix.EINVAL) { // qemu-user knows threads and fork(2) only; there a failure is told by the status alone
+		im.calls[0].args[0] &^= unix.CLONE_VM
+		n = forkImage(im)
+	}
+	if n < 0 {
+		return 0, -1, os.NewSyscallError("clone", syscall.Errno(-n))
+	}
+	return n, int(im.pidfd), nil
+}
+
+// The runtime's own part of a fork: it blocks signals meanwhile. Package syscall uses the
+// same two.
 
 //go:linkname beforeFork syscall.runtime_BeforeFork
 func beforeFork()
@@ -74,70 +147,29 @@ func beforeFork()
 //go:linkname afterFork syscall.runtime_AfterFork
 func afterFork()
 
-//go:linkname afterForkInChild syscall.runtime_AfterForkInChild
-func afterForkInChild()
-
-// forkImage returns in the caller only. In the new process it must not allocate, grow the
-// stack or call what the race detector watches.
+// forkImage must not grow the stack between the two, nor call what the race detector watches.
 //
 //go:noinline
 //go:norace
-//go:nocheckptr
-func forkImage(im *image) (pid uintptr, pidfd int32, errno syscall.Errno) {
-	pidfd = -1
-	var call, i int
+func forkImage(im *image) int {
 	beforeFork()
-	pid, _, errno = syscall.RawSyscall6(unix.SYS_CLONE, uintptr(unix.SIGCHLD)|unix.CLONE_PIDFD, 0, uintptr(unsafe.Pointer(&pidfd)), 0, 0, 0)
-	if pid != 0 || errno != 0 {
-		afterFork()
-		return pid, pidfd, errno
-	}
-	afterForkInChild()
-	for i = 0; i < 3 && errno == 0; i++ {
-		_, _, errno = syscall.RawSyscall(unix.SYS_DUP3, uintptr(im.files[i]), uintptr(i), 0)
-	}
-	if errno == 0 && im.status != statusFD {
-		_, _, errno = syscall.RawSyscall(unix.SYS_DUP3, uintptr(im.status), statusFD, unix.O_CLOEXEC)
-	}
-	if errno == 0 {
-		// Not only by execve, which may take long: copies of the connections of others
-		// would keep their ends from them. Before Linux 5.9 it has to do.
-		_, _, _ = syscall.RawSyscall(unix.SYS_CLOSE_RANGE, statusFD+1, math.MaxUint32, 0)
-		if im.limit.Max != 0 {
-			_, _, _ = syscall.RawSyscall6(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, uintptr(unsafe.Pointer(&im.limit)), 0, 0, 0)
-		}
-		call = 1
-		_, _, errno = syscall.RawSyscall(unix.SYS_SETPGID, 0, 0, 0) // a signal reaches its children too
-	}
-	if errno == 0 && im.dir != nil {
-		call = 2
-		_, _, errno = syscall.RawSyscall(unix.SYS_CHDIR, uintptr(unsafe.Pointer(im.dir)), 0, 0)
-	}
-	if errno == 0 {
-		call = 3
-		_, _, errno = syscall.RawSyscall(unix.SYS_EXECVE, uintptr(unsafe.Pointer(im.path)),
-			uintptr(unsafe.Pointer(&im.argv[0])), uintptr(unsafe.Pointer(&im.env[0])))
-	}
-	im.failed[0], im.failed[1] = byte(call), byte(errno) // Linux has 133 of them
-	if call > 0 {
-		im.status = statusFD
-	}
-	_, _, _ = syscall.RawSyscall(unix.SYS_WRITE, uintptr(im.status), uintptr(unsafe.Pointer(&im.failed[0])), 2)
-	for {
-		_, _, _ = syscall.RawSyscall(unix.SYS_EXIT_GROUP, 127, 0, 0) // as a shell that cannot execute a command
-	}
+	n := enter(im)
+	afterFork()
+	return n
 }
 
-// failure returns what a new process has said on its status pipe: why it has not become
-// the program, or nil.
-func failure(status int) error {
-	var b [2]byte
-	n, err := unix.Read(status, b[:])
-	for err == unix.EINTR {
-		n, err = unix.Read(status, b[:])
-	}
-	if n != len(b) || int(b[0]) >= len(imageCalls) {
+// enter makes the first call of im, clone, and returns what that does in the caller: the
+// number of the process, or that of an error, negative. The new process makes the others.
+//
+//go:noescape
+func enter(im *image) int
+
+// failure says why the process has not become the program, or nil. It is known when the
+// process has ended, or what it had open is closed.
+func (im *image) failure() error {
+	n := atomic.LoadUintptr(&im.failed)
+	if n == 0 {
 		return nil
 	}
-	return os.NewSyscallError(imageCalls[b[0]], syscall.Errno(b[1]))
+	return os.NewSyscallError(imageCalls[n-1], syscall.Errno(im.errno))
 }

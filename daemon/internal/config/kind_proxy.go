@@ -53,7 +53,7 @@ var proxyKind = kind{
 	targets:  func(s *Service) []Address { return s.Of.(*Proxy).To },
 	children: func(s *Service) int { return s.Of.(*Proxy).names() },
 	conns:    2, // the output and error output of one lookup
-	files:    6, // these, its pidfd and its status pipe, and two for a moment as it is started
+	files:    5, // these and its pidfd, and two for a moment as it is started
 	programs: func(s *Service) []string {
 		if s.Of.(*Proxy).names() == 0 {
 			return nil

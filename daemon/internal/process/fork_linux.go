@@ -128,8 +128,8 @@ func (im *image) prepare(files [3]int) {
 // on a kernel before 5.2. The image must be kept until the process is reaped.
 func (im *image) fork() (pid, pidfd int, err error) {
 	n := forkImage(im)
-	if n == -int(unix.EINVAL) { // qemu-user knows threads and fork(2) only; there a failure is told by the status alone
-		im.calls[0].args[0] &^= unix.CLONE_VM
+	if n == -int(unix.EINVAL) { // qemu-user knows threads and fork(2) only. With that a failure shows in the status alone
+		im.calls[0].args[0] = uintptr(unix.SIGCHLD)
 		n = forkImage(im)
 	}
 	if n < 0 {

@@ -65,7 +65,8 @@ func Process(pid int) (Usage, error) {
 }
 
 // Tree reads what a process and its descendants have used, those included that have ended
-// and were waited for.
+// and were waited for. Switches are those of the process itself: no file tells how many an
+// ended one had, so a sum of those that live would go down.
 func Tree(pid int) (Usage, error) {
 	u, err := Process(pid)
 	if err != nil {
@@ -78,6 +79,7 @@ func Tree(pid int) (Usage, error) {
 	u.CPU += ended
 	for _, child := range children(pid) {
 		if v, err := Tree(child); err == nil { // else it ended since the listing
+			v.Switches = 0
 			u = u.Add(v)
 		}
 	}

@@ -48,7 +48,8 @@ func TestProcessThatIsGone(t *testing.T) {
 	}
 }
 
-// TestTree: the work of children counts, of those that run and of those that have ended.
+// TestTree: the work of children counts, of those that run and of those that have ended. Their
+// switches do not.
 func TestTree(t *testing.T) {
 	cmd := exec.CommandContext(t.Context(), "sh", "-c", "(i=0; while [ $i -lt 30000 ]; do i=$((i+1)); done); echo; cat & cat")
 	in, err := cmd.StdinPipe()
@@ -80,6 +81,12 @@ func TestTree(t *testing.T) {
 		if time.Since(start) > 30*time.Second {
 			t.Fatalf("%d descriptors, %d children", Files(cmd.Process.Pid), len(children(cmd.Process.Pid)))
 		}
+	}
+	if whole, err = Tree(cmd.Process.Pid); err != nil {
+		t.Fatal(err)
+	}
+	if alone, err = Process(cmd.Process.Pid); err != nil || whole.Switches > alone.Switches {
+		t.Errorf("%d switches with a child whose end would take back its own, %d without (%v)", whole.Switches, alone.Switches, err)
 	}
 	in.Close()
 	if err := cmd.Wait(); err != nil {

@@ -14,7 +14,7 @@ import (
 )
 
 // What a life of the daemon looks like to strace -f. Threads and the children
-// between fork(2) and execve(2) are the daemon's; so is the stub, which is the
+// between clone(2) and execve(2) are the daemon's; so is the stub, which is the
 // daemon's own image. What the stub becomes is somebody else's program, under
 // the number of the process, whichever thread has called execve(2).
 //

@@ -175,6 +175,9 @@ func TestSpawnDoesNotWait(t *testing.T) {
 	})
 	select {
 	case <-over:
+		if c.ended != "signal: terminated" { // it has no handler of ours any more
+			t.Errorf("ended with %q", c.ended)
+		}
 	case <-time.After(evlooptest.Patience):
 		t.Error("the child lives on")
 	}

@@ -28,7 +28,8 @@ import (
 // Two processes run in one memory, so the new one runs no Go: no stack, no allocation, no
 // race detector. Its calls are prepared in an image, and some lines of assembly make them
 // from registers only (fork_linux_*.s). What they point at is kept, and stays as it is,
-// as long as the process may not have executed: until it is reaped.
+// as long as the process may not have executed: until it is reaped. A list that is freed
+// before is not only a wrong program: the new process may walk through our heap for ever.
 
 // An image is what a new process becomes. The assembly knows calls, exit, failed and errno.
 type image struct {

@@ -128,8 +128,8 @@ func (s *exec) Open(c *evloop.Conn) {
 	s.next()
 }
 
-// mostBegun is how many programs are started in a turn of the loop. A fork copies page
-// tables, which takes about a quarter of what a turn may.
+// mostBegun is how many programs are started in a turn of the loop. To start one takes
+// some ten system calls and a clone(2), which is a good part of what a turn may.
 const mostBegun = 4
 
 // next starts programs for the clients whose turn it is. One that has left meanwhile has

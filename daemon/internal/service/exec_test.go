@@ -211,7 +211,7 @@ func TestExecMaxChildren(t *testing.T) {
 }
 
 // TestExecCrowd: of many clients that come at once, a turn of the loop starts programs
-// for a few, since each fork makes everybody else wait.
+// for a few, since each start makes everybody else wait.
 func TestExecCrowd(t *testing.T) {
 	eachIO(t, func(t *testing.T, keys string) {
 		const crowd = 3 * mostBegun

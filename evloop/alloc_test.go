@@ -150,7 +150,7 @@ func TestNoAllocationForTimers(t *testing.T) {
 
 // bytesPerConn is what a connection at rest may cost this package: the Conn,
 // its slots in the tables, and no buffer. The handler's State is not counted.
-const bytesPerConn = 250
+const bytesPerConn = 200
 
 // TestIdleConnectionHoldsNoBuffer opens connections, has each echo a message,
 // keep a partial line and complete it, and counts the heap per connection.
@@ -202,8 +202,8 @@ func TestConnIsSmall(t *testing.T) {
 	if unsafe.Sizeof(uintptr(0)) != 8 {
 		t.Skip("pointers are shorter here")
 	}
-	if n := unsafe.Sizeof(Conn{}); n > 192 {
-		t.Errorf("a Conn has %d bytes, want 192", n)
+	if n := unsafe.Sizeof(Conn{}); n > 144 {
+		t.Errorf("a Conn has %d bytes, want 144", n)
 	}
 	if n := unsafe.Sizeof(trouble{}); n > 48 {
 		t.Errorf("a trouble has %d bytes, want 48", n)

@@ -37,9 +37,9 @@ type Conn struct {
 	kind      fdKind
 	edge      edge // the back end's
 
-	in []byte // kept input, from the pool; nil when there is none
+	in  *Message // kept input, from the pool; nil when there is none
+	out *queue   // noQueue while there is nothing to remember of output
 
-	out     queue
 	lastIn  Time // on Loop.clock: when something was received, or reading was resumed
 	lastOut Time // on Loop.clock: when output last made progress, or began to wait
 
@@ -117,10 +117,15 @@ func (c *Conn) Dropped() uint64 { return c.troubles().dropped }
 // connection has ended, or because the kernel refuses its output and it is about
 // to end. Messages of Dropped are not among them. It is 0 before that and after
 // DetachAll. Closed may ask for it.
-func (c *Conn) Unsent() int { return int(c.out.unsent) }
+func (c *Conn) Unsent() int { return int(c.troubles().unsent) }
 
 // Input returns the bytes that Data has left unconsumed. They are the loop's.
-func (c *Conn) Input() []byte { return c.in }
+func (c *Conn) Input() []byte {
+	if c.in == nil {
+		return nil
+	}
+	return c.in.buf
+}
 
 // Queued returns how many bytes wait to be sent.
 func (c *Conn) Queued() int {
@@ -209,7 +214,7 @@ func (c *Conn) Options() *Options { return c.opts }
 func (c *Conn) SetHandler(h Handler, state any) {
 	c.loop.checkCaller()
 	c.h, c.State = h, state
-	if len(c.in) > 0 {
+	if c.in != nil {
 		c.Yield()
 	}
 }

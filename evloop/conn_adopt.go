@@ -103,7 +103,7 @@ func (l *Loop) adoptKind(fd int, kind fdKind, h Handler, state any) (*Conn, erro
 
 // newConn makes the connection known to the loop, not yet to the kernel.
 func (l *Loop) newConn(fd int, kind fdKind, h Handler, state any) *Conn {
-	c := &Conn{State: state, loop: l, h: h, opts: defaultOptions, fd: int32(fd), kind: kind, lastIn: l.clock, lastOut: l.clock}
+	c := &Conn{State: state, loop: l, h: h, opts: defaultOptions, out: &noQueue, fd: int32(fd), kind: kind, lastIn: l.clock, lastOut: l.clock}
 	c.slot, c.gen = l.conns.insert(c)
 	l.opened = true
 	return c

@@ -116,7 +116,7 @@ func (c *Conn) save(state []byte, table *carriedTable) record {
 		bytesIn: c.bytesIn, bytesOut: c.bytesOut, dropped: t.dropped,
 		unreported: uint64(t.unreported), unreportedBytes: t.unreportedBytes,
 		lastIn: uint64(c.lastIn + lag), lastOut: uint64(c.lastOut + lag),
-		off: uint64(c.out.off), acked: uint64(c.acked), unsent: uint64(c.out.unsent), in: c.in, state: state,
+		off: uint64(c.out.off), acked: uint64(c.acked), unsent: uint64(t.unsent), in: c.Input(), state: state,
 		queue: c.carriedQueue(table),
 	}
 	for _, f := range savedFlags {

@@ -111,7 +111,7 @@ func (c *Conn) fail(err error) {
 	c.setReason(err)
 	l := c.loop
 	l.discard(c)
-	if c.out.unsent > 0 {
+	if c.troubles().unsent > 0 {
 		c.flags |= flagReset
 	}
 	l.releaseInput(c)
@@ -120,7 +120,7 @@ func (c *Conn) fail(err error) {
 	}
 	l.dead = append(l.dead, c)
 	if c.flags&flagDetached != 0 {
-		c.out.unsent = 0 // it is carried along
+		c.setUnsent(0) // it is carried along
 		l.detached++
 	}
 }

@@ -32,7 +32,7 @@ func (c *Conn) room(n int) bool {
 // dropFor drops the oldest messages for one of n bytes, unless it would not fit
 // even then: a message that has begun may take all the room.
 func (l *Loop) dropFor(c *Conn, n int) {
-	if !c.fits(l.due(&c.out), n) {
+	if !c.fits(l.due(c.out), n) {
 		return
 	}
 	for !c.fits(int(c.out.bytes), n) && l.dropFirst(c) {

@@ -17,6 +17,9 @@ package evloop
 //	                         how many they are
 //	DropOldest, DropNewest   a node for each, and for packets too
 //
+// A connection has a queue only while there is something to remember of its output, and
+// else noQueue: idle ones are the most, and would hold 40 bytes more each.
+//
 // The functions stand in the order in which a message meets them, from Send to
 // afterSend. When the queue is offered to the kernel is in loop_callback.go, how room is
 // made in one that is full in conn_policy.go, and Write, which copies, in conn_write.go.
@@ -27,9 +30,28 @@ type queue struct {
 	charge     int64  // what this queue takes of the memory bound, shared messages in full
 
 	prev, next uint32 // neighbours in the bucket of the loop's debtors: slots, plus one
-	unsent     uint32 // bytes that the end of the output threw away
 	bucket     uint8  // 0: owes nothing
 	rest       bool   // the head is the rest of a message that has begun, though off is 0
+}
+
+// noQueue is what reads find of a connection that has no queue. Nothing is written to it.
+var noQueue queue
+
+// queue returns c's queue to change it.
+func (c *Conn) queue() *queue {
+	if c.out == &noQueue {
+		c.out = c.loop.pool.queue()
+	}
+	return c.out
+}
+
+// releaseQueue gives back a queue in which nothing is left. Until something is queued
+// again, c has none.
+func (c *Conn) releaseQueue() {
+	if q := c.out; q != &noQueue && q.head == 0 && q.bucket == 0 {
+		c.out = &noQueue
+		c.loop.pool.putQueue(q)
+	}
 }
 
 type node struct {
@@ -96,13 +118,13 @@ func (l *Loop) enqueue(c *Conn, m *Message) {
 	if m.queued == 0 {
 		l.queued += m.cost()
 	}
-	c.out.charge += m.cost()
+	c.queue().charge += m.cost()
 	l.link(c, m, 0)
 }
 
 // link appends m.buf[from:] as one node.
 func (l *Loop) link(c *Conn, m *Message, from int) {
-	q := &c.out
+	q := c.queue()
 	i, n := l.nodes.get()
 	n.m, n.from, n.to = m, uint32(from), uint32(len(m.buf))
 	n.prev, n.next = q.tail, 0
@@ -163,7 +185,7 @@ func (l *Loop) sent(c *Conn, n int) {
 
 // advance forgets the first n bytes of the queue.
 func (l *Loop) advance(c *Conn, n int) {
-	q := &c.out
+	q := c.out
 	q.bytes -= uint32(n)
 	for n > 0 {
 		rest := int(l.nodes.nodes[q.head-1].size()) - int(q.off)
@@ -185,7 +207,7 @@ func (l *Loop) pop(c *Conn) {
 
 // unlink takes node i out of c's queue and frees it.
 func (l *Loop) unlink(c *Conn, i uint32) {
-	q, ns := &c.out, l.nodes.nodes
+	q, ns := c.out, l.nodes.nodes
 	n := &ns[i-1]
 	m := n.m
 	if n.prev == 0 {
@@ -231,6 +253,8 @@ func (l *Loop) afterSend(c *Conn) {
 	}
 	if c.out.bucket != 0 {
 		l.weigh(c)
+	} else {
+		c.releaseQueue()
 	}
 	switch {
 	case c.state == stateFlushing:
@@ -243,7 +267,7 @@ func (l *Loop) afterSend(c *Conn) {
 // discard throws away all output of c, because nothing can go out any more, and
 // notes how much that was.
 func (l *Loop) discard(c *Conn) {
-	c.out.unsent += uint32(c.Queued())
+	c.setUnsent(c.troubles().unsent + uint32(c.Queued()))
 	if l.gather.c == c {
 		l.gather.reset()
 	}
@@ -256,7 +280,9 @@ func (l *Loop) clearQueue(c *Conn) {
 		l.work.left--
 		l.pop(c)
 	}
-	c.out.off, c.out.bytes = 0, 0
+	if c.out != &noQueue {
+		c.out.off, c.out.bytes = 0, 0
+	}
 	l.weigh(c)
 }
 

@@ -68,7 +68,7 @@ func playQueue(t *testing.T, program []byte, policy Overflow) {
 	var conns [2]*Conn
 	var models [2]modelQueue
 	for i := range conns {
-		conns[i] = &Conn{loop: l, h: &dataFunc{}, opts: &Options{Overflow: policy}, kind: bothWays | kindSocket}
+		conns[i] = &Conn{loop: l, h: &dataFunc{}, opts: &Options{Overflow: policy}, kind: bothWays | kindSocket, out: &noQueue}
 		conns[i].slot, conns[i].gen = l.conns.insert(conns[i])
 	}
 	var shared *Message

@@ -125,14 +125,14 @@ func FuzzRestoreState(f *testing.F) {
 	}
 	f.Cleanup(func() { l.Close() })
 	table := carriedTable{}
-	c := &Conn{loop: l, h: &lineEcho{}, opts: defaultOptions, kind: bothWays | kindSocket, fd: -1, flags: flagDetached}
+	c := &Conn{loop: l, h: &lineEcho{}, opts: defaultOptions, kind: bothWays | kindSocket, out: &noQueue, fd: -1, flags: flagDetached}
 	c.slot, c.gen = l.conns.insert(c)
 	add := func(state []byte) {
 		r := c.save(state, &table)
 		f.Add(r.encode())
 	}
 	add(nil)
-	c.in = []byte("kept")
+	l.store(c, []byte("kept"))
 	l.enqueueCopy(c, []byte("of its own"))
 	l.enqueue(c, NewMessage([]byte("queued")))
 	c.out.off = 2
@@ -141,7 +141,7 @@ func FuzzRestoreState(f *testing.F) {
 	add([]byte("state"))
 	c.state = stateFlushing
 	add(nil)
-	c.in = nil
+	l.releaseInput(c)
 	l.clearQueue(c)
 	c.state = stateLingering
 	add(nil)

@@ -176,7 +176,8 @@ func (r *record) apply(c *Conn, o *Options, table []*Message) {
 	r.applyInput(c)
 	r.applyQueue(c, table)
 	c.loop.weigh(c)
-	c.acked, c.out.unsent = uint32(r.acked), uint32(r.unsent)
+	c.acked = uint32(r.acked)
+	c.setUnsent(uint32(r.unsent))
 	r.applyTimes(c)
 	c.checkFull()
 	if c.flags&flagBroken != 0 && c.flags&flagEOF == 0 {
@@ -244,6 +245,9 @@ func (r *record) applyQueue(c *Conn, table []*Message) {
 		for _, p := range e.pieces[1:] {
 			l.link(c, m, l.lengthen(c, m, p))
 		}
+	}
+	if c.out.head == 0 {
+		return
 	}
 	c.out.rest = r.flags&savedRest != 0
 	c.out.off, c.out.bytes = uint32(r.off), c.out.bytes-uint32(r.off)

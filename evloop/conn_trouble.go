@@ -3,8 +3,7 @@
 package evloop
 
 // A trouble is what only a connection has that lost messages or ends for a reason. Most
-// never have one, and ten thousand that are idle hold less without its fields: without
-// them a Conn fits in 192 bytes, and with them the allocator gives it 224. The price is
+// never have one, and ten thousand that are idle hold less without its fields. The price is
 // an allocation when the first message is dropped, or with the error at the end.
 type trouble struct {
 	reason error // what Closed will report
@@ -12,6 +11,7 @@ type trouble struct {
 	dropped         uint64 // messages
 	unreportedBytes uint64 // bytes that were dropped and not yet reported
 	unreported      uint32 // messages that were dropped and not yet reported
+	unsent          uint32 // bytes that the end of the output threw away
 }
 
 // noTrouble is what reads find of a connection that has none. Nothing is written to it.
@@ -32,6 +32,13 @@ func (c *Conn) reason() error { return c.troubles().reason }
 func (c *Conn) setReason(err error) {
 	if err != nil || c.trouble != nil {
 		c.haveTrouble().reason = err
+	}
+}
+
+// setUnsent makes n what Unsent returns.
+func (c *Conn) setUnsent(n uint32) {
+	if n > 0 || c.trouble != nil {
+		c.haveTrouble().unsent = n
 	}
 }
 

@@ -182,7 +182,7 @@ func (l *Loop) spill(c *Conn) {
 		l.enqueueCopy(c, p)
 	}
 	if l.gather.begun {
-		c.out.rest = true
+		c.queue().rest = true
 	}
 	l.gather.reset()
 }
@@ -215,7 +215,7 @@ func (l *Loop) enqueueCopy(c *Conn, p []byte) {
 // whether it did. The messages of a buffer are either all one node or a node
 // each. With a mixture, dropped messages could not be counted.
 func (l *Loop) extend(c *Conn, p []byte) bool {
-	q := &c.out
+	q := c.out
 	if q.tail == 0 {
 		return false
 	}

@@ -150,11 +150,11 @@ func (u *ring) takeBack(c *Conn, s *intake) {
 		c.lastIn = u.l.clock // the handler has not been shown it, but it came
 	}
 	c.bytesIn += uint64(len(rest))
-	b := u.l.pool.get(len(c.in) + len(rest))
-	b = append(append(b, c.in...), rest...)
+	all := u.l.pool.message(len(c.Input()) + len(rest))
+	all.buf = append(append(all.buf, c.Input()...), rest...)
 	u.l.releaseInput(c)
-	c.in = b
-	u.l.queued += int64(cap(b))
+	c.in = all
+	u.l.queued += c.inputCost()
 	u.l.weigh(c)
 }
 

@@ -190,7 +190,7 @@ func (u *ring) offerSome() {
 // fill makes e a request that sends output of c, and returns how much. A single
 // message, which is what a member of a room gets, takes the short way.
 func (u *ring) fill(e *uring.SQE, c *Conn) (total int) {
-	q, b := &c.out, &u.batch
+	q, b := c.out, &u.batch
 	if q.head != q.tail || q.head == 0 {
 		pieces, total := u.ep.collect(c)
 		b.fill(e, pieces, total, nil)

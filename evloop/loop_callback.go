@@ -28,13 +28,13 @@ import (
 func (l *Loop) received(c *Conn, n int) {
 	c.bytesIn += uint64(n)
 	c.lastIn = l.clock
-	l.deliver(c, l.rbuf[:len(c.in)+n])
+	l.deliver(c, l.rbuf[:len(c.Input())+n])
 }
 
 // replay shows kept input again, without new bytes.
 func (l *Loop) replay(c *Conn) {
-	if len(c.in) > 0 {
-		l.deliver(c, l.rbuf[:copy(l.rbuf, c.in)])
+	if c.in != nil {
+		l.deliver(c, l.rbuf[:copy(l.rbuf, c.in.buf)])
 	}
 }
 
@@ -153,12 +153,20 @@ func (l *Loop) sendFailed(c *Conn, err error) {
 // store replaces the kept input; rest does not alias it. The ledger is the
 // caller's.
 func (l *Loop) store(c *Conn, rest []byte) {
-	if cap(c.in) < len(rest) || cap(c.in) > 4*max(len(rest), poolMin) {
+	if n := cap(c.Input()); n < len(rest) || n > 4*max(len(rest), poolMin) {
 		l.releaseInput(c)
-		c.in = l.pool.get(len(rest))
-		l.queued += int64(cap(c.in))
+		c.in = l.pool.message(len(rest))
+		l.queued += c.inputCost()
 	}
-	c.in = append(c.in[:0], rest...)
+	c.in.buf = append(c.in.buf[:0], rest...)
+}
+
+// inputCost is what the kept input takes of the loop's memory bound.
+func (c *Conn) inputCost() int64 {
+	if c.in == nil {
+		return 0
+	}
+	return messageSize + int64(cap(c.in.buf))
 }
 
 // releaseInput gives the kept input's buffer back.
@@ -166,8 +174,8 @@ func (l *Loop) releaseInput(c *Conn) {
 	if c.in == nil {
 		return
 	}
-	l.queued -= int64(cap(c.in))
-	l.pool.put(c.in)
+	l.queued -= c.inputCost()
+	l.pool.recycle(c.in)
 	c.in = nil
 	l.weigh(c)
 }
@@ -223,7 +231,7 @@ func (c *Conn) reading() {
 		return
 	}
 	c.lastIn = c.loop.clock
-	if len(c.in) > 0 || c.flags&flagInData != 0 {
+	if c.in != nil || c.flags&flagInData != 0 {
 		c.flags |= flagReplay
 	}
 	c.watchDeadline()

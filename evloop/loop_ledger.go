@@ -40,7 +40,7 @@ func bucketOf(debt int64) uint8 {
 // debt is what c holds of the loop's memory bound. A shared message counts in
 // full for each connection that queues it, although the loop is charged once:
 // each of them alone would keep it in memory.
-func (c *Conn) debt() int64 { return c.out.charge + int64(cap(c.in)) + int64(c.held) }
+func (c *Conn) debt() int64 { return c.out.charge + c.inputCost() + int64(c.held) }
 
 // weigh puts c into the bucket that its debt belongs to.
 func (l *Loop) weigh(c *Conn) {
@@ -48,27 +48,32 @@ func (l *Loop) weigh(c *Conn) {
 	if c.opts.Exempt {
 		b = 0
 	}
-	if b == c.out.bucket {
-		return
-	}
-	if c.out.bucket != 0 {
-		l.owing.unchain(l, c)
+	if b != c.out.bucket {
+		if c.out.bucket != 0 {
+			l.owing.unchain(l, c)
+		}
+		if b != 0 {
+			l.owing.chain(l, c, b)
+		}
 	}
 	if b == 0 {
-		return
+		c.releaseQueue()
 	}
-	q := &c.out
+}
+
+func (o *owing) chain(l *Loop, c *Conn, b uint8) {
+	q := c.queue()
 	q.bucket = b
-	q.prev, q.next = 0, l.owing.heads[b]
+	q.prev, q.next = 0, o.heads[b]
 	if q.next != 0 {
 		l.conns.slots[q.next-1].val.out.prev = c.slot + 1
 	}
-	l.owing.heads[b] = c.slot + 1
-	l.owing.some[b/64] |= 1 << (b % 64)
+	o.heads[b] = c.slot + 1
+	o.some[b/64] |= 1 << (b % 64)
 }
 
 func (o *owing) unchain(l *Loop, c *Conn) {
-	q := &c.out
+	q := c.out
 	if q.prev != 0 {
 		l.conns.slots[q.prev-1].val.out.next = q.next
 	} else {

@@ -11,7 +11,8 @@ import "math/bits"
 type pool struct {
 	free     [poolClasses][][]byte
 	messages []*Message
-	cached   int // bytes in free
+	queues   []*queue // nothing is in them
+	cached   int      // bytes in free
 }
 
 const (
@@ -20,6 +21,8 @@ const (
 	poolCache   = 256 << 10
 	// poolMessages bounds the spare Message headers (some 40 bytes each).
 	poolMessages = 1024
+	// poolQueues bounds the spare queues (40 bytes each).
+	poolQueues = 1024
 )
 
 // class returns the index of the smallest class of at least n bytes.
@@ -70,5 +73,22 @@ func (p *pool) recycle(m *Message) {
 	m.buf = nil
 	if len(p.messages) < poolMessages {
 		p.messages = append(p.messages, m)
+	}
+}
+
+// queue returns a queue in which nothing is.
+func (p *pool) queue() *queue {
+	if k := len(p.queues); k > 0 {
+		q := p.queues[k-1]
+		p.queues = p.queues[:k-1]
+		return q
+	}
+	return new(queue)
+}
+
+// putQueue takes such a queue back.
+func (p *pool) putQueue(q *queue) {
+	if len(p.queues) < poolQueues {
+		p.queues = append(p.queues, q)
 	}
 }

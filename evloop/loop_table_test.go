@@ -83,7 +83,7 @@ func TestToken(t *testing.T) {
 // holders here have no descriptor and no handler: whoever is reached panics.
 func TestStaleTokens(t *testing.T) {
 	l := openLoop(t)
-	l.conns.insert(&Conn{gen: 2, flags: flagDrained})
+	l.conns.insert(&Conn{gen: 2, flags: flagDrained, out: &noQueue})
 	l.listeners.insert(&Listener{gen: 2})
 	l.watches.insert(&Watch{gen: 2})
 	e := l.be.(*epoll)

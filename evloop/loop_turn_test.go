@@ -78,7 +78,7 @@ func (r *rig) resumed(n int, work func(int)) {
 		return 0
 	}
 	r.until("input", func() bool {
-		return !slices.ContainsFunc(conns, func(c *Conn) bool { return len(c.in) == 0 })
+		return !slices.ContainsFunc(conns, func(c *Conn) bool { return len(c.Input()) == 0 })
 	})
 	for _, c := range conns {
 		c.Pause()

@@ -77,8 +77,8 @@ func (w *simWorld) checkConn(c *Conn) {
 		w.fail(f, "has kept input that nobody will show")
 	case c.state == stateOpen && c.flags&flagDrained != 0 && !ready:
 		w.fail(f, "has drained and nobody will say so")
-	case len(c.in) > DefaultMaxInput && c.mayRead() && c.flags&flagReplay == 0:
-		w.fail(f, "keeps", len(c.in), "bytes of input")
+	case len(c.Input()) > DefaultMaxInput && c.mayRead() && c.flags&flagReplay == 0:
+		w.fail(f, "keeps", len(c.Input()), "bytes of input")
 	}
 	if w.ringed(c) {
 		w.checkReceive(c, f, ready)
@@ -162,7 +162,7 @@ func (w *simWorld) checkMemory() {
 	queued := map[*Message]int32{}
 	owing, pays := 0, false
 	for c := range l.conns.all {
-		total += int64(cap(c.in)) + w.heldBy(c)
+		total += c.inputCost() + w.heldBy(c)
 		charge, own := int64(0), map[*Message]bool{}
 		for i := c.out.head; i != 0; i = l.nodes.nodes[i-1].next {
 			m := l.nodes.nodes[i-1].m
@@ -175,6 +175,12 @@ func (w *simWorld) checkMemory() {
 			own[m] = true
 			queued[m]++
 			nodes++
+		}
+		switch {
+		case noQueue != (queue{}):
+			w.fail("the queue of those that have none was written to")
+		case c.out != &noQueue && c.out.head == 0 && c.out.bucket == 0:
+			w.fail("an empty queue is kept")
 		}
 		if charge != c.out.charge {
 			w.fail("a queue that takes", charge, "bytes is charged", c.out.charge)
@@ -255,7 +261,7 @@ func (w *simWorld) checkDelivered() {
 		case m.s.broken || m.c.flags&flagBroken != 0:
 		case m.shown < m.s.sent && !m.ended:
 			w.fail(m.s.sent-m.shown, "bytes of", m.s.id, "were never read")
-		case m.mustReplay && len(m.c.in) > 0 && !m.ended:
+		case m.mustReplay && len(m.c.Input()) > 0 && !m.ended:
 			w.fail("input of", m.s.id, "was never shown again")
 		case (m.s.finIn || m.s.gone) && !m.eof && !m.ended:
 			w.fail("the end of", m.s.id, "was never told")
@@ -265,7 +271,7 @@ func (w *simWorld) checkDelivered() {
 			w.fail(m.s.id, "was full and never heard that it is no more")
 		case m.shut && !m.ended && !m.s.finOut && !m.s.gone:
 			w.fail("FIN to", m.s.id, "was never sent")
-		case m.raw && !m.ended && !m.shut && m.carried < m.shown-len(m.c.in):
+		case m.raw && !m.ended && !m.shut && m.carried < m.shown-len(m.c.Input()):
 			w.fail("echo to", m.s.id, "is not complete")
 		}
 	}

@@ -21,7 +21,15 @@ const (
 // others queue it too. largest is the most that dropping one message may free.
 func (w *simWorld) owes(c *Conn) (debt, largest int64) {
 	queue, largest := w.queues(c)
-	return queue + int64(cap(c.in)) + w.heldBy(c), largest
+	return queue + w.kept(c) + w.heldBy(c), largest
+}
+
+// kept recounts what c's kept input takes, with what the loop needs to keep it.
+func (w *simWorld) kept(c *Conn) int64 {
+	if b := c.Input(); len(b) > 0 {
+		return simMessageSize + int64(cap(b))
+	}
+	return 0
 }
 
 // queues is owes for the queue only.

@@ -179,20 +179,20 @@ func (m *simConn) data(p []byte) {
 	switch {
 	case !m.opened || m.closed || m.ended || m.c.Closing():
 		m.w.fail("Data of", m.s.id, "before Open or after its end")
-	case m.eof && len(p) > len(m.c.in):
+	case m.eof && len(p) > len(m.c.Input()):
 		m.w.fail("Data of", m.s.id, "with new bytes after EOF")
 	case m.paused || m.c.opts.Overflow == Pause && m.c.Full():
 		m.w.fail("Data of", m.s.id, "while paused")
 	case len(p) != m.s.read-m.consumed && !m.ahead(), m.consumed+len(p) < m.shown, m.consumed+len(p) > m.s.read, !simMatch(p, m.s.id, m.consumed):
 		m.w.fail("Data of", m.s.id, "got", len(p), "bytes of", m.s.read-m.consumed, "or others")
-	case len(p) == len(m.c.in) && !m.mayReplay:
+	case len(p) == len(m.c.Input()) && !m.mayReplay:
 		m.w.fail("Data of", m.s.id, "shows the same bytes again")
 	}
-	if len(p) > len(m.c.in) {
+	if len(p) > len(m.c.Input()) {
 		m.lastData = m.w.k.clock
 	}
 	m.shown = m.consumed + len(p)
-	m.fresh += len(p) - len(m.c.in)
+	m.fresh += len(p) - len(m.c.Input())
 	m.mayReplay, m.mustReplay = false, false
 }
 

@@ -74,7 +74,7 @@ func (a *announcing) Expired(l *evloop.Loop, t evloop.Timer) {
 		a.wait(c, l.Now())
 		return
 	}
-	a.refuse(c, service.SessionOf(c).Peer, report.RefusedHeader, fmt.Errorf("no PROXY header in %v", announceTime))
+	a.refuse(c, service.SessionOf(c).Peer(), report.RefusedHeader, fmt.Errorf("no PROXY header in %v", announceTime))
 }
 
 // hear takes the header, when all of it is there, and lets the client in.
@@ -82,12 +82,12 @@ func (a *announcing) hear(c *evloop.Conn, p []byte) int {
 	s, ep := service.SessionOf(c), a.ep
 	h, err := proxyproto.Parse(p)
 	if err != nil {
-		a.refuse(c, s.Peer, report.RefusedHeader, err)
+		a.refuse(c, s.Peer(), report.RefusedHeader, err)
 	}
 	if err != nil || h.Len == 0 {
 		return 0
 	}
-	peer := s.Peer
+	peer := s.Peer()
 	if h.From.IsValid() {
 		peer = view.Peer{Addr: h.From}
 	}
@@ -102,8 +102,9 @@ func (a *announcing) hear(c *evloop.Conn, p []byte) int {
 		return 0
 	}
 	c.Loop().Cancel(a.timer)
-	s.Via = &service.Via{Peer: s.Peer, To: h.To, Header: uint64(h.Len)}
-	s.Peer, s.Data = peer, nil
+	s.SetVia(&service.Via{Peer: s.Peer(), To: h.To, Header: uint64(h.Len)})
+	s.SetPeer(peer)
+	s.Data = nil
 	ep.letIn(c)
 	if ep.taps != nil {
 		ep.tapInput(c, p[h.Len:])
@@ -121,7 +122,7 @@ func (a *announcing) ended(c *evloop.Conn) {
 		c.CloseAfterFlush(0, nil)
 		return
 	}
-	a.refuse(c, service.SessionOf(c).Peer, report.RefusedHeader, fmt.Errorf("the PROXY header ends after %d bytes", c.BytesIn()))
+	a.refuse(c, service.SessionOf(c).Peer(), report.RefusedHeader, fmt.Errorf("the PROXY header ends after %d bytes", c.BytesIn()))
 }
 
 // A refusal ends a connection whose client is not let in.
@@ -159,9 +160,9 @@ func saveAnnounced(s *service.Session, w *record.Writer) {
 	if a, waits := s.Data.(*announcing); waits {
 		w.Number(tailAnnouncing)
 		w.Text([]byte(a.listener))
-	} else if s.Via != nil {
+	} else if via := s.Via(); via != nil {
 		w.Number(tailVia)
-		s.Via.Save(w)
+		via.Save(w)
 	}
 }
 
@@ -176,8 +177,9 @@ func loadAnnounced(s *service.Session, r *record.Reader) (*announcing, error) {
 		s.Data = a
 		return a, r.Err()
 	case tailVia:
-		s.Via = &service.Via{}
-		if err := s.Via.Load(r); err != nil {
+		via := &service.Via{}
+		s.SetVia(via)
+		if err := via.Load(r); err != nil {
 			return nil, err
 		}
 		return nil, r.Err()

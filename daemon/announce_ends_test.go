@@ -38,8 +38,8 @@ func TestAnnouncedRestart(t *testing.T) {
 		r.do(func() {
 			for c := range r.endpoints["e"].connections {
 				s := service.SessionOf(c)
-				if s.Via == nil || s.Via.To != announcedTo || s.Via.Header != uint64(len(header)) || s.IsTCP() != (network == "tcp") {
-					t.Errorf("of %v is known %+v", s.Peer, s.Via)
+				if via := s.Via(); via == nil || via.To != announcedTo || via.Header != uint64(len(header)) || s.IsTCP() != (network == "tcp") {
+					t.Errorf("of %v is known %+v", s.Peer(), via)
 				}
 			}
 		})

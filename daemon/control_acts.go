@@ -59,7 +59,7 @@ func (k *controlSocket) kick(a *asker) (func() bool, *control.Error) {
 			if c == nil || c.Closing() {
 				continue
 			}
-			if s := service.SessionOf(c); s.ID == id || id == 0 && (s.Peer.Host() == peer || s.Peer.String() == peer) {
+			if s := service.SessionOf(c); s.ID == id || id == 0 && (s.Peer().Host() == peer || s.Peer().String() == peer) {
 				c.CloseAfterFlush(controlGoodbye, errKicked)
 				kicked++
 			}

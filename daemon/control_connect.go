@@ -96,14 +96,13 @@ func (k *controlSocket) become(ep *endpoint, a *asker, peer view.Peer) {
 	k.left(a)
 	k.d.hasBeside(-1)
 	k.d.lastID++
-	c.SetHandler(ep, &service.Session{
-		ID: k.d.lastID, Peer: peer, Since: k.d.loop.Now(), Owner: &ep.owner,
-		Via: &service.Via{
-			Peer:   a.peer,
-			Header: c.BytesIn() - uint64(len(c.Input())),
-			Before: c.BytesOut() + uint64(c.Queued()),
-		},
+	s := service.NewSession(k.d.lastID, peer, k.d.loop.Now(), &ep.owner)
+	s.SetVia(&service.Via{
+		Peer:   a.peer,
+		Header: c.BytesIn() - uint64(len(c.Input())),
+		Before: c.BytesOut() + uint64(c.Queued()),
 	})
+	c.SetHandler(ep, s)
 	ep.Open(c)
 	if ep.taps != nil {
 		ep.tapInput(c, c.Input())

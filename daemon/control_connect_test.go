@@ -331,7 +331,7 @@ func FuzzConnect(f *testing.F) {
 	fuzzCalls(f, "Connect", true, func(t *testing.T, d *Daemon) {
 		for _, ep := range d.all() {
 			for c := range ep.connections {
-				p := service.SessionOf(c).Peer
+				p := service.SessionOf(c).Peer()
 				if ep.admitsAddress(c.FD(), p) && (p.Addr.IsValid() || ep.conf.AdmitsUID(p.UID)) {
 					continue
 				}

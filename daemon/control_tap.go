@@ -131,7 +131,7 @@ func (ep *endpoint) tapSource(fromSource bool, p []byte) {
 func (ep *endpoint) show(s *service.Session, way string, p []byte) {
 	piece := control.Piece{Time: time.Now(), Direction: way}
 	if s != nil {
-		peer := s.Peer
+		peer := s.Peer()
 		piece.ID, piece.Peer = s.ID, &peer
 	}
 	piece.Data, piece.Base64 = control.Text(p)

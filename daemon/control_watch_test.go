@@ -306,7 +306,7 @@ func FuzzTap(f *testing.F) {
 		}
 		for c := range d.loop.Conns() {
 			if s, ok := c.State.(*service.Session); ok {
-				t.Errorf("%v is a client", s.Peer)
+				t.Errorf("%v is a client", s.Peer())
 			}
 		}
 	})

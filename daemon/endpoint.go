@@ -167,8 +167,8 @@ func (ep *endpoint) Open(c *evloop.Conn) {
 func (ep *endpoint) letIn(c *evloop.Conn) {
 	s := service.SessionOf(c)
 	ep.accepted++
-	ep.sources.add(s.Peer)
-	ep.d.sources.add(s.Peer)
+	ep.sources.add(s.Peer())
+	ep.d.sources.add(s.Peer())
 	c.SetOptions(ep.opts)
 	if ep.taps != nil {
 		c.Tap(ep.sees(s.ID))
@@ -219,7 +219,7 @@ func (ep *endpoint) Drained(c *evloop.Conn) {
 func (ep *endpoint) Dropped(c *evloop.Conn, messages, bytes int) {
 	ep.dropped += uint64(messages)
 	s := service.SessionOf(c)
-	ep.log.Dropped(s.ID, s.Peer, messages, bytes)
+	ep.log.Dropped(s.ID, s.Peer(), messages, bytes)
 	if h, ok := ep.svc.(evloop.Dropper); ok {
 		h.Dropped(c, messages, bytes)
 	}
@@ -244,8 +244,8 @@ func (ep *endpoint) Closed(c *evloop.Conn, err error) {
 	}
 	ep.closed.In += s.BytesIn(c)
 	ep.closed.Out += s.BytesOut(c)
-	ep.sources.remove(s.Peer)
-	ep.d.sources.remove(s.Peer)
+	ep.sources.remove(s.Peer())
+	ep.d.sources.remove(s.Peer())
 	ep.d.forgetSilent(c)
 	delete(ep.asking, c.ID())
 	if ep.taps != nil {
@@ -292,7 +292,7 @@ func endpointOf(s *service.Session) *endpoint { return s.Owner.Part.(*endpoint) 
 // for each service would cost every idle connection some bytes.
 func (ep *endpoint) connections(yield func(*evloop.Conn) bool) {
 	for c := range ep.d.loop.Conns() {
-		if s, ok := c.State.(*service.Session); ok && s.Owner == &ep.owner && !yield(c) {
+		if s, ok := c.State.(*service.Session); ok && s.Owner.Part == ep && !yield(c) {
 			return
 		}
 	}

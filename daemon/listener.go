@@ -54,7 +54,9 @@ func (l *listener) Accept(ln *evloop.Listener, fd int, from netip.AddrPort) (evl
 	}
 	l.d.lastID++
 	l.tuning.Set(fd, l.d.lastID)
-	return l.ep, &service.Session{ID: l.d.lastID, Peer: peer, Since: l.d.loop.Now(), Owner: &l.ep.owner, Data: first}
+	s := service.NewSession(l.d.lastID, peer, l.d.loop.Now(), &l.ep.owner)
+	s.Data = first
+	return l.ep, s
 }
 
 // Failed is called when accept4(2) has failed. The loop tries again by itself, unless

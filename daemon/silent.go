@@ -51,7 +51,7 @@ var errExchanged = fmt.Errorf("silent client gave its place to another: %w", uni
 func (d *Daemon) heard(ep *endpoint, c *evloop.Conn) {
 	s := service.SessionOf(c)
 	if s.IsTCP() && s.BytesIn(c) == 0 && !c.Closing() {
-		d.silent = append(d.silent, silent{c, ep, sourceOf(s.Peer), d.loop.Now(), c.BytesOut()})
+		d.silent = append(d.silent, silent{c, ep, sourceOf(s.Peer()), d.loop.Now(), c.BytesOut()})
 	}
 }
 

@@ -81,7 +81,7 @@ func (w *simWorld) connect(kind *simKind) *simClient {
 	w.tracef("client %d of %s", c.id, kind.name)
 	w.clients = append(w.clients, c)
 	since := w.d.loop.Now().Add(-askGrace) // so that it does not delay the end
-	s := &service.Session{ID: c.id, Peer: view.Peer{Addr: addr}, Since: since, Owner: &ep.owner}
+	s := service.NewSession(c.id, view.Peer{Addr: addr}, since, &ep.owner)
 	if _, err := w.d.loop.Add(ours, ep, s); err != nil {
 		w.fail(err)
 	}

@@ -131,7 +131,7 @@ func (k *look) Expired(*evloop.Loop, evloop.Timer) { k.askKernel() }
 // viewConn is a client without what the kernel holds for it.
 func viewConn(c *evloop.Conn, s *service.Session, now evloop.Time) view.Conn {
 	return view.Conn{
-		ID: s.ID, Peer: s.Peer, Age: now.Sub(s.Since), Idle: c.Idle(),
+		ID: s.ID, Peer: s.Peer(), Age: now.Sub(s.Since), Idle: c.Idle(),
 		Queued: c.Queued(), Traffic: view.Traffic{In: s.BytesIn(c), Out: s.BytesOut(c)}, Dropped: c.Dropped(),
 		Unsent: c.Unsent(),
 	}

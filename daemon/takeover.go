@@ -269,11 +269,11 @@ func (ep *endpoint) Restored(c *evloop.Conn, state []byte) error {
 	}
 	ep.conns++
 	ep.most = max(ep.most, ep.conns)
-	ep.sources.add(s.Peer)
-	ep.d.sources.add(s.Peer)
+	ep.sources.add(s.Peer())
+	ep.d.sources.add(s.Peer())
 	ep.d.watchRestored(c, s, k.watched)
 	if quiet := k.quiet; quiet.is() {
-		quiet.conn, quiet.ep, quiet.source = c, ep, sourceOf(s.Peer)
+		quiet.conn, quiet.ep, quiet.source = c, ep, sourceOf(s.Peer())
 		ep.d.silent = append(ep.d.silent, quiet)
 	}
 	return nil

@@ -49,9 +49,9 @@ func FuzzAnnounced(f *testing.F) {
 	for _, s := range []service.Session{
 		{},
 		{Data: &announcing{listener: "127.0.0.1:7"}},
-		{Via: &service.Via{Peer: proxy, Header: 28, To: netip.MustParseAddrPort("192.0.2.1:443")}},
-		{Via: &service.Via{Peer: view.Peer{Addr: netip.MustParseAddrPort("[::1]:7")}, Header: 15}},
-		{Via: &service.Via{Peer: view.Peer{UID: 1000, PID: 4711}, Header: 1 << 20, Before: 3}},
+		{Owner: &service.Owner{Via: &service.Via{Peer: proxy, Header: 28, To: netip.MustParseAddrPort("192.0.2.1:443")}}},
+		{Owner: &service.Owner{Via: &service.Via{Peer: view.Peer{Addr: netip.MustParseAddrPort("[::1]:7")}, Header: 15}}},
+		{Owner: &service.Owner{Via: &service.Via{Peer: view.Peer{UID: 1000, PID: 4711}, Header: 1 << 20, Before: 3}}},
 	} {
 		var w record.Writer
 		saveAnnounced(&s, &w)

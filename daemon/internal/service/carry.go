@@ -88,14 +88,15 @@ type Companioned interface {
 // Save writes the session itself, for the daemon, but for what a proxy has announced.
 func (s *Session) Save(w *record.Writer) {
 	w.Number(s.ID)
-	savePeer(w, s.Peer)
+	savePeer(w, s.Peer())
 	w.Number(uint64(s.Since))
 }
 
 // Load reads what Save has written.
-func (s *Session) Load(r *record.Reader) (err error) {
+func (s *Session) Load(r *record.Reader) error {
 	s.ID = r.Number()
-	s.Peer, err = loadPeer(r)
+	p, err := loadPeer(r)
+	s.SetPeer(p)
 	s.Since = evloop.Time(r.Number())
 	return err
 }

@@ -207,9 +207,9 @@ func FuzzLoad(f *testing.F) {
 // FuzzSession: a session is read back as it was written, and only so.
 func FuzzSession(f *testing.F) {
 	for _, s := range []Session{
-		{ID: 1, Since: 5, Peer: view.Peer{UID: 1000, PID: 4711}},
-		{ID: 1 << 50, Since: 1 << 60, Peer: view.Peer{Addr: netip.MustParseAddrPort("192.0.2.1:7")}},
-		{ID: 3, Peer: view.Peer{Addr: netip.MustParseAddrPort("[fe80::1%eth0]:7")}},
+		{ID: 1, Since: 5, peer: small(view.Peer{UID: 1000, PID: 4711})},
+		{ID: 1 << 50, Since: 1 << 60, peer: small(view.Peer{Addr: netip.MustParseAddrPort("192.0.2.1:7")})},
+		{ID: 3, peer: small(view.Peer{Addr: netip.MustParseAddrPort("[fe80::1%eth0]:7")})},
 	} {
 		var w record.Writer
 		s.Save(&w)

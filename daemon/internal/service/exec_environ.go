@@ -15,7 +15,7 @@ import (
 // Names of hosts are not looked up.
 func (s *exec) environment(c *evloop.Conn) []string {
 	session := SessionOf(c)
-	peer := session.Peer
+	peer := session.Peer()
 	env := append(slices.Clone(s.keys.Env),
 		"PENSTOCK_SERVICE="+s.conf.Name, "PENSTOCK_CONN="+strconv.FormatUint(session.ID, 10))
 	if !peer.Addr.IsValid() {

@@ -119,7 +119,7 @@ func (f *Feed) several(text, delim []byte, about *About) {
 // event tells of a coming or going, or of another name than was.
 func (f *Feed) event(origin string, s *Session, name, was string) {
 	if f.followed() {
-		peer := s.Peer
+		peer := s.Peer()
 		f.tell(Message{Text: []byte(was), About: About{Origin: origin, Peer: &peer, Name: name}})
 	}
 }

@@ -153,7 +153,7 @@ func (h *handler) introduce(c *evloop.Conn) {
 
 // tell sends an event to the program.
 func (h *handler) tell(s *Session, what string, data []byte) {
-	ev := event{Conn: s.ID, Event: what, Service: h.conf.Name, Peer: s.Peer.String()}
+	ev := event{Conn: s.ID, Event: what, Service: h.conf.Name, Peer: s.Peer().String()}
 	if what == eventMessage {
 		ev.setData(data)
 	}

@@ -21,9 +21,9 @@ func proxyHeader(version config.SendProxy, s *Session, fd int) []byte {
 	}
 	switch version {
 	case config.SendProxyV1:
-		return proxyproto.V1(s.Peer.Addr, to)
+		return proxyproto.V1(s.Peer().Addr, to)
 	case config.SendProxyV2:
-		return proxyproto.V2(s.Peer.Addr, to)
+		return proxyproto.V2(s.Peer().Addr, to)
 	}
 	return nil
 }

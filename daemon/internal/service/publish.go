@@ -67,7 +67,7 @@ func (r *room) Publish(p *Publication) (uint64, error) {
 	if p.Board != "" && name != "" && len(r.message) > 0 {
 		name, t, line = r.ofBoard(name, p.Board, line)
 	}
-	b := r.render(t, &Session{Peer: p.Peer, Data: &member{name: name}}, line)
+	b := r.render(t, &Session{peer: small(p.Peer), Data: &member{name: name}}, line)
 	peer := p.Peer
 	r.talk(nil, b, &About{
 		Origin: OriginPublish, Peer: &peer, Name: name, Tag: p.Tag, where: r.placed,

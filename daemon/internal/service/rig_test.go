@@ -174,7 +174,7 @@ func (r *rig) wantEnd(want error) {
 func (r *rig) session() *Session {
 	r.lastID++
 	peer := netip.AddrPortFrom(netip.MustParseAddr("192.0.2.1"), uint16(4000+r.lastID))
-	return &Session{ID: r.lastID, Peer: view.Peer{Addr: peer}, Since: r.loop.Now(), Via: r.via}
+	return NewSession(r.lastID, view.Peer{Addr: peer}, r.loop.Now(), &Owner{Via: r.via})
 }
 
 // A testClient is the other end of a connection.

@@ -158,7 +158,7 @@ func (r *room) saidBy(c *evloop.Conn, where span) *About {
 	if r.history.most == 0 && !r.feed.followed() {
 		return nil
 	}
-	peer := SessionOf(c).Peer
+	peer := SessionOf(c).Peer()
 	return &About{Origin: OriginClient, Peer: &peer, Name: memberOf(c).name, where: where}
 }
 
@@ -190,9 +190,9 @@ func (r *room) render(t template, of *Session, line []byte) []byte {
 // says it without the port.
 func (r *room) peer(of *Session) string {
 	if r.conf.Preset == config.PresetSelectChat {
-		return of.Peer.Host()
+		return of.Peer().Host()
 	}
-	return of.Peer.String()
+	return of.Peer().String()
 }
 
 // clean appends what a member said, without what the others' terminals would
@@ -246,7 +246,7 @@ func (*room) Farewell() []byte { return []byte("ERR you read too slowly, goodbye
 
 // Open lets a client in, unless it has to say its name first.
 func (r *room) Open(c *evloop.Conn) {
-	SessionOf(c).Data = &member{name: SessionOf(c).Peer.String()}
+	SessionOf(c).Data = &member{name: SessionOf(c).Peer().String()}
 	if r.conf.Preset != config.PresetSelectChat {
 		r.enter(c)
 	}

@@ -123,7 +123,7 @@ var loginPrefix = []byte("NAME: ")
 func (r *room) login(c *evloop.Conn, line []byte) {
 	name, ok := bytes.CutPrefix(line, loginPrefix)
 	if n := string(bytes.TrimSpace(name)); ok && validName(n) {
-		memberOf(c).name = n + "@" + SessionOf(c).Peer.Host()
+		memberOf(c).name = n + "@" + SessionOf(c).Peer().Host()
 		r.enter(c)
 		return
 	}

@@ -105,7 +105,7 @@ func takeControl(in *systemd.Inherited) (sock *systemd.Socket) {
 // openControl makes the control socket. Without one the daemon serves its clients all the
 // same.
 func (d *Daemon) openControl(inherited *systemd.Socket) {
-	k := &controlSocket{d: d, log: d.log.Service(controlName), users: make(map[uint32]int), groups: findGroups()}
+	k := &controlSocket{d: d, log: d.log.Service(controlName), users: make(map[uint32]int)}
 	conf := &config.Service{Name: controlName, SocketMode: 0o600, Backlog: config.ControlPlaces}
 	switch {
 	case inherited != nil:
@@ -122,6 +122,7 @@ func (d *Daemon) openControl(inherited *systemd.Socket) {
 		}
 		k.sock = sock
 	}
+	k.groups = findGroups()
 	d.control = k
 }
 

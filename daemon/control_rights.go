@@ -76,8 +76,9 @@ type packageGroups struct {
 
 // findGroups reads /etc/group, which is done before the loop runs.
 func findGroups() (g packageGroups) {
-	g.view, g.has[0] = config.GroupID(config.ViewGroup)
-	g.companion, g.has[1] = config.GroupID(config.CompanionGroup)
+	known := config.GroupIDs(config.ViewGroup, config.CompanionGroup)
+	g.view, g.has[0] = known[config.ViewGroup]
+	g.companion, g.has[1] = known[config.CompanionGroup]
 	return g
 }
 

@@ -38,11 +38,16 @@ const (
 	CompanionGroup = "penstock-companion"
 )
 
-// GroupID returns the number of a group, and whether the machine has it. It reads
-// /etc/group, so it may block.
-func GroupID(name string) (gid uint32, ok bool) {
-	gid, err := lookupID("group", name, groupFile, readGroups)
-	return gid, err == nil
+// GroupIDs returns the numbers of those groups that the machine has. It reads /etc/group,
+// so it may block.
+func GroupIDs(names ...string) map[string]uint32 {
+	ids, all := map[string]uint32{}, sync.OnceValues(readGroups)
+	for _, name := range names {
+		if gid, err := lookupID("group", name, groupFile, all); err == nil {
+			ids[name] = gid
+		}
+	}
+	return ids
 }
 
 var controlKeys = []key[Control]{

@@ -3,6 +3,9 @@
 package main
 
 import (
+	"bufio"
+	"bytes"
+	"io"
 	"os"
 	"strconv"
 	"strings"
@@ -27,11 +30,12 @@ const restAfter = time.Second
 // returns is reset. The caller stops that at the end of the process.
 func rest() *time.Timer {
 	return time.AfterFunc(restAfter, func() {
-		text, err := os.ReadFile("/proc/self/smaps")
+		f, err := os.Open("/proc/self/smaps")
 		if err != nil {
 			return // no /proc: the pages stay
 		}
-		for _, m := range unchanged(string(text)) {
+		defer f.Close()
+		for _, m := range unchanged(f) {
 			// An error leaves them resident, and nothing else depends on it.
 			_, _, _ = unix.Syscall(unix.SYS_MADVISE, m.at, m.size, unix.MADV_DONTNEED)
 		}
@@ -42,23 +46,34 @@ func rest() *time.Timer {
 type mapping struct{ at, size uintptr }
 
 // unchanged returns the mappings of files that cannot be written to and have no page that
-// differs from the file, given /proc/PID/smaps (proc_pid_smaps(5)).
-func unchanged(smaps string) (list []mapping) {
+// differs from the file, given /proc/PID/smaps (proc_pid_smaps(5)). That is long, and to
+// read it must not take the memory that is given back: so it is taken by lines, and most
+// are only looked at.
+func unchanged(smaps io.Reader) (list []mapping) {
 	var m mapping // of a file, and not written to; no size: another one
-	for line := range strings.Lines(smaps) {
-		f := strings.Fields(line)
-		switch {
-		case len(f) >= 5 && strings.Contains(f[0], "-"):
-			m = mapping{}
-			if len(f) > 5 && strings.HasPrefix(f[5], "/") && strings.HasPrefix(f[1], "r-") {
-				m = span(f[0])
+	lines := bufio.NewScanner(smaps)
+	lines.Buffer(make([]byte, longestLine), longestLine)
+	for lines.Scan() {
+		line := lines.Bytes()
+		if bytes.HasPrefix(line, []byte("Anonymous: ")) {
+			if m.size > 0 && string(bytes.TrimSpace(line[len("Anonymous:"):])) == "0 kB" {
+				list = append(list, m)
 			}
-		case m.size > 0 && len(f) > 1 && f[0] == "Anonymous:" && f[1] == "0":
-			list = append(list, m)
+			continue
+		}
+		if at := bytes.IndexByte(line, '-'); at < 0 || at > bytes.IndexByte(line, ' ') {
+			continue
+		}
+		m = mapping{}
+		if f := strings.Fields(string(line)); len(f) > 5 && strings.HasPrefix(f[5], "/") && strings.HasPrefix(f[1], "r-") {
+			m = span(f[0])
 		}
 	}
 	return list
 }
+
+// longestLine is more than the longest path. A longer line would end the list.
+const longestLine = 8 << 10
 
 // span returns the mapping that "from-to" says, in hexadecimal digits.
 func span(s string) mapping {

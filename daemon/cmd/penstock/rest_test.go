@@ -4,6 +4,7 @@ package main
 
 import (
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -27,11 +28,11 @@ Anonymous:             0 kB
 Anonymous:             0 kB
 `
 	want := []mapping{{0x400000, 0x2000}, {0x700000, 0x2000}}
-	if got := unchanged(smaps); !slices.Equal(got, want) {
+	if got := unchanged(strings.NewReader(smaps)); !slices.Equal(got, want) {
 		t.Errorf("%x, want %x", got, want)
 	}
 	for _, bad := range []string{"", "\n", "Anonymous: 0 kB\n", "zz-1 r-xp 0 0 0 /a\nAnonymous: 0 kB\n", "2-1 r-xp 0 0 0 /a\nAnonymous: 0 kB\n", "-\n", "Anonymous:\n"} {
-		if got := unchanged(bad); len(got) > 0 {
+		if got := unchanged(strings.NewReader(bad)); len(got) > 0 {
 			t.Errorf("%q: %x", bad, got)
 		}
 	}

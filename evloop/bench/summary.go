@@ -38,7 +38,7 @@ type Line struct {
 	Wait     Spread // ratio of P50
 	Late     Spread // ratio of P99
 
-	OpenedBytes, UsedBytes   Spread // own memory for a connection, proportional set
+	OpenedBytes, UsedBytes   Spread // own memory for a connection
 	RestKiB, RestDirtyKiB    Spread // resident and private dirty with no connection
 	WakeupsPerS, IdleCPUPerS Spread // with idle connections; microseconds
 	Files                    Spread // descriptors for a connection
@@ -171,14 +171,16 @@ func line(runs, base map[int]load.Result) Line {
 	return l
 }
 
-// memory adds what needs the number of connections.
+// memory adds what needs the number of connections. The pages of the program do not count:
+// they are as many for one connection as for thousands, and the daemon gives back those of
+// its start while the connections are opened.
 func (l *Line) memory(records []Record) {
 	var opened, used, files []float64
 	for _, r := range records {
 		if r.Quiet && r.Peer == l.Peer && r.Cell.Conns > 0 {
 			n := float64(r.Cell.Conns)
-			opened = append(opened, float64(r.Result.Opened.Proportional-r.Result.Empty.Proportional)/n)
-			used = append(used, float64(r.Result.Used.Proportional-r.Result.Empty.Proportional)/n)
+			opened = append(opened, float64(r.Result.Opened.Anonymous-r.Result.Empty.Anonymous)/n)
+			used = append(used, float64(r.Result.Used.Anonymous-r.Result.Empty.Anonymous)/n)
 			files = append(files, float64(r.Result.Files)/n)
 		}
 	}

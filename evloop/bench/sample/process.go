@@ -129,7 +129,7 @@ func TreeMemory(pid int) (Memory, error) {
 	for _, child := range children(pid) {
 		if c, err := TreeMemory(child); err == nil { // else it ended since the listing
 			m.Resident += c.Resident
-			m.Proportional += c.Proportional
+			m.Anonymous += c.Anonymous
 			m.PrivateDirty += c.PrivateDirty
 		}
 	}
@@ -189,7 +189,7 @@ func task(dir string) (Usage, error) {
 // Memory is the resident memory of a process in bytes.
 type Memory struct {
 	Resident     int64 // Rss
-	Proportional int64 // Pss: shared pages are divided among the processes that map them
+	Anonymous    int64 // Pss_Anon, since Linux 5.4: no file backs it; what processes share is divided among them
 	PrivateDirty int64 // what only this process has, and no file backs
 }
 
@@ -209,8 +209,8 @@ func ReadMemory(pid int) (Memory, error) {
 		switch f[0] {
 		case "Rss:":
 			m.Resident = kib << 10
-		case "Pss:":
-			m.Proportional = kib << 10
+		case "Pss_Anon:":
+			m.Anonymous = kib << 10
 		case "Private_Dirty:":
 			m.PrivateDirty = kib << 10
 		}

@@ -99,7 +99,7 @@ func TestReadMemory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if m.Resident < 1<<20 || m.Proportional > m.Resident || m.PrivateDirty > m.Resident || m.PrivateDirty == 0 {
+	if m.Resident < 1<<20 || m.Anonymous > m.Resident || m.Anonymous == 0 || m.PrivateDirty > m.Resident || m.PrivateDirty == 0 {
 		t.Errorf("implausible: %+v", m)
 	}
 }

@@ -215,6 +215,11 @@ func (w *simWorld) checkMemory() {
 			before, s = s, c.out.next
 		}
 	}
+	for _, q := range l.pool.queues {
+		if *q != (queue{}) {
+			w.fail("a spare queue holds", *q)
+		}
+	}
 	free := 0
 	for i := l.nodes.free; i != 0; i = l.nodes.nodes[i-1].next {
 		free++

@@ -191,7 +191,7 @@ func (e *epoll) receive(c *Conn) {
 			c.makeReady()
 			return
 		}
-		keep, size := copy(l.rbuf, c.Input()), readSize
+		keep, size := l.recall(c), readSize
 		if c.kind.isStream() {
 			size = min(size, budget) // a packet must fit whatever is left
 		}

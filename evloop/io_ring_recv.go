@@ -125,7 +125,7 @@ func (u *ring) take(c *Conn, ev uring.CQE, n int) (got int, holding bool) {
 			u.ended(c, s, ev)
 		case s.held == nil && s.end == 0 && wants(c) && got+int(ev.Res) <= budget:
 			if keep < 0 {
-				keep = copy(u.l.rbuf, c.Input())
+				keep = u.l.recall(c)
 			}
 			id, _ := ev.Buffer()
 			got += copy(u.l.rbuf[keep+got:keep+readSize], u.r.Bytes(id, int(ev.Res)))
@@ -297,7 +297,7 @@ func (u *ring) receive(c *Conn) {
 			c.makeReady()
 			return
 		}
-		keep := copy(u.l.rbuf, c.Input())
+		keep := u.l.recall(c)
 		copy(u.l.rbuf[keep:], s.held[s.off:s.off+n])
 		if s.off += n; s.off == len(s.held) {
 			u.release(c)

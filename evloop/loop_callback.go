@@ -28,21 +28,32 @@ import (
 func (l *Loop) received(c *Conn, n int) {
 	c.bytesIn += uint64(n)
 	c.lastIn = l.clock
-	l.deliver(c, l.rbuf[:len(c.Input())+n])
+	l.deliver(c, n)
 }
 
 // replay shows kept input again, without new bytes.
 func (l *Loop) replay(c *Conn) {
-	if c.in != nil {
-		l.deliver(c, l.rbuf[:copy(l.rbuf, c.in.buf)])
+	if l.recall(c) > 0 {
+		l.deliver(c, 0)
 	}
 }
 
-// deliver calls Data and keeps what it did not consume.
-func (l *Loop) deliver(c *Conn, p []byte) {
+// recall copies the kept input to where it is shown, and returns how much it is. Mostly
+// there is none.
+func (l *Loop) recall(c *Conn) int {
+	if c.in == nil {
+		return 0
+	}
+	return copy(l.rbuf, c.in.buf)
+}
+
+// deliver calls Data with the kept input and n bytes behind it, all of which are in rbuf,
+// and keeps what it did not consume.
+func (l *Loop) deliver(c *Conn, n int) {
+	p := l.rbuf[:len(c.Input())+n]
 	l.enter()
 	c.flags |= flagInData
-	n := c.h.Data(c, p)
+	n = c.h.Data(c, p)
 	c.flags &^= flagInData
 	if uint(n) > uint(len(p)) {
 		panic(fmt.Sprintf("evloop: Data consumed %d of %d bytes", n, len(p)))

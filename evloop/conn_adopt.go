@@ -29,8 +29,9 @@ func (l *Loop) Add(fd int, h Handler, state any) (*Conn, error) {
 
 // AddOwn is Add for a descriptor whose open file description belongs to the caller alone:
 // it was opened here, and no other process has it but one that leaves its O_NONBLOCK alone,
-// as a loop does. A read of a terminal need not ask first then, which saves two system
-// calls of three.
+// as a loop does. So a read of a terminal need not ask first, which saves two system calls
+// of three, and one of a pipe need not tell the scheduler. The other end of a pipe has a
+// description of its own.
 func (l *Loop) AddOwn(fd int, h Handler, state any) (*Conn, error) {
 	l.checkCaller()
 	c, err := l.adopt(fd, h, state)

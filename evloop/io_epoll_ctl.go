@@ -192,8 +192,11 @@ func (k *kernel) finished(c *Conn) bool {
 // as a shell on its terminal, and the loop must not hang on it. RWF_NOWAIT
 // never waits, whatever that flag says. Where the kernel does not know it
 // (terminals, pipes before Linux 6.4), O_NONBLOCK is set again and poll(2) is
-// asked first, unless nobody else has the description.
+// asked first.
 func (k *kernel) file(c *Conn, call uintptr, n int) (uintptr, unix.Errno) {
+	if c.edge&edgeOwn != 0 {
+		return k.ownFile(c, call, n)
+	}
 	const here = ^uintptr(0) // the position of a stream: both halves of -1
 	if c.edge&edgeBlocks == 0 {
 		r, _, errno := unix.Syscall6(call, uintptr(c.fd), uintptr(unsafe.Pointer(&k.iov[0])), uintptr(n), here, here, unix.RWF_NOWAIT)
@@ -204,16 +207,33 @@ func (k *kernel) file(c *Conn, call uintptr, n int) (uintptr, unix.Errno) {
 			c.edge |= edgeBlocks
 		}
 	}
-	events, plain := int16(unix.POLLIN), uintptr(unix.SYS_READV)
+	events := int16(unix.POLLIN)
 	if call == unix.SYS_PWRITEV2 {
-		events, plain = unix.POLLOUT, unix.SYS_WRITEV
+		events = unix.POLLOUT
 	}
-	if c.edge&edgeOwn == 0 {
-		k.keepNonblock(int(c.fd))
-		if k.poll(c.fd, events) == 0 {
-			return ^uintptr(0), unix.EAGAIN
-		}
+	k.keepNonblock(int(c.fd))
+	if k.poll(c.fd, events) == 0 {
+		return ^uintptr(0), unix.EAGAIN
 	}
-	r, _, errno := unix.Syscall(plain, uintptr(c.fd), uintptr(unsafe.Pointer(&k.iov[0])), uintptr(n))
+	r, _, errno := unix.Syscall(plainCall(call), uintptr(c.fd), uintptr(unsafe.Pointer(&k.iov[0])), uintptr(n))
 	return r, errno
+}
+
+// ownFile is file where nobody else can clear O_NONBLOCK. A terminal may have the caller
+// wait for its locks all the same.
+func (k *kernel) ownFile(c *Conn, call uintptr, n int) (r uintptr, errno unix.Errno) {
+	if c.kind&kindTerminal != 0 {
+		r, _, errno = unix.Syscall(plainCall(call), uintptr(c.fd), uintptr(unsafe.Pointer(&k.iov[0])), uintptr(n))
+	} else {
+		r, _, errno = unix.RawSyscall(plainCall(call), uintptr(c.fd), uintptr(unsafe.Pointer(&k.iov[0])), uintptr(n))
+	}
+	return r, errno
+}
+
+// plainCall is the call that knows no flags.
+func plainCall(call uintptr) uintptr {
+	if call == unix.SYS_PWRITEV2 {
+		return unix.SYS_WRITEV
+	}
+	return unix.SYS_READV
 }

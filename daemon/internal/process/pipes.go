@@ -28,7 +28,7 @@ func (p *Program) adopt() bool {
 	handlers := []evloop.Handler{stdin{p: p}, stdout{p: p}, stderr{p: p}}
 	conns := []**evloop.Conn{&p.in, &p.out, &p.errs}
 	for i, fd := range p.pipes.ours() {
-		c, err := p.loop.Add(fd, handlers[i], nil)
+		c, err := p.loop.AddOwn(fd, handlers[i], nil)
 		if err != nil { // out of memory or of watches
 			closeAll(p.pipes.ours()[i:]...)
 			p.log.ProgramNotStarted(p.argv[0], err)

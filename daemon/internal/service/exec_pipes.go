@@ -51,7 +51,7 @@ func (j *job) spawnOnPipes() error {
 
 // add has the loop serve one end. If it cannot, the program finds that end closed.
 func (j *job) add(fd int, h evloop.Handler) *evloop.Conn {
-	c, err := j.s.env.Loop.Add(fd, h, j)
+	c, err := j.s.env.Loop.AddOwn(fd, h, j)
 	if err != nil { // out of memory or of watches
 		closeFD(fd)
 		j.s.env.Log.PipeFailed("of a client", err)

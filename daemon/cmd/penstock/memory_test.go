@@ -11,8 +11,11 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // What a whole process holds, as the kernel counts it. Not under the race
@@ -78,5 +81,36 @@ func TestMemoryCeiling(t *testing.T) {
 	t.Logf("peak of %d KiB", peak>>10)
 	if peak > limit+manual {
 		t.Errorf("peak of %d bytes, want %d at most", peak, limit+manual)
+	}
+}
+
+// TestReloadGivesBack: a table of answers that a reload has replaced is given back soon,
+// and not when the runtime next collects garbage by itself, two minutes later.
+func TestReloadGivesBack(t *testing.T) {
+	dir := t.TempDir()
+	var answers strings.Builder
+	for i := range 50000 {
+		fmt.Fprintf(&answers, "\"What is the value of point %d?\" = \"The value of point %d is %d degrees.\\n\"\n", i, i, i%37)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "answers.toml"), []byte(answers.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := serve(t, fmt.Sprintf("[service.a]\nkind='lookup'\nlisten=['%s/s']\nfile='%s/answers.toml'\n", dir, dir))
+	if err := p.cmd.Process.Signal(unix.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	if !p.out.await(regexp.MustCompile("configuration applied")) {
+		t.Fatalf("not reloaded:\n%v", p.out)
+	}
+	peak := p.status(t, "VmHWM")
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+		now := p.status(t, "VmRSS")
+		if now < peak*3/4 {
+			t.Logf("%d KiB after a peak of %d", now>>10, peak>>10)
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d KiB a minute after a reload, with a peak of %d", now>>10, peak>>10)
+		}
 	}
 }

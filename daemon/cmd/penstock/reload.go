@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strconv"
 	"time"
 
@@ -58,6 +59,9 @@ func reload(p process, c command, args []string) int {
 	switch {
 	case err != nil:
 	case pid != "":
+		// What the check has read is not kept while the daemon reads the same: the
+		// unit's limits of memory are for both.
+		debug.FreeOSMemory()
 		err = a.reloadMain(pid)
 	case own:
 		said, err = reloadBy(client)

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"io"
 	"os"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
@@ -20,6 +21,12 @@ import (
 // it does not run them again: more than half of what it holds. They stay in the page cache
 // while there is room, and one that is needed after all is mapped again from there.
 //
+// So is the garbage of them, if there was so much that it had to be collected once: until
+// the runtime collects again, which may take two minutes, a reload of large tables would hold
+// both, and keep the pages of one for longer. On a board with 512 MB that is most of what
+// the unit may have. A process that has never collected is left asleep: from its first
+// collection on it would wake up every two minutes.
+//
 // MADV_DONTNEED of madvise(2) is right for pages that are as in the file, and would lose
 // others. So a mapping in which anything is the process's own is left alone.
 
@@ -30,16 +37,25 @@ const restAfter = time.Second
 // returns is reset. The caller stops that at the end of the process.
 func rest() *time.Timer {
 	return time.AfterFunc(restAfter, func() {
-		f, err := os.Open("/proc/self/smaps")
-		if err != nil {
-			return // no /proc: the pages stay
+		var s debug.GCStats
+		if debug.ReadGCStats(&s); s.NumGC > 0 {
+			debug.FreeOSMemory()
 		}
-		defer f.Close()
-		for _, m := range unchanged(f) {
-			// An error leaves them resident, and nothing else depends on it.
-			_, _, _ = unix.Syscall(unix.SYS_MADVISE, m.at, m.size, unix.MADV_DONTNEED)
-		}
+		unmapUnchanged()
 	})
+}
+
+// unmapUnchanged gives the pages of the program back.
+func unmapUnchanged() {
+	f, err := os.Open("/proc/self/smaps")
+	if err != nil {
+		return // no /proc: the pages stay
+	}
+	defer f.Close()
+	for _, m := range unchanged(f) {
+		// An error leaves them resident, and nothing else depends on it.
+		_, _, _ = unix.Syscall(unix.SYS_MADVISE, m.at, m.size, unix.MADV_DONTNEED)
+	}
 }
 
 // A mapping is a part of the address space.

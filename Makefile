@@ -123,13 +123,14 @@ mutate: ## bring each mended fault back: the tests have to notice (half an hour 
 	nice $(GO) test ./daemon/mutationtest -count=1 -v -timeout 180m -mutate
 
 .PHONY: nightly
-nightly: ## what is too long for every change: 100000 histories, every fault, loads of 20 s, 8000 clients, USB, peers, boards for 10 minutes (needs root, strace)
+nightly: ## what is too long for every change: 100000 histories, every fault, loads of 20 s, 8000 clients, USB, pages of 16 KiB, peers, boards for 10 minutes (needs root, strace)
 	$(MAKE) sim SIM_SEEDS=100000
 	$(MAKE) fault-test FAULT_TIME=0
 	$(MAKE) fair-test FAIR_TIME=20s
 	$(MAKE) restart-test RESTART_CLIENTS=1000 RESTART_KILLS=20
 	$(MAKE) restart-test RESTART_CLIENTS=8000 RESTART_KILLS=20
 	$(MAKE) usb-test
+	$(MAKE) pages-test
 	$(MAKE) peers-test
 	$(MAKE) mqtt-test
 	$(MAKE) boards-test BOARDS_TIME=10m BOARDS_CLIENTS=100 BOARDS_HISTORY=5000 BOARDS_SEED=0
@@ -266,6 +267,11 @@ board-test: ## the packages and the event loop on an emulated arm64 board (needs
 .PHONY: usb-test
 usb-test: ## bridges of USB adapters that are plugged in and out, on an emulated machine (needs root)
 	packaging/test/usb.sh
+
+.PHONY: pages-test
+pages-test: ## what each program takes of an arm64 board of 512 MiB, with pages of 4 and of 16 KiB, and the package and the event loop on the latter (needs root)
+	packaging/test/boot.sh 4k arm64 trixie
+	packaging/test/boot.sh 16k arm64 trixie
 
 .PHONY: boot-test
 boot-test: nspawn-test board-test usb-test ## all three

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# boot.sh nspawn|qemu|usb|pi3 ARCH SUITE [CASE...]
+# boot.sh nspawn|qemu|usb|4k|16k|pi3 ARCH SUITE [CASE...]
 #
 # Builds the package and its next version, boots a Debian and runs the cases in
 # it. A container costs two seconds, so in nspawn each case has its own; an
@@ -12,6 +12,8 @@
 #	Boots: qemu ARCH    there as well, in machines of ARCH
 #	Boots: only qemu    nowhere else: it is about the machine's kernel
 #	Boots: only usb     in a machine that has USB, and nowhere else
+#	Pages: 4k 16k       also in those, or one of them: machines with Debian's kernel
+#	                    of boards, and pages of so many KiB
 #
 # A case is cases/NAME.sh: its head says in words what must hold. With
 # cases/NAME.offline, that runs first in the tree before it boots (nspawn only).
@@ -26,7 +28,7 @@
 #	           e2fsprogs kmod cpio zstd xz-utils
 set -euo pipefail
 
-kind=${1:?nspawn, qemu, usb or pi3} arch=${2:?ARCH} suite=${3:?SUITE}
+kind=${1:?nspawn, qemu, usb, 4k, 16k or pi3} arch=${2:?ARCH} suite=${3:?SUITE}
 shift 3
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(dirname "$(dirname "$here")")
@@ -46,11 +48,12 @@ mkdir "$work/payload"
 cp -a "$here/payload/." "$here/cases" "$work/payload/"
 printf 'restart_%s\n' "clients=${RESTART_CLIENTS:-}" "kills=${RESTART_KILLS:-}" "seed=${RESTART_SEED:-}" \
 	>"$work/payload/settings.sh"
+case $kind in 4k | 16k) echo "page_size=$((${kind%k} * 1024))" >>"$work/payload/settings.sh" ;; esac
 build=$root/packaging/deb/build.sh
 cp "$("$build" -q -p penstock -o "$work/deb" "$row")" "$work/payload/penstock.deb"
 cp "$("$build" -q -p penstock -o "$work/deb" -v "$version+next" "$row")" "$work/payload/penstock-next.deb"
 for companion in web mqtt; do
-	case " $* " in "  " | *" $companion "*) cp "$("$build" -q -p "penstock-$companion" -o "$work/companion" "$row")" "$work/payload/penstock-$companion.deb" ;; esac
+	case " $* " in "  " | *" $companion "* | *" footprint "*) cp "$("$build" -q -p "penstock-$companion" -o "$work/companion" "$row")" "$work/payload/penstock-$companion.deb" ;; esac
 done
 if command -v apt-ftparchive >/dev/null && [ "$kind" = nspawn ]; then
 	"$root/packaging/apt-repo.sh" "$work/deb" "$work/payload/apt" >"$work/log" 2>&1 || cat "$work/log"
@@ -64,6 +67,8 @@ cases() {
 		grep -L '^# Boots: only' "$here"/cases/*.sh | xargs basename -s .sh
 	elif [ "$kind" = usb ]; then
 		grep -l '^# Boots: only usb' "$here"/cases/*.sh | xargs basename -s .sh
+	elif [ "$kind" = 4k ] || [ "$kind" = 16k ]; then
+		grep -lE "^# Pages:.* $kind( |\$)" "$here"/cases/*.sh | xargs basename -s .sh
 	else
 		grep -lE "^# Boots: (only )?qemu( $arch)?\$" "$here"/cases/*.sh | xargs basename -s .sh
 	fi

@@ -1,13 +1,15 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# image.sh ARCH SUITE tree|vm|usb|pi3
+# image.sh ARCH SUITE tree|vm|usb|pages|pi3
 #
 # Builds a small Debian for the booted tests and prints its folder:
 #
 #	tree   root/                              enough for nspawn, 20-30 s
 #	vm     + rootfs.img vmlinuz initrd.img    for qemu, minutes for a foreign ARCH
 #	usb    the same with a kernel that knows USB, amd64 or arm64: vm has that of clouds
+#	pages  the same with the kernels of boards, arm64 only: with pages of 4 KiB, and
+#	       vmlinuz-16k initrd-16k.img, which a release before trixie has not
 #	pi3    + vmlinuz-pi3 initrd-pi3.img pi3.dtb  the Raspberry Pi 3B board, arm64 only
 #
 # ARCH is amd64, arm64 or armhf, SUITE a Debian release. The result is kept
@@ -20,7 +22,7 @@
 # one this machine's apt uses; MIRROR and SECURITY_MIRROR override it.
 set -euo pipefail
 
-arch=${1:?ARCH} suite=${2:?SUITE} flavour=${3:?tree, vm, usb or pi3}
+arch=${1:?ARCH} suite=${2:?SUITE} flavour=${3:?tree, vm, usb, pages or pi3}
 here=$(cd "$(dirname "$0")" && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/penstock/images
 
@@ -38,6 +40,10 @@ tree | vm) ;;
 usb)
 	case $arch in amd64 | arm64) ;; *) die "usb is an amd64 or arm64 machine" ;; esac
 	kernel=linux-image-$arch
+	;;
+pages)
+	[ "$arch" = arm64 ] || die "pages is an arm64 machine"
+	kernel=linux-image-arm64
 	;;
 pi3) [ "$arch" = arm64 ] || die "pi3 is an arm64 board" ;;
 *) die "no flavour $flavour" ;;

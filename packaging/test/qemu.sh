@@ -7,7 +7,8 @@
 # limits of control groups hold: slower, and nothing of the host shows through.
 # TIMEOUT is 1500 s. With BOARD=pi3 the machine is qemu's Raspberry Pi 3B with
 # its device tree and an SD card, ARCH arm64. With BOARD=usb it has USB,
-# ARCH amd64 or arm64.
+# ARCH amd64 or arm64. With BOARD=4k or 16k it has Debian's kernel of boards, with
+# pages of so many KiB, ARCH arm64. All but the Pi have 512 MiB of memory.
 #
 # The emulator interprets (TCG). KVM is not tried: where /dev/kvm belongs to a
 # guest without the processor's support, a stock kernel hangs in it.
@@ -17,7 +18,12 @@ arch=${1:?ARCH} suite=${2:?SUITE} folder=${3:?FOLDER}
 shift 3
 here=$(cd "$(dirname "$0")" && pwd)
 board=${BOARD:-vm}
-image=$("$here/image.sh" "$arch" "$suite" "$board")
+flavour=$board suffix='' machine=$board
+case $board in
+4k) flavour=pages machine=vm ;;
+16k) flavour=pages machine=vm suffix=-16k ;;
+esac
+image=$("$here/image.sh" "$arch" "$suite" "$flavour")
 
 work=$(mktemp -dt penstock-test.XXXXXX)
 trap 'rm -rf "$work"' EXIT
@@ -37,16 +43,18 @@ words="panic=-1 quiet loglevel=4 rw mitigations=off systemd.show_status=0"
 # vm: payload on a disk, report through two virtio-serial ports. Further arguments are
 # those of qemu.
 vm() {
-	local program machine tty
+	local program processor tty
 	case $arch in
-	amd64) program=qemu-system-x86_64 machine=(-M q35 -cpu max) tty=ttyS0 ;;
-	arm64) program=qemu-system-aarch64 machine=(-M virt -cpu cortex-a53) tty=ttyAMA0 ;;
-	armhf) program=qemu-system-arm machine=(-M virt -cpu cortex-a15) tty=ttyAMA0 ;;
+	amd64) program=qemu-system-x86_64 processor=(-M q35 -cpu max) tty=ttyS0 ;;
+	arm64) program=qemu-system-aarch64 processor=(-M virt -cpu cortex-a53) tty=ttyAMA0 ;;
+	armhf) program=qemu-system-arm processor=(-M virt -cpu cortex-a15) tty=ttyAMA0 ;;
 	esac
+	# The processor of the Raspberry Pi 5: those before it have no pages of 16 KiB.
+	[ "$board" != 16k ] || processor=(-M virt -cpu cortex-a76)
 	tar -C "$work/payload/in" --format=ustar -cf "$work/payload.tar" .
 	truncate -s %1M "$work/payload.tar"
-	timeout -k 5 "${TIMEOUT:-1500}" $program "${machine[@]}" "${common[@]}" -m 512 -smp 2 -nodefaults -nic none \
-		-kernel "$image/vmlinuz" -initrd "$image/initrd.img" \
+	timeout -k 5 "${TIMEOUT:-1500}" $program "${processor[@]}" "${common[@]}" -m 512 -smp 2 -nodefaults -nic none \
+		-kernel "$image/vmlinuz$suffix" -initrd "$image/initrd$suffix.img" \
 		-append "console=$tty rootwait random.trust_bootloader=on $words" \
 		-drive "file=$image/rootfs.img,format=raw,if=none,id=root,snapshot=on,cache=unsafe" \
 		-device virtio-blk-pci,drive=root,serial=root \
@@ -86,7 +94,7 @@ pi3() {
 }
 
 status=0
-"$board" || status=$?
+"$machine" || status=$?
 if [ "$board" = pi3 ]; then
 	tr -d '\r' <"$console" | sed -n '/^TEST-BEGIN/,/^TEST-STATUS=/p' >"$work/output"
 	sed -n 's/^TEST-STATUS=//p' "$work/output" >"$work/status"

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Boots: qemu
+# Pages: 16k
 #
 # The life of the package on a board, from installation to purging, in one go:
 # on an emulated processor every start of systemd's tools costs a second. What

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Boots: only qemu
+# Pages: 16k
 #
 # The promises of the event loop hold on this machine's kernel, under either
 # back end: what a kernel does with an edge, a cancelled receive or a lack of

@@ -198,6 +198,19 @@ func (ep *endpoint) Data(c *evloop.Conn, p []byte) int {
 	return n
 }
 
+// Relay asks a service that passes on what its clients send. What is looked at, or may be
+// the last, goes by Data.
+func (ep *endpoint) Relay(c *evloop.Conn) *evloop.Conn {
+	r, ok := ep.svc.(evloop.Relayer)
+	if !ok || ep.taps != nil || ep.retired || c.Options() != ep.opts {
+		return nil
+	}
+	if _, waits := unannounced(c); waits {
+		return nil
+	}
+	return r.Relay(c)
+}
+
 // EOF tells the service that the client has shut its side for sending.
 func (ep *endpoint) EOF(c *evloop.Conn) {
 	if a, waits := unannounced(c); waits {

@@ -25,6 +25,9 @@ const (
 	edgeBulk                      // left to epoll by the ring
 	edgeHeld                      // a Restore is not done: edgeStuck stays
 	edgeNoWait                    // and is set for nothing else
+	edgeFull                      // the last read has brought all that was asked for
+	edgeFlood                     // and the one before
+	edgeWide                      // the kernel keeps relayUnsent of output
 )
 
 // unread reports whether there may be input that the kernel does not report

@@ -191,6 +191,12 @@ func (e *epoll) receive(c *Conn) {
 			c.makeReady()
 			return
 		}
+		if c.edge&edgeFlood != 0 {
+			if n := e.splice(c, budget*spliceGain); n > 0 {
+				budget -= max(n/spliceGain, readCost)
+				continue
+			}
+		}
 		keep, size := l.recall(c), readSize
 		if c.kind.isStream() {
 			size = min(size, budget) // a packet must fit whatever is left
@@ -200,6 +206,7 @@ func (e *epoll) receive(c *Conn) {
 		if mark {
 			c.edge |= edgeMark
 		}
+		e.filled(c, n == min(readSize, l.readBudget))
 		budget -= max(n, readCost)
 		if !e.read(c, n, errno, len(room)) {
 			return

@@ -31,7 +31,10 @@ func newEpoll(l *Loop) (*epoll, error) {
 	return &epoll{l: l}, nil
 }
 
-func (e *epoll) close() { unix.Close(e.l.sys.epfd) }
+func (e *epoll) close() {
+	unix.Close(e.l.sys.epfd)
+	e.l.sys.closeConduit()
+}
 
 // offer has nothing to do: send puts nothing off.
 func (*epoll) offer() {}

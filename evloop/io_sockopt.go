@@ -26,6 +26,7 @@ func (k *kernel) refuseRights(fd int) bool {
 // own.
 func (k *kernel) boundOutput(c *Conn, n, before int) {
 	fd := int(c.fd)
+	c.edge &^= edgeWide
 	switch {
 	case k.sim != nil || !c.kind.isStream():
 	case c.kind&kindTCP != 0:

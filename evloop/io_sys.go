@@ -32,6 +32,8 @@ type kernel struct {
 	iov  [maxVectors]unix.Iovec
 	addr unix.RawSockaddrAny
 	alen uint32
+
+	conduit conduit
 }
 
 // A simulation takes the place of the kernel in tests.
@@ -51,6 +53,9 @@ type simulation struct {
 	unsent     func(fd int) int
 	classify   func(fd int) fdKind
 	pause      func(time.Duration)
+	fill       func(fd, most int) (int, unix.Errno)
+	pour       func(fd, n int) (int, unix.Errno)
+	readBack   func(p []byte) int
 
 	// For the ring only.
 	ring func(count, size int) *uring.Ring

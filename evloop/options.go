@@ -59,7 +59,8 @@ type Options struct {
 	// 4 KiB. On TCP that counts bytes that have not gone out
 	// (TCP_NOTSENT_LOWAT), and one segment more; on a Unix stream it counts
 	// memory, twice as much (SO_SNDBUF). What the peer's own kernel has taken
-	// counts nowhere. More than 1 GiB counts as 1 GiB, which is also the
+	// counts nowhere. Of a flood that a Relayer passes on, the kernel may hold 1 MiB that
+	// has not gone out. More than 1 GiB counts as 1 GiB, which is also the
 	// longest message.
 	Queue, LowWater int
 

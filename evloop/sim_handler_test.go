@@ -165,7 +165,18 @@ func (w *simWorld) Drained(c *Conn) {
 	}
 	m.drainDue = false
 	m.mayReplay = true
+	if m.raw && !m.paused {
+		c.Resume() // a relay was paused by the loop
+	}
 	w.act(m)
+}
+
+// Relay has an echo be a relay to itself, at times.
+func (w *simWorld) Relay(c *Conn) *Conn {
+	if m := c.State.(*simConn); m.raw && !w.chance(4) {
+		return c
+	}
+	return nil
 }
 
 func (w *simWorld) Dropped(c *Conn, messages, bytes int) {

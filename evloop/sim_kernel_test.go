@@ -44,6 +44,7 @@ type simKernel struct {
 	stale  []simStale // registrations that are over
 	asleep bool       // the last wait was for ever, and nothing came
 	ring   *simRing   // nil: the loop is epoll's alone
+	pipe   simPipe    // of splice
 	edge   bool       // something was queued since the ring was told
 
 	staleSent uint64
@@ -91,6 +92,7 @@ func (k *simKernel) simulation() *simulation {
 		recv: k.recvCall, send: k.send, accept: k.accept,
 		shutdown: k.shutdown, socketErr: k.socketErr, finished: k.finished, closeReset: k.close,
 		poll: k.poll, unsent: k.unsent, pause: k.pause, closeFD: k.closeFD,
+		fill: k.fill, pour: k.pour, readBack: k.readBack,
 		classify: func(fd int) fdKind { return k.file("fstat", fd).sock.kind },
 	}
 	if k.ring != nil {

@@ -125,6 +125,8 @@ func (w *simWorld) config(b simBackend) Config {
 	}
 	if w.chance(2) {
 		cfg.ReadBudget = 1 + w.rng.IntN(30<<10)
+	} else if w.chance(2) {
+		cfg.ReadBudget = 1 + w.rng.IntN(1000) // little is a flood, and is relayed
 	}
 	if w.chance(3) {
 		cfg.Work = 1 + w.rng.IntN(1000)

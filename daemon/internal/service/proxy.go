@@ -27,9 +27,9 @@ import (
 //	one side is reset, or fails         Abort of the other, which sends RST on TCP
 //	a queue is full                     Pause of the side that fills it, until Drained
 //
-// Bytes are copied through the loop's read buffer. splice(2) costs less only where a turn
-// may move megabytes of one connection, and the kernel may hold as many that are unsent:
-// evloop/bench/README.md has what was measured.
+// Bytes are copied through the loop's read buffer, until one side sends as much as a turn
+// reads. Then they go by splice(2): see evloop.Relayer, and evloop/bench/README.md for what
+// was measured.
 //
 // The policy of both connections is Disconnect, and no more is written than fits. Pause
 // of evloop stops reading from the connection whose own queue is full, which is right
@@ -110,6 +110,15 @@ func (p *proxy) Data(c *evloop.Conn, b []byte) int {
 		return len(b) // nobody is left who wants it
 	}
 	return pass(c, pr.backend, b)
+}
+
+// Relay returns the backend, which gets all that the client sends.
+func (p *proxy) Relay(c *evloop.Conn) *evloop.Conn {
+	pr := pairOf(c)
+	if pr.leaving {
+		return nil
+	}
+	return pr.backend
 }
 
 // pass writes to one connection what the other has sent, as much as the queue takes, and
@@ -252,6 +261,15 @@ func (f far) Open(b *evloop.Conn) { b.SetOptions(f.p.opts) }
 // Data passes on what the backend has sent.
 func (f far) Data(b *evloop.Conn, data []byte) int {
 	return passBack(&f.p.env, f.p.conf, b, b.State.(*pair).client, data)
+}
+
+// Relay returns the client, which gets all that the backend sends.
+func (f far) Relay(b *evloop.Conn) *evloop.Conn {
+	if f.p.conf.Overflow == config.Disconnect {
+		return nil // a client that is behind ends
+	}
+	f.p.env.Sending()
+	return b.State.(*pair).client
 }
 
 // EOF passes the end of the backend's output on.

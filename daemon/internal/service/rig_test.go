@@ -156,6 +156,14 @@ func (r *rig) Dropped(c *evloop.Conn, n, bytes int) {
 	}
 }
 
+// Relay is for a service that passes on what its clients send.
+func (r *rig) Relay(c *evloop.Conn) *evloop.Conn {
+	if s, ok := r.svc.(evloop.Relayer); ok {
+		return s.Relay(c)
+	}
+	return nil
+}
+
 // wantEnd waits for the next connection that ends and compares the reason.
 func (r *rig) wantEnd(want error) {
 	r.t.Helper()

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package evloop
+
+import (
+	"os"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// A conduit is the pipe through which splice(2) moves bytes from one socket to another.
+// It is made when it is first needed, and is empty between two calls of splice.
+type conduit struct {
+	out, in int // to read from and to write to; both 0: there is none
+	refused bool
+}
+
+// conduitSize is what the pipe is asked to hold (F_SETPIPE_SZ, pipe(7)). It counts pages, and
+// of small segments a page may hold less.
+const conduitSize = 256 << 10
+
+// splice moves input of c to another connection, if it may go there, and returns how much:
+// at most most, and what the kernel has room for, so that little has to be read back. With
+// 0 it is to be read, which also tells why nothing has come. Behind bytes with a mark (see
+// marks), splice does not tell an end from urgent data.
+//
+// Pieces of 64 KiB were tried: each ends in a send, and with BBR, which paces what it sends,
+// a timer for each made it as dear as copying.
+func (e *epoll) splice(c *Conn, most int) int {
+	if c.edge&edgeMark != 0 {
+		return 0
+	}
+	l := e.l
+	to := c.relay()
+	if to == nil || !l.sys.open() {
+		return 0
+	}
+	l.sys.widen(to)
+	room := l.sys.room(int(to.fd))
+	if room < readSize {
+		return 0 // the queue is for a receiver that is behind
+	}
+	n, errno := l.sys.fill(int(c.fd), min(most, room))
+	if n <= 0 || errno != 0 {
+		return 0
+	}
+	left := n
+	for left > 0 {
+		m, errno := l.sys.pour(int(to.fd), left)
+		if errno == unix.EINTR {
+			continue
+		}
+		if m <= 0 || errno != 0 {
+			break // the next send tells why
+		}
+		left -= m
+	}
+	l.enter()
+	l.relayed(c, to, n, left)
+	if left > 0 {
+		l.relayRest(c, to, left)
+	}
+	l.leave()
+	return n
+}
+
+// filled notes whether a read of a stream has brought all that was asked for. Two in a row
+// are a flood, which may be spliced until one is short.
+func (e *epoll) filled(c *Conn, full bool) {
+	switch {
+	case full && c.edge&edgeFull != 0:
+		c.edge |= edgeFlood
+	case full:
+		c.edge |= edgeFull
+	default:
+		if c.edge&edgeFlood != 0 {
+			e.calm(c)
+		}
+		c.edge &^= edgeFull | edgeFlood
+	}
+}
+
+// calm gives the connection to which c was relayed the bound that Options says.
+func (e *epoll) calm(c *Conn) {
+	r, ok := c.h.(Relayer)
+	if !ok || c.state != stateOpen {
+		return
+	}
+	if to := r.Relay(c); to != nil && to.edge&edgeWide != 0 {
+		e.l.sys.boundOutput(to, max(to.opts.queue(), leastKernelQueue), relayUnsent)
+	}
+}
+
+// open makes the pipe, and reports whether there is one.
+func (k *kernel) open() bool {
+	p := &k.conduit
+	if k.sim != nil || p.in != 0 || p.refused {
+		return !p.refused
+	}
+	var fds [2]int
+	if unix.Pipe2(fds[:], unix.O_NONBLOCK|unix.O_CLOEXEC) != nil {
+		p.refused = true // bytes are copied, as between other descriptors
+		return false
+	}
+	p.out, p.in = fds[0], fds[1]
+	_, _ = unix.FcntlInt(uintptr(p.in), unix.F_SETPIPE_SZ, conduitSize)
+	return true
+}
+
+// closeConduit gives the pipe back.
+func (k *kernel) closeConduit() {
+	if p := &k.conduit; p.in != 0 {
+		unix.Close(p.out)
+		unix.Close(p.in)
+		*p = conduit{refused: true}
+	}
+}
+
+const spliceFlags = unix.SPLICE_F_MOVE | unix.SPLICE_F_NONBLOCK
+
+// fill moves bytes from a socket to the pipe. SPLICE_F_NONBLOCK is for the pipe alone: a
+// socket waits unless it has O_NONBLOCK. The call is raw, since while it lasts, which
+// may be tens of microseconds, the scheduler would give a lone processor to another
+// thread.
+func (k *kernel) fill(fd, most int) (int, unix.Errno) {
+	if k.sim != nil {
+		return k.sim.fill(fd, most)
+	}
+	k.keepNonblock(fd)
+	r, _, errno := unix.RawSyscall6(unix.SYS_SPLICE, uintptr(fd), 0, uintptr(k.conduit.in), 0, uintptr(most), spliceFlags)
+	return int(r), errno
+}
+
+// pour moves n bytes from the pipe to a socket.
+func (k *kernel) pour(fd, n int) (int, unix.Errno) {
+	if k.sim != nil {
+		return k.sim.pour(fd, n)
+	}
+	k.keepNonblock(fd)
+	r, _, errno := unix.RawSyscall6(unix.SYS_SPLICE, uintptr(k.conduit.out), 0, uintptr(fd), 0, uintptr(n), spliceFlags)
+	return int(r), errno
+}
+
+// readBack reads from the pipe, in which there is at least as much as p takes.
+func (k *kernel) readBack(p []byte) (int, error) {
+	if k.sim != nil {
+		return k.sim.readBack(p), nil
+	}
+	for {
+		r, _, errno := unix.RawSyscall(unix.SYS_READ, uintptr(k.conduit.out), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)))
+		if errno == 0 && r > 0 {
+			return int(r), nil
+		}
+		if errno != unix.EINTR {
+			k.closeConduit() // with what is in it
+			return 0, os.NewSyscallError("read", errno)
+		}
+	}
+}
+
+// room returns how much output TCP will take: up to relayUnsent that is not sent yet
+// (SIOCOUTQNSD, Linux 2.6.40), and up to its buffer (SO_SNDBUF, which it makes larger as
+// it goes) that is not acknowledged yet (SIOCOUTQ).
+func (k *kernel) room(fd int) int {
+	if k.sim != nil {
+		return relayUnsent
+	}
+	unsent, err := unix.IoctlGetInt(fd, unix.SIOCOUTQNSD)
+	if err != nil {
+		return 0
+	}
+	size, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF)
+	if err != nil {
+		return 0
+	}
+	return min(relayUnsent-unsent, size-k.unsent(fd))
+}
+
+// widen has the kernel keep relayUnsent of c's output, until the next boundOutput.
+func (k *kernel) widen(c *Conn) {
+	if c.edge&edgeWide == 0 {
+		k.boundOutput(c, max(relayUnsent, c.opts.queue()), 0)
+		c.edge |= edgeWide
+	}
+}

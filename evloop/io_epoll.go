@@ -5,6 +5,7 @@ package evloop
 import (
 	"os"
 	"runtime"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -30,6 +31,7 @@ type epoll struct {
 	ring   *ring // serves stream sockets in place of epoll; nil: there is none
 	events [mostEvents]unix.EpollEvent
 	pieces [maxVectors][]byte
+	naps   bool // the last sleep was short
 }
 
 const (
@@ -43,9 +45,7 @@ const (
 
 // wait gathers events, for at most timeout (negative: for ever), and serves
 // them. It asks without sleeping first, by a raw call: a busy loop never pays
-// for the scheduler. Only then it lets other goroutines run, and sleeps in a
-// call that the scheduler knows of. Sleeping in a raw call would be cheaper
-// still, but would stop all goroutines at the first garbage collection. An
+// for the scheduler. Only then it lets other goroutines run, and sleeps. An
 // interrupted sleep may have been long (SIGSTOP), so what has come is served
 // before anything expires.
 func (e *epoll) wait(timeout Time) error {
@@ -55,7 +55,7 @@ func (e *epoll) wait(timeout Time) error {
 	if n == 0 && errno == 0 && timeout != 0 {
 		runtime.Gosched()
 		slept = timeout
-		n, errno = l.sys.epollWait(events, timeout)
+		n, errno = e.sleep(events, timeout)
 	}
 	for errno == unix.EINTR {
 		n, errno = l.sys.epollWait(events, 0)
@@ -67,6 +67,29 @@ func (e *epoll) wait(timeout Time) error {
 	e.dispatchAll(n)
 	return nil
 }
+
+// sleep waits in a call that the scheduler knows of. When that call ends, the monitor of the
+// scheduler wakes up and looks every 20 us what we do: with a thousand sleeps a second that
+// is a quarter of what a bridge costs. So behind a sleep that was short, the next begins with
+// a nap: a raw call, for which a garbage collection has to wait. A sleep that ends before the
+// monitor has looked twice costs less than the timer of a nap.
+func (e *epoll) sleep(events []unix.EpollEvent, timeout Time) (n int, errno unix.Errno) {
+	k := &e.l.sys
+	from := k.now()
+	if e.naps && (timeout < 0 || timeout > nap) {
+		n, errno = k.nap(events, nap)
+		timeout = max(timeout-nap, -1)
+	}
+	if n == 0 && errno == 0 {
+		n, errno = k.epollWait(events, timeout)
+	}
+	lasted := k.now() - from
+	e.naps = nap/20 < lasted && lasted < nap
+	return n, errno
+}
+
+// nap is how long a garbage collection may have to wait for a loop that sleeps.
+const nap = Time(2 * time.Millisecond)
 
 // dispatchAll serves the first n events of the list.
 func (e *epoll) dispatchAll(n int) {
@@ -92,6 +115,16 @@ func (k *kernel) epollWait(evs []unix.EpollEvent, timeout Time) (int, unix.Errno
 		r, _, errno = unix.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(k.epfd),
 			uintptr(unsafe.Pointer(&evs[0])), uintptr(len(evs)), uintptr(millis(timeout.Sub(0))), 0, 0)
 	}
+	return int(r), errno
+}
+
+// nap is epollWait by a raw call.
+func (k *kernel) nap(evs []unix.EpollEvent, d Time) (int, unix.Errno) {
+	if k.sim != nil {
+		return k.sim.epollWait(evs, d)
+	}
+	r, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(k.epfd),
+		uintptr(unsafe.Pointer(&evs[0])), uintptr(len(evs)), uintptr(millis(d.Sub(0))), 0, 0)
 	return int(r), errno
 }
 

@@ -105,7 +105,7 @@ func (c *Child) fork(task Task, errs int) (err error) {
 	programs.Lock()
 	c.pid, c.pidfd, err = c.image.fork()
 	if err == nil {
-		programs.pids[c.pid] = true
+		programs.pids[c.pid] = c.image
 	}
 	programs.Unlock()
 	if err != nil {
@@ -121,8 +121,7 @@ func (c *Child) fork(task Task, errs int) (err error) {
 	return nil
 }
 
-// await tells the loop of the end where no pidfd can. It keeps the child, and so its
-// image, if nobody else does.
+// await tells the loop of the end where no pidfd can.
 func (c *Child) await(pid int) {
 	if err := awaitEnd(pid); err != nil {
 		c.log.ProgramUnseen(pid, err)

@@ -30,13 +30,18 @@ import (
 // from registers only (fork_linux_*.s). What they point at is kept, and stays as it is,
 // as long as the process may not have executed: until it is reaped. A list that is freed
 // before is not only a wrong program: the new process may walk through our heap for ever.
+//
+// Until it executes, both also share their end by the OOM killer, and on Linux before 5.16
+// by a signal that dumps core. The filter of system calls in the packaged unit answers with
+// an error, and sends no signal.
+//
+// The assembly is there for each line of cross/targets.
 
-// An image is what a new process becomes. The assembly knows calls, exit, failed and errno.
+// An image is what a new process becomes. The assembly knows calls, exit and failed.
 type image struct {
 	calls  [12]call // the first is clone, which is made in the caller
 	exit   call     // made when one of them has failed
-	failed uintptr  // the number of that call in imageCalls, plus one; 0: none has
-	errno  uintptr
+	failed uintptr  // what that call must, and its errno: one word, since we may ask meanwhile
 
 	argv, env []*byte // and what else the calls point at
 	path, dir *byte
@@ -50,14 +55,14 @@ type call struct {
 	number uintptr
 	args   [4]uintptr
 	last   uintptr // it is repeated until the first argument, counted up, is this; 0: it is made once
-	must   uintptr // what failed says if it fails; 0: it may
+	must   uintptr // place in imageCalls, plus one, from bit 16 on; 0: it may fail
 }
 
 // Calls that must not fail, in the order of image.failed.
 var imageCalls = [...]string{"dup3", "setpgid", "chdir", "execve"}
 
 const (
-	mustDup3 = iota + 1
+	mustDup3 = (iota + 1) << 16
 	mustSetpgid
 	mustChdir
 	mustExecve
@@ -93,16 +98,17 @@ func newImage(argv []string, around Surroundings, files [3]int) (*image, error) 
 
 // prepare lists the calls.
 func (im *image) prepare(files [3]int) {
-	next := im.calls[:0]
+	n := 0
 	add := func(must, number uintptr, args ...uintptr) *call {
-		c := call{number: number, must: must}
+		c := &im.calls[n]
+		n++
+		c.number, c.must = number, must
 		copy(c.args[:], args)
-		next = append(next, c)
-		return &next[len(next)-1]
+		return c
 	}
 	add(0, unix.SYS_CLONE, uintptr(unix.SIGCHLD)|unix.CLONE_VM|unix.CLONE_PIDFD, 0, uintptr(unsafe.Pointer(&im.pidfd)))
-	// Handlers are code of ours, so signals are blocked until all are reset. The two that
-	// cannot be are no loss.
+	// Handlers are code of ours, so signals are blocked until all are reset. SIGKILL and
+	// SIGSTOP have none.
 	add(0, unix.SYS_RT_SIGACTION, 1, uintptr(unsafe.Pointer(&defaultAction)), 0, sigsetSize).last = lastSignal
 	_, _, _ = syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, 0, 0, uintptr(unsafe.Pointer(&im.mask)), sigsetSize, 0, 0)
 	add(0, unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&im.mask)), 0, sigsetSize)
@@ -126,10 +132,12 @@ func (im *image) prepare(files [3]int) {
 }
 
 // fork starts the process. The lock of programs is held: one fork at a time. pidfd is -1
-// on a kernel before 5.2. The image must be kept until the process is reaped.
+// on a kernel before 5.2. The caller puts the image into programs, until the process is reaped.
 func (im *image) fork() (pid, pidfd int, err error) {
 	n := forkImage(im)
-	if n == -int(unix.EINVAL) { // qemu-user knows threads and fork(2) only. With that a failure shows in the status alone
+	// qemu-user refuses CLONE_VM for what is no thread. fork(2) does it there, but the copy
+	// of the image cannot tell us why it has failed.
+	if n == -int(unix.EINVAL) {
 		im.calls[0].args[0] = uintptr(unix.SIGCHLD)
 		n = forkImage(im)
 	}
@@ -172,5 +180,5 @@ func (im *image) failure() error {
 	if n == 0 {
 		return nil
 	}
-	return os.NewSyscallError(imageCalls[n-1], syscall.Errno(im.errno))
+	return os.NewSyscallError(imageCalls[n>>16-1], syscall.Errno(n&(1<<16-1)))
 }

@@ -39,9 +39,8 @@ made:
 	INCL	(call_args+0)(BP)
 	JMP	again
 failed:
-	NEGL	AX
-	MOVL	AX, image_errno(DI)
-	MOVL	call_must(BP), AX
-	MOVL	AX, image_failed(DI)
+	MOVL	call_must(BP), CX
+	SUBL	AX, CX
+	MOVL	CX, image_failed(DI)
 	LEAL	image_exit(DI), BP
 	JMP	again

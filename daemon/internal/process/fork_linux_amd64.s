@@ -39,9 +39,8 @@ made:
 	INCQ	(call_args+0)(R12)
 	JMP	again
 failed:
-	NEGQ	AX
-	MOVQ	AX, image_errno(BX)
-	MOVQ	call_must(R12), AX
-	MOVQ	AX, image_failed(BX)
+	MOVQ	call_must(R12), CX
+	SUBQ	AX, CX
+	MOVQ	CX, image_failed(BX)
 	LEAQ	image_exit(BX), R12
 	JMP	again

@@ -43,8 +43,7 @@ made:
 	MOVW	R0, (call_args+0)(R6)
 	B	again
 failed:
-	RSB	$0, R0
-	MOVW	R0, image_errno(R8)
+	SUB	R0, R1
 	MOVW	R1, image_failed(R8)
 	MOVW	$image_exit, R6
 	ADD	R8, R6

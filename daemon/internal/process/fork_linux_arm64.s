@@ -40,8 +40,7 @@ made:
 	MOVD	R0, (call_args+0)(R20)
 	B	again
 failed:
-	NEG	R0, R0
-	MOVD	R0, image_errno(R19)
+	SUB	R0, R1
 	MOVD	R1, image_failed(R19)
 	ADD	$image_exit, R19, R20
 	B	again

@@ -39,8 +39,7 @@ made:
 	MOV	A0, (call_args+0)(S3)
 	JMP	again
 failed:
-	NEG	A0, A0
-	MOV	A0, image_errno(S2)
+	SUB	A0, A1
 	MOV	A1, image_failed(S2)
 	ADD	$image_exit, S2, S3
 	JMP	again

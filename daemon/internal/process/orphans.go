@@ -21,8 +21,8 @@ import (
 // is being started, because its number is not known until then.
 var programs = struct {
 	sync.Mutex
-	pids map[int]bool
-}{pids: make(map[int]bool)}
+	pids map[int]*image // with what a new process may still read; nil: nothing
+}{pids: make(map[int]*image)}
 
 // ReapOrphans reaps children that have ended and are not programs of handlers. It
 // reports whether it must be called again soon, because the kernel shows it a program
@@ -34,7 +34,7 @@ func ReapOrphans() (again bool) {
 	defer programs.Unlock()
 	for {
 		pid := zombie()
-		if pid == 0 || programs.pids[pid] {
+		if _, ours := programs.pids[pid]; pid == 0 || ours {
 			return pid != 0
 		}
 		_, _ = unix.Wait4(pid, nil, unix.WNOHANG, nil)

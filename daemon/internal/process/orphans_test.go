@@ -22,7 +22,7 @@ func TestReapOrphans(t *testing.T) {
 				programs.Lock()
 				defer programs.Unlock()
 				if delete(programs.pids, pid); yes {
-					programs.pids[pid] = true
+					programs.pids[pid] = nil
 				}
 			}
 			own(program)

@@ -136,7 +136,7 @@ func forkStub(argv []string, around Surroundings, pipes pipes) (pid int, err err
 		Sys: &syscall.SysProcAttr{Setpgid: true}, // a signal reaches its children too
 	})
 	if err == nil {
-		programs.pids[pid] = true
+		programs.pids[pid] = nil
 	}
 	return pid, os.NewSyscallError("fork", err)
 }

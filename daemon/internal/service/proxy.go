@@ -324,7 +324,7 @@ func backendEnd(err error) error {
 func (p *proxy) adopt(pr *pair, fd int, to config.Address) {
 	session := SessionOf(pr.client)
 	tcp := to.Network == "tcp"
-	if tcp && !to.AddrPort.Addr().IsLoopback() { // nobody vanishes there without a word
+	if tcp && !to.AddrPort.Addr().IsLoopback() { // a backend here does not vanish without a word
 		p.env.Tune(fd, session.ID)
 	}
 	b, err := p.env.Loop.AddStream(fd, tcp, far{p}, pr)

@@ -74,6 +74,9 @@ connection: &bench
 	{Name: "socat-exec-pipes", Modes: []string{load.ExecPipes}, Command: []string{
 		"socat", "TCP-LISTEN:{port},bind={host},fork,reuseaddr,backlog=4096,nodelay", "EXEC:/bin/cat,pipes",
 	}},
+	{Name: "websocketd", Modes: []string{load.ExecPipes}, WebSocket: true, Command: []string{
+		"websocketd", "--address={host}", "--port={port}", "--loglevel=error", "/bin/cat",
+	}},
 }
 
 // installed returns the programs of the distribution that have a part in one of the cells.

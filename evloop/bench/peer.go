@@ -23,6 +23,8 @@ type Peer struct {
 	Fragile bool     // stops serving everybody when some do not read
 	Adopts  bool     // serves a socket that was opened for it
 	Restart way      // nil: it cannot restart and keep its clients
+
+	WebSocket bool // its clients speak WebSocket, a message a line
 }
 
 // can reports whether the peer has what the cell needs.

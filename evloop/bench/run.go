@@ -60,6 +60,7 @@ func (g Rig) measure(ctx context.Context, p Peer, c Cell) (load.Result, error) {
 	o := load.Options{
 		Mode: c.Mode, Network: c.Network, Address: address, Conns: c.Conns, Size: c.Size,
 		Pipeline: c.Pipeline, Stuck: c.Stuck, Warmup: g.Warmup, Window: g.Window,
+		WebSocket: p.WebSocket,
 	}
 	files, err := g.beyond(c, &o)
 	if err != nil {

@@ -11,11 +11,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// A turn is what a visit says, and what it must then hear.
+type turn struct{ say, hear []byte }
+
 // A visit is one short connection: connect, ask, read the answer, close.
 type visit struct {
 	fd    int
-	asked bool
-	got   int
+	turn  int
+	asked bool // the first turn
+	got   int  // of what it must hear in this turn
 	since time.Duration
 }
 
@@ -23,7 +27,7 @@ type visit struct {
 // at once by the next.
 type visitor struct {
 	w      *window
-	answer string
+	turns  []turn // of each visit
 	poll   *poller
 	to     endpoint
 	visits []visit
@@ -36,7 +40,7 @@ type visitor struct {
 // and 28,000 ports of one address would last for two seconds.
 const sources = 200
 
-func churn(o Options, answer string) (Result, error) {
+func churn(o Options, turns ...turn) (Result, error) {
 	p, err := newPoller(o)
 	if err != nil {
 		return Result{}, err
@@ -46,7 +50,7 @@ func churn(o Options, answer string) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	v := &visitor{w: newWindow(o), answer: answer, poll: p, to: to, visits: make([]visit, o.Conns)}
+	v := &visitor{w: newWindow(o), turns: turns, poll: p, to: to, visits: make([]visit, o.Conns)}
 	for i := range v.visits {
 		if err := v.begin(i); err != nil {
 			return Result{}, err
@@ -102,14 +106,9 @@ func (v *visitor) serve() error {
 func (v *visitor) step(i int, events uint32) error {
 	t := &v.visits[i]
 	if !t.asked && events&unix.EPOLLOUT != 0 {
-		n, err := send(t.fd, []byte(Question))
-		if err != nil {
+		if err := v.ask(t); err != nil {
 			return err
 		}
-		if n != len(Question) {
-			return errors.New("no room for a question on a new connection")
-		}
-		t.asked = true
 	}
 	if events&^unix.EPOLLOUT == 0 {
 		return nil
@@ -118,16 +117,35 @@ func (v *visitor) step(i int, events uint32) error {
 	if err != nil {
 		return err
 	}
-	if !bytes.HasPrefix([]byte(v.answer)[t.got:], v.buf[:n]) {
+	hear := v.turns[t.turn].hear
+	if !bytes.HasPrefix(hear[t.got:], v.buf[:n]) {
 		return errors.New("an answer differs from what was expected")
 	}
 	t.got += n
-	if t.got < len(v.answer) {
+	if t.got < len(hear) {
 		return nil
+	}
+	if t.turn++; t.turn < len(v.turns) {
+		t.got = 0
+		return v.ask(t)
 	}
 	unix.Close(t.fd)
 	now := v.w.clock()
 	v.w.delays.add(now - t.since)
 	v.w.ops++
 	return v.begin(i)
+}
+
+// ask says what the turn of t begins with.
+func (v *visitor) ask(t *visit) error {
+	say := v.turns[t.turn].say
+	n, err := send(t.fd, say)
+	if err != nil {
+		return err
+	}
+	if n != len(say) {
+		return errors.New("no room for a question on a new connection")
+	}
+	t.asked = true
+	return nil
 }

@@ -94,6 +94,11 @@ func (x *exchanger) connect(n int) error {
 			return fmt.Errorf("connection %d of %d: %w", i+1, n, err)
 		}
 		x.clients = append(x.clients, client{fd: fd, sent: make([]time.Duration, x.o.Pipeline)})
+		if x.o.WebSocket {
+			if err := upgrade(fd); err != nil {
+				return fmt.Errorf("connection %d of %d: %w", i+1, n, err)
+			}
+		}
 		if err := x.poll.add(fd, i); err != nil {
 			return err
 		}

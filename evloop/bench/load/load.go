@@ -78,6 +78,8 @@ type Options struct {
 	Due      int   // descriptor that gets a byte when the server shall restart (Restart); 0: none
 	Behind   int   // listening descriptor of the server behind a relay (Proxy...); 0: none
 	Source   int   // descriptor of the device's other end (Bridge...); 0: none
+
+	WebSocket bool // the server speaks WebSocket, a message a line (ExecPipes, ExecEcho)
 }
 
 // Result is what one run found. Times are those of the window alone.
@@ -131,6 +133,9 @@ func Run(o Options) (Result, error) {
 }
 
 func run(o Options) (Result, error) {
+	if o.WebSocket {
+		return overWebSocket(o)
+	}
 	switch o.Mode {
 	case Echo, Proxy, ExecEcho:
 		return exchange(o, pattern(o.Size), pattern(o.Size))
@@ -139,9 +144,9 @@ func run(o Options) (Result, error) {
 	case Room:
 		return room(o)
 	case Churn:
-		return churn(o, Answer)
+		return churn(o, turn{[]byte(Question), []byte(Answer)})
 	case Exec, ExecPipes, ProxyChurn:
-		return churn(o, Question)
+		return churn(o, turn{[]byte(Question), []byte(Question)})
 	case ProxyBulk:
 		return bulk(o)
 	case ProxyReset:

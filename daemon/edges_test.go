@@ -17,7 +17,7 @@ import (
 
 // edgeTables are the lists of what goes wrong in programs of this kind, with
 // how many cases each has: a row does not disappear with the test it names.
-var edgeTables = map[string]int{"../evloop/EDGES.md": 97, "../systemd/EDGES.md": 113}
+var edgeTables = map[string]int{"../evloop/EDGES.md": 98, "../systemd/EDGES.md": 113}
 
 var (
 	edgeRow  = regexp.MustCompile(`^\| (\d+) \| (.+) \| (.+) \|$`)

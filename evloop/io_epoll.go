@@ -225,7 +225,7 @@ func (e *epoll) receive(c *Conn) {
 			return
 		}
 		if c.edge&edgeFlood != 0 {
-			if n := e.splice(c, budget*spliceGain); n > 0 {
+			if n := e.splice(c, budget*spliceGain); n != 0 {
 				budget -= max(n/spliceGain, readCost)
 				continue
 			}

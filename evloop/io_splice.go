@@ -22,8 +22,8 @@ const conduitSize = 256 << 10
 
 // splice moves input of c to another connection, if it may go there, and returns how much:
 // at most most, and what the kernel has room for, so that little has to be read back. With
-// 0 it is to be read, which also tells why nothing has come. Behind bytes with a mark (see
-// marks), splice does not tell an end from urgent data.
+// 0 it is to be read, which also tells why nothing has come; with -1 c has ended. Behind bytes
+// with a mark (see marks), splice does not tell an end from urgent data.
 //
 // Pieces of 64 KiB were tried: each ends in a send, and with BBR, which paces what it sends,
 // a timer for each made it as dear as copying.
@@ -42,27 +42,36 @@ func (e *epoll) splice(c *Conn, most int) int {
 		return 0 // the queue is for a receiver that is behind
 	}
 	n, errno := l.sys.fill(int(c.fd), min(most, room))
-	if n <= 0 || errno != 0 {
+	switch {
+	case ofSocket(errno):
+		l.broken(c, os.NewSyscallError("recv", errno))
+		return -1
+	case n <= 0 || errno != 0:
 		return 0
 	}
-	left := n
-	for left > 0 {
-		m, errno := l.sys.pour(int(to.fd), left)
-		if errno == unix.EINTR {
-			continue
-		}
-		if m <= 0 || errno != 0 {
-			break // the next send tells why
-		}
-		left -= m
-	}
+	left, errno := l.sys.pourAll(int(to.fd), n)
 	l.enter()
 	l.relayed(c, to, n, left)
 	if left > 0 {
 		l.relayRest(c, to, left)
 	}
+	if ofSocket(errno) {
+		l.sendFailed(to, os.NewSyscallError("send", errno))
+	}
 	l.leave()
 	return n
+}
+
+// ofSocket reports whether an error of splice is one that a socket tells once: after a reset,
+// recv would find an orderly end, and send EPIPE. The others are of the call, or of
+// whoever forbids it. Then bytes are copied, and a socket that has failed says so again.
+func ofSocket(errno unix.Errno) bool {
+	switch errno {
+	case 0, unix.EAGAIN, unix.EINTR, unix.EBADF, unix.EINVAL, unix.ENOMEM, unix.ENOBUFS, unix.ESPIPE,
+		unix.ENOSYS, unix.EPERM, unix.EACCES:
+		return false
+	}
+	return true
 }
 
 // filled notes whether a read of a stream has brought all that was asked for. Two in a row
@@ -132,7 +141,23 @@ func (k *kernel) fill(fd, most int) (int, unix.Errno) {
 	return int(r), errno
 }
 
-// pour moves n bytes from the pipe to a socket.
+// pourAll moves n bytes from the pipe to a socket, as far as it takes them, and returns how
+// many are left.
+func (k *kernel) pourAll(fd, n int) (left int, errno unix.Errno) {
+	for n > 0 {
+		m, errno := k.pour(fd, n)
+		switch {
+		case errno == unix.EINTR:
+		case m <= 0 || errno != 0:
+			return n, errno
+		default:
+			n -= m
+		}
+	}
+	return 0, 0
+}
+
+// pour moves up to n bytes from the pipe to a socket.
 func (k *kernel) pour(fd, n int) (int, unix.Errno) {
 	if k.sim != nil {
 		return k.sim.pour(fd, n)

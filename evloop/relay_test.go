@@ -4,6 +4,7 @@ package evloop
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"testing"
 
@@ -16,9 +17,16 @@ type forwarder struct {
 	*probe
 	other map[*Conn]*Conn
 	data  int // bytes that Data has seen
+
+	onRelay func(*Conn) // nil: nothing
 }
 
-func (f *forwarder) Relay(c *Conn) *Conn { return f.other[c] }
+func (f *forwarder) Relay(c *Conn) *Conn {
+	if f.onRelay != nil {
+		f.onRelay(c)
+	}
+	return f.other[c]
+}
 
 // A relayRig is two connections of the loop, between which bytes go on, and their peers.
 type relayRig struct {
@@ -161,6 +169,31 @@ func TestLoopRelayReadsBack(t *testing.T) {
 	})
 }
 
+// While there is a flood the kernel keeps relayUnsent, and behind it what Options say.
+func TestLoopRelayBound(t *testing.T) {
+	eachBackend(t, func(r *rig) {
+		x, data, sent, most := newRelay(r, tcpPair, tcpPair), flood()[:256<<10], 0, 0
+		bound := func() int {
+			n, err := unix.GetsockoptInt(int(x.far.fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT)
+			if err != nil {
+				r.Fatal(err)
+			}
+			return n
+		}
+		before := bound()
+		x.onRelay = func(*Conn) { most = max(most, bound()) }
+		r.spin("a flood", func() bool {
+			sent += x.nearby.offer(data)
+			x.faraw.read()
+			return most == relayUnsent
+		})
+		r.spin("its end", func() bool { x.faraw.read(); return x.far.BytesOut() == uint64(sent) && !x.near.unread() })
+		if n := bound(); n != before {
+			r.Errorf("the kernel keeps %d bytes behind a flood, want %d", n, before)
+		}
+	})
+}
+
 // Between other sockets than two of TCP, everything goes by Data.
 func TestLoopRelayCopiesUnix(t *testing.T) {
 	local := func(t *testing.T) (int, *peer) { return socketPair(t, unix.SOCK_STREAM) }
@@ -191,6 +224,64 @@ func TestLoopRelayReset(t *testing.T) {
 		}
 		r.lives(x.near, "when the other was reset")
 	})
+}
+
+// A sender that is reset while it is served: splice(2) takes the error from the socket, and
+// what recv finds behind it looks like an end in order.
+func TestLoopRelaySenderReset(t *testing.T) {
+	eachBackend(t, func(r *rig) {
+		x := newRelay(r, tcpPair, tcpPair)
+		x.resetWhileServed(x.near, func() {
+			for left := 1; left > 0; left = r.l.sys.unsent(x.nearby.fd) {
+				for n := 1; n > 0; {
+					n, _ = unix.Read(int(x.near.fd), r.l.rbuf)
+				}
+			}
+			x.nearby.reset()
+			arrives(r.T, int(x.near.fd), unix.POLLHUP)
+		})
+		if r.of(x.near).eof {
+			r.Error("a reset is told as an end in order")
+		}
+	})
+}
+
+// A receiver that is reset while it is served ends with what splice(2) was told, and not with
+// the EPIPE of a send behind it.
+func TestLoopRelayReceiverReset(t *testing.T) {
+	eachBackend(t, func(r *rig) {
+		x := newRelay(r, tcpPair, tcpPair)
+		x.resetWhileServed(x.far, func() {
+			x.faraw.reset()
+			arrives(r.T, int(x.far.fd), unix.POLLHUP)
+		})
+		r.lives(x.near, "when the other was reset")
+	})
+}
+
+// resetWhileServed has reset called between the question for the receiver and splice(2), and
+// waits for the end of c, which has to name the reset.
+func (x *relayRig) resetWhileServed(c *Conn, reset func()) {
+	x.Helper()
+	x.onRelay = func(from *Conn) {
+		if from == x.near {
+			x.onRelay = nil
+			reset()
+		}
+	}
+	data := flood()[:256<<10]
+	x.spin("the end", func() bool {
+		if x.nearby.fd >= 0 {
+			x.nearby.offer(data)
+		}
+		if x.faraw.fd >= 0 {
+			x.faraw.read()
+		}
+		return x.rig.of(c).closed
+	})
+	if err := x.rig.of(c).err; !errors.Is(err, unix.ECONNRESET) {
+		x.Errorf("Closed(%v), want %v", err, unix.ECONNRESET)
+	}
 }
 
 // From the moment at which a connection is tapped, the tap sees every byte.

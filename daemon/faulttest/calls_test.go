@@ -23,6 +23,7 @@ type call struct {
 	leaves  bool         // the call that was not made leaves something behind
 	signal  unix.Signal  // by which the call is asked for; 0: none is needed
 	spares  string       // a service of which nothing is expected
+	relays  bool         // a proxy passes much on meanwhile
 	rhythms []string     // nil: rhythms
 }
 
@@ -122,6 +123,24 @@ var calls = []call{
 		errnos: []unix.Errno{unix.EBADF, unix.EFAULT, unix.EINVAL, unix.EIO, unix.EISDIR},
 	},
 	{
+		name: "splice", relays: true, rhythms: relayRhythms, errnos: spliceErrors, // the bytes are copied instead
+	},
+	{
+		name: "splice", relays: true, rhythms: relayRhythms, says: "recv|send", also: "service=relay .*reason=backend_reset",
+		errnos: []unix.Errno{unix.ECONNRESET, unix.EPIPE, unix.ETIMEDOUT, unix.EHOSTUNREACH, unix.ENETUNREACH, unix.ECONNABORTED},
+	},
+	{
+		name: "pipe2", relays: true, rhythms: []string{"1"}, // copied
+		errnos: []unix.Errno{unix.EFAULT, unix.EINVAL, unix.EMFILE, unix.ENFILE, unix.ENOMEM},
+	},
+	{
+		name: "read", says: "read", relays: true, under: takesNothing, errnos: []unix.Errno{unix.EINTR},
+	},
+	{
+		name: "read", says: "read|recv", relays: true, under: takesNothing, spares: "handler", leaves: true,
+		errnos: []unix.Errno{unix.EBADF, unix.EFAULT, unix.EINVAL, unix.EIO, unix.EISDIR},
+	},
+	{
 		name: "openat", signal: unix.SIGHUP, spares: "handler", errnos: openErrors, // the program opens files too
 	},
 	{
@@ -138,3 +157,9 @@ var calls = []call{
 
 // rhythms are at which of its calls a thread is hit: strace's when=.
 var rhythms = []string{"1", "5", "7+7"}
+
+// relayRhythms hit the first splice into the pipe, and the first out of it.
+var relayRhythms = []string{"1", "2", "7+7"}
+
+// takesNothing has every receiver of a splice take nothing, so that all is read back.
+const takesNothing = "splice:error=EAGAIN:when=2+2"

@@ -116,7 +116,7 @@ func TestCensus(t *testing.T) {
 		for name, host := range map[string]func(*testing.T, string) *host{"unit": managedHost, "hand": handHost} {
 			t.Run(name, func(t *testing.T) {
 				h := host(t, backend)
-				h.addExec()
+				h.addMore()
 				h.tracer = []string{"strace", "-D", "-f", "-qq", "-s", "200", "-o", h.path("trace")}
 				h.live()
 				for name, n := range h.callsOf(h.path("trace")) {
@@ -132,9 +132,11 @@ func TestCensus(t *testing.T) {
 	})
 }
 
-// addExec adds a service that starts a program for each client, where sockets are passed.
-func (h *host) addExec() {
+// addMore adds a service that starts a program for each client, and one that passes on what
+// they send, where sockets are passed.
+func (h *host) addMore() {
 	if h.names != nil {
+		h.addRelay("relay", echoes)
 		h.add("exec", fmt.Sprintf("kind = \"exec\"\ncommand = [%q]\ndirectory = \"/\"\n", h.path("program")))
 	}
 }
@@ -149,8 +151,10 @@ func (h *host) live() {
 	if lost := h.traffic(guests, injection{}); len(lost) > 0 {
 		h.t.Errorf("clients were ended: %v\n%s", lost, d.all())
 	}
-	if err := h.stayRest("exec", (*client).visit); err != nil {
-		h.t.Errorf("%v\n%s", err, d.all())
+	for service, visit := range map[string]func(*client) error{"exec": (*client).visit, "relay": (*client).relayed} {
+		if err := h.stayRest(service, visit); err != nil {
+			h.t.Errorf("%v\n%s", err, d.all())
+		}
 	}
 	d.state("echo")
 	h.check(unix.Kill(d.child(), unix.SIGKILL))

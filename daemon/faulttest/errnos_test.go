@@ -27,6 +27,11 @@ var (
 		unix.EINVAL, unix.EISCONN, unix.EMSGSIZE, unix.ENOBUFS, unix.ENOMEM, unix.ENOTCONN, unix.ENOTSOCK,
 		unix.EOPNOTSUPP, unix.EPIPE, unix.ETIMEDOUT, unix.EHOSTUNREACH, unix.ENETUNREACH,
 	}
+	// EAGAIN of splice(2) promises no edge: what did not go is read or sent. ENOSYS and EPERM
+	// are those of a filter.
+	spliceErrors = []unix.Errno{
+		unix.EAGAIN, unix.EBADF, unix.EINTR, unix.EINVAL, unix.ENOMEM, unix.ESPIPE, unix.ENOBUFS, unix.ENOSYS, unix.EPERM,
+	}
 	getsockoptErrors = []unix.Errno{unix.EBADF, unix.EFAULT, unix.EINVAL, unix.ENOPROTOOPT, unix.ENOTSOCK}
 	setsockoptErrors = []unix.Errno{unix.EBADF, unix.EDOM, unix.EFAULT, unix.EINVAL, unix.ENOMEM, unix.ENOPROTOOPT, unix.ENOTSOCK}
 	fcntlErrors      = []unix.Errno{unix.EACCES, unix.EAGAIN, unix.EBADF, unix.EINTR, unix.EINVAL, unix.EPERM}

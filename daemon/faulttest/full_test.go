@@ -113,8 +113,10 @@ func (c *client) ping() error {
 
 // flooded is a client of echo that sends much before it reads. The daemon's queue
 // for it gets full, and it reads and writes in turns.
-func (c *client) flooded() error {
-	p := bytes.Repeat([]byte("0123456789abcdef"), 32<<10)
+func (c *client) flooded() error { return c.floods(bytes.Repeat([]byte("0123456789abcdef"), 32<<10)) }
+
+// floods sends p, and reads it late.
+func (c *client) floods(p []byte) error {
 	sent := make(chan struct{})
 	go func() {
 		defer close(sent)

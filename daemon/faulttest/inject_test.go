@@ -31,6 +31,7 @@ func TestInject(t *testing.T) {
 	forBackends(t, func(t *testing.T, backend string) {
 		h := newHost(t, backend, "")
 		h.addRest()
+		h.addRelay("relay", echoes)
 		play.all(t, calls, backend, func(t *testing.T, i injection) int {
 			h.t = t
 			return h.inject(i)
@@ -44,6 +45,9 @@ func (h *host) inject(i injection) (hit int) {
 	defer d.logIfFailed()
 	d.await("program started") // it has its pipes
 	first, before := d, d.files()
+	if i.relays {
+		before += 2 // the pipe of the loop, which is made once
+	}
 	guests := h.guests()
 	s := h.attach(d, i)
 	lost := make(chan map[string]int, 1)
@@ -178,6 +182,11 @@ func (h *host) traffic(guests []*client, i injection) map[string]int {
 	}
 	for _, s := range []string{"echo", "echo-unix"} {
 		all.Go(func() { note("echo", h.stayRest(s, (*client).flooded)) })
+	}
+	if i.relays {
+		for range 8 {
+			all.Go(func() { note("relay", h.stayRest("relay", (*client).relayed)) })
+		}
 	}
 	all.Go(h.reset)
 	all.Wait()

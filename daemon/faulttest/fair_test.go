@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"strings"
@@ -106,6 +107,7 @@ const (
 	members    = 1000
 	flooders   = 60
 	receivers  = 4000
+	relayed    = 16 // connections
 	tableBytes = 5 << 20
 )
 
@@ -230,6 +232,20 @@ var loads = []load{
 		},
 	},
 	{
+		name:      "a proxy in bulk",
+		configure: func(h *host) { h.addRelay("crowd", discards) },
+		prepare: func(h *host, d *daemon) func(<-chan struct{}) string {
+			senders := h.crowd("crowd", 0)
+			senders.flood(relayed)
+			return func(stop <-chan struct{}) string {
+				<-stop
+				state := d.state("crowd")
+				senders.close()
+				return state
+			}
+		},
+	},
+	{
 		name:    "a program starts slowly",
 		least:   5200 * time.Millisecond, // a second until it is started again, and four to start
 		prepare: slowProgram,
@@ -249,6 +265,8 @@ func (h *host) flooded(d *daemon, listeners *crowd) func(<-chan struct{}) string
 			len(listeners.conns), (listeners.read.Load()-before)>>10)
 	}
 }
+
+func discards(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }
 
 // slowProgram holds the exec of a handler's program, as TestSlowExec does.
 func slowProgram(h *host, d *daemon) func(<-chan struct{}) string {

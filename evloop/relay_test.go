@@ -126,6 +126,25 @@ func TestLoopRelayFlood(t *testing.T) {
 	})
 }
 
+// However much waits, a turn passes on about 128 KiB of a connection, and others get theirs.
+func TestLoopRelayTurn(t *testing.T) {
+	eachBackend(t, func(r *rig) {
+		x, data := newRelay(r, tcpPair, tcpPair), flood()[:1<<20]
+		before, most := uint64(0), uint64(0)
+		r.spin("a flood", func() bool {
+			for x.nearby.offer(data) > 0 {
+			}
+			x.faraw.read()
+			n := x.near.BytesIn()
+			before, most = n, max(most, n-before)
+			return n > 48<<20
+		})
+		if most > 132<<10 { // pieces are rounded
+			r.Errorf("a turn passes on up to %d bytes, want about 128 KiB", most)
+		}
+	})
+}
+
 // A receiver that reads nothing for long, and then all, gets every byte once. What waits for it
 // meanwhile is bounded.
 func TestLoopRelayToASlowReader(t *testing.T) {
@@ -144,28 +163,44 @@ func TestLoopRelayToASlowReader(t *testing.T) {
 }
 
 // What the receiver has not taken is read back from the pipe and waits in its queue, and
-// the sender is paused until it is gone.
+// the sender is paused until it is gone, however little it is.
 func TestLoopRelayReadsBack(t *testing.T) {
 	eachBackend(t, func(r *rig) {
 		x := newRelay(r, tcpPair, tcpPair)
-		rest := bytes.Repeat([]byte("0123456789abcdef"), 12<<10)
+		for i, size := range []int{192 << 10, 16} {
+			rest := bytes.Repeat([]byte("0123456789abcdef"), size/16)
+			r.do(func() {
+				if !r.l.sys.open() {
+					r.Fatal("no pipe")
+				}
+				if n, err := unix.Write(r.l.sys.conduit.in, rest); n != size || err != nil {
+					r.Fatalf("the pipe took %d bytes, %v", n, err)
+				}
+				r.l.relayRest(x.near, x.far, size)
+				if x.near.flags&flagPaused == 0 || x.far.Queued() != size || !x.far.Full() {
+					r.Errorf("%d bytes are queued, want %d and the sender paused", x.far.Queued(), size)
+				}
+			})
+			r.gets(x.faraw, rest)
+			r.until("Drained", func() bool { return r.of(x.far).drained == i+1 && x.near.flags&flagPaused == 0 })
+			if n, err := unix.Read(r.l.sys.conduit.out, make([]byte, 1)); err != unix.EAGAIN {
+				r.Errorf("the pipe has %d bytes, %v", n, err)
+			}
+		}
+	})
+}
+
+// What is passed on is as much work as what is sent.
+func TestLoopRelayIsWork(t *testing.T) {
+	eachBackend(t, func(r *rig) {
+		x := newRelay(r, tcpPair, tcpPair)
 		r.do(func() {
-			if !r.l.sys.open() {
-				r.Fatal("no pipe")
-			}
-			if n, err := unix.Write(r.l.sys.conduit.in, rest); n != len(rest) || err != nil {
-				r.Fatalf("the pipe took %d bytes, %v", n, err)
-			}
-			r.l.relayRest(x.near, x.far, len(rest))
-			if x.near.flags&flagPaused == 0 || x.far.Queued() != len(rest) || !x.far.Full() {
-				r.Errorf("%d bytes are queued, want %d and the sender paused", x.far.Queued(), len(rest))
+			before := r.l.work.left
+			r.l.relayed(x.near, x.far, 300<<10, 100<<10)
+			if n := before - r.l.work.left; n != 200<<10/workBytes {
+				r.Errorf("200 KiB are %d units of work", n)
 			}
 		})
-		r.gets(x.faraw, rest)
-		r.until("Drained", func() bool { return r.of(x.far).drained == 1 && x.near.flags&flagPaused == 0 })
-		if n, err := unix.Read(r.l.sys.conduit.out, make([]byte, 1)); err != unix.EAGAIN {
-			r.Errorf("the pipe has %d bytes, %v", n, err)
-		}
 	})
 }
 

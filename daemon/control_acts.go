@@ -110,7 +110,7 @@ func (k *controlSocket) one(name string) (*endpoint, *control.Error) {
 func (k *controlSocket) drain(a *asker) (func() bool, *control.Error) {
 	var name string
 	var now bool
-	err := control.Decode(a.call.Parameters, map[string]any{"service": &name, "now": &now})
+	err := control.Decode(a.call.Parameters, map[string]any{"service": &name, "now": &now}, "service")
 	if err != nil {
 		return nil, err
 	}
@@ -142,7 +142,7 @@ func (k *controlSocket) drain(a *asker) (func() bool, *control.Error) {
 // resume lets clients in again, first those that have waited.
 func (k *controlSocket) resume(a *asker) (func() bool, *control.Error) {
 	var name string
-	if err := control.Decode(a.call.Parameters, map[string]any{"service": &name}); err != nil {
+	if err := control.Decode(a.call.Parameters, map[string]any{"service": &name}, "service"); err != nil {
 		return nil, err
 	}
 	ep, err := k.one(name)
@@ -198,7 +198,7 @@ func (l *listener) door() {
 // setLogLevel sets what is logged, until the next start, or a reload with another level.
 func (k *controlSocket) setLogLevel(a *asker) (func() bool, *control.Error) {
 	var word string
-	if err := control.Decode(a.call.Parameters, map[string]any{"level": &word}); err != nil {
+	if err := control.Decode(a.call.Parameters, map[string]any{"level": &word}, "level"); err != nil {
 		return nil, err
 	}
 	var level slog.Level

@@ -40,7 +40,7 @@ func announcedPeer(s string) (p view.Peer, ok bool) {
 // connect makes the caller a client.
 func (k *controlSocket) connect(a *asker) (func() bool, *control.Error) {
 	var to control.Target
-	err := control.Decode(a.call.Parameters, map[string]any{"service": &to.Service, "peer": &to.Peer})
+	err := control.Decode(a.call.Parameters, map[string]any{"service": &to.Service, "peer": &to.Peer}, "service")
 	if err != nil {
 		return nil, err
 	}

@@ -32,7 +32,7 @@ const longestState = 256
 // tell keeps what a companion says of itself.
 func (k *controlSocket) tell(a *asker) (func() bool, *control.Error) {
 	var c view.Companion
-	if err := control.Decode(a.call.Parameters, map[string]any{"companion": &c.Name, "state": &c.State}); err != nil {
+	if err := control.Decode(a.call.Parameters, map[string]any{"companion": &c.Name, "state": &c.State}, "companion", "state"); err != nil {
 		return nil, err
 	}
 	switch {
@@ -53,7 +53,8 @@ func (k *controlSocket) tell(a *asker) (func() bool, *control.Error) {
 // present keeps who is in a room on another board.
 func (k *controlSocket) present(a *asker) (func() bool, *control.Error) {
 	var in control.Presence
-	err := control.Decode(a.call.Parameters, map[string]any{"service": &in.Service, "board": &in.Board, "names": &in.Names})
+	err := control.Decode(a.call.Parameters, map[string]any{"service": &in.Service, "board": &in.Board, "names": &in.Names},
+		"service", "board", "names")
 	if err != nil {
 		return nil, err
 	}

@@ -92,10 +92,10 @@ func TestPresent(t *testing.T) {
 			in   control.Presence
 			want *control.Error
 		}{
-			{control.Presence{Service: "nobody", Board: "attic"}, control.NoSuchService("nobody")},
-			{control.Presence{Service: "e", Board: "attic"}, control.Refused("nobody is together there: kind echo")},
-			{control.Presence{Service: "r", Board: "a/b"}, control.InvalidParameter("board")},
-			{control.Presence{Service: "r"}, control.InvalidParameter("board")},
+			{control.Presence{Service: "nobody", Board: "attic", Names: []string{}}, control.NoSuchService("nobody")},
+			{control.Presence{Service: "e", Board: "attic", Names: []string{}}, control.Refused("nobody is together there: kind echo")},
+			{control.Presence{Service: "r", Board: "a/b", Names: []string{}}, control.InvalidParameter("board")},
+			{control.Presence{Service: "r", Names: []string{}}, control.InvalidParameter("board")},
 		} {
 			if err := r.dial().Call(control.Interface+".Present", tt.in, nil); err == nil || err.Error() != tt.want.Error() {
 				r.t.Errorf("Present(%+v): %v, want %v", tt.in, err, tt.want)

@@ -39,7 +39,7 @@ func (j *joining) Follow(m service.Message) { j.stream.push(m, len(m.Text)) }
 // join begins to follow a service.
 func (k *controlSocket) join(a *asker) (func() bool, *control.Error) {
 	var to control.Joining
-	err := control.Decode(a.call.Parameters, map[string]any{"service": &to.Service, "after": &to.After, "series": &to.Series})
+	err := control.Decode(a.call.Parameters, map[string]any{"service": &to.Service, "after": &to.After, "series": &to.Series}, "service")
 	if err == nil {
 		err = wantsMore(a)
 	}

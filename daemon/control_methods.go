@@ -84,7 +84,7 @@ func (k *controlSocket) getInfo(a *asker) (func() bool, *control.Error) {
 
 func (k *controlSocket) getDescription(a *asker) (func() bool, *control.Error) {
 	var name string
-	if err := control.Decode(a.call.Parameters, map[string]any{"interface": &name}); err != nil {
+	if err := control.Decode(a.call.Parameters, map[string]any{"interface": &name}, "interface"); err != nil {
 		return nil, err
 	}
 	if control.Descriptions[name] == "" {

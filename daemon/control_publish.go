@@ -38,7 +38,7 @@ func (k *controlSocket) publish(a *asker) (func() bool, *control.Error) {
 	var in control.Publication
 	err := control.Decode(a.call.Parameters, map[string]any{
 		"service": &in.Service, "data": &in.Data, "base64": &in.Base64, "name": &in.Name, "tag": &in.Tag, "board": &in.Board,
-	})
+	}, "service")
 	if err != nil {
 		return nil, err
 	}

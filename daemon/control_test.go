@@ -7,9 +7,11 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -165,6 +167,47 @@ func TestControl(t *testing.T) {
 	}
 	if err := c.Call("a.b.C", nil, nil); !errors.Is(err, control.InterfaceNotFound("a.b")) {
 		t.Errorf("a method of another interface: %v", err)
+	}
+}
+
+// TestControlRequired: a call that leaves out what the interface requires is answered with
+// the name of that.
+func TestControlRequired(t *testing.T) {
+	r := runControlled(t, twoServices)
+	defer r.stop(t)
+	method := regexp.MustCompile(`(?m)^method (\w+)\((.*)\) ->`)
+	c, tried := r.dial(), 0
+	for iface, text := range control.Descriptions {
+		for _, m := range method.FindAllStringSubmatch(text, -1) {
+			given := map[string]any{}
+			for _, field := range strings.Split(m[2], ", ") {
+				name, kind, _ := strings.Cut(field, ": ")
+				switch {
+				case kind == "string":
+					given[name] = "x"
+				case strings.HasPrefix(kind, "[]"):
+					given[name] = []string{}
+				case kind != "" && kind[0] != '?':
+					t.Fatalf("%s.%s: no value for a %s", iface, m[1], kind)
+				}
+			}
+			for missing := range given {
+				for _, null := range []bool{true, false} {
+					in := maps.Clone(given)
+					if in[missing] = nil; !null {
+						delete(in, missing)
+					}
+					tried++
+					err := c.Call(iface+"."+m[1], in, nil)
+					if want := control.InvalidParameter(missing); err == nil || err.Error() != want.Error() {
+						t.Errorf("%s(%v): %v, want %v", m[1], in, err, want)
+					}
+				}
+			}
+		}
+	}
+	if tried < 20 {
+		t.Errorf("%d calls were tried", tried)
 	}
 }
 

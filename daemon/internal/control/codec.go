@@ -40,7 +40,7 @@ type Reply struct {
 
 // ParseCall reads a call without its NUL. Parameters share memory with nothing.
 func ParseCall(message []byte) (c Call, err error) {
-	err = object(message, func(name string) any {
+	_, err = object(message, func(name string) any {
 		switch name {
 		case "method":
 			return &c.Method
@@ -102,7 +102,7 @@ func encode(v any) ([]byte, error) {
 
 // ParseReply reads a reply without its NUL.
 func ParseReply(message []byte) (r Reply, err error) {
-	err = object(message, func(name string) any {
+	_, err = object(message, func(name string) any {
 		switch name {
 		case "parameters":
 			return &r.Parameters
@@ -120,58 +120,70 @@ func ParseReply(message []byte) (r Reply, err error) {
 }
 
 // Decode reads parameters. fields holds, for each name that is known, where its value
-// goes. What is missing or null is left as it is. The error is a reply for the caller.
-func Decode(parameters json.RawMessage, fields map[string]any) *Error {
+// goes. What is missing or null is left as it is, and is wrong if it is required. The error
+// is a reply for the caller.
+func Decode(parameters json.RawMessage, fields map[string]any, required ...string) *Error {
 	if parameters == nil {
-		return nil
+		parameters = json.RawMessage("{}")
 	}
 	last := ""
-	err := object(parameters, func(name string) any {
+	given, err := object(parameters, func(name string) any {
 		last = name
 		return fields[name]
 	})
 	if err != nil {
 		return InvalidParameter(last)
 	}
+	for _, name := range required {
+		if !given[name] {
+			return InvalidParameter(name)
+		}
+	}
 	return nil
 }
 
 // object reads a JSON object. into returns where the value of a member goes, or nil for
-// a member that is not known, which is an error.
-func object(text []byte, into func(name string) any) error {
+// a member that is not known, which is an error. given has each member that is there, false
+// for null.
+func object(text []byte, into func(name string) any) (given map[string]bool, err error) {
 	dec := json.NewDecoder(bytes.NewReader(text))
 	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
-		return errors.New("is no JSON object")
+		return nil, errors.New("is no JSON object")
 	}
-	seen := make(map[string]bool)
+	given = make(map[string]bool)
 	for dec.More() {
 		t, err := dec.Token()
 		if err != nil {
-			return err
+			return nil, err
 		}
 		name, ok := t.(string)
 		if !ok {
-			return errors.New("has a member without a name")
+			return nil, errors.New("has a member without a name")
 		}
 		to := into(name)
 		if to == nil {
-			return fmt.Errorf("has a member %.64q that is not known", name)
+			return nil, fmt.Errorf("has a member %.64q that is not known", name)
 		}
-		if seen[name] {
-			return fmt.Errorf("has the member %q twice", name)
+		if _, twice := given[name]; twice {
+			return nil, fmt.Errorf("has the member %q twice", name)
 		}
-		seen[name] = true
-		if err := dec.Decode(to); err != nil {
-			return fmt.Errorf("member %q: %w", name, err)
+		var value json.RawMessage
+		err = dec.Decode(&value)
+		if err == nil {
+			err = json.Unmarshal(value, to)
 		}
+		if err != nil {
+			return nil, fmt.Errorf("member %q: %w", name, err)
+		}
+		given[name] = !bytes.Equal(value, null)
 	}
 	if _, err := dec.Token(); err != nil { // the closing brace
-		return err
+		return nil, err
 	}
 	if len(bytes.TrimSpace(text[dec.InputOffset():])) > 0 {
-		return errors.New("has something behind it")
+		return nil, errors.New("has something behind it")
 	}
-	return nil
+	return given, nil
 }
 
 // NewReply makes a reply of parameters. continues says that there will be another one.

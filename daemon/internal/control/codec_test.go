@@ -57,6 +57,7 @@ func TestDecode(t *testing.T) {
 		{`{"id":-1}`, "id"},
 		{`{"id":1.5}`, "id"},
 		{`{"id":1,"id":2}`, "id"},
+		{`{"id":null,"id":2}`, "id"},
 	} {
 		var text json.RawMessage
 		if tt.text != "" {
@@ -75,6 +76,25 @@ func TestDecode(t *testing.T) {
 		}
 		if got != want {
 			t.Errorf("%s: %q, want %q", tt.text, got, want)
+		}
+	}
+}
+
+// TestDecodeRequired: what is required and missing, or null, is named.
+func TestDecodeRequired(t *testing.T) {
+	for text, wrong := range map[string]string{
+		``: "service", `{}`: "service", `{"names":[]}`: "service", `{"service":null,"names":[]}`: "service",
+		`{"service":""}`: "names", `{"service":"","names":null}`: "names", `{"service":"","names":[]}`: "",
+	} {
+		var name string
+		var names []string
+		var parameters json.RawMessage // nil: there are none
+		if text != "" {
+			parameters = json.RawMessage(text)
+		}
+		err := Decode(parameters, map[string]any{"service": &name, "names": &names}, "service", "names")
+		if got := err != nil; got != (wrong != "") || got && err.Error() != InvalidParameter(wrong).Error() {
+			t.Errorf("%s: %v, want that %q is named", text, err, wrong)
 		}
 	}
 }

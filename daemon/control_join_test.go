@@ -141,7 +141,7 @@ func TestJoinRoom(t *testing.T) {
 			r.t.Errorf("Publish = %d, %v", n, err)
 		}
 		c.hears("* " + name + " is now bob\n")
-		_, _ = r.publish(control.Publication{Service: "r"}, "as it is")
+		_, _ = r.publish(control.Publication{Service: "r"}, "as it is\n")
 		c.hears("<bob> hello  you\n<amy> hi?\nas it is\n")
 		f.wants("2 publish amy x hi?", "3 publish as it is")
 		_, _ = r.publish(control.Publication{Service: "r", Name: "amy"}, "\xff")
@@ -187,7 +187,11 @@ func TestJoinKinds(t *testing.T) {
 			service, text, want string
 		}{
 			{"n", "x", "nobody may write"},
-			{"b", "two\nlines", "delimiter"},
+			{"b", "two\nlines", "InvalidParameter: data"},
+			{"b", "two\n\xff", "InvalidParameter: base64"},
+			{"r", "two\nlines", "InvalidParameter: data"},
+			{"r", "two\n\xff", "InvalidParameter: base64"},
+			{"r", "\n\n", "InvalidParameter: data"},
 			{"b", strings.Repeat("x", 50000), "max_line"},
 			{"r", strings.Repeat("x", 50000), "max_line"},
 			{"e", "x", "no messages are taken: kind echo"},

@@ -29,6 +29,7 @@ type publishing struct {
 	a     *asker
 	ep    *endpoint
 	p     service.Publication
+	text  string // the parameter that has it
 	until evloop.Time
 	waits bool
 }
@@ -58,12 +59,12 @@ func (k *controlSocket) publish(a *asker) (func() bool, *control.Error) {
 	if !k.isCompanion(groupsOf(a.conn.FD())) { // theirs are events of the service, and many
 		k.log.Acted(control.ShortName(control.Interface+".Publish"), a.peer, []byte(in.Service))
 	}
-	text := in.Base64
+	text, of := in.Base64, "base64"
 	if in.Data != nil {
-		text = []byte(*in.Data)
+		text, of = []byte(*in.Data), "data"
 	}
 	p := &publishing{
-		k: k, a: a, ep: ep, until: k.d.loop.Now().Add(publishTime),
+		k: k, a: a, ep: ep, text: of, until: k.d.loop.Now().Add(publishTime),
 		p: service.Publication{Text: text, Name: in.Name, Tag: in.Tag, Board: in.Board, Peer: a.peer},
 	}
 	a.stream = p
@@ -94,6 +95,8 @@ func (p *publishing) step() (done bool) {
 		p.waits = true
 		l.Schedule(evloop.Timer{Deadline: l.Now().Add(publishAgain), Conn: p.a.conn.ID(), Handler: p})
 		return false
+	case errors.Is(err, service.ErrDelimiter):
+		p.a.fail(control.InvalidParameter(p.text))
 	case err != nil:
 		p.a.fail(control.Refused(err.Error()))
 	default:

@@ -218,5 +218,8 @@ func why(e *control.Error) string {
 	if reason, ok := control.Reason(e); ok {
 		return reason
 	}
+	if s := e.Error(); s == control.InvalidParameter("data").Error() || s == control.InvalidParameter("base64").Error() {
+		return reasonLines
+	}
 	return e.Error()
 }

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 
 	"penstock/daemon/internal/control"
@@ -28,6 +29,10 @@ func sendMessage(p process, c command, args []string) int {
 	return a.answer(a.notRunning, func(client *control.Client) error {
 		in := control.Publication{Service: a.of, Name: name}
 		in.Data, in.Base64 = control.Text([]byte(a.second))
-		return client.Call(control.Interface+".Publish", in, nil)
+		err := client.Call(control.Interface+".Publish", in, nil)
+		if e, ok := errors.AsType[*control.Error](err); ok && e.Is(control.InvalidParameter("")) {
+			return errors.New("the text is more than one message: it has a delimiter in it, such as the end of a line")
+		}
+		return err
 	})
 }

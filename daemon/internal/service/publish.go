@@ -23,24 +23,28 @@ type Publisher interface {
 
 // A Publication is a message that is to be passed on.
 type Publication struct {
-	Text  []byte    // without a delimiter
+	Text  []byte    // with no delimiter but at its end
 	Name  string    // who says it in a room; "": nobody, the text is all that is passed on
 	Tag   string    // for those that follow
 	Board string    // another one, on which the name is somebody; "": it is not of a board
 	Peer  view.Peer // who publishes
 }
 
-// ErrBusy means that a service cannot take a message now.
-var ErrBusy = errors.New("the service is busy")
+// Errors that are the caller's to mend.
+var (
+	// ErrBusy means that a service cannot take a message now.
+	ErrBusy = errors.New("the service is busy")
+	// ErrDelimiter means that the text is more than one message.
+	ErrDelimiter = errors.New("the message has a delimiter in it")
+)
 
 // Reasons for which a message is refused.
 var (
-	errEnds      = errors.New("the service ends")
-	errReadOnly  = errors.New(`nobody may write: write = "none"`)
-	errHeld      = errors.New("another client holds it")
-	errAway      = errors.New("the device or program is not there")
-	errEmpty     = errors.New("there is no message")
-	errDelimiter = errors.New("the message has a delimiter in it")
+	errEnds     = errors.New("the service ends")
+	errReadOnly = errors.New(`nobody may write: write = "none"`)
+	errHeld     = errors.New("another client holds it")
+	errAway     = errors.New("the device or program is not there")
+	errEmpty    = errors.New("there is no message")
 )
 
 // longestName is the most bytes of a name that Publish takes.
@@ -48,11 +52,14 @@ const longestName = 128
 
 // Publish passes a line on to the members, as if one of that name had said it.
 func (r *room) Publish(p *Publication) (uint64, error) {
+	line := bytes.TrimSuffix(p.Text, r.frame.delim)
 	switch {
 	case r.ending:
 		return 0, errEnds
-	case len(p.Text) > r.frame.max:
+	case len(line) > r.frame.max:
 		return 0, fmt.Errorf("longer than max_line: %d bytes", len(p.Text))
+	case bytes.Contains(line, r.frame.delim):
+		return 0, ErrDelimiter
 	case len(p.Name) > longestName:
 		return 0, fmt.Errorf("the name has more than %d bytes", longestName)
 	case r.fan.behind():
@@ -63,7 +70,6 @@ func (r *room) Publish(p *Publication) (uint64, error) {
 	if name == "" || len(t) == 0 { // or nothing of the text would be in it
 		t = template{{slot: slotLine}}
 	}
-	line := p.Text
 	if p.Board != "" && name != "" && len(r.message) > 0 {
 		name, t, line = r.ofBoard(name, p.Board, line)
 	}
@@ -92,7 +98,7 @@ func (b *bridge) Publish(p *Publication) (uint64, error) {
 	case len(message)+len(delim) == 0:
 		return 0, errEmpty
 	case len(delim) > 0 && bytes.Contains(message, delim):
-		return 0, errDelimiter
+		return 0, ErrDelimiter
 	}
 	return 0, b.publish(append(bytes.Clone(message), delim...))
 }

@@ -41,8 +41,11 @@ var (
 	sandboxOption = option{"s", ""}
 )
 
+// serves is the command that is no failure if nobody reads what it prints.
+const serves = "run"
+
 var commands = []command{
-	{"run", []option{fileOption}, "", "serve in the foreground; without a file, a built-in example", aboutRun, run},
+	{serves, []option{fileOption}, "", "serve in the foreground; without a file, a built-in example", aboutRun, run},
 	{"check", []option{fileOption, sandboxOption}, "", "report every mistake in the configuration", aboutCheck, check},
 	{"units", []option{fileOption}, "", "print the systemd units that the configuration makes", aboutUnits, units},
 	{"apply", []option{keepOption, previewOption}, "", "put the changed configuration in force, sockets included", aboutApply, applyFile},

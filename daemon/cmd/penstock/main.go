@@ -52,14 +52,21 @@ func (p process) run(args []string) int {
 		fmt.Fprint(p.stderr, usage())
 		return exitUsage
 	}
+	out := &output{Writer: p.stdout}
+	printing := p
+	printing.stdout = out
 	switch args[0] {
 	case "help", "-h", "-help", "--help":
-		fmt.Fprint(p.stdout, usage())
-		return exitOK
+		fmt.Fprint(out, usage())
+		return p.ended(args[0], out, exitOK)
 	}
 	for _, c := range slices.Concat(commands, hidden) {
 		if c.name == args[0] {
-			return c.main(p, c, args[1:])
+			status := c.main(printing, c, args[1:])
+			if c.name == serves {
+				return status
+			}
+			return p.ended(c.name, out, status)
 		}
 	}
 	fmt.Fprintf(p.stderr, "penstock: unknown command %q\n%s", args[0], usage())

@@ -130,7 +130,11 @@ func (p process) warning(text string) string {
 
 // onTerminal reports whether a person reads the output.
 func (p process) onTerminal() bool {
-	f, ok := p.stdout.(*os.File)
+	w := p.stdout
+	if o, ok := w.(*output); ok {
+		w = o.Writer
+	}
+	f, ok := w.(*os.File)
 	if !ok {
 		return false
 	}

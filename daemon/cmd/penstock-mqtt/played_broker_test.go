@@ -3,6 +3,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"net"
 	"path/filepath"
 	"strings"
@@ -15,14 +16,16 @@ import (
 // A playedBroker is a broker of MQTT 5 in the test, as far as we use one, that can be as
 // bad as a test wants.
 type playedBroker struct {
-	path string
+	url  string                // as the file has it
+	path string                // of its socket; "": it has none
 	seen chan *packets.Publish // each message that a client has sent
 
 	mu       sync.Mutex
 	listener net.Listener
 	clients  map[*playedClient]bool
 	retained map[string]*packets.Publish
-	connack  *packets.Connack                         // what CONNECT is answered with
+	connack  *packets.Connack // what CONNECT is answered with
+	accepted int
 	answer   func(c *playedClient, raw net.Conn) bool // instead of all this; true: done
 	deaf     bool                                     // PUBLISH and UNSUBSCRIBE are not answered
 	refuse   byte                                     // reason in each PUBACK
@@ -40,13 +43,33 @@ type playedClient struct {
 
 func playBroker(t *testing.T) *playedBroker {
 	t.Helper()
-	b := &playedBroker{
-		path: filepath.Join(t.TempDir(), "mqtt"), seen: make(chan *packets.Publish, 10000),
-		clients: map[*playedClient]bool{}, retained: map[string]*packets.Publish{}, connack: &packets.Connack{Properties: &packets.Properties{}},
-	}
+	b := newPlayedBroker()
+	b.path = filepath.Join(t.TempDir(), "mqtt")
+	b.url = "unix:" + b.path
 	b.listen(t)
 	t.Cleanup(b.kill)
 	return b
+}
+
+// playSecureBroker plays one that speaks TLS on a port of loopback.
+func playSecureBroker(t *testing.T, conf *tls.Config) *playedBroker {
+	t.Helper()
+	b := newPlayedBroker()
+	l, err := tls.Listen("tcp", "127.0.0.1:0", conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.url = "mqtts://" + l.Addr().String()
+	b.accept(l)
+	t.Cleanup(b.kill)
+	return b
+}
+
+func newPlayedBroker() *playedBroker {
+	return &playedBroker{
+		seen:    make(chan *packets.Publish, 10000),
+		clients: map[*playedClient]bool{}, retained: map[string]*packets.Publish{}, connack: &packets.Connack{Properties: &packets.Properties{}},
+	}
 }
 
 func (b *playedBroker) listen(t *testing.T) {
@@ -55,15 +78,18 @@ func (b *playedBroker) listen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.mu.Lock()
-	b.listener = l
-	b.mu.Unlock()
+	b.accept(l)
+}
+
+func (b *playedBroker) accept(l net.Listener) {
+	b.set(func() { b.listener = l })
 	b.served.Go(func() {
 		for {
 			c, err := l.Accept()
 			if err != nil {
 				return
 			}
+			b.set(func() { b.accepted++ })
 			b.served.Go(func() { b.serve(&playedClient{Conn: c, filters: map[string]bool{}}) })
 		}
 	})

@@ -27,6 +27,7 @@ type rig struct {
 	log    *records
 	folder string
 	text   string
+	table  string // more of [mqtt], with the names of files
 	end    func() // SIGTERM, and the wait for the end
 }
 
@@ -59,11 +60,17 @@ func newRig(t *testing.T, text string) *rig {
 // start starts a process.
 func (r *rig) start(t *testing.T) {
 	t.Helper()
-	cfg, err := config.Parse("t.toml", []byte("[mqtt]\nbroker = 'unix:"+r.broker.path+"'\nboard = 'here'\nuser = 'u'\ndiscovery = true\n"+r.text))
+	cfg, err := config.Parse("t.toml", []byte("[mqtt]\nbroker = '"+r.broker.url+"'\nboard = 'here'\nuser = 'u'\ndiscovery = true\n"+r.table+r.text))
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.gate = assemble(cfg, secrets{password: []byte("p")}, func() string { return r.daemon.path }, r.folder, slog.New(r.log))
+	known := secrets{password: []byte("p")}
+	if r.table != "" {
+		if known, err = readSecrets(cfg.MQTT); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.gate = assemble(cfg, known, func() string { return r.daemon.path }, r.folder, slog.New(r.log))
 	r.gate.broker.wait = func(int) time.Duration { return 10 * time.Millisecond }
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)

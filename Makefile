@@ -103,7 +103,7 @@ web-test: build ## the page in a headless Chromium, which is installed if it is 
 
 .PHONY: mqtt-test
 mqtt-test: build ## penstock-mqtt with mosquitto and its clients, which are installed if they are missing (needs root for that)
-	@command -v mosquitto mosquitto_pub >/dev/null || { apt-get update && apt-get install -y --no-install-recommends mosquitto mosquitto-clients; }
+	@{ command -v mosquitto && command -v mosquitto_pub && command -v mosquitto_sub; } >/dev/null || { apt-get update && apt-get install -y --no-install-recommends mosquitto mosquitto-clients; }
 	$(GO) test ./daemon/cmd/penstock-mqtt/brokertest -count=1 -v -programs $(CURDIR)/bin
 
 # For `make boards-test`: how long, clients of each board, lines that a board keeps, and the schedule

@@ -84,16 +84,10 @@ var calls = []call{
 		errnos: []unix.Errno{unix.EBADF, unix.EFAULT, unix.EINVAL, unix.ENOTTY, unix.EADDRNOTAVAIL, unix.ENODEV},
 	},
 	{
-		name: "preadv2", says: "recv", spares: "handler", errnos: readErrors,
+		name: "readv", says: "recv", spares: "handler", errnos: readErrors,
 	},
 	{
-		name: "readv", says: "recv", spares: "handler", errnos: readErrors, under: "preadv2:error=EOPNOTSUPP:when=1+",
-	},
-	{
-		name: "pwritev2", says: "send|write", spares: "handler", errnos: writeErrors,
-	},
-	{
-		name: "writev", says: "send|write", spares: "handler", errnos: writeErrors, under: "pwritev2:error=EOPNOTSUPP:when=1+",
+		name: "writev", says: "send|write", spares: "handler", errnos: writeErrors,
 	},
 	{
 		name: "write", on: "anon_inode:[eventfd]", signal: unix.SIGUSR1, // wakes the loop

@@ -69,7 +69,7 @@ func Ask(loop *evloop.Loop, log *report.Service, argv []string, limit time.Durat
 		closeAll(out[0])
 		return nil, err
 	}
-	if q.out, err = loop.Add(out[0], answer{q: q}, nil); err != nil { // out of memory or of watches
+	if q.out, err = loop.AddOwn(out[0], answer{q: q}, nil); err != nil { // out of memory or of watches
 		closeAll(out[0])
 		q.err = err
 		limit = 0

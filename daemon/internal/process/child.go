@@ -131,7 +131,7 @@ func (c *Child) await(pid int) {
 
 // hear has the loop read the error output, whose descriptor it owns from now on.
 func (c *Child) hear(fd int) {
-	conn, err := c.loop.Add(fd, childErrors{c: c}, nil)
+	conn, err := c.loop.AddOwn(fd, childErrors{c: c}, nil)
 	if err != nil { // out of memory or of watches: the child can work without
 		closeAll(fd)
 		c.log.PipeFailed("stderr", err)

@@ -143,7 +143,7 @@ func forkStub(argv []string, around Surroundings, pipes pipes) (pid int, err err
 
 // launch waits until the stub has become the program or has failed.
 func (p *Program) launch() {
-	if _, err := p.loop.Add(p.pipes.status[0], execStatus{p: p}, nil); err != nil { // out of memory or of watches
+	if _, err := p.loop.AddOwn(p.pipes.status[0], execStatus{p: p}, nil); err != nil { // out of memory or of watches
 		closeAll(p.pipes.status[0])
 		p.failure = err
 		p.advance(notRun)

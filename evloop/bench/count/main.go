@@ -71,19 +71,38 @@ func run(w io.Writer, names []string, profile, record bool) error {
 	if profile {
 		detail = w
 	}
-	lines, err := countAll(w, names, detail)
-	if err != nil || len(lines) == 0 {
+	chosen, err := choose(names)
+	if err != nil {
 		return err
 	}
-	show(w, lines)
+	lines, err := countAll(w, chosen, detail)
+	switch {
+	case err != nil:
+		return err
+	case len(lines) > 0:
+		show(w, lines)
+	}
 	if record {
 		return writeRecord(recordPath, lines)
 	}
 	return compare(recordPath, lines)
 }
 
-// countAll counts on the CPUs of these names; none means all.
-func countAll(w io.Writer, names []string, detail io.Writer) ([]line, error) {
+// choose returns the CPUs of these names, in the order of the table; no name means all.
+func choose(names []string) ([]cpu, error) {
+	if len(names) == 0 {
+		return cpus, nil
+	}
+	for _, name := range names {
+		if !slices.ContainsFunc(cpus, func(c cpu) bool { return c.name == name }) {
+			return nil, fmt.Errorf("no CPU is called %q", name)
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(cpus), func(c cpu) bool { return !slices.Contains(names, c.name) }), nil
+}
+
+// countAll counts on the CPUs, and says which it has skipped.
+func countAll(w io.Writer, chosen []cpu, detail io.Writer) ([]line, error) {
 	dir, err := os.MkdirTemp("", "count-")
 	if err != nil {
 		return nil, err
@@ -94,19 +113,17 @@ func countAll(w io.Writer, names []string, detail io.Writer) ([]line, error) {
 		return nil, err
 	}
 	var lines []line
-	for _, c := range cpus {
-		if len(names) > 0 && !slices.Contains(names, c.name) {
-			continue
+	for _, c := range chosen {
+		why, err := c.skipped(dir, plugin)
+		var l []line
+		if err == nil && why == "" {
+			l, err = c.measure(dir, plugin, detail)
 		}
-		if can, err := c.counts(); err != nil {
-			return nil, err
-		} else if !can {
-			fmt.Fprintf(w, "skip %s: this %s takes no plugins (that of Debian 12 does)\n", c.name, c.qemu[0])
-			continue
-		}
-		l, err := c.measure(dir, plugin, detail)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", c.name, err)
+		}
+		if why != "" {
+			fmt.Fprintf(w, "skip %s: %s\n", c.name, why)
 		}
 		lines = append(lines, l...)
 	}

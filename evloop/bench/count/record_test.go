@@ -5,6 +5,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -47,5 +48,52 @@ func TestRecorded(t *testing.T) {
 				t.Errorf("%s, connections %v: nothing is recorded", c.name, l)
 			}
 		}
+	}
+}
+
+// TestChoose: the name of a CPU that does not exist is refused, or nothing would be counted
+// in silence.
+func TestChoose(t *testing.T) {
+	for want, names := range map[string][]string{
+		"amd64 armv7 armv6": nil,
+		"armv7 armv6":       {"armv6", "armv7"},
+		"":                  {"armv6", "armv5"},
+	} {
+		chosen, err := choose(names)
+		var got []string
+		for _, c := range chosen {
+			got = append(got, c.name)
+		}
+		if strings.Join(got, " ") != want || (err != nil) != (want == "") {
+			t.Errorf("choose(%q) is %q, %v; want %q", names, got, err, want)
+		}
+	}
+}
+
+// TestRecordOfSome: a record without all CPUs is not written.
+func TestRecordOfSome(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "recorded")
+	if err := writeRecord(path, nil); err == nil {
+		t.Error("a record of nothing was written")
+	}
+	if _, err := os.Stat(path); !os.IsNotExist(err) {
+		t.Errorf("the file is there: %v", err)
+	}
+}
+
+// TestSpared: a CPU is skipped, and why is said, where a machine need not have its compiler
+// or its emulator.
+func TestSpared(t *testing.T) {
+	here, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := cpu{name: "x", qemu: []string{here}, cc: []string{"no-such-gcc"}, spared: true}
+	if why, err := c.skipped(t.TempDir(), ""); why != "no-such-gcc is missing" || err != nil {
+		t.Errorf("skipped: %q, %v", why, err)
+	}
+	c.spared = false
+	if why, err := c.skipped(t.TempDir(), ""); why != "" || err == nil {
+		t.Errorf("skipped: %q, %v; want an error", why, err)
 	}
 }

@@ -44,7 +44,7 @@ var execKind = kind{
 	}},
 	check:    checkExec,
 	conns:    3, // the input, output and error output of one program
-	files:    6, // these and its pidfd, and two for a moment as it is started
+	files:    7, // these and its pidfd, and three for a moment as it is started: its own ends of them
 	children: func(s *Service) int { return s.Of.(*Exec).MaxChildren },
 	programs: func(s *Service) []string { return s.Of.(*Exec).Command[:1] }, // check has seen that there is one
 	try:      say("hello"),

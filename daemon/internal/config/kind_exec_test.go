@@ -14,7 +14,7 @@ func TestExecReserves(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := c.Services[0]
-	if s.Children() != 10 || s.Conns() != 30 || s.Files() < 60 {
+	if s.Children() != 10 || s.Conns() != 30 || s.Files() < 70 {
 		t.Errorf("%d programs, %d connections, %d files", s.Children(), s.Conns(), s.Files())
 	}
 }

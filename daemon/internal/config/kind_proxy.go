@@ -53,7 +53,7 @@ var proxyKind = kind{
 	targets:  func(s *Service) []Address { return s.Of.(*Proxy).To },
 	children: func(s *Service) int { return s.Of.(*Proxy).names() },
 	conns:    2, // the output and error output of one lookup
-	files:    5, // these and its pidfd, and two for a moment as it is started
+	files:    6, // these and its pidfd, and three for a moment as it is started: its own ends, and its input
 	programs: func(s *Service) []string {
 		if s.Of.(*Proxy).names() == 0 {
 			return nil

@@ -77,8 +77,8 @@ func TestNamesOfTargets(t *testing.T) {
 		if got := fmt.Sprint(c.Warnings); got != tt.why {
 			t.Errorf("%s: warnings %q, want %q", tt.to, got, tt.why)
 		}
-		if got := fmt.Sprint(s.Programs()); got != tt.programs || s.Children() != tt.n || s.Conns() != 2*tt.n {
-			t.Errorf("%s: programs %s, %d at once, %d connections", tt.to, got, s.Children(), s.Conns())
+		if got := fmt.Sprint(s.Programs()); got != tt.programs || s.Children() != tt.n || s.Conns() != 2*tt.n || s.Files() < 6*tt.n {
+			t.Errorf("%s: programs %s, %d at once, %d connections, %d files", tt.to, got, s.Children(), s.Conns(), s.Files())
 		}
 	}
 }

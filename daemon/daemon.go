@@ -348,6 +348,7 @@ func (d *Daemon) sayReady(first bool) {
 	}
 	if d.env.Ready != nil {
 		d.env.Ready()
+		d.env.Ready = nil // it may keep the configuration, which a reload replaces
 	}
 }
 

@@ -120,6 +120,7 @@ func (p process) runDaemon(env daemon.Env, file string, last *lastGood, running 
 		env.Ready = func() { welcome(p.stdout, cfg) }
 	}
 	d, err := daemon.New(cfg, env)
+	env.Ready = nil // it would keep the configuration that a reload replaces
 	if err == nil {
 		running.Store(d)
 		err = d.Run()

@@ -21,7 +21,7 @@ type Socket struct {
 	Text      string          // what getsockname(2) said, or listen says
 	Addr      config.Address  // parsed; zero if listen could not say it
 	Inherited bool            // from a service manager, which keeps it open
-	Conf      *config.Service // it was opened with these keys
+	Conf      *config.Service // it was opened with these keys; Of is nil
 
 	file socketFile // of a Unix socket that we have bound
 }
@@ -46,7 +46,7 @@ func open(s *config.Service, addr config.Address) (*Socket, error) {
 
 // identify finds out what the daemon has to know of an open socket.
 func identify(s *config.Service, addr config.Address, fd int) (sock *Socket, err error) {
-	sock = &Socket{FD: fd, Text: addr.Text, Addr: addr, Conf: s}
+	sock = &Socket{FD: fd, Text: addr.Text, Addr: addr, Conf: openedWith(s)}
 	sock.Family, err = unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
 	if err = os.NewSyscallError("getsockopt SO_DOMAIN", err); err == nil && sock.Unix() && addr.Path[0] == '/' {
 		sock.file, err = newSocketFile(addr.Path)
@@ -60,9 +60,17 @@ func identify(s *config.Service, addr config.Address, fd int) (sock *Socket, err
 
 // Inherit takes a socket of the service manager for s, to which Assign gave it.
 func Inherit(s *config.Service, from systemd.Socket) *Socket {
-	sock := &Socket{FD: from.FD, Family: from.Family, Text: from.Addr, Inherited: true, Conf: s}
+	sock := &Socket{FD: from.FD, Family: from.Family, Text: from.Addr, Inherited: true, Conf: openedWith(s)}
 	sock.Addr, _ = config.ParseAddress(from.Addr)
 	return sock
+}
+
+// openedWith returns the keys of s without those of its kind. A socket outlives reloads, and
+// would keep the first of their tables of answers.
+func openedWith(s *config.Service) *config.Service {
+	keys := *s
+	keys.Of = nil
+	return &keys
 }
 
 // Unix reports whether clients are told apart by uid.

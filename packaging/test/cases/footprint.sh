@@ -2,8 +2,8 @@
 # Pages: 4k 16k
 #
 # What each program takes of a small board's memory: the table of penstock(8). The bounds
-# are a third or so above what was measured with pages of this size, so that a change that
-# costs memory shows; the figures are printed.
+# are a fifth to two thirds above what was measured with pages of this size (penstock-mqtt
+# has the widest), so that a change that costs memory shows; the figures are printed.
 #
 # What is resident is summed over the mappings: the kernel's counter of it, of which VmHWM
 # is the highest value, may be off by some pages for each processor.
@@ -21,7 +21,10 @@ resident() { kib Rss "$1" smaps_rollup; }
 own() { kib Anonymous "$1" smaps_rollup; }
 peak() { kib VmHWM "$1" status; }
 # charged KEY prints what the control group of the daemon is charged, or 0.
-charged() { awk -v key="$1" '$1 == key { n = $2 } END { print int(n / 1024) }' "$group/penstock.service/memory.stat" 2>/dev/null || echo 0; }
+charged() {
+	local stat=$group/penstock.service/memory.stat
+	if [ -r "$stat" ]; then awk -v key="$1" '$1 == key { n = $2 } END { print int(n / 1024) }' "$stat"; else echo 0; fi
+}
 
 # rests PID: in two seconds it grows or shrinks by 64 KiB at most. What only a start or a
 # reload needs is given back a second after it.
@@ -118,12 +121,15 @@ printf '[service.points]\nkind = "lookup"\nlisten = ["127.0.0.1:1402"]\ndelimite
 claim "apply 100,000 answers" penstock apply
 claim "a daemon with them" anew
 claim "answers" is "$(ask 1402 'What is the value of point 99999?')" "The value of point 99999 is 25 degrees."
+# given_back: it holds the table, and no longer what the reading of it has needed. With the
+# replaced table as well it is above the bound.
+given_back() { below "$(resident "$(main)")" "$(of 28672 32768)"; }
 row "100,000 answers" "$(main)"
+claim "what the start has needed is given back" eventually 10 given_back
 claim "100,000 answers: bound of a start" below "$(peak "$(main)")" "$(of 65536 65536)"
 echo 5 >"/proc/$(main)/clear_refs" # the peak is counted anew
 claim "reload" reloads
-given_back() { below "$(resident "$(main)")" 65536; }
-claim "what a reload has needed is given back" eventually 10 given_back
+claim "what the reload has needed is given back" eventually 10 given_back
 row "100,000 answers, reloaded" "$(main)"
 [ ! -e $group/penstock.service/memory.peak ] ||
 	echo "     with the command that reloads, and the kernel: peak $(($(cat $group/penstock.service/memory.peak) / 1024)) KiB of $(($(cat $group/penstock.service/memory.high) / 1024))"

@@ -42,61 +42,78 @@ func proxyFlood(t *testing.T, backend string) {
 		t.Fatal(err)
 	}
 	defer far.Close()
-	data := make([]byte, 24<<20)
-	for i := range data {
-		data[i] = byte(i>>16) ^ byte(i*7)
-	}
-	ends := []*net.TCPConn{near.(*net.TCPConn), far.(*net.TCPConn)}
-	whole := make(chan error, len(ends))
-	moving, goOn := make(chan bool, len(ends)), make(chan bool)
-	for i, c := range ends {
-		_ = c.SetDeadline(time.Now().Add(evlooptest.Patience))
-		go func() {
-			_, _ = c.Write(data)
-			_ = c.CloseWrite()
-		}()
-		go func() {
-			got, err := io.ReadAll(io.LimitReader(c, int64(len(data)/3)))
-			moving <- true
-			<-goOn
-			rest, end := io.ReadAll(c)
-			if got = append(got, rest...); err != nil || end != nil || !bytes.Equal(got, data) {
-				err = fmt.Errorf("end %d: %d bytes, %v, %v, equal %t", i, len(got), err, end, bytes.Equal(got, data))
-			}
-			whole <- err
-		}()
-	}
-	<-moving
-	<-moving
-	r.do(func() {
-		ep := r.endpoints["p"]
-		for c := range ep.connections {
-			if ep.Relay(c) == nil {
-				t.Error("a client is not relayed")
-			}
-			ep.taps = []*tapping{{ep: ep, id: service.SessionOf(c).ID + 1}}
-			if ep.Relay(c) != nil {
-				t.Error("a client is relayed while somebody looks")
-			}
-			ep.taps, ep.retired = nil, true
-			if ep.Relay(c) != nil {
-				t.Error("a client is relayed though its service leaves")
-			}
-			ep.retired = false
-		}
-	})
+	f := newFlood(near, far)
+	<-f.moving
+	<-f.moving
+	r.do(func() { relaysUnlessLookedAt(t, r.endpoints["p"]) })
 	r, _ = r.restart(t, cfg)
-	close(goOn)
-	for range ends {
-		if err := <-whole; err != nil {
+	close(f.goOn)
+	for range cap(f.whole) {
+		if err := <-f.whole; err != nil {
 			t.Error(err)
 		}
 	}
 	r.until("the client has left", func() bool { return r.clients() == 0 })
 	r.do(func() {
-		if n := r.endpoints["p"].closed; n.In != uint64(len(data)) || n.Out != uint64(len(data)) {
-			t.Errorf("%+v are counted, want %d bytes each way", n, len(data))
+		if n := r.endpoints["p"].closed; n.In != uint64(len(f.data)) || n.Out != uint64(len(f.data)) {
+			t.Errorf("%+v are counted, want %d bytes each way", n, len(f.data))
 		}
 	})
 	r.stop(t)
+}
+
+// A flood is the same data, sent from each end to the other. Each stops to read after a
+// third, says so, and goes on when it may.
+type flood struct {
+	data   []byte
+	moving chan bool
+	goOn   chan bool
+	whole  chan error // of each end, when all has come
+}
+
+func newFlood(ends ...net.Conn) flood {
+	f := flood{make([]byte, 24<<20), make(chan bool, len(ends)), make(chan bool), make(chan error, len(ends))}
+	for i := range f.data {
+		f.data[i] = byte(i>>16) ^ byte(i*7)
+	}
+	for i, c := range ends {
+		_ = c.SetDeadline(time.Now().Add(evlooptest.Patience))
+		go func() {
+			_, _ = c.Write(f.data)
+			_ = c.(*net.TCPConn).CloseWrite()
+		}()
+		go f.receive(i, c)
+	}
+	return f
+}
+
+// receive compares what comes.
+func (f flood) receive(end int, c net.Conn) {
+	got, err := io.ReadAll(io.LimitReader(c, int64(len(f.data)/3)))
+	f.moving <- true
+	<-f.goOn
+	rest, last := io.ReadAll(c)
+	if got = append(got, rest...); err != nil || last != nil || !bytes.Equal(got, f.data) {
+		err = fmt.Errorf("end %d: %d bytes, %v, %v, equal %t", end, len(got), err, last, bytes.Equal(got, f.data))
+	}
+	f.whole <- err
+}
+
+// relaysUnlessLookedAt checks on the loop whether the clients of the endpoint are relayed,
+// and leaves it as it was.
+func relaysUnlessLookedAt(t *testing.T, ep *endpoint) {
+	for c := range ep.connections {
+		if ep.Relay(c) == nil {
+			t.Error("a client is not relayed")
+		}
+		ep.taps = []*tapping{{ep: ep, id: service.SessionOf(c).ID + 1}}
+		if ep.Relay(c) != nil {
+			t.Error("a client is relayed while somebody looks")
+		}
+		ep.taps, ep.retired = nil, true
+		if ep.Relay(c) != nil {
+			t.Error("a client is relayed though its service leaves")
+		}
+		ep.retired = false
+	}
 }

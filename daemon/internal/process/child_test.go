@@ -96,8 +96,7 @@ func TestSpawnSharesMemory(t *testing.T) {
 	churn.Wait()
 }
 
-// TestSpawnSignals: a program begins with no signal blocked, and none ignored that the
-// daemon handles or only it ignores.
+// TestSpawnSignals: a program begins with no signal blocked, and none ignored.
 func TestSpawnSignals(t *testing.T) {
 	n := newNursery(t)
 	over := make(chan error)
@@ -140,21 +139,10 @@ func TestSpawnTellsWhy(t *testing.T) {
 // which somebody has to give back a lease first (fcntl(2)). A child that is told to end
 // meanwhile ends.
 func TestSpawnDoesNotWait(t *testing.T) {
-	path := t.TempDir() + "/program"
-	if err := os.WriteFile(path, []byte("#!/bin/sh\n"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	if _, err := unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_WRLCK); err != nil {
-		t.Skip("this file system has no leases:", err)
-	}
+	f := leased(t)
 	n := newNursery(t)
 	over := make(chan error, 1)
-	said, c := n.spawn([]string{path}, Surroundings{}, func(failed error) { over <- failed })
+	said, c := n.spawn([]string{f.Name()}, Surroundings{}, func(failed error) { over <- failed })
 	defer said.Close()
 	for { // what it has to become
 		kind, err := unix.FcntlInt(f.Fd(), unix.F_GETLEASE, 0)
@@ -181,4 +169,22 @@ func TestSpawnDoesNotWait(t *testing.T) {
 	case <-time.After(evlooptest.Patience):
 		t.Error("the child lives on")
 	}
+}
+
+// leased makes a program that nobody can execute before the lease on it is given back.
+func leased(t *testing.T) *os.File {
+	t.Helper()
+	path := t.TempDir() + "/program"
+	if err := os.WriteFile(path, []byte("#!/bin/sh\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	if _, err := unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_WRLCK); err != nil {
+		t.Skip("this file system has no leases:", err)
+	}
+	return f
 }

@@ -52,8 +52,8 @@ const (
 	firstPause = 50 * time.Millisecond
 	lastPause  = time.Second
 
-	// dialCalls are the system calls of an attempt: poll, socket, connect, epoll_ctl,
-	// getsockopt or close.
+	// dialCalls are the system calls of an attempt, in the turn in which it begins: poll,
+	// socket, connect, a second one on loopback, and epoll_ctl, getsockname or close.
 	dialCalls = 5
 )
 

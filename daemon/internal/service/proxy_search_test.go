@@ -209,3 +209,61 @@ func TestProxyHurriedClient(t *testing.T) {
 	}
 	s.Close()
 }
+
+// A search that has found its backend in a later round is used again for the next client,
+// and begins anew: with the first address, and the shortest pause after a round.
+func TestProxySearchBeginsAnew(t *testing.T) {
+	dir := t.TempDir()
+	none, late := filepath.Join(dir, "none"), filepath.Join(dir, "late")
+	r := serve(t, to("wait='1h'", none, late))
+	r.client("unix")
+	r.log.wait(t, "backend does not answer", 1) // at the end of the first round
+	ln, err := net.Listen("unix", late)
+	if err != nil {
+		t.Fatal(err)
+	}
+	(&backend{t, ln}).accept()
+	ln.Close()
+	fd, _ := evlooptest.Pair(t, "unix")
+	r.do(func() {
+		p := r.svc.(*proxy)
+		spare, dials := p.spare, p.dials
+		if spare == nil || spare.round == 0 || spare.err == nil || spare.pause == firstPause {
+			t.Errorf("the first search has ended as %+v, want it in a later round", spare)
+			return
+		}
+		c, err := r.loop.Add(fd, r, r.session())
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		s, want := pairOf(c).search, r.loop.Now().Add(time.Hour)
+		if s != spare || p.dials != dials+1 || s.next != 1 || s.last.Path != none || s.round != 0 || s.pause != firstPause || s.until != want {
+			t.Errorf("after %d attempts the second search is %+v, want the first one, at its first address", p.dials-dials, s)
+		}
+	})
+}
+
+// What has come of an attempt on loopback is known when it begins. The kernel may put its
+// part off when it is busy, so some attempts have to do.
+func TestProxyKnowsAtOnceOnLoopback(t *testing.T) {
+	b := newBackend(t, "tcp")
+	r := serve(t, to("", b.addr()))
+	for range 100 {
+		fd, _ := evlooptest.Pair(t, "unix")
+		known := false
+		r.do(func() {
+			c, err := r.loop.Add(fd, r, r.session())
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			known = pairOf(c).backend != nil
+		})
+		b.accept()
+		if known {
+			return
+		}
+	}
+	t.Error("no attempt of a hundred was known to have succeeded in the turn in which it began")
+}

@@ -18,7 +18,7 @@ package evloop
 //	DropOldest, DropNewest   a node for each, and for packets too
 //
 // A connection has a queue only while there is something to remember of its output, and
-// else noQueue: idle ones are the most, and would hold 40 bytes more each.
+// else noQueue. Most are idle, and each would hold 40 bytes more.
 //
 // The functions stand in the order in which a message meets them, from Send to
 // afterSend. When the queue is offered to the kernel is in loop_callback.go, how room is
@@ -185,6 +185,9 @@ func (l *Loop) sent(c *Conn, n int) {
 
 // advance forgets the first n bytes of the queue.
 func (l *Loop) advance(c *Conn, n int) {
+	if n == 0 {
+		return // c.out may be noQueue
+	}
 	q := c.out
 	q.bytes -= uint32(n)
 	for n > 0 {

@@ -63,7 +63,7 @@ const (
 type connFlags uint32
 
 const (
-	flagPaused   connFlags = 1 << iota // by the handler
+	flagPaused   connFlags = 1 << iota // by the handler, or while what it relays waits
 	flagFull                           // the queue reached the high-water mark
 	flagDrained                        // Drained is due
 	flagReplay                         // kept input is to be shown again
@@ -177,9 +177,9 @@ const leastKernelQueue = 4 << 10
 
 // bound has the kernel keep about as much unsent output as the queue takes. By
 // itself it would keep megabytes, which no other bound covers, and a peer that
-// is slow would read what is long out of date.
+// is slow would read what is long out of date. A relay has it keep more for a while.
 func (c *Conn) bound(queue int) {
-	if c.state != stateOpen || c.flags&flagBounded != 0 && queue == c.opts.queue() {
+	if c.state != stateOpen || c.flags&flagBounded != 0 && queue == c.opts.queue() && !c.wide() {
 		return
 	}
 	before := 0

@@ -145,6 +145,9 @@ func (c *Conn) save(state []byte, table *carriedTable) record {
 	if c.flags&flagBounded != 0 {
 		r.bound = uint64(c.opts.queue())
 	}
+	if c.wide() {
+		r.bound = uint64(max(c.opts.queue(), relayUnsent)) // applyBound sets it back
+	}
 	return r
 }
 

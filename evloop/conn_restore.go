@@ -201,7 +201,7 @@ func (r *record) applyTimes(c *Conn) {
 }
 
 // applyBound sets the options. The kernel still has the bound for unsent output
-// that it was given before.
+// that it was given before, which is that of a flood if there was one.
 func (r *record) applyBound(c *Conn, o *Options) {
 	if r.bound > 0 {
 		c.flags |= flagBounded

@@ -44,6 +44,10 @@ func (c *Conn) putsOff() bool {
 	return rings && u.serves(c)
 }
 
+// wide reports whether the kernel keeps as much output as a flood needs, and not what
+// Options say.
+func (c *Conn) wide() bool { return c.edge&edgeWide != 0 }
+
 // readOn has c read to EAGAIN, whatever the last read has found.
 func (c *Conn) readOn() {
 	c.edge |= edgeReadable | edgeMark

@@ -32,6 +32,9 @@ type epoll struct {
 	events [mostEvents]unix.EpollEvent
 	pieces [maxVectors][]byte
 	naps   bool // the last sleep was short
+	full   int  // what a read of a flood brings: readSize, unless a test wants less
+
+	flooded *Conn // the receiver of the last splice, while what it sends may belong to a flood
 }
 
 const (
@@ -216,7 +219,7 @@ func (e *epoll) receive(c *Conn) {
 		}
 		return
 	}
-	for budget := l.readBudget; c.edge&edgeReadable != 0 && (c.mayRead() || c.state == stateLingering); {
+	for budget, flood := l.readBudget, true; c.edge&edgeReadable != 0 && (c.mayRead() || c.state == stateLingering); {
 		if c.state == stateOpen && c.flags&(flagReplay|flagDrained) != 0 {
 			return // on the ready list: what was kept comes before new bytes
 		}
@@ -224,9 +227,10 @@ func (e *epoll) receive(c *Conn) {
 			c.makeReady()
 			return
 		}
-		if c.edge&edgeFlood != 0 {
+		if flood && c.edge&edgeFlood != 0 {
 			if n := e.splice(c, budget*spliceGain); n != 0 {
 				budget -= max(n/spliceGain, readCost)
+				flood = n >= e.full/4 // two calls for less are dearer than a copy
 				continue
 			}
 		}
@@ -234,14 +238,13 @@ func (e *epoll) receive(c *Conn) {
 		if c.kind.isStream() {
 			size = min(size, budget) // a packet must fit whatever is left
 		}
-		room := l.rbuf[keep : keep+size]
-		n, mark, errno := e.l.sys.recv(c, room)
+		n, mark, errno := e.l.sys.recv(c, l.rbuf[keep:keep+size])
 		if mark {
 			c.edge |= edgeMark
 		}
-		e.filled(c, n == min(readSize, l.readBudget))
+		e.filled(c, n, size)
 		budget -= max(n, readCost)
-		if !e.read(c, n, errno, len(room)) {
+		if !e.read(c, n, errno, size) {
 			return
 		}
 	}
@@ -335,6 +338,7 @@ func (e *epoll) send(c *Conn) (later bool) {
 	if c.edge&edgeStuck != 0 && c.Queued() > 0 {
 		return false
 	}
+	e.narrow(c)
 	for sends := 0; c.Queued() > 0; sends++ {
 		if sends > 0 {
 			e.l.work.left -= callWork // a packet goes alone, and a queue may have many

@@ -28,7 +28,7 @@ func newEpoll(l *Loop) (*epoll, error) {
 		return nil, os.NewSyscallError("epoll_create1", err)
 	}
 	l.sys.epfd = fd
-	return &epoll{l: l}, nil
+	return &epoll{l: l, full: readSize}, nil
 }
 
 func (e *epoll) close() {
@@ -120,6 +120,7 @@ func (e *epoll) pending(c *Conn, what news) bool {
 // the open file description. If another process holds that too, events would go
 // on for a number that is no longer ours.
 func (e *epoll) end(c *Conn) {
+	e.flooded = nil
 	e.l.sys.close(int(c.fd), c.flags&flagReset != 0 && c.kind&kindTCP != 0)
 }
 

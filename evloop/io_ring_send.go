@@ -191,6 +191,7 @@ func (u *ring) offerSome() {
 // message, which is what a member of a room gets, takes the short way.
 func (u *ring) fill(e *uring.SQE, c *Conn) (total int) {
 	q, b := c.out, &u.batch
+	u.ep.narrow(c)
 	if q.head != q.tail || q.head == 0 {
 		pieces, total := u.ep.collect(c)
 		b.fill(e, pieces, total, nil)

@@ -21,27 +21,29 @@ type conduit struct {
 const conduitSize = 256 << 10
 
 // splice moves input of c to another connection, if it may go there, and returns how much:
-// at most most, and what the kernel has room for, so that little has to be read back. With
+// at most limit, and what the kernel has room for, so that little has to be read back. With
 // 0 it is to be read, which also tells why nothing has come; with -1 c has ended. Behind bytes
 // with a mark (see marks), splice does not tell an end from urgent data.
 //
 // Pieces of 64 KiB were tried: each ends in a send, and with BBR, which paces what it sends,
 // a timer for each made it as dear as copying.
-func (e *epoll) splice(c *Conn, most int) int {
+func (e *epoll) splice(c *Conn, limit int) int {
 	if c.edge&edgeMark != 0 {
 		return 0
 	}
 	l := e.l
+	e.flooded = nil
 	to := c.relay()
 	if to == nil || !l.sys.open() {
 		return 0
 	}
 	l.sys.widen(to)
+	e.flooded = to
 	room := l.sys.room(int(to.fd))
 	if room < readSize {
 		return 0 // the queue is for a receiver that is behind
 	}
-	n, errno := l.sys.fill(int(c.fd), min(most, room))
+	n, errno := l.sys.fill(int(c.fd), min(limit, room))
 	switch {
 	case ofSocket(errno):
 		l.broken(c, os.NewSyscallError("recv", errno))
@@ -74,30 +76,31 @@ func ofSocket(errno unix.Errno) bool {
 	return true
 }
 
-// filled notes whether a read of a stream has brought all that was asked for. Two in a row
-// are a flood, which may be spliced until one is short.
-func (e *epoll) filled(c *Conn, full bool) {
+// filled notes whether a read has brought as much as one can. Two in a row are a flood, which
+// may be spliced until one is short. One that was to bring no more than size, which the
+// budget has left, says nothing if it did.
+func (e *epoll) filled(c *Conn, n, size int) {
+	full := n >= e.full
 	switch {
+	case n == size && size < e.full:
 	case full && c.edge&edgeFull != 0:
 		c.edge |= edgeFlood
 	case full:
 		c.edge |= edgeFull
 	default:
 		if c.edge&edgeFlood != 0 {
-			e.calm(c)
+			e.flooded = nil
 		}
 		c.edge &^= edgeFull | edgeFlood
 	}
 }
 
-// calm gives the connection to which c was relayed the bound that Options says.
-func (e *epoll) calm(c *Conn) {
-	r, ok := c.h.(Relayer)
-	if !ok || c.state != stateOpen {
-		return
-	}
-	if to := r.Relay(c); to != nil && to.edge&edgeWide != 0 {
-		e.l.sys.boundOutput(to, max(to.opts.queue(), leastKernelQueue), relayUnsent)
+// narrow gives c, which is about to send what was queued, the bound that Options say,
+// unless that is the rest of a flood. Nobody else knows that a flood is over: a handler may
+// say anything of c by then.
+func (e *epoll) narrow(c *Conn) {
+	if c.edge&edgeWide != 0 && c != e.flooded {
+		e.l.sys.boundOutput(c, max(c.opts.queue(), leastKernelQueue), relayUnsent)
 	}
 }
 
@@ -108,7 +111,11 @@ func (k *kernel) open() bool {
 		return !p.refused
 	}
 	var fds [2]int
-	if unix.Pipe2(fds[:], unix.O_NONBLOCK|unix.O_CLOEXEC) != nil {
+	switch unix.Pipe2(fds[:], unix.O_NONBLOCK|unix.O_CLOEXEC) {
+	case nil:
+	case unix.EMFILE, unix.ENFILE, unix.ENOMEM: // there may be one later
+		return false
+	default:
 		p.refused = true // bytes are copied, as between other descriptors
 		return false
 	}
@@ -202,7 +209,7 @@ func (k *kernel) room(fd int) int {
 	return min(relayUnsent-unsent, size-k.unsent(fd))
 }
 
-// widen has the kernel keep relayUnsent of c's output, until the next boundOutput.
+// widen has the kernel keep relayUnsent of c's output, until narrow or the next bound.
 func (k *kernel) widen(c *Conn) {
 	if c.edge&edgeWide == 0 {
 		k.boundOutput(c, max(relayUnsent, c.opts.queue()), 0)

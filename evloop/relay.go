@@ -59,6 +59,7 @@ func (c *Conn) relay() *Conn {
 func (l *Loop) relayed(c, to *Conn, n, left int) {
 	c.bytesIn += uint64(n)
 	c.lastIn = l.clock
+	l.work.left -= callWork
 	if sent := n - left; sent > 0 {
 		to.bytesOut += uint64(sent)
 		to.lastOut = l.clock

@@ -23,6 +23,10 @@ func (k *simKernel) fill(fd, most int) (int, unix.Errno) {
 		k.fail("splice of", most, "bytes from", s.id)
 	case m.consumed != s.read:
 		k.fail("splice from", s.id, "before", s.read-m.consumed, "bytes that were read")
+	case !s.waits() && !s.finIn && s.err != 0: // it is told once, as by recv
+		errno := s.err
+		s.err = 0
+		return -1, errno
 	case !s.waits() || k.faults.short(k.rng):
 		return -1, unix.EAGAIN // also at the end, which only a read may find
 	}

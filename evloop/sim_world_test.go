@@ -101,6 +101,12 @@ func (w *simWorld) makeLoop(b simBackend) {
 		w.fail(err)
 	}
 	w.l = l
+	switch be := l.be.(type) { // a small budget is enough for a flood here
+	case *epoll:
+		be.full = min(readSize, l.readBudget)
+	case *ring:
+		be.ep.full = min(readSize, l.readBudget)
+	}
 	if w.chance(3) {
 		l.work.bury = 1 + w.rng.IntN(3)
 	}

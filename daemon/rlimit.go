@@ -98,8 +98,9 @@ func limitMemory(cfg *config.Config) {
 // readBudget returns how many bytes are read from one client in a turn of the loop.
 // Bytes that a service leaves for the next turn are kept and count for limits.memory.
 // So if that limit is small, the budget is small too: otherwise a client that
-// pipelines would be cut for bytes that it has only just sent. A reload does not
-// change the budget.
+// pipelines would be cut for bytes that it has only just sent. With a limit below 8 MiB
+// a proxy has nothing passed on inside the kernel (see evloop.Config). A reload does
+// not change the budget.
 func readBudget(memory int64) int {
 	return int(min(64<<10, max(4<<10, memory/128)))
 }

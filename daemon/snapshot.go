@@ -36,12 +36,12 @@ type look struct {
 // lookPortion is how many clients the kernel is asked about in a turn.
 const lookPortion = 64
 
-// look makes a snapshot that lists at most most clients of each service, and calls
+// look makes a snapshot that lists at most limit clients of each service, and calls
 // then with it. That is at once, or in a later turn if there are many clients. then
 // is not called if the loop ends before.
-func (d *Daemon) look(most int, then func(*view.Snapshot)) {
+func (d *Daemon) look(limit int, then func(*view.Snapshot)) {
 	k := &look{d: d, s: d.snapshot(), then: then}
-	k.addClients(most)
+	k.addClients(limit)
 	k.askKernel()
 }
 

@@ -51,10 +51,11 @@
 // Open comes first and Closed last, exactly once each. In between come Data,
 // Drained and at most one EOF. Only Drained comes while the handler has the
 // connection paused, and none of them after CloseAfterFlush or Abort. A
-// callback runs inside another one only if that calls [Loop.Add],
-// [Loop.AddStream] or [Restore.Conn], which call Open or Restored before they return. All other
-// effects of a callback, on the wire and on other handlers, come after the
-// outermost callback has returned. The bytes that came before a reset are
+// callback runs inside another one only if that calls [Loop.Add], [Loop.AddOwn],
+// [Loop.AddStream] or [Restore.Conn], which call Open or Restored before they
+// return. All other effects of a callback, on the wire and on other handlers,
+// come after the outermost callback has returned. Relay of a [Relayer] is a
+// question in place of Data, and comes when Data could. The bytes that came before a reset are
 // delivered before its error.
 //
 // A panic of a handler is not recovered: the loop would go on with state that

@@ -89,7 +89,9 @@ type Config struct {
 	Memory int64
 	// ReadBudget is the most bytes read from a connection in a turn. Zero
 	// means 64 KiB, the size of the read buffer: on a small board copying a
-	// megabyte would keep the others waiting for some ten milliseconds.
+	// megabyte would keep the others waiting for some ten milliseconds. What
+	// is passed on inside the kernel for a Relayer may be twice that; with less
+	// than 64 KiB nothing is.
 	ReadBudget int
 	// Work bounds what a turn does for all connections together. Its unit is a
 	// delivery: a message put into a queue is one, and a system call or a new

@@ -16,7 +16,9 @@ package evloop
 //	                            while work is left   once it is spent
 //	events of the kernel        256                  the same: their edge is spent
 //	room for a queue, hang-ups  served at once       16, from the ready list
-//	reads of one connection     readBudget bytes;    the same
+//	reads of one connection     readBudget bytes,    the same
+//	                            twice that for a
+//	                            Relayer in a flood;
 //	                            a call counts for
 //	                            1 KiB at least
 //	clients of one listener     64                   4

@@ -22,10 +22,14 @@ package evloop
 type Relayer interface {
 	// Relay returns the connection that gets what c receives next, behind what it has
 	// queued already, or nil if Data is to have it. Bytes that go this way count as
-	// received and sent, but Data and the function of SetTap do not see them. If
-	// the other connection does not take all, it becomes full, and c is paused as by
-	// Pause: Drained of the other resumes it. Only bytes between two TCP connections
-	// go this way.
+	// received and sent, but Data does not see them. If the other connection does not
+	// take all, it becomes full, and c is paused as by Pause: Drained of the other is
+	// to resume it. What it has queued then may exceed Options.Queue by what a turn
+	// passes on. Only bytes between two TCP connections go this way, and none to one
+	// that is tapped (Conn.Tap).
+	//
+	// The other must be a connection of the same loop. Relay only answers: it must not
+	// write to any connection, end or pause it.
 	Relay(c *Conn) *Conn
 }
 

@@ -194,6 +194,27 @@ func TestLoopRelayReadsBack(t *testing.T) {
 	})
 }
 
+// A pipe that could not be made for want of descriptors is made when there are some again.
+func TestLoopRelayPipe(t *testing.T) {
+	eachBackend(t, func(r *rig) {
+		var limit unix.Rlimit
+		if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+			r.Fatal(err)
+		}
+		none := unix.Rlimit{Max: limit.Max}
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &none); err != nil {
+			r.Fatal(err)
+		}
+		made := r.l.sys.open()
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+			r.Fatal(err)
+		}
+		if made || !r.l.sys.open() {
+			r.Errorf("with no descriptor left a pipe is made: %t; or none later", made)
+		}
+	})
+}
+
 // What is passed on is as much work as what is sent, and the calls for it as any other.
 func TestLoopRelayIsWork(t *testing.T) {
 	eachBackend(t, func(r *rig) {

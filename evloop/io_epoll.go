@@ -4,17 +4,15 @@ package evloop
 
 import (
 	"os"
-	"runtime"
-	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
 // The epoll back end. It serves every descriptor, or, if there is a ring, all
-// that the ring does not. This file has the way of a byte, from the wait to a read and
-// from a queue to a send. What few bytes meet is in io_epoll_ctl.go: how a connection
-// begins, waits for room and ends.
+// that the ring does not. This file has the way of a byte, from an event to a read and
+// from a queue to a send. How the loop waits is in io_epoll_wait.go, and what few bytes
+// meet in io_epoll_ctl.go: how a connection begins, waits for room and ends.
 //
 // Each system call stands beside the loop that makes it. Calls on a socket with
 // MSG_DONTWAIT cannot block and use RawSyscall, which skips the scheduler's
@@ -46,54 +44,6 @@ const (
 	marks = unix.EPOLLRDHUP | unix.EPOLLPRI | hangup
 )
 
-// wait gathers events, for at most timeout (negative: for ever), and serves
-// them. It asks without sleeping first, by a raw call: a busy loop never pays
-// for the scheduler. Only then it lets other goroutines run, and sleeps. An
-// interrupted sleep may have been long (SIGSTOP), so what has come is served
-// before anything expires.
-func (e *epoll) wait(timeout Time) error {
-	l, slept := e.l, Time(0)
-	events := e.events[:l.work.events]
-	n, errno := l.sys.epollWait(events, 0)
-	if n == 0 && errno == 0 && timeout != 0 {
-		runtime.Gosched()
-		slept = timeout
-		n, errno = e.sleep(events, timeout)
-	}
-	for errno == unix.EINTR {
-		n, errno = l.sys.epollWait(events, 0)
-	}
-	l.awake(slept)
-	if errno != 0 {
-		return os.NewSyscallError("epoll_pwait", errno)
-	}
-	e.dispatchAll(n)
-	return nil
-}
-
-// sleep waits in a call that the scheduler knows of. When that call ends, the monitor of the
-// scheduler wakes up and looks every 20 us what we do: with a thousand sleeps a second that
-// is a quarter of what a bridge costs. So behind a sleep that was short, the next begins with
-// a nap: a raw call, for which a garbage collection has to wait. A sleep that ends before the
-// monitor has looked twice costs less than the timer of a nap.
-func (e *epoll) sleep(events []unix.EpollEvent, timeout Time) (n int, errno unix.Errno) {
-	k := &e.l.sys
-	from := k.now()
-	if e.naps && (timeout < 0 || timeout > nap) {
-		n, errno = k.nap(events, nap)
-		timeout = max(timeout-nap, -1)
-	}
-	if n == 0 && errno == 0 {
-		n, errno = k.epollWait(events, timeout)
-	}
-	lasted := k.now() - from
-	e.naps = nap/20 < lasted && lasted < nap
-	return n, errno
-}
-
-// nap is how long a garbage collection may have to wait for a loop that sleeps.
-const nap = Time(2 * time.Millisecond)
-
 // dispatchAll serves the first n events of the list.
 func (e *epoll) dispatchAll(n int) {
 	e.l.work.crowded = n == e.l.work.events
@@ -101,34 +51,6 @@ func (e *epoll) dispatchAll(n int) {
 		ev := &e.events[i]
 		e.dispatch(tokenOf(ev), ev.Events)
 	}
-}
-
-// epollWait returns at once for a zero timeout, and then as a raw call.
-func (k *kernel) epollWait(evs []unix.EpollEvent, timeout Time) (int, unix.Errno) {
-	if k.sim != nil {
-		return k.sim.epollWait(evs, timeout)
-	}
-	// epoll_pwait: arm64 and riscv64 have no epoll_wait.
-	var r uintptr
-	var errno unix.Errno
-	if timeout == 0 {
-		r, _, errno = unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(k.epfd),
-			uintptr(unsafe.Pointer(&evs[0])), uintptr(len(evs)), 0, 0, 0)
-	} else {
-		r, _, errno = unix.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(k.epfd),
-			uintptr(unsafe.Pointer(&evs[0])), uintptr(len(evs)), uintptr(millis(timeout.Sub(0))), 0, 0)
-	}
-	return int(r), errno
-}
-
-// nap is epollWait by a raw call.
-func (k *kernel) nap(evs []unix.EpollEvent, d Time) (int, unix.Errno) {
-	if k.sim != nil {
-		return k.sim.epollWait(evs, d)
-	}
-	r, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(k.epfd),
-		uintptr(unsafe.Pointer(&evs[0])), uintptr(len(evs)), uintptr(millis(d.Sub(0))), 0, 0)
-	return int(r), errno
 }
 
 func tokenOf(ev *unix.EpollEvent) token {

@@ -193,20 +193,22 @@ func (k *kernel) readBack(p []byte) (int, error) {
 
 // room returns how much output TCP will take: up to relayUnsent that is not sent yet
 // (SIOCOUTQNSD, Linux 2.6.40), and up to its buffer (SO_SNDBUF, which it makes larger as
-// it goes) that is not acknowledged yet (SIOCOUTQ).
+// it goes) that is not acknowledged yet (SIOCOUTQ). An emulator may know the latter alone,
+// which is never less.
 func (k *kernel) room(fd int) int {
 	if k.sim != nil {
 		return relayUnsent
 	}
+	unacked := k.unsent(fd)
 	unsent, err := unix.IoctlGetInt(fd, unix.SIOCOUTQNSD)
 	if err != nil {
-		return 0
+		unsent = unacked
 	}
 	size, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF)
 	if err != nil {
 		return 0
 	}
-	return min(relayUnsent-unsent, size-k.unsent(fd))
+	return min(relayUnsent-unsent, size-unacked)
 }
 
 // widen has the kernel keep relayUnsent of c's output, until narrow or the next bound.

@@ -3,8 +3,8 @@
 package evloop
 
 // A relay has little to do with the bytes that it passes on. While one connection sends
-// much, they can go to the other inside the kernel, by splice(2), which takes a half
-// to four fifths of the time of copying them:
+// much, they can go to the other inside the kernel, by splice(2), which takes about
+// half of the time of copying them:
 //
 //	            two full reads in a row
 //	Data ────────────────────────────────► splice: socket ─► pipe ─► socket

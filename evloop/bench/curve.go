@@ -58,7 +58,7 @@ func drawCurve(m Machine, groups []group, out io.Writer) error {
 	}
 	plot.DefaultFont = font.Font{Typeface: "Liberation", Variant: "Sans"} // see draw
 	p := plot.New()
-	p.Title.Text = "CPU time of the server for an echo (full line) and a delivered line of a room (dashed), µs"
+	p.Title.Text = "CPU of the server for an echo (full line) and a line to a member (dashed), µs"
 	p.X.Label.Text = fmt.Sprintf("connections; %s, Linux %s, %s, %s", m.CPU, m.Kernel, m.Go, m.Time.Format("2006-01-02"))
 	p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, plot.TickerFunc(decades)
 	p.Y.Min = 0
@@ -82,8 +82,8 @@ func drawCurve(m Machine, groups []group, out io.Writer) error {
 			p.Legend.Add(name+", "+mode, line, dots)
 		}
 	}
-	p.Y.Max *= 1.3 // the place of the legend
-	writer, err := p.WriterTo(5*groupWidth, height, "svg")
+	p.Y.Max *= 1.6 // the place of the legend
+	writer, err := p.WriterTo(7*groupWidth, 3*height/2, "svg")
 	if err != nil {
 		return err
 	}

@@ -183,16 +183,19 @@ func notItself(fd int, port uint16) error {
 	return nil
 }
 
-// nameOf asks for one of the addresses of a TCP socket. Package unix would ask for its
-// protocol too.
+// nameOf asks for one of the addresses of a socket, which is the zero value if that is not
+// one of TCP. Package unix would ask for its protocol too.
 func nameOf(fd int, call uintptr) (netip.AddrPort, unix.Errno) {
 	var raw unix.RawSockaddrInet6
 	size := uint32(unsafe.Sizeof(raw))
 	_, _, errno := unix.RawSyscall(call, uintptr(fd), uintptr(unsafe.Pointer(&raw)), uintptr(unsafe.Pointer(&size)))
 	port := binary.BigEndian.Uint16((*[2]byte)(unsafe.Pointer(&raw.Port))[:])
-	if raw.Family == unix.AF_INET {
+	switch raw.Family {
+	case unix.AF_INET:
 		in := (*unix.RawSockaddrInet4)(unsafe.Pointer(&raw))
 		return netip.AddrPortFrom(netip.AddrFrom4(in.Addr), port), errno
+	case unix.AF_INET6:
+		return netip.AddrPortFrom(netip.AddrFrom16(raw.Addr), port), errno
 	}
-	return netip.AddrPortFrom(netip.AddrFrom16(raw.Addr), port), errno
+	return netip.AddrPort{}, errno // AF_UNSPEC after an error
 }

@@ -31,20 +31,6 @@ func proxyHeader(version config.SendProxy, s *Session, fd int) []byte {
 // localAddr returns where the client of fd has connected to, or the zero value if that
 // is no TCP address.
 func localAddr(fd int) netip.AddrPort {
-	sa, err := unix.Getsockname(fd)
-	if err != nil {
-		return netip.AddrPort{}
-	}
-	return addrPort(sa)
-}
-
-// addrPort converts a TCP address; others are the zero value.
-func addrPort(sa unix.Sockaddr) netip.AddrPort {
-	switch sa := sa.(type) {
-	case *unix.SockaddrInet4:
-		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port))
-	case *unix.SockaddrInet6:
-		return netip.AddrPortFrom(netip.AddrFrom16(sa.Addr), uint16(sa.Port))
-	}
-	return netip.AddrPort{}
+	at, _ := nameOf(fd, unix.SYS_GETSOCKNAME)
+	return at
 }

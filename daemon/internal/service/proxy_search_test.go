@@ -86,7 +86,7 @@ func deaf(t *testing.T) string {
 		}
 		unix.Poll([]unix.PollFd{{Fd: int32(c), Events: unix.POLLOUT}}, 20)
 	}
-	return addrPort(sa).String()
+	return localAddr(fd).String()
 }
 
 // A client that leaves during the search takes it along.

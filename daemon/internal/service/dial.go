@@ -31,9 +31,8 @@ import (
 // a further state in each of its state machines, and nothing can be read from it,
 // written to it or carried to another process.
 type dial struct {
-	of    *search
+	of    *search // whose last address it goes to
 	fd    int
-	port  uint16 // that it goes to
 	watch *evloop.Watch
 }
 
@@ -47,7 +46,7 @@ func (s *search) startDial(to config.Address) (fd int, d *dial, err error) {
 	}
 	under, err := connect(fd, to)
 	if err == nil && under {
-		d = &dial{of: s, fd: fd, port: to.AddrPort.Port()}
+		d = &dial{of: s, fd: fd}
 		d.watch, err = s.p.env.Loop.Watch(fd, unix.EPOLLOUT, d)
 	}
 	switch {
@@ -133,7 +132,7 @@ func interfaceIndex(fd int, name string) (uint32, error) {
 // Ready is called when the kernel knows how the attempt has ended.
 func (d *dial) Ready(*evloop.Watch, uint32) {
 	d.watch.Close()
-	err := connected(d.fd, d.port)
+	err := connected(d.fd, d.of.last.AddrPort.Port())
 	if err != nil {
 		closeFD(d.fd)
 		d.fd = -1

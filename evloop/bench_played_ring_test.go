@@ -76,13 +76,7 @@ func BenchmarkPlayedRingEcho(b *testing.B) {
 // BenchmarkPlayedRingRoom is a line for a hundred members.
 func BenchmarkPlayedRingRoom(b *testing.B) {
 	var members []*Conn
-	line := NewMessage([]byte("a line that everybody in the room gets to read\n"))
-	data := func(_ *Conn, p []byte) int {
-		for _, m := range members {
-			m.Send(line)
-		}
-		return len(p)
-	}
+	data := lineTo(&members)
 	l := playedRing(b, 1, 2, data)
 	for range 100 {
 		members = append(members, playedConn(b, l, data))

@@ -58,16 +58,21 @@ func BenchmarkPlayedEcho(b *testing.B) {
 	turns(b, l)
 }
 
-// BenchmarkPlayedRoom is a line for a hundred members.
-func BenchmarkPlayedRoom(b *testing.B) {
-	var members []*Conn
+// lineTo returns the Data of a room: whatever somebody says, each member gets a line.
+func lineTo(members *[]*Conn) func(*Conn, []byte) int {
 	line := NewMessage([]byte("a line that everybody in the room gets to read\n"))
-	data := func(_ *Conn, p []byte) int {
-		for _, m := range members {
+	return func(_ *Conn, p []byte) int {
+		for _, m := range *members {
 			m.Send(line)
 		}
 		return len(p)
 	}
+}
+
+// BenchmarkPlayedRoom is a line for a hundred members.
+func BenchmarkPlayedRoom(b *testing.B) {
+	var members []*Conn
+	data := lineTo(&members)
 	l, speaker, _ := benchPair(b, data)
 	for range 100 {
 		c, _ := benchConn(b, l, data)

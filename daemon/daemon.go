@@ -348,7 +348,6 @@ func (d *Daemon) sayReady(first bool) {
 	}
 	if d.env.Ready != nil {
 		d.env.Ready()
-		d.env.Ready = nil // it may keep the configuration, which a reload replaces
 	}
 }
 

@@ -5,10 +5,12 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"os"
 	"runtime"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -117,10 +119,11 @@ func (p process) runDaemon(env daemon.Env, file string, last *lastGood, running 
 		}
 	}
 	if !env.Managed {
-		env.Ready = func() { welcome(p.stdout, cfg) }
+		var text strings.Builder // cfg would be kept when a reload has replaced it
+		welcome(&text, cfg)
+		env.Ready = func() { _, _ = io.WriteString(p.stdout, text.String()) }
 	}
 	d, err := daemon.New(cfg, env)
-	env.Ready = nil // it would keep the configuration that a reload replaces
 	if err == nil {
 		running.Store(d)
 		err = d.Run()

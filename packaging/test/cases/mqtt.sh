@@ -3,13 +3,12 @@
 # penstock-mqtt is a package of its own: it runs where the file has a broker and a service
 # that names it, in a sandbox whose only way out is that broker; it says why it is not
 # connected, publishes when it is, comes back when it is killed, and goes with the file's
-# last word of it. The broker is a stand-in that answers the first packet (3.2 of MQTT 5.0)
-# and keeps what comes.
+# last word of it.
 . ./assert.sh
 
 has() { "${@:2}" | tee /run/answer | grep -F -- "$1" || { cut -c -200 /run/answer; return 1; }; }
 file=/etc/penstock/conf.d/50-mqtt.toml unit=penstock-mqtt.service
-mkdir -p /etc/penstock/conf.d /run/broker
+mkdir -p /etc/penstock/conf.d
 cat >$file <<-'END'
 	[mqtt]
 	broker = "mqtt://127.0.0.1:1883"
@@ -21,13 +20,6 @@ cat >$file <<-'END'
 	payload  = "still here\n"
 	mqtt     = { publish = "{host}/{service}", qos = 0 }
 END
-cat >/run/broker/answer <<-'END'
-	#!/bin/sh
-	printf '\040\003\000\000\000'
-	exec cat >>/run/broker/heard
-END
-chmod +x /run/broker/answer
-broker() { socat TCP-LISTEN:1883,bind=127.0.0.1,reuseaddr,fork EXEC:/run/broker/answer & }
 main() { property $unit MainPID; }
 
 claim "install" install_package
@@ -41,7 +33,7 @@ claim "it says why it is not connected" eventually 20 has "not connected" pensto
 claim "its only way out is the broker" has "127.0.0.1" property $unit IPAddressAllow
 denied "its user is not the daemon's" is "$(property $unit UID)" "$(id -u penstock)"
 
-broker
+play_broker
 claim "it connects" eventually 40 grep -qa MQTT /run/broker/heard
 claim "and publishes" eventually 40 grep -qa "bench/beatstill here\|bench/beat.*still here" /run/broker/heard
 claim "the status says so" eventually 20 has "connected to mqtt://127.0.0.1:1883" penstock status

@@ -115,6 +115,19 @@ logged() { journal -o cat -u "$1" | grep -F -- "$2"; }
 # (SD_MESSAGE_UNIT_STARTING).
 starts() { journal -o cat MESSAGE_ID=7d4958e842da4a758f6c1cdc7b36dcc5 UNIT=penstock.service | wc -l; }
 
+# play_broker starts a stand-in for a broker of MQTT, as process $!. It answers the first
+# packet (3.2 of MQTT 5.0), and keeps what comes in /run/broker/heard.
+play_broker() {
+	mkdir -p /run/broker
+	cat >/run/broker/answer <<-'END'
+		#!/bin/sh
+		printf '\040\003\000\000\000'
+		exec cat >>/run/broker/heard
+	END
+	chmod +x /run/broker/answer
+	socat TCP-LISTEN:1883,bind=127.0.0.1,reuseaddr,fork EXEC:/run/broker/answer &
+}
+
 # repack DEB NEW COMMAND... makes a package NEW in which COMMAND, run in the
 # unpacked tree, has changed something.
 repack() {

@@ -85,6 +85,26 @@ func resetWhileQueued(r *rig) {
 	}
 }
 
+// A send that fails takes the error of the socket with it, and then the kernel reports an
+// end of input. That is no FIN.
+func TestLoopResetIsNoEOF(t *testing.T) { eachBackend(t, resetIsNoEOF) }
+
+func resetIsNoEOF(r *rig) {
+	c, p := r.tcp()
+	r.turn()
+	c.Pause()
+	p.write("last words")
+	p.reset()
+	arrives(r.T, c.FD(), unix.POLLHUP)
+	r.do(func() { c.Write([]byte("for nobody")) })
+	r.spin("broken output", func() bool { return c.flags&flagBroken != 0 })
+	r.do(c.Resume)
+	r.ends(c, unix.ECONNRESET)
+	if h := r.of(c); h.eof || string(h.got) != "last words" {
+		r.Errorf("Data saw %q, EOF %t; want the last words and no EOF", h.got, h.eof)
+	}
+}
+
 // A reset of a half-closed connection is an error.
 func TestLoopResetAfterFIN(t *testing.T) { eachBackend(t, resetAfterFIN) }
 

@@ -3,6 +3,7 @@
 package evloop
 
 import (
+	"errors"
 	"fmt"
 	"os"
 
@@ -156,6 +157,9 @@ func (l *Loop) sendFailed(c *Conn, err error) {
 		return
 	}
 	c.flags |= flagBroken | flagReset
+	if c.kind.isSocket() && !errors.Is(err, unix.EPIPE) {
+		c.flags |= flagCut // a reset behind FIN is EPIPE (tcp_reset in Linux)
+	}
 	c.setReason(err)
 	l.discard(c)
 	c.readOn() // to EAGAIN, which then ends it

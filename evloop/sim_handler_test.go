@@ -142,6 +142,8 @@ func (w *simWorld) EOF(c *Conn) {
 		w.fail("EOF of", m.s.id, "twice, while paused or after its end")
 	case m.shown < m.s.sent || !m.s.finIn && !m.s.gone:
 		w.fail("EOF of", m.s.id, "before", m.s.sent-m.shown, "bytes")
+	case !m.s.finIn && m.s.kind.isSocket() && m.s.kind.isStream() && !m.s.broken:
+		w.fail("EOF of", m.s.id, "which was reset")
 	}
 	m.eof = true
 	switch {

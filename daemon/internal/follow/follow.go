@@ -44,6 +44,9 @@ type File struct {
 	folders []folder
 	due     bool // the last look said so
 	stale   bool // the folders are to be watched anew
+	linked  bool // the name is a link
+	unmet   int  // times that a file got the name, by the events, less files that were opened
+	missed  int  // for the next Found
 
 	pause func() // for tests: other processes do something now
 }
@@ -94,8 +97,13 @@ type Found struct {
 	Event Event
 	Start Place  // of Data
 	Data  []byte // the caller's; at most chunk bytes
-	More  bool   // another look is due now, and not only at the next event
-	Err   error  // why nothing can be read; os.ErrNotExist: the file is awaited
+
+	// Missed is how many files got the name and lost it again before they could be
+	// opened. A file that is moved away and back counts as one as well.
+	Missed int
+
+	More bool  // another look is due now, and not only at the next event
+	Err  error // why nothing can be read; os.ErrNotExist: the file is awaited
 }
 
 // chunk bounds what a look reads.
@@ -129,6 +137,7 @@ func (f *File) Look() (found Found) {
 	if !news.due && !f.due {
 		return Found{}
 	}
+	f.unmet += news.named
 	f.stale = f.stale || news.folders || f.folders == nil
 	if f.stale {
 		if err := f.watch(); err != nil {
@@ -143,6 +152,7 @@ func (f *File) Look() (found Found) {
 	} else {
 		found = f.read()
 	}
+	found.Missed, f.missed = f.missed, 0
 	f.due = found.More || found.Err != nil && !errors.Is(found.Err, os.ErrNotExist)
 	return found
 }
@@ -205,7 +215,11 @@ func (f *File) meet() (absent bool, err error) {
 	if err := retry(func() error { return unix.Stat(f.path, &is) }); err != nil {
 		return err == unix.ENOENT, nil
 	}
-	if f.known(is) || len(f.files) == mostFiles || is.Mode&unix.S_IFMT != unix.S_IFREG {
+	if f.known(is) {
+		f.settle()
+		return false, nil
+	}
+	if len(f.files) == mostFiles || is.Mode&unix.S_IFMT != unix.S_IFREG {
 		return false, nil
 	}
 	fd, is, err := openRegular(f.path)
@@ -220,6 +234,16 @@ func (f *File) meet() (absent bool, err error) {
 		return false, nil
 	}
 	return false, f.follow(fd, is)
+}
+
+// settle counts the files that were missed. It is called when the file that has the name
+// is open: then whatever else got the name, and was not opened, has lost it again. There
+// are more files than events after a resumption and where a folder came with its file.
+func (f *File) settle() {
+	if f.unmet > 0 && !f.linked {
+		f.missed += f.unmet
+	}
+	f.unmet = 0
 }
 
 func (f *File) known(is unix.Stat_t) bool {
@@ -242,6 +266,7 @@ func (f *File) follow(fd int, is unix.Stat_t) error {
 		return err
 	}
 	f.files = append(f.files, opened{fd, wd, placeOf(is)})
+	f.unmet--
 	return nil
 }
 

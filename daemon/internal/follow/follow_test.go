@@ -21,6 +21,7 @@ type follower struct {
 	inLook bool
 	got    []byte
 	half   bool // the last line has yet to end
+	missed int
 	events []Event
 	at     Place // where a next process would go on
 	err    error
@@ -61,6 +62,7 @@ func (w *follower) look() Found {
 	if found.Event != None || found.Err != nil {
 		w.err = found.Err
 	}
+	w.missed += found.Missed
 	w.got = append(w.got, found.Data...)
 	if n := len(found.Data); n > 0 {
 		w.half = found.Data[n-1] != '\n'
@@ -212,6 +214,47 @@ func TestFollowChain(t *testing.T) {
 	}
 }
 
+// TestFollowMissed: a file that has the name between two looks only cannot be read, but
+// is counted; no other rotation is.
+func TestFollowMissed(t *testing.T) {
+	const rename, remove, replace = "rename", "remove", "replace"
+	tests := []struct {
+		name string
+		ops  []string // an empty one is a look
+		want int
+	}{
+		{"a rename at a time", []string{rename, "", rename, ""}, 0},
+		{"a replacement at a time", []string{replace, "", replace, ""}, 0},
+		{"deleted and made anew", []string{remove, "", remove, ""}, 0},
+		{"two renames", []string{rename, rename, ""}, 1},
+		{"two replacements", []string{replace, replace, "", replace, ""}, 1},
+		{"three files", []string{remove, replace, rename, "", rename, ""}, 2},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			path, w := followOne(t)
+			for i, op := range tt.ops {
+				switch op {
+				case rename:
+					must(t, os.Rename(path, fmt.Sprint(path, ".", i)))
+					appendTo(t, path, "x\n")
+				case remove:
+					must(t, os.Remove(path))
+					appendTo(t, path, "x\n")
+				case replace:
+					appendTo(t, path+".tmp", "x\n")
+					must(t, os.Rename(path+".tmp", path))
+				default:
+					w.caughtUp()
+				}
+			}
+			if w.caughtUp(); w.missed != tt.want {
+				t.Errorf("%d files missed, want %d", w.missed, tt.want)
+			}
+		})
+	}
+}
+
 // TestFollowRefused: the old file is read to its end also while the new one cannot be
 // opened.
 func TestFollowRefused(t *testing.T) {
@@ -263,6 +306,9 @@ func TestFollowPaths(t *testing.T) {
 	w.want("")
 	appendTo(t, filepath.Join(dir, "c/x"), "four\n")
 	w.want("four\n")
+	if w.missed != 0 {
+		t.Errorf("%d files missed, want none", w.missed)
+	}
 }
 
 // TestFollowNotRegular: what may never end, or block, is not opened, and a file in its

@@ -171,6 +171,9 @@ func TestFollowSchedules(t *testing.T) {
 			r.w.pause = nil
 			r.w.caughtUp()
 			lost += r.compare()
+			if r.w.missed != 0 {
+				t.Errorf("%d files missed, want none", r.w.missed)
+			}
 			r.writer.Close()
 		})
 	}

@@ -47,6 +47,7 @@ const mostLinks = 40
 func (f *File) watch() error {
 	var now []folder
 	path := f.path
+	f.linked = false
 	for range mostLinks {
 		some, err := f.watchFolder(filepath.Dir(path), filepath.Base(path))
 		if err != nil {
@@ -57,6 +58,7 @@ func (f *File) watch() error {
 		if err != nil {
 			break
 		}
+		f.linked = true
 		if !filepath.IsAbs(to) {
 			to = filepath.Join(filepath.Dir(path), to)
 		}
@@ -117,6 +119,7 @@ func (f *File) isFile(wd int32) bool {
 type news struct {
 	due     bool // something that matters
 	folders bool // the folders on the way may be others
+	named   int  // times that a file got the name
 }
 
 // drain takes all events out of the queue, so that the next one is told.
@@ -152,9 +155,12 @@ func (f *File) judge(n *news, wd int32, mask uint32, name string) {
 	case f.isFile(wd):
 		n.due = true
 	default:
-		for _, w := range f.folders {
+		for i, w := range f.folders {
 			if w.wd == wd && (name == "" || name == w.name) {
 				n.due, n.folders = true, true
+				if i == 0 && mask&(unix.IN_CREATE|unix.IN_MOVED_TO) != 0 && name == filepath.Base(f.path) {
+					n.named++
+				}
 			}
 		}
 	}

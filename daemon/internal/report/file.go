@@ -7,6 +7,7 @@ import "log/slog"
 var (
 	fileFollowed = event{"file followed", slog.LevelInfo, usualBurst}
 	fileAwaited  = event{"file awaited", slog.LevelWarn, usualBurst}
+	fileMissed   = event{"file came and went unread", slog.LevelWarn, usualBurst}
 	longLine     = event{"line longer than max_line sent in pieces", slog.LevelInfo, usualBurst}
 )
 
@@ -22,6 +23,14 @@ func (s *Service) FileFollowed(file, why string, offset int64) {
 func (s *Service) FileAwaited(file string, err error) {
 	if s.limited(fileAwaited) {
 		s.write(slog.LevelWarn, fileAwaited.name, slog.String(keyFile, file), slog.Any(keyErr, err))
+	}
+}
+
+// FileMissed says that some files had the name for so short a time that they could not
+// be opened.
+func (s *Service) FileMissed(file string, files int) {
+	if s.limited(fileMissed) {
+		s.write(slog.LevelWarn, fileMissed.name, slog.String(keyFile, file), slog.Int(keyFiles, files))
 	}
 }
 

@@ -67,6 +67,7 @@ const (
 	keyUnanswered   = "unanswered"
 	keyEvent        = "event"
 	keyFile         = "file"
+	keyFiles        = "files"
 	keyOffset       = "offset"
 	keyDevice       = "device"
 	keySource       = "source"

@@ -179,6 +179,9 @@ func (s *tail) found(file *follow.File, found follow.Found) {
 	if word, ok := events[found.Event]; ok {
 		s.log.FileFollowed(s.keys.File, word, found.Start.Offset)
 	}
+	if found.Missed > 0 {
+		s.log.FileMissed(s.keys.File, found.Missed)
+	}
 	if found.Start.Ino != 0 {
 		s.data, s.done, s.at, s.trouble = found.Data, 0, found.Start, ""
 	}

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -156,6 +157,30 @@ func TestTailSlowDisk(t *testing.T) {
 	f.add("two\n")
 	close(slow)
 	a.want("one\ntwo\n")
+}
+
+// TestTailMissed: a file that comes and goes during a look is named in the log.
+func TestTailMissed(t *testing.T) {
+	f := newLogFile(t)
+	f.add("one\n")
+	var disk sync.Mutex
+	r := serve(t, f.conf("history=5"), func(r *rig) {
+		r.svc.(*tail).read = func(file *follow.File) follow.Found {
+			disk.Lock()
+			defer disk.Unlock()
+			return file.Look()
+		}
+	})
+	a := r.dial()
+	a.want("one\n")
+	disk.Lock()
+	for _, old := range []string{".2", ".1"} {
+		f.rename(old)
+		f.add("after " + old + "\n")
+	}
+	disk.Unlock()
+	a.want("after .1\n")
+	r.log.wait(t, "file came and went unread file="+f.path+" files=1", 1)
 }
 
 // TestTailIdle: while nothing is written, nothing runs: no timer, no goroutine.

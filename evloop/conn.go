@@ -178,17 +178,35 @@ const leastKernelQueue = 4 << 10
 // bound has the kernel keep about as much unsent output as the queue takes. By
 // itself it would keep megabytes, which no other bound covers, and a peer that
 // is slow would read what is long out of date. A relay has it keep more for a while.
+//
+// Most connections never send so much in all, and need no system call: see boundFor.
 func (c *Conn) bound(queue int) {
-	if c.state != stateOpen || c.flags&flagBounded != 0 && queue == c.opts.queue() && !c.wide() {
-		return
+	switch {
+	case c.state != stateOpen:
+	case c.flags&flagBounded == 0:
+		if c.bytesOut > uint64(kernelQueue(queue)) {
+			c.setBound(queue, 0)
+		}
+	case queue != c.opts.queue() || c.wide():
+		c.setBound(queue, kernelQueue(c.opts.queue()))
 	}
-	before := 0
-	if c.flags&flagBounded != 0 {
-		before = max(c.opts.queue(), leastKernelQueue)
-	}
-	c.flags |= flagBounded
-	c.loop.sys.boundOutput(c, max(queue, leastKernelQueue), before)
 }
+
+// boundFor is called before the kernel of a connection without a bound gets n bytes. With
+// them it may hold more than the bound for the first time.
+func (c *Conn) boundFor(n int) {
+	if q := c.opts.queue(); c.bytesOut+uint64(n) > uint64(kernelQueue(q)) {
+		c.setBound(q, 0)
+	}
+}
+
+func (c *Conn) setBound(queue, before int) {
+	c.flags |= flagBounded
+	c.loop.sys.boundOutput(c, kernelQueue(queue), before)
+}
+
+// kernelQueue returns the bound for the kernel.
+func kernelQueue(queue int) int { return max(queue, leastKernelQueue) }
 
 // KernelQueued returns how much output the kernel has taken and still holds
 // (SIOCOUTQ, tcp(7)). On TCP these are the bytes that the peer has not

@@ -99,8 +99,11 @@ func (e *epoll) filled(c *Conn, n, size int) {
 // unless that is the rest of a flood. Nobody else knows that a flood is over: a handler may
 // say anything of c by then.
 func (e *epoll) narrow(c *Conn) {
-	if c.edge&edgeWide != 0 && c != e.flooded {
-		e.l.sys.boundOutput(c, max(c.opts.queue(), leastKernelQueue), relayUnsent)
+	switch {
+	case c.flags&flagBounded == 0:
+		c.boundFor(c.Queued())
+	case c.edge&edgeWide != 0 && c != e.flooded:
+		e.l.sys.boundOutput(c, kernelQueue(c.opts.queue()), relayUnsent)
 	}
 }
 
@@ -216,5 +219,6 @@ func (k *kernel) widen(c *Conn) {
 	if c.edge&edgeWide == 0 {
 		k.boundOutput(c, max(relayUnsent, c.opts.queue()), 0)
 		c.edge |= edgeWide
+		c.flags |= flagBounded
 	}
 }

@@ -75,7 +75,8 @@ func kernelBounded(r *rig) {
 	}
 }
 
-// The kernel's queue is bounded for a handler that sets no options, too.
+// The kernel's queue is bounded for a handler that sets no options, too, from the send on
+// that may exceed the bound. Before it there is no need to ask.
 func TestLoopKernelBoundedByDefault(t *testing.T) { eachBackend(t, kernelBoundedByDefault) }
 
 // kernelBoundedByDefault looks at accepted and at added connections, of TCP and Unix.
@@ -88,39 +89,71 @@ func kernelBoundedByDefault(r *rig) {
 	tcp, _ := r.tcp()
 	local, _ := r.unix()
 	for c := range r.l.Conns() {
-		level, option, want := unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, DefaultQueue
-		if c.kind&kindTCP == 0 {
-			level, option, want = unix.SOL_SOCKET, unix.SO_SNDBUF, 2*DefaultQueue // the kernel doubles it
+		added, own := c == tcp || c == local, kernelBound(r, c)
+		r.do(func() { c.Write(make([]byte, DefaultQueue/2)) })
+		r.do(func() { c.Write(make([]byte, DefaultQueue/2)) })
+		if got := kernelBound(r, c); got != own {
+			r.Errorf("TCP %t, added %t: the kernel's bound is %d behind little output, want the %d it was", c.kind&kindTCP != 0, added, got, own)
 		}
-		if got, err := unix.GetsockoptInt(c.FD(), level, option); err != nil || got != want {
-			r.Errorf("TCP %t, added %t: the kernel's bound is %d, %v, want %d", c.kind&kindTCP != 0, c == tcp || c == local, got, err, want)
+		r.do(func() { c.Write([]byte("x")) })
+		if got := kernelBound(r, c); got != DefaultQueue {
+			r.Errorf("TCP %t, added %t: the kernel's bound is %d, want %d", c.kind&kindTCP != 0, added, got, DefaultQueue)
 		}
 	}
+}
+
+// kernelBound returns how much output the kernel keeps of c.
+func kernelBound(r *rig, c *Conn) int {
+	r.Helper()
+	level, option, doubled := unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, 1
+	if c.kind&kindTCP == 0 {
+		level, option, doubled = unix.SOL_SOCKET, unix.SO_SNDBUF, 2
+	}
+	n, err := unix.GetsockoptInt(c.FD(), level, option)
+	if err != nil {
+		r.Fatal(err)
+	}
+	return n / doubled
+}
+
+// Options that allow less than was sent are for the kernel at once.
+func TestLoopKernelBoundedBySet(t *testing.T) {
+	eachBackend(t, func(r *rig) {
+		for _, open := range []func() (*Conn, *peer){r.tcp, r.unix} {
+			const queue = 16 << 10
+			c, _ := open()
+			r.do(func() { c.Write(make([]byte, queue+1)) })
+			c.SetOptions(&Options{Queue: queue})
+			if got := kernelBound(r, c); got != queue {
+				r.Errorf("TCP %t: the kernel's bound is %d, want %d", c.kind&kindTCP != 0, got, queue)
+			}
+		}
+	})
 }
 
 // A restored connection has the kernel's bound of its options.
 func TestLoopKernelBoundedByRestore(t *testing.T) { eachBackend(t, kernelBoundedByRestore) }
 
 // kernelBoundedByRestore restores with a smaller queue, with a handler that sets no
-// options.
+// options, what had no bound and what had one.
 func kernelBoundedByRestore(r *rig) {
 	const queue = 16 << 10
-	for _, open := range []func() (*Conn, *peer){r.tcp, r.unix} {
-		c, _ := open()
-		fd, saved, err := detach(c)
-		if err != nil {
-			r.Fatal(err)
-		}
-		if c, err = restore(r.l, fd, r.probe, nil, &Options{Queue: queue}, saved); err != nil {
-			unix.Close(fd)
-			r.Fatal(err)
-		}
-		level, option, want := unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, queue
-		if c.kind&kindTCP == 0 {
-			level, option, want = unix.SOL_SOCKET, unix.SO_SNDBUF, 2*queue // the kernel doubles it
-		}
-		if got, err := unix.GetsockoptInt(fd, level, option); err != nil || got != want {
-			r.Errorf("TCP %t: the kernel's bound is %d, %v, want %d", c.kind&kindTCP != 0, got, err, want)
+	for _, sent := range []int{1, queue + 1, DefaultQueue + 1} {
+		for _, open := range []func() (*Conn, *peer){r.tcp, r.unix} {
+			c, _ := open()
+			r.do(func() { c.Write(make([]byte, sent)) })
+			fd, saved, err := detach(c)
+			if err != nil {
+				r.Fatal(err)
+			}
+			if c, err = restore(r.l, fd, r.probe, nil, &Options{Queue: queue}, saved); err != nil {
+				unix.Close(fd)
+				r.Fatal(err)
+			}
+			r.do(func() { c.Write(make([]byte, queue)) })
+			if got := kernelBound(r, c); got != queue {
+				r.Errorf("TCP %t, behind %d bytes: the kernel's bound is %d, want %d", c.kind&kindTCP != 0, sent, got, queue)
+			}
 		}
 	}
 }
@@ -133,12 +166,14 @@ func TestLoopSmallBufferStays(t *testing.T) { eachBackend(t, smallBufferStays) }
 func smallBufferStays(r *rig) {
 	c, _ := r.unix()
 	unix.SetsockoptInt(c.FD(), unix.SOL_SOCKET, unix.SO_SNDBUF, 4096)
-	c.SetOptions(&Options{Queue: 1 << 20})
+	c.SetOptions(&Options{Queue: 64 << 10})
+	r.do(func() { c.Write(make([]byte, 64<<10+1)) })
 	if n, _ := unix.GetsockoptInt(c.FD(), unix.SOL_SOCKET, unix.SO_SNDBUF); n != 8192 {
 		r.Errorf("SO_SNDBUF is %d, want the 8192 it was", n)
 	}
 	d, _ := r.unix()
 	d.SetOptions(&Options{Queue: 8 << 10})
+	r.do(func() { d.Write(make([]byte, 8<<10+1)) })
 	d.SetOptions(&Options{Queue: 32 << 10})
 	if n, _ := unix.GetsockoptInt(d.FD(), unix.SOL_SOCKET, unix.SO_SNDBUF); n != 64<<10 {
 		r.Errorf("SO_SNDBUF is %d after a larger queue, want %d", n, 64<<10)

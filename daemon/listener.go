@@ -53,7 +53,7 @@ func (l *listener) Accept(ln *evloop.Listener, fd int, from netip.AddrPort) (evl
 		return nil, nil
 	}
 	l.d.lastID++
-	l.tuning.Set(fd, l.d.lastID)
+	l.tuning.Set(fd, l.d.lastID, l.d.loop.Stats().Conns)
 	s := service.NewSession(l.d.lastID, peer, l.d.loop.Now(), &l.ep.owner)
 	s.Data = first
 	return l.ep, s

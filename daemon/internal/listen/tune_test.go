@@ -31,6 +31,37 @@ func TestKeepIdle(t *testing.T) {
 	}
 }
 
+// TestKeepTogether: a few connections are probed in the moment of their listener, as they
+// inherit it, and those that come to many have moments of their own.
+func TestKeepTogether(t *testing.T) {
+	idle := func(fd int) int {
+		n, err := unix.GetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	own := Socket{FD: testSocket(t, unix.AF_INET), Family: unix.AF_INET}
+	tuning := own.Tune()
+	if got := idle(own.FD); got != config.KeepAliveIdle {
+		t.Errorf("our own listener has %d s, want %d", got, config.KeepAliveIdle)
+	}
+	if again := own.Tune(); again.keepIdle != config.KeepAliveIdle || again.each != nil {
+		t.Errorf("a listener that was tuned before: %+v", again)
+	}
+	fd := testSocket(t, unix.AF_INET)
+	const before, id = 1000, 7
+	sockOpt{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, before}.set(fd)
+	tuning.Set(fd, id, keepTogether-1)
+	if got := idle(fd); got != before {
+		t.Errorf("beside a few: %d s, want what was inherited", got)
+	}
+	tuning.Set(fd, id, keepTogether)
+	if got := idle(fd); got != config.KeepAliveIdle+id {
+		t.Errorf("beside many: %d s, want a moment of its own", got)
+	}
+}
+
 // TestTuneListener: options go onto a listener of our own; an inherited one is
 // not touched and each connection gets what it lacks.
 func TestTuneListener(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"penstock/daemon/internal/config"
+	"penstock/daemon/internal/device"
 	"penstock/daemon/internal/report"
 	"penstock/evloop"
 	"penstock/systemd"
@@ -130,6 +131,7 @@ type Daemon struct {
 	watchers  *watchers              // programs that follow the log
 	beside    int                    // connections that clients have beside their own
 	sources   sources                // of all clients
+	folders   *device.Folders        // on the way to devices
 	silent    []silent               // clients that may be gone, the oldest first
 	lastID    uint64                 // ID of the newest session; stays below 2^53
 
@@ -225,7 +227,7 @@ func newDaemon(cfg *config.Config, env Env) (*Daemon, error) {
 	}
 	watchers := new(watchers)
 	return &Daemon{
-		env: env, cfg: cfg, loop: loop, began: loop.Now(), log: report.New(watchers.log(env.Log), cfg.Log.Peers, loop), watchers: watchers,
+		env: env, cfg: cfg, loop: loop, began: loop.Now(), log: report.New(watchers.log(env.Log), cfg.Log.Peers, loop), watchers: watchers, folders: device.NewFolders(loop),
 		endpoints: make(map[string]*endpoint), parked: make(map[string][]*listener), drained: make(map[string]bool),
 		places: connections, sources: newSources(), reads: recordVersion,
 	}, nil

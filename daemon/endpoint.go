@@ -78,6 +78,7 @@ func (ep *endpoint) env() service.Env {
 		Changed: d.statusChanged,
 		Beside:  d.hasBeside,
 		Hold:    ep.hold,
+		Folders: d.folders,
 		Tune: func(fd int, id uint64) {
 			listen.TuneBackend(fd, id)
 			if !isPatient(ep.conf.StallTimeout) {

@@ -107,6 +107,6 @@ func (d *Device) goOn() {
 	d.user.Up()
 	go func() {
 		names := watchFolders(watch, path)
-		d.loop.Post(func() { d.folders.names = names })
+		d.loop.Post(func() { d.names = names })
 	}()
 }

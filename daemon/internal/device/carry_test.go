@@ -58,7 +58,7 @@ func TestCarryOutdated(t *testing.T) {
 		fd, c := r.dev.Hand()
 		fast := usual
 		fast.Speed = 115200
-		next.dev = New(Options{Path: slave, Exclusive: true, TTY: fast}, r.loop, r.dev.log, next)
+		next.dev = New(Options{Path: slave, Exclusive: true, TTY: fast}, r.dev.folders, r.dev.log, next)
 		if next.dev.Carry(fd, c) {
 			t.Error("it goes on with the former speed")
 		}
@@ -94,7 +94,7 @@ func TestCarrySettings(t *testing.T) {
 	}
 	next := &rig{t: t, loop: loop}
 	log := report.New(slog.New(slog.NewTextHandler(next, nil)), config.PeersFull, loop)
-	next.dev = New(o, loop, log.Service("x"), next)
+	next.dev = New(o, NewFolders(loop), log.Service("x"), next)
 	if !next.dev.Carry(fd, carried) {
 		t.Error("it does not go on")
 	}

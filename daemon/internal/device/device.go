@@ -59,9 +59,11 @@ type Device struct {
 	handed bool           // the next process reads from it
 	over   func()
 
-	folders folders
-	looking bool // whether the device still has its name
-	anew    bool // its folder has changed since the look began
+	folders *Folders
+	names   []string // of what may be about the device in its folders; nil: not known yet
+	changed bool     // something of that name has
+	looking bool     // whether the device still has its name
+	anew    bool     // its folder has changed since the look began
 
 	failure error
 	said    string // the failure that was logged last; "": none since it was up
@@ -79,15 +81,16 @@ type Device struct {
 	unsent uint64 // bytes that devices had not taken when they went
 }
 
-// New returns a device that is not open yet.
-func New(o Options, loop *evloop.Loop, log *report.Service, user User) *Device {
+// New returns a device that is not open yet, for the loop of folders, which its other
+// devices share.
+func New(o Options, folders *Folders, log *report.Service, user User) *Device {
 	return &Device{
-		loop: loop, log: log, user: user, filed: o, wanted: o,
+		loop: folders.loop, log: log, user: user, filed: o, wanted: o,
 		Times: Times{
 			First: 250 * time.Millisecond, Most: 10 * time.Second, Soon: 20 * time.Millisecond,
 			Stable: 10 * time.Second, Room: 10 * time.Millisecond, Flush: 2 * time.Second,
 		},
-		now: openDevice{fd: -1}, folders: folders{fd: -1},
+		now: openDevice{fd: -1}, folders: folders,
 	}
 }
 
@@ -96,7 +99,7 @@ func (d *Device) Start() {
 	if d.life.state != idle {
 		return
 	}
-	d.folders.open(d)
+	d.folders.join(d)
 	if d.now.fd >= 0 {
 		d.goOn()
 		return
@@ -110,7 +113,7 @@ func (d *Device) Start() {
 func (d *Device) Stop(ended func()) {
 	if !d.loop.Post(func() {}) {
 		d.life = life{state: over, unwanted: true}
-		d.folders.close(false)
+		d.folders.leave(d, false)
 		d.forget()
 	}
 	switch before := d.over; {
@@ -284,7 +287,7 @@ func (d *Device) open() {
 
 // tried is called on the loop with the result of open.
 func (d *Device) tried(r openDevice) {
-	d.folders.names = r.names
+	d.names = r.names
 	if r.err != nil {
 		d.failure = r.err
 		d.advance(failed)
@@ -360,7 +363,7 @@ func (d *Device) end() {
 	d.forget()
 	d.loop.Cancel(d.timer)
 	d.loop.Cancel(d.room)
-	d.folders.close(true)
+	d.folders.leave(d, true)
 	if d.over != nil {
 		d.over()
 	}

@@ -77,7 +77,7 @@ func serve(t *testing.T, c evloop.Config, o Options) *rig {
 	if o.TTY == (tty.Settings{}) {
 		o.TTY = usual
 	}
-	r.dev = New(o, loop, log.Service("x"), r)
+	r.dev = New(o, NewFolders(loop), log.Service("x"), r)
 	r.dev.Times.First, r.dev.Times.Most, r.dev.Times.Room = 5*time.Millisecond, 20*time.Millisecond, 2*time.Millisecond
 	r.dev.Times.Flush = 100 * time.Millisecond
 	r.dev.Start()
@@ -310,8 +310,8 @@ func TestLookTwice(t *testing.T) {
 	r := serve(t, evloop.Config{}, Options{Path: name})
 	r.until("the device", func() bool { return r.ups == 1 })
 	r.do(func() {
-		r.dev.folders.close(true) // the test alone says what has changed
-		r.dev.looking = true      // a look that was too early is under way
+		r.dev.folders.leave(r.dev, true) // the test alone says what has changed
+		r.dev.looking = true             // a look that was too early is under way
 		if err := os.Rename(other, name); err != nil {
 			t.Error(err)
 		}
@@ -331,7 +331,7 @@ func TestLoopEnds(t *testing.T) {
 	}
 	r := &rig{t: t, loop: loop}
 	log := report.New(slog.New(slog.DiscardHandler), config.PeersFull, loop)
-	r.dev = New(Options{Path: name, TTY: usual}, loop, log.Service("x"), r)
+	r.dev = New(Options{Path: name, TTY: usual}, NewFolders(loop), log.Service("x"), r)
 	goroutines := runtime.NumGoroutine()
 	r.dev.Start()
 	for end := time.Now().Add(evlooptest.Patience); runtime.NumGoroutine() > goroutines && time.Now().Before(end); {

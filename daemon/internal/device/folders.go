@@ -13,49 +13,66 @@ import (
 	"penstock/evloop"
 )
 
-// folders watches the folders on the way to a device, by inotify(7). The sandbox of the
-// service has no netlink on which udev speaks. All folders are watched that are there,
-// since udev makes /dev/serial/by-id with the first device and removes it after the last.
-// A change of attributes counts too: a device appears as root's, and its group comes
-// later. Without a watch the timer alone notices the device.
-type folders struct {
-	d     *Device
-	fd    int // -1: none
-	watch *evloop.Watch
-	names []string // what counts
+// Folders watches the folders on the way to the devices of a loop, by inotify(7). The
+// sandbox of the service has no netlink on which udev speaks. All folders are watched that
+// are there, since udev makes /dev/serial/by-id with the first device and removes it after
+// the last. A change of attributes counts too: a device appears as root's, and its group
+// comes later. Without a watch the timer alone notices the device.
+//
+// All devices have one queue of events. With one for each, a file of 128 ports takes all
+// that a user may have (fs.inotify.max_user_instances), and none is left for a log file.
+type Folders struct {
+	loop    *evloop.Loop
+	fd      int // -1: none
+	watch   *evloop.Watch
+	devices []*Device // that are told; none: there is no queue
 }
 
-func (f *folders) open(d *Device) {
+// NewFolders returns the Folders of a loop. It holds nothing before a device starts and
+// after the last one has ended. Loop goroutine only.
+func NewFolders(loop *evloop.Loop) *Folders { return &Folders{loop: loop, fd: -1} }
+
+// join has d told.
+func (f *Folders) join(d *Device) {
+	f.devices = append(f.devices, d)
+	if f.fd >= 0 {
+		return
+	}
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err != nil {
 		return
 	}
-	w, err := d.loop.Watch(fd, unix.EPOLLIN, f)
+	w, err := f.loop.Watch(fd, unix.EPOLLIN, f)
 	if err != nil {
 		_ = unix.Close(fd)
 		return
 	}
-	f.d, f.fd, f.watch = d, fd, w
+	f.fd, f.watch = fd, w
 }
 
-// close ends the watch. live says that the loop is there.
-func (f *folders) close(live bool) {
-	if f.fd >= 0 {
-		if live {
-			f.watch.Close()
-		}
-		_ = unix.Close(f.fd)
-		f.fd = -1
+// leave has d told no more. live says that the loop is there.
+func (f *Folders) leave(d *Device, live bool) {
+	i := slices.Index(f.devices, d)
+	if i < 0 {
+		return
 	}
+	d.changed = false
+	if f.devices = slices.Delete(f.devices, i, i+1); len(f.devices) > 0 || f.fd < 0 {
+		return
+	}
+	if live {
+		f.watch.Close()
+	}
+	_ = unix.Close(f.fd)
+	f.fd = -1
 }
 
 // folderReads bounds the work of a turn; a read takes about a hundred changes.
 const folderReads = 8
 
 // Ready reads what has changed.
-func (f *folders) Ready(*evloop.Watch, uint32) {
+func (f *Folders) Ready(*evloop.Watch, uint32) {
 	var buf [4096]byte
-	found := false
 	for range folderReads {
 		if f.fd < 0 {
 			return
@@ -65,35 +82,42 @@ func (f *folders) Ready(*evloop.Watch, uint32) {
 			continue
 		}
 		if err != nil || n <= 0 {
-			if found {
-				f.d.advance(seen)
-			}
+			f.tell()
 			return
 		}
-		found = found || f.counts(buf[:n])
+		f.note(buf[:n])
 	}
-	f.d.loop.Post(func() { f.Ready(f.watch, 0) }) // no other edge will say so
-	if found {
-		f.d.advance(seen)
+	f.loop.Post(func() { f.Ready(f.watch, 0) }) // no other edge will say so
+	f.tell()
+}
+
+// note finds out which devices the changes in b may be about. Before its first attempt
+// nothing is known of a device, and everything may be.
+func (f *Folders) note(b []byte) {
+	for len(b) >= unix.SizeofInotifyEvent {
+		mask := binary.NativeEndian.Uint32(b[4:])
+		size := unix.SizeofInotifyEvent + int(binary.NativeEndian.Uint32(b[12:]))
+		if len(b) < size {
+			return
+		}
+		name, _, _ := strings.Cut(string(b[unix.SizeofInotifyEvent:size]), "\x00")
+		for _, d := range f.devices {
+			if mask&unix.IN_Q_OVERFLOW != 0 || d.names == nil || slices.Contains(d.names, name) {
+				d.changed = true
+			}
+		}
+		b = b[size:]
 	}
 }
 
-// counts reports whether a change in b may be about the device. Before the first attempt
-// nothing is known, and everything may.
-func (f *folders) counts(b []byte) bool {
-	for len(b) >= unix.SizeofInotifyEvent {
-		mask := binary.NativeEndian.Uint32(b[4:])
-		size := int(binary.NativeEndian.Uint32(b[12:]))
-		if len(b) < unix.SizeofInotifyEvent+size {
-			return true
+// tell tells the devices that note has found.
+func (f *Folders) tell() {
+	for _, d := range slices.Clone(f.devices) {
+		if d.changed {
+			d.changed = false
+			d.advance(seen)
 		}
-		name, _, _ := strings.Cut(string(b[unix.SizeofInotifyEvent:unix.SizeofInotifyEvent+size]), "\x00")
-		if mask&unix.IN_Q_OVERFLOW != 0 || f.names == nil || slices.Contains(f.names, name) {
-			return true
-		}
-		b = b[unix.SizeofInotifyEvent+size:]
 	}
-	return false
 }
 
 // watchFolders watches those folders on the way to path that are there, and those on the

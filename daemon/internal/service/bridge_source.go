@@ -50,7 +50,7 @@ func newSource(b *bridge, conf *config.Service) source {
 		return s
 	}
 	s := &deviceSource{b: b}
-	s.Device = device.New(deviceOptions(conf.Of.(*config.Bridge)), b.loop, b.log, s)
+	s.Device = device.New(deviceOptions(conf.Of.(*config.Bridge)), b.env.Folders, b.log, s)
 	return s
 }
 

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"penstock/daemon/internal/config"
+	"penstock/daemon/internal/device"
 	"penstock/daemon/internal/report"
 	"penstock/daemon/internal/view"
 	"penstock/evloop"
@@ -81,7 +82,7 @@ func serveLoop(t testing.TB, conf *config.Service, bounds evloop.Config, tune ..
 	}
 	r := &rig{t: t, loop: loop, conf: conf, log: newRecorder(), lost: map[report.Reason]int{}, ended: make(chan error, 1000)}
 	r.records = report.New(slog.New(r.log), config.PeersFull, loop)
-	env := Env{Loop: loop, Log: r.records.Service("x"), Now: func() time.Time { return testTime }, Lose: r.lose, Sending: func() {}, Changed: func() { r.changes++ }, Beside: func(n int) { r.beside += n }, Tune: func(int, uint64) {}, Hold: func(on bool) { r.held.Store(on) }}
+	env := Env{Loop: loop, Log: r.records.Service("x"), Now: func() time.Time { return testTime }, Lose: r.lose, Sending: func() {}, Changed: func() { r.changes++ }, Beside: func(n int) { r.beside += n }, Tune: func(int, uint64) {}, Hold: func(on bool) { r.held.Store(on) }, Folders: device.NewFolders(loop)}
 	if r.svc, err = New(conf, env); err != nil {
 		t.Fatal(err)
 	}

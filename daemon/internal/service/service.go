@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"penstock/daemon/internal/config"
+	"penstock/daemon/internal/device"
 	"penstock/daemon/internal/report"
 	"penstock/daemon/internal/view"
 	"penstock/evloop"
@@ -100,6 +101,9 @@ type Env struct {
 	// Hold leaves further clients in the backlog until it is called with false. Loop
 	// only.
 	Hold func(on bool)
+
+	// Folders are those of devices, for all bridges.
+	Folders *device.Folders
 
 	// Lose counts messages of clients that were received and came to nothing,
 	// by the reason; the service also logs what it loses. Loop only.

@@ -5,6 +5,7 @@ package telnet
 // Options of TELNET that this side agrees to, in both directions.
 const (
 	optionBinary = 0  // RFC 856: eight bits, and no meaning of CR
+	optionEcho   = 1  // RFC 857: we send back what they type; of this side alone
 	optionHalf   = 3  // RFC 858: no half-duplex turns, "suppress go-ahead"
 	optionPort   = 44 // RFC 2217
 )
@@ -38,16 +39,19 @@ func bit(option byte) uint8 {
 		return 2
 	case optionPort:
 		return 4
+	case optionEcho:
+		return 8
 	}
 	return 0
 }
 
-// Offer returns what is said to a new client: bytes are to have eight bits both ways. The
-// option for the port is for the client to begin with.
+// Offer returns what is said to a new client: bytes are to have eight bits both ways, and
+// the echo is the device's. Otherwise telnet(1) shows what is typed by itself, and a
+// console shows it once more. The option for the port is for the client to begin with.
 func (o *Options) Offer() []byte {
 	o.asked[they] |= bit(optionBinary)
-	o.asked[we] |= bit(optionBinary) | bit(optionHalf)
-	return []byte{Escape, Will, optionBinary, Escape, Do, optionBinary, Escape, Will, optionHalf}
+	o.asked[we] |= bit(optionBinary) | bit(optionHalf) | bit(optionEcho)
+	return []byte{Escape, Will, optionBinary, Escape, Do, optionBinary, Escape, Will, optionHalf, Escape, Will, optionEcho}
 }
 
 // Answer takes an item Agree, and returns what is to be said to it; nil: nothing.
@@ -57,6 +61,9 @@ func (o *Options) Answer(i Item) []byte {
 		side, yes, no = we, Will, Wont
 	}
 	b := bit(i.Option)
+	if i.Option == optionEcho && side == they {
+		b = 0 // what the device says would come back to it
+	}
 	asked, on := o.asked[side]&b != 0, o.on[side]&b != 0
 	o.asked[side] &^= b
 	if i.Which == Wont || i.Which == Dont {

@@ -80,7 +80,7 @@ func FuzzNext(f *testing.F) {
 // that answer each other come to an end.
 func TestOptions(t *testing.T) {
 	var o Options
-	if got := o.Offer(); string(got) != "\xff\xfb\x00\xff\xfd\x00\xff\xfb\x03" {
+	if got := o.Offer(); string(got) != "\xff\xfb\x00\xff\xfd\x00\xff\xfb\x03\xff\xfb\x01" {
 		t.Errorf("the offer is %q", got)
 	}
 	for _, tt := range []struct {
@@ -92,7 +92,11 @@ func TestOptions(t *testing.T) {
 		{Will, optionBinary, "", false},
 		{Will, optionBinary, "", false},
 		{Will, optionHalf, "\xff\xfd\x03", false},
-		{Do, 1, "\xff\xfc\x01", false}, // an echo
+		{Do, optionEcho, "", false}, // as telnet(1)
+		{Dont, optionEcho, "\xff\xfc\x01", false},
+		{Do, optionEcho, "\xff\xfb\x01", false},   // as pyserial, which begins with it
+		{Will, optionEcho, "\xff\xfe\x01", false}, // to the device
+		{Do, 6, "\xff\xfc\x06", false},            // a timing mark
 		{Will, 31, "\xff\xfe\x1f", false},
 		{Will, optionPort, "\xff\xfd\x2c", true},
 		{Do, optionPort, "\xff\xfb\x2c", true},
@@ -100,7 +104,7 @@ func TestOptions(t *testing.T) {
 		{Wont, optionPort, "\xff\xfe\x2c", true}, // the other direction stands
 		{Dont, optionPort, "\xff\xfc\x2c", false},
 		{Dont, optionPort, "", false},
-		{Dont, 1, "", false},
+		{Dont, 6, "", false},
 	} {
 		if got := o.Answer(Item{Verb: Agree, Which: tt.which, Option: tt.option}); string(got) != tt.want || o.Port() != tt.port {
 			t.Errorf("%d %d: %q, port %v, want %q, %v", tt.which, tt.option, got, o.Port(), tt.want, tt.port)

@@ -323,6 +323,9 @@ func (b *bridge) Open(c *evloop.Conn) {
 func (b *bridge) seat(c *evloop.Conn, cl *caller) {
 	cl.conn = c
 	SessionOf(c).Data = cl
+	if b.port != nil {
+		inOrder(c.FD())
+	}
 	b.fan.add(c)
 }
 

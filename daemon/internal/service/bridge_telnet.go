@@ -3,6 +3,8 @@
 package service
 
 import (
+	"golang.org/x/sys/unix"
+
 	"penstock/daemon/internal/telnet"
 	"penstock/daemon/internal/tty"
 	"penstock/evloop"
@@ -32,6 +34,11 @@ type terminal struct {
 	modem   byte // which changes of the other end's lines it wants to know,
 	errors  byte // and which errors of the line
 }
+
+// inOrder has the kernel leave a byte that a client marks as urgent where it stands
+// (SO_OOBINLINE, tcp(7)). It takes it out otherwise, which is the half of a Synch: its other
+// half would be data for the device, or would take the byte behind it for its own.
+func inOrder(fd int) { _ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_OOBINLINE, 1) }
 
 // A cursor is where stream stands in what a client has sent.
 type cursor struct {

@@ -4,6 +4,7 @@ package service
 
 import (
 	"encoding/binary"
+	"net"
 	"strings"
 	"testing"
 
@@ -13,6 +14,7 @@ import (
 	"penstock/daemon/internal/telnet"
 	"penstock/daemon/internal/tty"
 	"penstock/evloop"
+	"penstock/evloop/evlooptest"
 )
 
 const (
@@ -230,4 +232,36 @@ func TestBridgePortFirst(t *testing.T) {
 	r.until("the settings of the file", func() bool { return p.speed() == 9600 })
 	b.send(ask(1, 1200))
 	b.want(ask(101, 1200))
+}
+
+// TestBridgePortSynch: the Synch of TELNET is a Data Mark of which one byte is urgent: IAC
+// for telnet(1), the mark itself for PuTTY. The device gets neither, and nothing less than
+// what was typed.
+func TestBridgePortSynch(t *testing.T) {
+	bothBackEnds(t, func(t *testing.T, bounds evloop.Config) {
+		p, r := bridgeUp(t, bounds, "write = 'any'\ntelnet = 'rfc2217'")
+		fd, peer := evlooptest.Pair(t, "tcp")
+		raw, err := peer.(*net.TCPConn).SyscallConn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		send := func(s string, flags int) {
+			t.Helper()
+			if err2 := raw.Write(func(fd uintptr) bool {
+				err = unix.Sendto(int(fd), []byte(s), flags, nil)
+				return err != unix.EAGAIN
+			}); err != nil || err2 != nil {
+				t.Fatalf("send %q: %v, %v", s, err, err2)
+			}
+		}
+		send("a\n", 0)
+		send("\xff", unix.MSG_OOB)
+		send("\xf2b\n", 0)
+		r.add(&testClient{t: t}, fd)
+		p.hears("a\nb\n")
+		send("c\n\xff", 0)
+		send("\xf2", unix.MSG_OOB)
+		send("d\n", 0)
+		p.hears("c\nd\n")
+	})
 }

@@ -321,6 +321,27 @@ func TestLookTwice(t *testing.T) {
 	r.until("the new one", func() bool { return r.ups == 2 })
 }
 
+// TestRenamed: a device that has got the name of the open one is opened at once, however
+// long the next wait would be.
+func TestRenamed(t *testing.T) {
+	eachBackend(t, func(t *testing.T, c evloop.Config) {
+		dir := t.TempDir()
+		name, other := filepath.Join(dir, "fifo"), filepath.Join(dir, "other")
+		for _, n := range []string{name, other} {
+			if err := unix.Mkfifo(n, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r := serve(t, c, Options{Path: name})
+		r.until("the device", func() bool { return r.ups == 1 })
+		r.do(func() { r.dev.Times.First, r.dev.Times.Most = time.Hour, time.Hour })
+		if err := os.Rename(other, name); err != nil {
+			t.Fatal(err)
+		}
+		r.until("the new one", func() bool { return r.ups == 2 })
+	})
+}
+
 // TestLoopEnds: a device that was opened when the loop ends is closed.
 func TestLoopEnds(t *testing.T) {
 	_, name := evlooptest.PTY(t)

@@ -153,6 +153,7 @@ func (d *Device) sawName(other bool, is identity) {
 	case other && d.now.is == is:
 		d.failure = errOther
 		d.advance(gone)
+		d.advance(seen) // the other one is there
 	case d.anew:
 		d.look()
 	}

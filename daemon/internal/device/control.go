@@ -3,8 +3,6 @@
 package device
 
 import (
-	"time"
-
 	"golang.org/x/sys/unix"
 
 	"penstock/daemon/internal/tty"
@@ -36,48 +34,68 @@ func (d *Device) Settings() tty.Settings { return d.wanted.TTY }
 // Filed returns the settings that New or Renew were told.
 func (d *Device) Filed() tty.Settings { return d.filed.TTY }
 
-// sentWithin is how long Control waits for output that was written before. A line whose
-// other end has stopped the flow is changed all the same.
-const sentWithin = time.Second
+// A jam is where the output of a line stood when it was waited for in vain.
+type jam struct {
+	is    bool
+	taken uint64 // by the driver, since the opening
+	left  int    // of that, in the driver
+}
 
 // Control has do called by a goroutine, with the descriptor of the open line, and then
 // done, on the loop. With sent, all that was written before leaves the port first. If the
 // line goes before, done alone is called. Control returns false, and calls neither, if the
 // device is not open or no line. It is not called again before done.
+//
+// A line whose other end has stopped the flow is changed all the same, after Times.Sent for
+// each of the queue and the driver, and at once as long as nothing more goes out: a client
+// sets a line by several requests, and gives up when they take long in all.
 func (d *Device) Control(sent bool, do func(fd int), done func()) bool {
 	if !d.Up() || !d.now.line {
 		return false
 	}
-	run := func() {
-		now := d.now
-		if now.fd < 0 {
+	if !sent {
+		d.errand(do, done)
+		return true
+	}
+	was, most := d.jam, d.Times.Sent
+	known := was.is && was.taken == d.conn.BytesOut()
+	patience := most
+	if known {
+		patience = 0
+	}
+	d.Flush(patience, func() {
+		if d.conn == nil {
 			done()
 			return
 		}
-		go func() {
-			now.control(sent, do)
-			d.loop.Post(done)
-		}()
-	}
-	if !sent {
-		run()
-		return true
-	}
-	d.Flush(sentWithin, run)
+		j := jam{is: d.conn.Queued() > 0, taken: d.conn.BytesOut()}
+		d.errand(func(fd int) {
+			left := tty.Unsent(fd)
+			if !j.is && left > 0 && !(known && left == was.left) {
+				tty.AwaitSent(fd, most)
+			}
+			do(fd)
+			j.left = tty.Unsent(fd)
+			j.is = j.is || j.left > 0
+		}, func() {
+			d.jam = j
+			done()
+		})
+	})
 	return true
 }
 
-// control calls do, unless the device is being closed. It may block, and belongs to no
-// loop.
-func (d *openDevice) control(sent bool, do func(fd int)) {
-	if !d.use.TryLock() {
-		return
-	}
-	defer d.use.Unlock()
-	if sent {
-		tty.AwaitSent(d.fd, sentWithin)
-	}
-	do(d.fd)
+// errand has a goroutine call do, unless the device is being closed, and then done called
+// on the loop.
+func (d *Device) errand(do func(fd int), done func()) {
+	now := d.now
+	go func() {
+		if now.use.TryLock() {
+			do(now.fd)
+			now.use.Unlock()
+		}
+		d.loop.Post(done)
+	}()
 }
 
 // abandon closes the device as it is. A goroutine that uses it has it closed when it is

@@ -3,7 +3,10 @@
 package device
 
 import (
+	"io"
+	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -68,6 +71,47 @@ func TestControl(t *testing.T) {
 		if n := speedOf(t, int(master.Fd())); n != before {
 			t.Errorf("after the stop the line has speed %d, before it had %d", n, before)
 		}
+	})
+}
+
+// TestControlOfAJam: a line that is full is waited for once, and then set at once until
+// something goes out again.
+func TestControlOfAJam(t *testing.T) {
+	eachBackend(t, func(t *testing.T, c evloop.Config) {
+		master, slave := evlooptest.PTY(t)
+		r := serve(t, c, Options{Path: slave, Write: true})
+		r.until("the device", func() bool { return r.ups == 1 })
+		set, done := 0, 0
+		control := func(patience time.Duration) {
+			r.do(func() {
+				r.dev.Times.Sent = patience
+				r.dev.Control(true, func(int) { set++ }, func() { done++ })
+			})
+		}
+		text := strings.Repeat("x", 64<<10) // more than a pseudo-terminal holds
+		r.do(func() { r.dev.Write([]byte(text)) })
+		control(time.Millisecond)
+		r.until("a wait in vain", func() bool { return done == 1 })
+		control(time.Hour)
+		r.until("no wait", func() bool { return done == 2 })
+
+		control(time.Millisecond)
+		r.until("no wait", func() bool { return done == 3 })
+		got := make([]byte, len(text)/2)
+		if _, err := io.ReadFull(master, got); err != nil {
+			t.Fatal(err)
+		}
+		r.until("room", func() bool { return r.dev.jam.taken != r.dev.conn.BytesOut() })
+		control(time.Hour)
+		r.do(func() {
+			if done != 3 || set != 3 {
+				t.Errorf("a line that moves was set %d times, want 3", set)
+			}
+		})
+		if _, err := io.ReadFull(master, got); err != nil {
+			t.Fatal(err)
+		}
+		r.until("the line", func() bool { return done == 4 })
 	})
 }
 

@@ -36,6 +36,7 @@ type Times struct {
 	Stable      time.Duration // after so long a life the wait begins at First again
 	Room        time.Duration // between two looks at a device that takes no more output
 	Flush       time.Duration // for output, when it is closed in order
+	Sent        time.Duration // for output, before the line is set otherwise
 }
 
 // A Device is kept open while it is there. Loop goroutine only.
@@ -56,6 +57,7 @@ type Device struct {
 	wait   time.Duration
 	timer  evloop.TimerID // of the state absent
 	room   evloop.TimerID // while somebody waits for room
+	jam    jam            // that Control has met
 	handed bool           // the next process reads from it
 	over   func()
 
@@ -88,7 +90,7 @@ func New(o Options, folders *Folders, log *report.Service, user User) *Device {
 		loop: folders.loop, log: log, user: user, filed: o, wanted: o,
 		Times: Times{
 			First: 250 * time.Millisecond, Most: 10 * time.Second, Soon: 20 * time.Millisecond,
-			Stable: 10 * time.Second, Room: 10 * time.Millisecond, Flush: 2 * time.Second,
+			Stable: 10 * time.Second, Room: 10 * time.Millisecond, Flush: 2 * time.Second, Sent: time.Second,
 		},
 		now: openDevice{fd: -1}, folders: folders,
 	}

@@ -51,7 +51,7 @@ func (d *Device) adopt() bool {
 		d.advance(gone)
 		return false
 	}
-	d.conn = c
+	d.conn, d.jam = c, jam{}
 	c.SetOptions(portOptions)
 	d.counted, _ = tty.Count(d.now.fd)
 	d.looked = d.loop.Now()

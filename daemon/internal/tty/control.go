@@ -78,9 +78,19 @@ func DiscardOutput(fd int) { _ = unix.IoctlSetInt(fd, unix.TCFLSH, unix.TCOFLUSH
 func AwaitSent(fd int, timeout time.Duration) bool {
 	const step = 5 * time.Millisecond
 	for end := time.Now().Add(timeout); time.Now().Before(end); time.Sleep(step) {
-		if left, err := unix.IoctlGetInt(fd, unix.TIOCOUTQ); err != nil || left == 0 {
+		if Unsent(fd) == 0 {
 			return true
 		}
 	}
 	return false
+}
+
+// Unsent returns how many bytes the driver has yet to send. A driver that does not know, or
+// whose device is gone, has none.
+func Unsent(fd int) int {
+	n, err := unix.IoctlGetInt(fd, unix.TIOCOUTQ)
+	if err != nil {
+		return 0
+	}
+	return n
 }

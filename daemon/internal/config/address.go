@@ -157,6 +157,14 @@ func resolve(folder string) string {
 	return folder
 }
 
+// What is wrong with an address to listen on. One to connect to may be a name, but no port
+// alone: see parseTarget.
+var (
+	errForm     = errors.New(`want PORT, IPv4:PORT, [IPv6]:PORT, /path or @name`)
+	errName     = errors.New("names are not looked up")
+	errBrackets = errors.New("IPv6 goes in brackets, IPv4 does not")
+)
+
 func parseTCP(s string) (netip.AddrPort, error) {
 	if strings.Trim(s, "0123456789") == "" {
 		port, err := parsePort(s)
@@ -169,7 +177,7 @@ func parseTCP(s string) (netip.AddrPort, error) {
 		host, rest, _ = strings.Cut(s, ":")
 	}
 	if rest == "" || s[0] == '[' && !bracketed {
-		return netip.AddrPort{}, errors.New(`want PORT, IPv4:PORT, [IPv6]:PORT, /path or @name`)
+		return netip.AddrPort{}, errForm
 	}
 	addr, err := parseHost(host, bracketed)
 	if err != nil {
@@ -196,10 +204,10 @@ func parseHost(host string, bracketed bool) (netip.Addr, error) {
 	}
 	addr, err := netip.ParseAddr(host)
 	if err != nil {
-		return netip.Addr{}, fmt.Errorf("%q is not an address (names are not looked up)", host)
+		return netip.Addr{}, fmt.Errorf("%q is not an address (%w)", host, errName)
 	}
 	if addr.Is6() != bracketed {
-		return netip.Addr{}, errors.New("IPv6 goes in brackets, IPv4 does not")
+		return netip.Addr{}, errBrackets
 	}
 	return addr, nil
 }

@@ -111,13 +111,32 @@ func parseTarget(s string) (Address, error) {
 		}
 	}
 	switch {
+	case errors.Is(err, errForm):
+		return Address{}, fmt.Errorf("%q: want IPv4:PORT, [IPv6]:PORT, HOST:PORT, /path or @name%s", s, instead(s))
+	case errors.Is(err, errName):
+		return Address{}, fmt.Errorf("%q: %w%s", s, explainName(s), instead(s))
 	case err != nil:
 		return Address{}, err
+	case a.AddrPort.Addr().IsLinkLocalUnicast() && a.AddrPort.Addr().Is6() && a.AddrPort.Addr().Zone() == "":
+		return Address{}, fmt.Errorf("%q: an address of fe80::/10 needs the interface, as in %q", s, s+"%eth0")
 	case a.Network == "tcp" && a.AddrPort.Addr().IsUnspecified():
 		port := a.Text[strings.LastIndexByte(a.Text, ':')+1:]
 		return Address{}, fmt.Errorf("%q is every address of this machine, did you mean %q?", s, "127.0.0.1:"+port)
 	}
 	return a, nil
+}
+
+// explainName says why parseName refuses s, which has a colon.
+func explainName(s string) error {
+	host, port, _ := strings.Cut(s, ":")
+	if addr, err := netip.ParseAddr(s[:strings.LastIndexByte(s, ':')]); err == nil && addr.Is6() {
+		return errBrackets
+	}
+	if _, ok := parseName(host + ":1"); ok && instead(s) == "" {
+		_, err := parsePort(port)
+		return err
+	}
+	return errors.New("before the port has to be an address or the name of a host")
 }
 
 // parseName takes "host:port", where the host is no number. A name in digits and dots would

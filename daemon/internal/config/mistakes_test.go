@@ -271,6 +271,15 @@ func TestMistakes(t *testing.T) {
 			`x.toml:4: service.x.to: 127.0.0.1:7000 is this service itself, see listen`,
 			`x.toml:4: service.x.to: [::1]:7000 is this service itself, see listen`,
 		}},
+		{"a proxy to nowhere", "[service.x]\nkind=\"proxy\"\nlisten=[\"7000\"]\nto=[\"192.0.2.7\", \"256.1.1.1:80\", \"fe80::1:80\", \"app.lan:http\", \"tcp://192.0.2.7:80\", \"[fe80::1]:80\", \"80\", \"[fe80::1]:80%eth0\"]\n", []string{
+			`x.toml:4: service.x.to: "192.0.2.7": want IPv4:PORT, [IPv6]:PORT, HOST:PORT, /path or @name`,
+			`x.toml:4: service.x.to: "256.1.1.1:80": before the port has to be an address or the name of a host`,
+			`x.toml:4: service.x.to: "fe80::1:80": IPv6 goes in brackets, IPv4 does not`,
+			`x.toml:4: service.x.to: "app.lan:http": "http" is not a port, 1 to 65535`,
+			`x.toml:4: service.x.to: "tcp://192.0.2.7:80": before the port has to be an address or the name of a host, did you mean "192.0.2.7:80"?`,
+			`x.toml:4: service.x.to: "[fe80::1]:80": an address of fe80::/10 needs the interface, as in "[fe80::1]:80%eth0"`,
+			`x.toml:4: service.x.to: "80" is every address of this machine, did you mean "127.0.0.1:80"?`,
+		}},
 		{"a proxy to itself by name", "[service.x]\nkind=\"proxy\"\nlisten=[\"127.0.0.1:7000\"]\nto=[\"LocalHost.:7000\", \"localhost:7001\", \"example.org:7000\"]\n", []string{
 			`x.toml:4: service.x.to: LocalHost.:7000 is this service itself, see listen`,
 			`x.toml:4: service.x.to: warning: "LocalHost.:7000" is a name, so the sandbox lets the service reach every address (IPAddressAllow=any)`,

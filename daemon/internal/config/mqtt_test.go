@@ -43,9 +43,9 @@ func TestBroker(t *testing.T) {
 		"unix:@x":               "is not a broker",
 		"unix:/run/":            "is a directory",
 		"mqtt://me:pw@broker":   "holds a user or a password",
-		"mqtt://broker:x":       "is not an address",
+		"mqtt://broker:x":       "is not a port",
 		"mqtt://0.0.0.0":        "every address of this machine",
-		"mqtt://broker.lan/a/b": "is not an address",
+		"mqtt://broker.lan/a/b": "has to be an address or the name of a host",
 	} {
 		if b, err := parseBroker(text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %+v, %v, want %q", text, b, err, want)

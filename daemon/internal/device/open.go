@@ -109,11 +109,13 @@ func (d *openDevice) set(fd int, o Options, kind uint32) error {
 
 // letGo closes the last descriptor of a device that is not in the loop any more. It may
 // block, and belongs to no loop. Only after a clean stop the settings come back: a device
-// that is gone has none, and one that is opened anew gets others.
-func (d *openDevice) letGo(restore bool, o Times) {
+// that is gone has none, and one that is opened anew gets others. loses is told how many
+// bytes the driver had yet to send, and will not. That is before the close, which may wait
+// for half a minute where a driver cannot discard what it has.
+func (d *openDevice) letGo(restore bool, o Times, loses func(bytes int)) {
 	d.use.Lock() // for good: see Control
 	if d.line {
-		tty.Drain(d.fd, o.Flush)
+		loses(tty.Drain(d.fd, o.Flush))
 		if restore {
 			_ = d.before.Restore(d.fd) // the device may have gone in this moment
 		}

@@ -85,9 +85,8 @@ func (p port) Closed(c *evloop.Conn, err error) {
 		return
 	}
 	d.conn = nil
-	if n := c.Unsent(); n > 0 && err != evloop.ErrLoopClosed {
-		d.unsent += uint64(n)
-		d.log.OutputLost(d.now.path, n)
+	if err != evloop.ErrLoopClosed {
+		d.loses(d.now.path, c.Unsent())
 	}
 	switch {
 	case err == evloop.ErrLoopClosed:
@@ -122,9 +121,20 @@ func (d *Device) release() {
 	last, restore, times := d.now, d.life.unwanted, d.Times
 	d.now = openDevice{fd: -1}
 	go func() {
-		last.letGo(restore, times)
+		last.letGo(restore, times, func(n int) {
+			d.loop.Post(func() { d.loses(last.path, n) })
+		})
 		d.loop.Post(func() { d.advance(closed) })
 	}()
+}
+
+// loses counts n bytes of output that will not be sent any more: they have not left the
+// loop's queue, or the driver.
+func (d *Device) loses(path string, n int) {
+	if n > 0 {
+		d.unsent += uint64(n)
+		d.log.OutputLost(path, n)
+	}
 }
 
 // look has a goroutine see whether the device still has its name. A FIFO that was removed

@@ -40,11 +40,14 @@ func Unlock(fd int) {
 	_ = unix.Flock(fd, unix.LOCK_UN)
 }
 
-// Drain waits until what was written to fd has left the port, and discards after timeout
-// what has not: the close would wait for it, for half a minute if the other end has
-// stopped the flow.
-func Drain(fd int, timeout time.Duration) {
-	if !AwaitSent(fd, timeout) {
-		DiscardOutput(fd)
+// Drain waits until what was written to fd has left the port, discards after timeout what
+// has not, and returns how many bytes that was. The close would wait for it, for half a
+// minute if the other end has stopped the flow.
+func Drain(fd int, timeout time.Duration) (discarded int) {
+	if AwaitSent(fd, timeout) {
+		return 0
 	}
+	discarded = Unsent(fd)
+	DiscardOutput(fd)
+	return discarded
 }

@@ -44,6 +44,34 @@ func TestRestartFinishesWhoIsNotQueued(t *testing.T) {
 	wantLine(t, out, "connection cut", "service=e", "reason=handover_incomplete")
 }
 
+// TestRestartCutsHalves: if the kernel refuses one half of a pair, that is reset: what its
+// other side says from then on goes nowhere.
+func TestRestartCutsHalves(t *testing.T) {
+	for half := range 2 {
+		_, r, links := linked(t, 1)
+		var refused talker
+		r.do(func() {
+			p := r.save()
+			c, _ := readClient(p.Conns[half].Data)
+			if refused = links[0].near; c.companion {
+				refused = links[0].far
+			}
+			r.life.phase = handedOver
+			r.finishUnsent(p, []handover.Unsent{{Index: half, Err: unix.ETOOMANYREFS}})
+			for _, fd := range p.fds {
+				closeFD(fd)
+			}
+			r.arm(timerGiveUp, time.Minute)
+			r.stopIfDrained()
+		})
+		refused.wasReset()
+		if err := <-r.done; !errors.Is(err, ErrHandedOver) {
+			t.Errorf("Run = %v", err)
+		}
+		r.LastStop()
+	}
+}
+
 // TestRestartRefusedLate: a manager may close what it does not keep a moment after it has
 // answered. The connections are finished all the same.
 func TestRestartRefusedLate(t *testing.T) {

@@ -55,9 +55,10 @@ func fitConnections(cfg *config.Config) (connections int, err error) {
 }
 
 // clientsIn returns how many clients fit into so many files. Every second file may be
-// that of a relay's backend, unless max_connections says that there are fewer relays.
+// that of a relay's backend, unless max_connections says that there are fewer relays. The
+// odd one is left over: with half a pair too many, a restart would have to end a client.
 func clientsIn(cfg *config.Config, files int) int {
-	n := max(files-cfg.Beside(cfg.Limits.Connections), (files+1)/2)
+	n := max(files-cfg.Beside(cfg.Limits.Connections), files/2, 1)
 	if cfg.Beside(1) == 0 {
 		n = files
 	}

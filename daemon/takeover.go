@@ -8,8 +8,6 @@ import (
 	"sort"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"penstock/daemon/internal/config"
 	"penstock/daemon/internal/handover"
 	"penstock/daemon/internal/listen"
@@ -28,7 +26,8 @@ import (
 // Everything that can fail comes before Commit. If the process ends before, by a
 // mistake in the files, a signal or a crash, the queue is as it was, and the next
 // process finds it. What becomes of a connection that is not served any more is in
-// takeover_part.go, listeners are in takeover_listeners.go.
+// takeover_part.go, which ones the limit of open files leaves out in takeover_files.go;
+// listeners are in takeover_listeners.go.
 
 // A takeover is a hand-over that has come.
 type takeover struct {
@@ -47,6 +46,7 @@ type takeover struct {
 	taken   int
 	waiting []newcomer // clients that the former process has put off
 	parting            // clients that are not taken over
+	surplus            // of them: those for which there are no files
 }
 
 // find looks into the queues that the process was given. It returns nil if there are no
@@ -107,33 +107,7 @@ func (t *takeover) read(p *handover.Parcel, err error) {
 	}
 	t.records = r
 	reserved := t.d.cfg.ReservedFiles()
-	t.fit(mostFiles(len(t.fds)+reserved) - reserved)
-}
-
-// mostFiles returns how many files the process may have open: as many as wanted, if the
-// hard limit allows it.
-func mostFiles(want int) int {
-	var r unix.Rlimit
-	if unix.Getrlimit(unix.RLIMIT_NOFILE, &r) != nil {
-		return want
-	}
-	if r.Cur < uint64(want) && r.Cur < r.Max {
-		raised := r
-		if raised.Cur = min(uint64(want), r.Max); unix.Setrlimit(unix.RLIMIT_NOFILE, &raised) == nil {
-			r = raised
-		}
-	}
-	return int(min(r.Cur, uint64(want)))
-}
-
-// fit gives up the connections beyond most: programs and new clients need files too.
-// Commit ends them, since then only the queue holds them.
-func (t *takeover) fit(most int) {
-	for most = max(most, 0); len(t.fds) > most; {
-		last := len(t.fds) - 1
-		closeFD(t.fds[last])
-		t.fds, t.places = t.fds[:last], t.places[:last]
-	}
+	t.fit(max(openFiles(len(t.fds)+reserved)-reserved, 1+t.d.cfg.Beside(1)))
 }
 
 // all restores every connection whose service goes on with it. Those that are more than
@@ -165,7 +139,7 @@ func (t *takeover) all() {
 	}
 	for i, has := range found {
 		if !has {
-			t.absent(t.records.Conns[i].Data, states)
+			t.absent(i, states)
 		}
 	}
 }
@@ -175,7 +149,12 @@ type serviceState struct {
 	kind    config.Kind
 	timeout time.Duration // drain_timeout in the former process
 	err     error         // why the service does not go on; nil: it does
+	relays  bool          // its clients have a connection beside their own
 }
+
+// half reports whether the other connection of a client is somewhere else: what comes there
+// is lost for this one.
+func (s serviceState) half() bool { return s.relays && s.err == errUnsent }
 
 // services gives each service what its predecessor knew.
 func (t *takeover) services() map[string]serviceState {
@@ -195,6 +174,9 @@ func (t *takeover) service(ep *endpoint, data []byte) (s serviceState) {
 		return s
 	}
 	s.kind, s.timeout = config.Kind(kind), time.Duration(min(timeout, math.MaxInt64))
+	if ep != nil {
+		_, s.relays = ep.svc.(service.Companioned)
+	}
 	switch {
 	case t.expired != nil:
 		s.err = t.expired
@@ -292,6 +274,10 @@ func (t *takeover) commit() {
 	for _, fd := range t.left {
 		handover.End(fd)
 	}
+	for _, fd := range t.halves {
+		handover.Reset(fd)
+	}
+	t.endSurplus()
 	for _, fd := range t.held {
 		closeFD(fd)
 	}

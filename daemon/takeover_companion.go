@@ -51,15 +51,18 @@ func (t *takeover) companion(fd int, c client, of serviceState) {
 				return
 			}
 		}
-		t.left = append(t.left, fd) // the service ends the client
+		t.drop(fd, true) // the service ends the client
 		return
 	}
 	conn, err := t.restore.Conn(fd, leftover{}, clientless{}, &evloop.Options{}, c.saved)
-	if err != nil {
-		t.left = append(t.left, fd)
-		return
+	switch {
+	case err != nil:
+		t.drop(fd, true)
+	case of.half():
+		conn.Abort(of.err)
+	default:
+		t.remnants = append(t.remnants, remnant{conn, of.timeout})
 	}
-	t.remnants = append(t.remnants, remnant{conn, of.timeout})
 }
 
 // remnant restores a connection whose client was gone before the restart. Its end has begun

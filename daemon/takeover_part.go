@@ -22,8 +22,10 @@ import (
 //	queue too old                      and finished (retire.go)     its own record
 //	its own record unreadable          at once                      the log; the others in a
 //	                                                                room, if it tells who it was
-//	not in the queue, or more than     it has ended with the        the log, and the others in
-//	RLIMIT_NOFILE holds                queue                        its room
+//	more than RLIMIT_NOFILE holds      after Commit, by a reset     the log, and the others in
+//	                                   if bytes are lost with it    its room
+//	                                   (takeover_files.go)
+//	not in the queue                   it has ended with that       the same
 //
 // The alternative was to close all of them at once. But queued output is no less due
 // because somebody has edited a file.
@@ -36,6 +38,7 @@ var (
 	errNoAddress = report.NewCause("the address is not listed any more", report.EndShutdown)
 	errUnsent    = report.NewCause("it could not be queued for the next process", report.EndIncomplete)
 	errAbsent    = report.NewCause("not in the queue, or more than the limit of open files", report.EndIncomplete)
+	errFiles     = report.NewCause("the limit of open files leaves no room for it", report.EndIncomplete)
 )
 
 // parting is what a takeover knows of those who do not go on.
@@ -46,6 +49,7 @@ type parting struct {
 	remnants  []remnant      // that leavers have beside their own connection
 	missed    []missed       // others of their service are to be told
 	left      []int          // to be ended after Commit
+	halves    []int          // to be reset then
 }
 
 // A goodbye is what those who are finished together have in common.
@@ -88,6 +92,16 @@ func (t *takeover) lose(name string, err error) goodbye {
 	return g
 }
 
+// drop has a connection ended after Commit. half says that it was one of two, so that its
+// peer must not take this for the end of what the other side said.
+func (t *takeover) drop(fd int, half bool) {
+	if half {
+		t.halves = append(t.halves, fd)
+	} else {
+		t.left = append(t.left, fd)
+	}
+}
+
 // leave ends a connection at once.
 func (t *takeover) leave(fd int, name string, err error) {
 	t.lose(name, err)
@@ -101,11 +115,14 @@ func (t *takeover) part(fd int, c client, of serviceState) {
 	if err == nil {
 		conn, err = t.restore.Conn(fd, ep, &service.Session{Owner: &ep.owner}, ep.opts, c.saved)
 	}
-	if err != nil { // it is counted already
-		t.left = append(t.left, fd)
-		return
+	switch {
+	case err != nil: // it is counted already
+		t.drop(fd, of.relays)
+	case of.half():
+		conn.Abort(of.err)
+	default:
+		t.leavers = append(t.leavers, conn)
 	}
-	t.leavers = append(t.leavers, conn)
 }
 
 // leaving returns the endpoint of those who part so. Like any that is retired, it ends
@@ -129,13 +146,21 @@ func (t *takeover) leaving(g goodbye, of serviceState) (*endpoint, error) {
 	return ep, nil
 }
 
-// absent is called for a record whose connection did not come.
-func (t *takeover) absent(data []byte, states map[string]serviceState) {
-	c, ok := readClient(data)
-	if !ok || c.companion {
-		return // a listener, one who has not been let in yet, or told by the service
+// absent is called for a record whose connection did not come, or was given up.
+func (t *takeover) absent(place int, states map[string]serviceState) {
+	data, err := t.records.Conns[place].Data, error(errAbsent)
+	if t.given[place] {
+		err = errFiles
 	}
-	t.lose(c.service, errAbsent)
+	if n, ok := readNewcomer(-1, data); ok {
+		t.lose(n.service, err)
+		return
+	}
+	c, ok := readClient(data)
+	if !ok || c.companion && !c.remnant {
+		return // a listener, what a service holds itself, or counted with its client
+	}
+	t.lose(c.service, err)
 	if state, known := states[c.service]; known && state.err == nil {
 		t.miss(c)
 	}
@@ -147,12 +172,12 @@ func (t *takeover) miss(c client) {
 	if !tells {
 		return
 	}
-	saved, err := t.restore.SavedState(c.saved)
+	saved, err := evloop.ReadSaved(c.saved)
 	if err != nil {
 		return
 	}
 	m := missed{to: to}
-	if k, err := t.d.readKnown(&m.session, saved); err == nil && k.unannounced == nil {
+	if k, err := t.d.readKnown(&m.session, saved.State); err == nil && k.unannounced == nil {
 		m.state = k.own
 		t.missed = append(t.missed, m)
 	}

@@ -207,36 +207,6 @@ func TestRestartTellsOfTheMissing(t *testing.T) {
 	wantLine(t, out, "service=r", "reason=handover_unreadable", "conns=1")
 }
 
-// TestRestartWithinTheFiles: connections for which the limit of open files leaves no room
-// beside programs and new clients stay behind.
-func TestRestartWithinTheFiles(t *testing.T) {
-	var open []int
-	for range 5 {
-		fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC)
-		if err != nil {
-			t.Fatal(err)
-		}
-		open = append(open, fd)
-	}
-	tk := takeover{fds: open, places: make([]int, len(open))}
-	tk.fit(3)
-	if len(tk.fds) != 3 || len(tk.places) != 3 {
-		t.Errorf("%d descriptors and %d places, want 3", len(tk.fds), len(tk.places))
-	}
-	for i, fd := range open {
-		if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); (err == nil) != (i < 3) {
-			t.Errorf("descriptor %d of 5: %v", i, err)
-		}
-	}
-	if got := mostFiles(5); got != 5 {
-		t.Errorf("%d files may be open, want the 5 that are asked for", got)
-	}
-	tk.fit(-1)
-	if len(tk.fds) != 0 {
-		t.Errorf("%d descriptors are left of none", len(tk.fds))
-	}
-}
-
 // TestRestartKeepsThePorts: a listener that came along is known without its record.
 func TestRestartKeepsThePorts(t *testing.T) {
 	for _, path := range []string{t.TempDir() + "/s", "@penstock-" + fmt.Sprint(os.Getpid())} {

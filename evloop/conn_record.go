@@ -147,6 +147,15 @@ func unseal(b []byte) (d decoder, err error) {
 // that a loop can have written. table has the messages to which b may refer. The
 // slices alias b.
 func (r *record) decode(b []byte, table []*Message) error {
+	err := r.decodeAlone(b)
+	if err == nil && !r.fits(table) {
+		err = ErrState
+	}
+	return err
+}
+
+// decodeAlone is decode without a look at what is in the table.
+func (r *record) decodeAlone(b []byte) error {
 	d, err := unseal(b)
 	if err != nil {
 		return err
@@ -158,7 +167,7 @@ func (r *record) decode(b []byte, table []*Message) error {
 	for count := d.number(); count > 0 && !d.bad; count-- {
 		r.queue = append(r.queue, d.buffer())
 	}
-	if d.bad || len(d.b) > 0 || !r.consistent() || !r.fits(table) {
+	if d.bad || len(d.b) > 0 || !r.consistent() {
 		return ErrState
 	}
 	return nil

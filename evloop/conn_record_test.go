@@ -82,6 +82,32 @@ func TestRecordHasOneForm(t *testing.T) {
 	}
 }
 
+// What a record says is known without the messages that it shares with others.
+func TestReadSaved(t *testing.T) {
+	kind := uint64(bothWays | kindSocket)
+	for _, tt := range []struct {
+		name        string
+		r           record
+		rest, ended bool
+	}{
+		{"nothing waits", record{}, false, false},
+		{"input waits", record{in: []byte("half a line")}, true, false},
+		{"output waits", record{queue: []carriedBuffer{{count: 1, pieces: [][]byte{{1}}}}}, true, false},
+		{"output waits that others get too", record{queue: []carriedBuffer{{shared: 7}}}, true, false},
+		{"the end waits", record{flags: savedShut | savedFINDue, queue: []carriedBuffer{{shared: 1}}}, true, false},
+		{"the end is on its way", record{flags: savedLingering}, false, true},
+	} {
+		tt.r.kind, tt.r.state = kind, []byte("known")
+		got, err := ReadSaved(tt.r.encode())
+		if err != nil || string(got.State) != "known" || got.Rest != tt.rest || got.Ended != tt.ended {
+			t.Errorf("%s: %+v, %v, want rest %t, ended %t", tt.name, got, err, tt.rest, tt.ended)
+		}
+	}
+	if _, err := ReadSaved(nil); !errors.Is(err, ErrState) {
+		t.Errorf("no record: %v", err)
+	}
+}
+
 // A table of messages has one form as well.
 func TestTableHasOneForm(t *testing.T) {
 	good := carriedTable{messages: []*Message{NewMessage([]byte("one")), NewMessage([]byte("two"))}}

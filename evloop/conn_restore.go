@@ -93,14 +93,25 @@ func (r *Restore) conn(fd int, h Handler, state any, o *Options, b []byte) (*Con
 	return c, nil
 }
 
-// SavedState returns what Restorer.Saved had to say of the connection of a record, for a
-// caller that does not restore it. It aliases b. The error is ErrState.
-func (r *Restore) SavedState(b []byte) ([]byte, error) {
-	var saved record
-	if err := saved.decode(b, r.table); err != nil {
-		return nil, fmt.Errorf("evloop: restore: %w", err)
+// A Saved is what a record says of its connection, for a caller that does not restore it.
+type Saved struct {
+	State []byte // what Restorer.Saved had to say; it aliases the record
+	Rest  bool   // there is input that no handler has taken, or output that the kernel has not
+	Ended bool   // the kernel has all output, and FIN behind it
+}
+
+// ReadSaved reads a record. It asks for no messages, since it looks into none. The error is
+// ErrState.
+func ReadSaved(b []byte) (Saved, error) {
+	var r record
+	if err := r.decodeAlone(b); err != nil {
+		return Saved{}, fmt.Errorf("evloop: read saved: %w", err)
 	}
-	return saved.state, nil
+	return Saved{
+		State: r.state,
+		Rest:  len(r.in)+len(r.queue) > 0,
+		Ended: r.flags&savedLingering != 0,
+	}, nil
 }
 
 // Done lets the connections live. What is due to their handlers (Data for kept

@@ -85,3 +85,15 @@ func End(fd int) {
 	_ = unix.Shutdown(fd, unix.SHUT_RDWR) // ENOTCONN: the peer has ended it already
 	unix.Close(fd)
 }
+
+// Reset is End for a connection that is cut: bytes are lost with it. A TCP peer gets RST, so
+// that it cannot take the cut for the end, and what waits in the send buffer is dropped. On
+// a Unix socket, where there is no such thing, it is a close(2).
+//
+// It is only for a connection that nobody can serve any more, so not before Commit: what it
+// sets (SO_LINGER in socket(7)) is the socket's, and would make the next process's close a
+// reset too. If another copy is still open, the last close(2) is the reset.
+func Reset(fd int) {
+	_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+	unix.Close(fd)
+}

@@ -81,9 +81,15 @@ type Companion interface {
 // A Companioned has such connections.
 type Companioned interface {
 	// Companion returns the handler and the bounds of one that comes from a former
-	// process. The handler is an evloop.Restorer, which sets State.
+	// process. The handler is an evloop.Restorer, which sets State. What its Saved returns
+	// begins with the number of the client's session (SessionIn).
 	Companion() (evloop.Handler, *evloop.Options)
 }
+
+// SessionIn returns the number of the session with which the state of a connection begins,
+// as it was saved: its own, or that of the client to which a companion belongs. Zero: there
+// is none.
+func SessionIn(state []byte) uint64 { return record.NewReader(state).Number() }
 
 // Save writes the session itself, for the daemon, but for what a proxy has announced.
 func (s *Session) Save(w *record.Writer) {

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package daemon
+
+import (
+	"golang.org/x/sys/unix"
+
+	"penstock/daemon/internal/handover"
+	"penstock/daemon/internal/record"
+	"penstock/daemon/internal/service"
+	"penstock/evloop"
+)
+
+// The process may have fewer files than there are connections in the queue: its limit is
+// lower than that of the former one, or its services need more. Then it gives some up,
+// those at the end, and both of a client and its backend, since neither is of use without
+// the other:
+//
+//	find ─► fit ─► set aside ──────────────► Commit ─► endSurplus
+//	               without a number, and               by a reset, if bytes are
+//	               nothing is done to them             lost with the connection
+//
+// To close them in fit was simpler. But then the kernel ends them at Commit, by a FIN
+// wherever nothing lies unread, and half a download looks whole. And to make that a reset
+// before Commit (SO_LINGER) would be for ever: if this process fails to start, the next one
+// finds all connections in the queue and serves them.
+//
+// What is not given up here, but has never had a number in this process, the kernel ends
+// (handover.Parcel.Missing). So it does with what cannot be set aside.
+
+// surplus is what a takeover knows of the connections that it gives up.
+type surplus struct {
+	given map[int]bool // by the place of the record
+	aside *handover.Aside
+	cut   []bool // of what is set aside, in that order: bytes are lost with it
+}
+
+// openFiles returns how many files the process may have open: as many as wanted, if the
+// hard limit allows it. A test changes it.
+var openFiles = func(want int) int {
+	var r unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &r) != nil {
+		return want
+	}
+	if r.Cur < uint64(want) && r.Cur < r.Max {
+		raised := r
+		if raised.Cur = min(uint64(want), r.Max); unix.Setrlimit(unix.RLIMIT_NOFILE, &raised) == nil {
+			r = raised
+		}
+	}
+	return int(min(r.Cur, uint64(want)))
+}
+
+// fit gives up connections beyond most, which leaves one client: programs and new clients need files too. What a
+// service holds itself does not count, nor does who waits at a listener: both were open
+// beside the connections of the former process, as here.
+func (t *takeover) fit(most int) {
+	counted := 0
+	for i := range t.fds {
+		if t.counts(i) {
+			counted++
+		}
+	}
+	if counted <= most {
+		return
+	}
+	others := t.pairs()
+	gone := make([]bool, len(t.fds))
+	for i := len(t.fds) - 1; i >= 0 && counted > most; i-- {
+		if gone[i] || !t.counts(i) {
+			continue
+		}
+		gone[i] = true
+		counted--
+		if other := others[i]; other >= 0 {
+			gone[other] = true
+			counted--
+		}
+	}
+	t.giveUp(gone, others)
+}
+
+// counts reports whether fds[i] is a connection.
+func (t *takeover) counts(i int) bool {
+	place := t.places[i]
+	if place < 0 {
+		return true // nobody knows
+	}
+	switch record.NewReader(t.records.Conns[place].Data).Number() {
+	case tagHeld, tagNewcomer:
+		return false
+	}
+	return true
+}
+
+// pairs returns for each of fds the place of the connection that is nothing without it,
+// or -1.
+func (t *takeover) pairs() []int {
+	others, first := make([]int, len(t.fds)), map[uint64]int{}
+	for i, place := range t.places {
+		others[i] = -1
+		if place < 0 {
+			continue
+		}
+		c, ok := readClient(t.records.Conns[place].Data)
+		if !ok || c.remnant {
+			continue
+		}
+		saved, err := evloop.ReadSaved(c.saved)
+		session := service.SessionIn(saved.State)
+		if err != nil || session == 0 {
+			continue
+		}
+		other, met := first[session]
+		if !met {
+			first[session] = i
+		} else if others[other] < 0 {
+			others[i], others[other] = other, i
+		}
+	}
+	return others
+}
+
+// giveUp takes those that are marked out of fds, and sets them aside.
+func (t *takeover) giveUp(gone []bool, others []int) {
+	t.given = map[int]bool{}
+	fds, places := t.fds[:0], t.places[:0]
+	for i, fd := range t.fds {
+		place := t.places[i]
+		if !gone[i] {
+			fds, places = append(fds, fd), append(places, place)
+			continue
+		}
+		if place < 0 {
+			t.lose("", errNoRecord)
+			t.setAside(fd, false)
+			continue
+		}
+		t.given[place] = true
+		t.setAside(fd, losesBytes(t.records.Conns[place].Data, others[i] >= 0))
+	}
+	t.fds, t.places = fds, places
+}
+
+// losesBytes reports whether bytes are lost with the connection of that record. half says
+// that it is one of two.
+func losesBytes(data []byte, half bool) bool {
+	c, ok := readClient(data)
+	if !ok {
+		return false // it is of no kind that is known
+	}
+	saved, err := evloop.ReadSaved(c.saved)
+	half = half || c.companion && !c.remnant
+	return err != nil || !saved.Ended && (half || saved.Rest)
+}
+
+// setAside gives up the number of fd. If there is no room, the kernel ends the connection
+// at Commit.
+func (t *takeover) setAside(fd int, cut bool) {
+	if t.aside == nil {
+		aside, err := handover.NewAside()
+		if err != nil {
+			closeFD(fd) // which may be the number that the next one needs
+			return
+		}
+		t.aside = aside
+	}
+	if t.aside.Put(fd) != nil {
+		closeFD(fd)
+		return
+	}
+	t.cut = append(t.cut, cut)
+}
+
+// endSurplus ends what was set aside. It is called after Commit.
+func (t *takeover) endSurplus() {
+	if t.aside == nil {
+		return
+	}
+	for _, cut := range t.cut {
+		fd, ok := t.aside.Take()
+		switch {
+		case !ok:
+		case cut:
+			handover.Reset(fd)
+		default:
+			handover.End(fd)
+		}
+	}
+	t.aside.Close()
+}

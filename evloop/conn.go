@@ -220,6 +220,17 @@ func (c *Conn) KernelQueued() int {
 	return c.loop.sys.unsent(int(c.fd))
 }
 
+// KernelInput returns how much input the kernel holds that was not read yet (SIOCINQ, tcp(7)
+// and unix(7)): a handler that ends the connection may tell what is lost with it. It is a
+// system call. 0 for a descriptor that is no socket, and if the kernel does not tell.
+func (c *Conn) KernelInput() int {
+	c.loop.checkCaller()
+	if c.fd < 0 || !c.kind.isSocket() {
+		return 0
+	}
+	return c.loop.sys.unread(int(c.fd))
+}
+
 // Options returns the bounds of the connection: what SetOptions was given, or
 // the defaults. They must not be changed.
 func (c *Conn) Options() *Options { return c.opts }

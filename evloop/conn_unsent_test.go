@@ -73,3 +73,22 @@ func unsentGathered(r *rig) {
 		}
 	}
 }
+
+// What a paused connection was sent, the kernel holds, or the loop keeps it.
+func TestKernelInput(t *testing.T) { eachBackend(t, kernelInput) }
+
+func kernelInput(r *rig) {
+	for _, pair := range []func() (*Conn, *peer){r.tcp, r.unix} {
+		c, p := pair()
+		r.do(func() { c.Pause() })
+		p.write("unread")
+		r.until("input", func() bool { return c.KernelInput()+len(c.Input()) == len("unread") })
+		r.do(func() { c.Resume() })
+		r.until("Data", func() bool { return string(r.of(c).got) == "unread" })
+		r.do(func() {
+			if n := c.KernelInput(); n != 0 {
+				r.Errorf("%d bytes are unread, want none", n)
+			}
+		})
+	}
+}

@@ -51,6 +51,7 @@ type simulation struct {
 	closeFD    func(fd int, reset bool)
 	poll       func(fd int, events int16) int16
 	unsent     func(fd int) int
+	unread     func(fd int) int
 	classify   func(fd int) fdKind
 	pause      func(time.Duration)
 	fill       func(fd, most int) (int, unix.Errno)
@@ -218,6 +219,19 @@ func (k *kernel) unsent(fd int) int {
 		return k.sim.unsent(fd)
 	}
 	n, err := unix.IoctlGetInt(fd, unix.SIOCOUTQ)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// unread returns how much input the kernel holds for the loop (SIOCINQ, tcp(7)). It is 0 for
+// a descriptor that cannot tell.
+func (k *kernel) unread(fd int) int {
+	if k.sim != nil {
+		return k.sim.unread(fd)
+	}
+	n, err := unix.IoctlGetInt(fd, unix.TIOCINQ) // the same number
 	if err != nil {
 		return 0
 	}

@@ -91,7 +91,7 @@ func (k *simKernel) simulation() *simulation {
 		now: k.now, epollCtl: k.epollCtl, epollWait: k.epollWait,
 		recv: k.recvCall, send: k.send, accept: k.accept,
 		shutdown: k.shutdown, socketErr: k.socketErr, finished: k.finished, closeReset: k.close,
-		poll: k.poll, unsent: k.unsent, pause: k.pause, closeFD: k.closeFD,
+		poll: k.poll, unsent: k.unsent, unread: k.unread, pause: k.pause, closeFD: k.closeFD,
 		fill: k.fill, pour: k.pour, readBack: k.readBack,
 		classify: func(fd int) fdKind { return k.file("fstat", fd).sock.kind },
 	}

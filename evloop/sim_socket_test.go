@@ -300,6 +300,13 @@ func (k *simKernel) unsent(fd int) int {
 	return k.file("ioctl", fd).sock.unread
 }
 
+// unread is SIOCINQ.
+func (k *simKernel) unread(fd int) int {
+	k.step()
+	s := k.file("ioctl", fd).sock
+	return s.sent - s.read
+}
+
 // finished is poll and SIOCINQ for packets: an end, and nothing in front of it.
 func (k *simKernel) finished(fd int) bool {
 	s := k.file("poll", fd).sock

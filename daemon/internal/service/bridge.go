@@ -363,6 +363,9 @@ func (b *bridge) Drain(c *evloop.Conn, left []byte, timeout time.Duration) {
 	awaits := b.awaits(c)
 	b.forget(c)
 	var reason error
+	if b.keys.Write != config.WriteNone && !c.Closing() {
+		reason = unheard(b.env.Log, c, 0)
+	}
 	if (late > 0 || awaits) && !c.Closing() {
 		b.env.Lose(report.LostUnanswered, late)
 		reason = ErrUnanswered

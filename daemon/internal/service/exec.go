@@ -60,6 +60,8 @@ type job struct {
 	socket  bool   // the program has the client's connection
 	failed  error  // why the program was not executed
 	leaving bool   // the service ends
+	deaf    bool   // and the program has been given the end of its input for that reason
+	kept    int32  // what the loop keeps of the client's input, and rest was a copy of
 	rest    []byte // of a leaving client, for which the pipe has no room yet
 }
 
@@ -241,10 +243,24 @@ func (j *job) finish() {
 		return
 	}
 	var reason error
-	if j.failed != nil {
+	switch {
+	case j.failed != nil:
 		reason = ErrNotStarted
+	case j.deaf:
+		reason = j.unheard(0)
 	}
 	j.client.CloseAfterFlush(untilStalled, reason)
+}
+
+// unheard logs what the client has said and its program will not get, because the service
+// ends: waiting bytes that were read, and all that was not. A program that has the
+// connection itself could have read it.
+func (j *job) unheard(waiting int) error {
+	c := j.client
+	if j.socket || c.Closing() {
+		return nil
+	}
+	return unheard(j.s.env.Log, c, waiting+len(c.Input())-int(j.kept))
 }
 
 // settle gives the place to the next client when the job is done.
@@ -283,12 +299,17 @@ func (*exec) Drained(c *evloop.Conn) {
 // to take what it says.
 func (s *exec) Drain(c *evloop.Conn, left []byte, timeout time.Duration) {
 	j := jobOf(c)
-	if j.child == nil && j.out == nil || c.Closing() {
-		c.CloseAfterFlush(timeout, nil) // it waits for its turn, or has had all of the output
+	switch {
+	case c.Closing(): // it has had all of the output
+		c.CloseAfterFlush(timeout, nil)
+		return
+	case j.child == nil && j.out == nil: // it waits for its turn, which does not come
+		_ = unheard(s.env.Log, c, len(left))
+		c.CloseAfterFlush(timeout, ErrUnanswered)
 		return
 	}
 	c.Pause()
-	j.leaving, j.rest = true, slices.Clone(left) // left is the loop's
+	j.leaving, j.rest, j.kept = true, slices.Clone(left), int32(len(left)) // left is the loop's
 	if j.socket {
 		_ = unix.Shutdown(c.FD(), unix.SHUT_RD) // the program reads what has come, then the end
 	} else {
@@ -304,7 +325,14 @@ func (s *exec) Drain(c *evloop.Conn, left []byte, timeout time.Duration) {
 // Expired ends a client whose program has not ended in time, or that has not taken all
 // of its output.
 func (*exec) Expired(l *evloop.Loop, t evloop.Timer) {
-	l.Conn(t.Conn).CloseAfterFlush(0, ErrUnanswered)
+	c := l.Conn(t.Conn)
+	j := jobOf(c)
+	waiting := len(j.rest)
+	if j.in != nil {
+		waiting += j.in.Queued()
+	}
+	_ = j.unheard(waiting)
+	c.CloseAfterFlush(0, ErrUnanswered)
 }
 
 // Closed has the program of a client that is gone end: by the end of its input, by

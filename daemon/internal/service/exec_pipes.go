@@ -78,6 +78,7 @@ func (j *job) passRest() {
 	}
 	j.rest = j.rest[pass(j.client, j.in, j.rest):]
 	if len(j.rest) == 0 {
+		j.deaf = true
 		j.endInput()
 	}
 }

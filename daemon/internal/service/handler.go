@@ -266,6 +266,9 @@ func (h *handler) Drain(c *evloop.Conn, left []byte, timeout time.Duration) {
 		h.lose(report.LostUnanswered, 1) // one at least; nobody has counted the others
 		cl.failed, cl.rest = true, nil
 	}
+	if !c.Closing() && unheard(h.log, c, 0) != nil {
+		cl.failed = true
+	}
 	if cl.pending > 0 {
 		c.Pause()
 		h.schedule(c, timerDrain, h.loop.Now().Add(timeout))

@@ -84,7 +84,7 @@ func (s *lookup) EOF(c *evloop.Conn) {
 
 // Drain ends a connection when the service ends, without answering what is left.
 func (s *lookup) Drain(c *evloop.Conn, left []byte, timeout time.Duration) {
-	dismiss(c, left, s.frame.delim, s.rest.lose, timeout)
+	dismiss(c, left, s.frame.delim, dismissal{s.rest.log, s.rest.lose}, timeout)
 }
 
 // answer looks q up. Neither the conversion in the index expression nor the

@@ -3,6 +3,7 @@
 package service
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 	"time"
@@ -67,6 +68,7 @@ type pair struct {
 	awaited                 bool // the other half has yet to come from a former process
 	leaving                 bool // the service ends: the client is not asked any more
 
+	kept int32  // what the loop keeps of a leaving client's input, and rest was a copy of
 	rest []byte // of a leaving client, for which the queue has no room yet
 }
 
@@ -155,23 +157,34 @@ func passBack(env *Env, conf *config.Service, from, client *evloop.Conn, b []byt
 func (p *proxy) EOF(c *evloop.Conn) {
 	pr := pairOf(c)
 	pr.clientShut = true
-	pr.shut(pr.backend)
+	p.shut(pr, pr.backend)
 }
 
 // shut ends the output of to, whose other side has no more to say, or the pair if that
 // was the last of both directions.
-func (pr *pair) shut(to *evloop.Conn) {
+func (p *proxy) shut(pr *pair, to *evloop.Conn) {
 	if !pr.clientShut || !pr.backendShut {
 		if to != nil {
 			to.CloseWrite()
 		}
 		return
 	}
-	for _, c := range [...]*evloop.Conn{pr.client, pr.backend} {
-		if c != nil {
-			finish(c)
-		}
+	if pr.client != nil {
+		pr.client.CloseAfterFlush(untilStalled, p.unheard(pr))
 	}
+	if pr.backend != nil {
+		finish(pr.backend)
+	}
+}
+
+// unheard logs what a leaving client has said behind the end that the backend was given for
+// it.
+func (p *proxy) unheard(pr *pair) error {
+	c := pr.client
+	if !pr.leaving || !pr.clientShut || c.Closing() {
+		return nil
+	}
+	return unheard(p.env.Log, c, len(c.Input())-int(pr.kept))
 }
 
 // Drained reads on from the backend: what it has sent was taken by the client.
@@ -204,31 +217,43 @@ func (p *proxy) Closed(c *evloop.Conn, err error) {
 // so that it may still answer what it has got.
 func (p *proxy) Drain(c *evloop.Conn, left []byte, timeout time.Duration) {
 	pr := pairOf(c)
-	if pr.backend == nil || timeout == 0 || c.Closing() {
+	switch {
+	case c.Closing():
 		c.CloseAfterFlush(timeout, nil)
+		return
+	case pr.backend == nil, timeout == 0:
+		c.CloseAfterFlush(timeout, unheard(p.env.Log, c, len(left)))
 		return
 	}
 	c.Pause()
-	pr.leaving, pr.rest = true, slices.Clone(left) // left is the loop's
-	pr.passRest()
+	pr.leaving, pr.rest, pr.kept = true, slices.Clone(left), int32(len(left)) // left is the loop's
+	p.passRest(pr)
 	l := p.env.Loop
-	l.Schedule(evloop.Timer{Deadline: l.Now().Add(timeout), Conn: c.ID(), Handler: lapse{}})
+	l.Schedule(evloop.Timer{Deadline: l.Now().Add(timeout), Conn: c.ID(), Handler: lapse{p}})
 }
 
 // passRest passes on what a leaving client has said, and the end.
-func (pr *pair) passRest() {
+func (p *proxy) passRest(pr *pair) {
 	pr.rest = pr.rest[pass(pr.client, pr.backend, pr.rest):]
 	if len(pr.rest) == 0 && !pr.clientShut {
 		pr.clientShut = true
-		pr.shut(pr.backend)
+		p.shut(pr, pr.backend)
 	}
 }
 
 // A lapse ends clients whose time to be finished is over.
-type lapse struct{}
+type lapse struct{ p *proxy }
 
-func (lapse) Expired(l *evloop.Loop, t evloop.Timer) {
-	l.Conn(t.Conn).CloseAfterFlush(0, evloop.ErrFlushTimeout)
+func (f lapse) Expired(l *evloop.Loop, t evloop.Timer) {
+	c := l.Conn(t.Conn)
+	if pr := pairOf(c); !c.Closing() {
+		more := len(pr.rest) + len(c.Input()) - int(pr.kept)
+		if pr.backend != nil {
+			more += pr.backend.Queued()
+		}
+		_ = unheard(f.p.env.Log, c, more) // the end of its time is the reason
+	}
+	c.CloseAfterFlush(0, evloop.ErrFlushTimeout)
 }
 
 // Stop waits for what the last clients have left for their backends. At the end of the
@@ -276,16 +301,16 @@ func (f far) Relay(b *evloop.Conn) *evloop.Conn {
 func (f far) EOF(b *evloop.Conn) {
 	pr := b.State.(*pair)
 	pr.backendShut = true
-	pr.shut(pr.client)
+	f.p.shut(pr, pr.client)
 	f.p.env.Sending()
 }
 
 // Drained reads on from the client.
-func (far) Drained(b *evloop.Conn) {
+func (f far) Drained(b *evloop.Conn) {
 	switch pr := b.State.(*pair); {
 	case pr.client == nil:
 	case pr.leaving:
-		pr.passRest()
+		f.p.passRest(pr)
 	default:
 		pr.client.Resume()
 	}
@@ -300,8 +325,11 @@ func (f far) Closed(b *evloop.Conn, err error) {
 		return // the next process has both
 	}
 	pr.backend = nil
-	switch reason := backendEnd(err); {
-	case pr.client == nil:
+	if pr.client == nil {
+		return
+	}
+	reason := cmp.Or(backendEnd(err), f.p.unheard(pr))
+	switch {
 	case err == nil || pr.backendShut:
 		pr.client.CloseAfterFlush(untilStalled, reason)
 	default:

@@ -320,7 +320,7 @@ func (r *room) Drain(c *evloop.Conn, left []byte, timeout time.Duration) {
 	if memberOf(c).in {
 		r.fan.catchUp(c)
 	}
-	dismiss(c, left, r.frame.delim, r.rest.lose, timeout)
+	dismiss(c, left, r.frame.delim, dismissal{r.rest.log, r.rest.lose}, timeout)
 }
 
 // Kinds of a room's timers.

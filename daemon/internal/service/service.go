@@ -3,7 +3,6 @@
 package service
 
 import (
-	"bytes"
 	"fmt"
 	"math"
 	"time"
@@ -173,18 +172,6 @@ const untilStalled time.Duration = math.MaxInt64
 
 // finish ends a connection in order: what is queued goes out first.
 func finish(c *evloop.Conn) { c.CloseAfterFlush(untilStalled, nil) }
-
-// dismiss ends a connection because its service ends. Whole lines in left, which is
-// what Drain got, are counted by lose, and the record of the connection says that there
-// were some. A client whose end has begun before has another reason for it.
-func dismiss(c *evloop.Conn, left, delim []byte, lose func(report.Reason, int), timeout time.Duration) {
-	var reason error // nil: see Drainer
-	if lines := bytes.Count(left, delim); lines > 0 && !c.Closing() {
-		lose(report.LostUnanswered, lines)
-		reason = ErrUnanswered
-	}
-	c.CloseAfterFlush(timeout, reason)
-}
 
 // listens reports whether c, which has shut its side, came only to listen: it has never
 // sent anything, like a client whose input is /dev/null (nc -N, socat -, a unit without

@@ -141,7 +141,7 @@ func (s *ticker) EOF(c *evloop.Conn) {
 
 // Drain ends a connection when the service ends.
 func (s *ticker) Drain(c *evloop.Conn, left []byte, timeout time.Duration) {
-	dismiss(c, left, lineEnd, s.lose, timeout)
+	dismiss(c, left, lineEnd, dismissal{s.log, s.lose}, timeout)
 }
 
 // Drained has nothing to go on with; the next payload comes at its time.

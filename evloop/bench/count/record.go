@@ -27,7 +27,8 @@ const recordHead = `# Instructions in user space for an echo of 64 bytes. evloop
 // A cell is a CPU and a load, as the table has them.
 type cell struct{ cpu, load string }
 
-// writeRecord replaces the file. The lines are those of all CPUs.
+// writeRecord replaces the file as a whole, at once: an interrupt leaves the old one. The
+// lines are those of all CPUs.
 func writeRecord(path string, lines []line) error {
 	if len(lines) != len(cpus)*len(loads) {
 		return errors.New("write record: not all CPUs were counted")
@@ -37,7 +38,13 @@ func writeRecord(path string, lines []line) error {
 	for _, l := range lines {
 		fmt.Fprintf(&b, "%s\t%v\t%.0f\t%.0f\n", l.cpu, l.load, l.c.insns, l.ev.insns)
 	}
-	if err := os.WriteFile(path, []byte(b.String()), 0o644); err != nil {
+	next := path + ".new"
+	err := os.WriteFile(next, []byte(b.String()), 0o644)
+	if err == nil {
+		err = os.Rename(next, path)
+	}
+	if err != nil {
+		os.Remove(next)
 		return fmt.Errorf("write record: %w", err)
 	}
 	return nil

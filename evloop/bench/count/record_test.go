@@ -3,6 +3,7 @@
 package main
 
 import (
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -78,6 +79,38 @@ func TestRecordOfSome(t *testing.T) {
 	}
 	if _, err := os.Stat(path); !os.IsNotExist(err) {
 		t.Errorf("the file is there: %v", err)
+	}
+}
+
+// TestRecordIsReplaced: the old record is whole until the new one is in its place, and
+// nothing else is left.
+func TestRecordIsReplaced(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "recorded")
+	if err := os.WriteFile(path, []byte("old"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	old, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer old.Close()
+	var lines []line
+	for _, c := range cpus {
+		for _, l := range loads {
+			lines = append(lines, line{cpu: c.name, load: l})
+		}
+	}
+	if err := writeRecord(path, lines); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := io.ReadAll(old); string(b) != "old" {
+		t.Errorf("the old file reads %q, %v: it was written to", b, err)
+	}
+	if got, err := readRecord(path); len(got) != len(lines) {
+		t.Errorf("%d counts are recorded, %v, want %d", len(got), err, len(lines))
+	}
+	if all, err := os.ReadDir(filepath.Dir(path)); len(all) != 1 {
+		t.Errorf("%v, %v are in the folder, want one file", all, err)
 	}
 }
 

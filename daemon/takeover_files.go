@@ -30,7 +30,6 @@ import (
 
 // surplus is what a takeover knows of the connections that it gives up.
 type surplus struct {
-	given map[int]bool // by the place of the record
 	aside *handover.Aside
 	cut   []bool // of what is set aside, in that order: bytes are lost with it
 }
@@ -51,9 +50,9 @@ var openFiles = func(want int) int {
 	return int(min(r.Cur, uint64(want)))
 }
 
-// fit gives up connections beyond most, which leaves one client: programs and new clients need files too. What a
-// service holds itself does not count, nor does who waits at a listener: both were open
-// beside the connections of the former process, as here.
+// fit gives up connections beyond most, which leaves one client: programs and new clients
+// need files too. What a service holds itself does not count, nor does who waits at a
+// listener: both were open beside the connections of the former process, as here.
 func (t *takeover) fit(most int) {
 	counted := 0
 	for i := range t.fds {
@@ -65,19 +64,26 @@ func (t *takeover) fit(most int) {
 		return
 	}
 	others := t.pairs()
-	gone := make([]bool, len(t.fds))
 	for i := len(t.fds) - 1; i >= 0 && counted > most; i-- {
-		if gone[i] || !t.counts(i) {
+		if t.fds[i] < 0 || !t.counts(i) {
 			continue
 		}
-		gone[i] = true
+		half := others[i] >= 0
+		t.setAside(i, half)
 		counted--
-		if other := others[i]; other >= 0 {
-			gone[other] = true
+		if half {
+			t.setAside(others[i], half)
 			counted--
 		}
 	}
-	t.giveUp(gone, others)
+	left := 0
+	for i, fd := range t.fds {
+		if fd >= 0 {
+			t.fds[left], t.places[left] = fd, t.places[i]
+			left++
+		}
+	}
+	t.fds, t.places = t.fds[:left], t.places[:left]
 }
 
 // counts reports whether fds[i] is a connection.
@@ -86,11 +92,8 @@ func (t *takeover) counts(i int) bool {
 	if place < 0 {
 		return true // nobody knows
 	}
-	switch record.NewReader(t.records.Conns[place].Data).Number() {
-	case tagHeld, tagNewcomer:
-		return false
-	}
-	return true
+	tag := record.NewReader(t.records.Conns[place].Data).Number()
+	return tag != tagHeld && tag != tagNewcomer
 }
 
 // pairs returns for each of fds the place of the connection that is nothing without it,
@@ -103,73 +106,47 @@ func (t *takeover) pairs() []int {
 			continue
 		}
 		c, ok := readClient(t.records.Conns[place].Data)
-		if !ok || c.remnant {
-			continue
-		}
 		saved, err := evloop.ReadSaved(c.saved)
 		session := service.SessionIn(saved.State)
-		if err != nil || session == 0 {
+		if !ok || c.remnant || err != nil || session == 0 {
 			continue
 		}
-		other, met := first[session]
-		if !met {
-			first[session] = i
-		} else if others[other] < 0 {
+		if other, met := first[session]; met {
 			others[i], others[other] = other, i
+			delete(first, session)
+		} else {
+			first[session] = i
 		}
 	}
 	return others
 }
 
-// giveUp takes those that are marked out of fds, and sets them aside.
-func (t *takeover) giveUp(gone []bool, others []int) {
-	t.given = map[int]bool{}
-	fds, places := t.fds[:0], t.places[:0]
-	for i, fd := range t.fds {
-		place := t.places[i]
-		if !gone[i] {
-			fds, places = append(fds, fd), append(places, place)
-			continue
-		}
-		if place < 0 {
-			t.lose("", errNoRecord)
-			t.setAside(fd, false)
-			continue
-		}
-		t.given[place] = true
-		t.setAside(fd, losesBytes(t.records.Conns[place].Data, others[i] >= 0))
+// setAside gives up the number of fds[i]. If there is no room, the kernel ends the connection
+// at Commit.
+func (t *takeover) setAside(i int, half bool) {
+	fd, place, cut := t.fds[i], t.places[i], false
+	if t.fds[i] = -1; place < 0 {
+		t.lose("", errNoRecord)
+	} else {
+		cut = losesBytes(t.records.Conns[place].Data, half)
 	}
-	t.fds, t.places = fds, places
+	if t.aside == nil {
+		t.aside = handover.NewAside()
+	}
+	if t.aside == nil || !t.aside.Put(fd) {
+		closeFD(fd) // which may be the number that the next one needs
+		return
+	}
+	t.cut = append(t.cut, cut)
 }
 
 // losesBytes reports whether bytes are lost with the connection of that record. half says
 // that it is one of two.
 func losesBytes(data []byte, half bool) bool {
 	c, ok := readClient(data)
-	if !ok {
-		return false // it is of no kind that is known
-	}
 	saved, err := evloop.ReadSaved(c.saved)
 	half = half || c.companion && !c.remnant
-	return err != nil || !saved.Ended && (half || saved.Rest)
-}
-
-// setAside gives up the number of fd. If there is no room, the kernel ends the connection
-// at Commit.
-func (t *takeover) setAside(fd int, cut bool) {
-	if t.aside == nil {
-		aside, err := handover.NewAside()
-		if err != nil {
-			closeFD(fd) // which may be the number that the next one needs
-			return
-		}
-		t.aside = aside
-	}
-	if t.aside.Put(fd) != nil {
-		closeFD(fd)
-		return
-	}
-	t.cut = append(t.cut, cut)
+	return ok && (err != nil || !saved.Ended && (half || saved.Rest))
 }
 
 // endSurplus ends what was set aside. It is called after Commit.

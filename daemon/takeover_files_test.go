@@ -122,7 +122,7 @@ func TestRestartGivesUpPairs(t *testing.T) {
 			t.Errorf("with %d files less %d pairs go on, want 2", less, on)
 		}
 		r.stop(t)
-		wantLine(t, out, "connections of a service not taken over", "service=p", "reason=handover_incomplete", "conns=1", errFiles.Error())
+		wantLine(t, out, "connections of a service not taken over", "service=p", "reason=handover_incomplete", "conns=1", errAbsent.Error())
 		wantLine(t, out, "connections taken over", "conns=2", "cut=1")
 	}
 }
@@ -178,8 +178,8 @@ func TestRestartGivesUpNobodyInVain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(d.takeover.given) != 2 {
-		t.Errorf("%d connections are given up, want a pair", len(d.takeover.given))
+	if len(d.takeover.cut) != 2 {
+		t.Errorf("%d connections are given up, want a pair", len(d.takeover.cut))
 	}
 	for c := range d.loop.Conns() { // a process that dies closes its own copy
 		none, err := unix.Eventfd(0, unix.EFD_CLOEXEC)

@@ -38,7 +38,6 @@ var (
 	errNoAddress = report.NewCause("the address is not listed any more", report.EndShutdown)
 	errUnsent    = report.NewCause("it could not be queued for the next process", report.EndIncomplete)
 	errAbsent    = report.NewCause("not in the queue, or more than the limit of open files", report.EndIncomplete)
-	errFiles     = report.NewCause("the limit of open files leaves no room for it", report.EndIncomplete)
 )
 
 // parting is what a takeover knows of those who do not go on.
@@ -148,20 +147,15 @@ func (t *takeover) leaving(g goodbye, of serviceState) (*endpoint, error) {
 
 // absent is called for a record whose connection did not come, or was given up.
 func (t *takeover) absent(place int, states map[string]serviceState) {
-	data, err := t.records.Conns[place].Data, error(errAbsent)
-	if t.given[place] {
-		err = errFiles
-	}
-	if n, ok := readNewcomer(-1, data); ok {
-		t.lose(n.service, err)
-		return
-	}
+	data := t.records.Conns[place].Data
 	c, ok := readClient(data)
-	if !ok || c.companion && !c.remnant {
+	if n, waits := readNewcomer(-1, data); waits {
+		c.service = n.service
+	} else if !ok || c.companion && !c.remnant {
 		return // a listener, what a service holds itself, or counted with its client
 	}
-	t.lose(c.service, err)
-	if state, known := states[c.service]; known && state.err == nil {
+	t.lose(c.service, errAbsent)
+	if state, known := states[c.service]; ok && known && state.err == nil {
 		t.miss(c)
 	}
 }

@@ -105,7 +105,7 @@ type Saved struct {
 func ReadSaved(b []byte) (Saved, error) {
 	var r record
 	if err := r.decodeAlone(b); err != nil {
-		return Saved{}, fmt.Errorf("evloop: read saved: %w", err)
+		return Saved{}, err
 	}
 	return Saved{
 		State: r.state,

@@ -2,12 +2,7 @@
 
 package handover
 
-import (
-	"fmt"
-	"os"
-
-	"golang.org/x/sys/unix"
-)
+import "golang.org/x/sys/unix"
 
 // An Aside keeps descriptors for which a process has no numbers to spare, in the order in
 // which they were put there. They lie in a socket pair, which takes two numbers for all of
@@ -19,30 +14,29 @@ import (
 // wanted for something else.
 type Aside struct{ in, out int }
 
-// NewAside makes an empty one.
-func NewAside() (*Aside, error) {
+// NewAside makes an empty one. It returns nil if there are no two numbers left.
+func NewAside() *Aside {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
-		return nil, fmt.Errorf("handover: set aside: %w", os.NewSyscallError("socketpair", err))
+		return nil
 	}
 	// As much as the kernel allows, if more than that is asked for (socket(7)). With less
 	// room some are refused.
 	_ = unix.SetsockoptInt(pair[0], unix.SOL_SOCKET, unix.SO_SNDBUF, 1<<30)
-	return &Aside{in: pair[0], out: pair[1]}, nil
+	return &Aside{in: pair[0], out: pair[1]}
 }
 
-// Put takes fd, and closes its number. After an error fd is the caller's: no room
-// (EAGAIN), or too many are on their way, those in queues counted (ETOOMANYREFS, unix(7)).
-func (a *Aside) Put(fd int) error {
+// Put takes fd, and closes its number. It returns false if fd is still the caller's: there
+// is no room (EAGAIN), or too many are on their way, those in queues counted (ETOOMANYREFS,
+// unix(7)).
+func (a *Aside) Put(fd int) bool {
 	for {
 		_, err := unix.SendmsgN(a.in, []byte{0}, unix.UnixRights(fd), nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
-		switch err {
-		case nil:
+		if err == nil {
 			unix.Close(fd)
-			return nil
-		case unix.EINTR:
-		default:
-			return fmt.Errorf("handover: set aside: %w", os.NewSyscallError("sendmsg", err))
+		}
+		if err != unix.EINTR {
+			return err == nil
 		}
 	}
 }

@@ -3,7 +3,6 @@
 package service
 
 import (
-	"cmp"
 	"errors"
 	"slices"
 	"time"
@@ -328,7 +327,10 @@ func (f far) Closed(b *evloop.Conn, err error) {
 	if pr.client == nil {
 		return
 	}
-	reason := cmp.Or(backendEnd(err), f.p.unheard(pr))
+	reason := f.p.unheard(pr)
+	if end := backendEnd(err); end != nil {
+		reason = end
+	}
 	switch {
 	case err == nil || pr.backendShut:
 		pr.client.CloseAfterFlush(untilStalled, reason)

@@ -181,6 +181,9 @@ func (g Rig) config(c Cell, address string) (string, error) {
 	}
 	text := fmt.Sprintf("[limits]\nconnections = %d\nper_source = %d\nmemory = \"256MiB\"\n\n[log]\nlevel = %q\n\n"+
 		"[service.bench]\n%slisten = [%q]\nqueue = \"256KiB\"\n", conns, conns, level, kind, address)
+	if c.Mode == start {
+		text = g.startConfig(g.services)
+	}
 	path := filepath.Join(g.Dir, "penstock.toml")
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 		return "", fmt.Errorf("write configuration: %w", err)

@@ -30,8 +30,9 @@ type Rig struct {
 	Warmup    time.Duration
 	Window    time.Duration
 
-	behind string // address of the server behind a relay, where the cell has one
-	device string // path of the source of a bridge
+	behind   string   // address of the server behind a relay, where the cell has one
+	device   string   // path of the source of a bridge
+	services []string // addresses of the services of startFile
 }
 
 // grace is how long a server may take to listen, and how much longer than its
@@ -47,14 +48,14 @@ const fillTime = 4 * time.Second
 func (g Rig) measure(ctx context.Context, p Peer, c Cell) (load.Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, g.Warmup+g.Window+2*grace)
 	defer cancel()
+	if c.Mode == start {
+		return g.starts(ctx, p, c)
+	}
 	address, err := g.address(c)
 	if err != nil {
 		return load.Result{}, err
 	}
-	switch c.Mode {
-	case start:
-		return g.starts(ctx, p, c, address)
-	case load.Restart:
+	if c.Mode == load.Restart {
 		return g.restarts(ctx, p, c, address)
 	}
 	o := load.Options{

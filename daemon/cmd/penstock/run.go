@@ -87,17 +87,21 @@ func run(p process, c command, args []string) (status int) {
 	return status
 }
 
-// readConfig reads the file, or the built-in example if there is none. Clients
-// of a running daemon do not wait for it: every few kilobytes the loop may run.
-// read hears the texts, see [config.Loader].
+// readConfig reads the file, or the built-in example if there is none. Clients of a
+// running daemon, in which ctx can end, do not wait for it: every few kilobytes the loop
+// may run. read hears the texts, see [config.Loader].
 func readConfig(ctx context.Context, file string, pipe bool, read func(name, text string, named bool)) (*config.Config, error) {
 	if file == "" {
 		return config.Builtin(), nil
 	}
-	return config.Loader{Pipe: pipe, Read: read, Pause: func() error {
-		runtime.Gosched()
-		return context.Cause(ctx)
-	}}.Load(file)
+	l := config.Loader{Pipe: pipe, Read: read}
+	if ctx.Done() != nil {
+		l.Pause = func() error {
+			runtime.Gosched()
+			return context.Cause(ctx)
+		}
+	}
+	return l.Load(file)
 }
 
 // endPatience is how long the end of the process waits for a busy journal and for the

@@ -34,6 +34,9 @@ func (b *builder) checkFamilies(d described) {
 	abstract := slices.ContainsFunc(d.Listen, Address.abstract)
 	file := slices.ContainsFunc(d.Listen, func(a Address) bool { return a.Network == "unix" && !a.abstract() })
 	for _, k := range SocketKeys {
+		if _, set := d.at[k.name]; !set {
+			continue // and before the defaults are made to compare with, at every start
+		}
 		switch {
 		case slices.Equal(k.Text(d.Service), k.Text(newService("", d.Kind, Limits{}))):
 		case k.For&families == 0:

@@ -135,6 +135,7 @@ func (b *builder) services(e entry) {
 		b.wrong(e, wrongType(e.value, "tables such as [service.NAME]"))
 		return
 	}
+	known := serviceKeyNames()
 	for _, one := range tables.All() {
 		e := e
 		if b.named[one.Name] = true; len(b.named) > maxServices {
@@ -153,7 +154,7 @@ func (b *builder) services(e entry) {
 		case keptNames[one.Name] != "":
 			b.warn(e, errors.New(keptNames[one.Name]))
 		}
-		b.keys(e, serviceKeyNames())
+		b.keys(e, known)
 	}
 }
 

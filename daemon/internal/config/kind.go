@@ -113,15 +113,19 @@ func having(name string) (out []Kind) {
 	return out
 }
 
-// serviceKeyNames returns the keys that some service may have, each once.
+// serviceKeyNames returns the keys that some service may have. A key of several kinds is
+// there several times: to find those would take longer at a start than they do.
 func serviceKeyNames() []string {
-	out := slices.Concat(names(commonKeys), names(socketKeys))
-	for _, row := range kinds {
-		for _, name := range names(row.keys) {
-			if !slices.Contains(out, name) {
-				out = append(out, name)
-			}
+	var out []string
+	add := func(keys []key[Service]) {
+		for _, k := range keys {
+			out = append(out, k.name)
 		}
+	}
+	add(commonKeys)
+	add(socketKeys)
+	for _, row := range kinds {
+		add(row.keys)
 	}
 	return out
 }

@@ -50,8 +50,9 @@ const (
 	// usualFile is more than anybody writes by hand. A larger file takes seconds to
 	// read on a small board, and gets a warning.
 	usualFile = 1 * mib
-	// portion is read between two pauses.
+	// portion is read between two pauses, or minRead more than a small file has, or a pipe.
 	portion = 64 * kib
+	minRead = 512
 )
 
 // A Loader says how files are read; the zero value is what Load does.
@@ -148,7 +149,9 @@ func readFile(name string, limit int, pipe bool, pause func() error) (string, er
 	defer f.Close() // read only: nothing to lose
 	var text strings.Builder
 	text.Grow(int(min(fi.Size(), int64(limit))) + 1)
-	buf := make([]byte, portion)
+	// Not a portion each time: that fits on the stack, which would grow to twice that at
+	// every start, for a file of some kilobytes.
+	buf := make([]byte, min(fi.Size()+minRead, portion))
 	for text.Len() <= limit {
 		n, err := f.Read(buf)
 		text.Write(buf[:n])
@@ -321,8 +324,10 @@ func (b *builder) service(name string, entries []entry, limits Limits) described
 	}
 	d.Service = newService(name, kind.Kind, limits)
 	row := kind.Kind.row()
-	// Package slices would bring another copy of the code, for this type.
-	sort.SliceStable(entries, func(i, j int) bool { return row.rank(entries[i].key) < row.rank(entries[j].key) })
+	if row.leads != "" {
+		// Package slices would bring another copy of the code, for this type.
+		sort.SliceStable(entries, func(i, j int) bool { return row.rank(entries[i].key) < row.rank(entries[j].key) })
+	}
 	for _, e := range entries {
 		if e.key != "kind" {
 			b.setServiceKey(d.Service, e)

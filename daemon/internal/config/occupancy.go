@@ -16,7 +16,7 @@ package config
 // other address looks at its own place and at those of the wildcards that cover it.
 // The alternative was to compare each address with each other; for the addresses that
 // fit into a megabyte that takes ten seconds.
-type occupancy map[place]opened
+type occupancy map[place]*opened
 
 // An opened is one address of a service.
 type opened struct {
@@ -42,7 +42,7 @@ func (y occupancy) add(o opened) {
 		for _, device := range []string{o.device, anyDevice} {
 			p := place{o.AddrPort.Port(), where, device}
 			if _, ok := y[p]; !ok {
-				y[p] = o
+				y[p] = &o
 			}
 		}
 	}
@@ -58,7 +58,7 @@ func (y occupancy) clash(o opened) (opened, bool) {
 	for _, where := range o.meets() {
 		for _, device := range devices {
 			if other, ok := y[place{o.AddrPort.Port(), where, device}]; ok {
-				return other, true
+				return *other, true
 			}
 		}
 	}

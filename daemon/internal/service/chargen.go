@@ -18,7 +18,7 @@ import (
 // remembers nothing.
 type chargen struct {
 	plain
-	pattern []byte // twice, so that a full period can begin anywhere
+	pattern []byte // twice, so that a full period can begin anywhere; nil: no client has come
 }
 
 const (
@@ -28,7 +28,8 @@ const (
 	chargenPeriod = chargenCount * (chargenWidth + 2)
 )
 
-func newChargen() *chargen {
+// chargenPattern is not a part of the start, on which the first client of any service waits.
+func chargenPattern() []byte {
 	p := make([]byte, 0, 2*chargenPeriod)
 	for line := range 2 * chargenCount {
 		for i := range chargenWidth {
@@ -36,7 +37,7 @@ func newChargen() *chargen {
 		}
 		p = append(p, '\r', '\n')
 	}
-	return &chargen{pattern: p}
+	return p
 }
 
 // Open begins.
@@ -55,6 +56,9 @@ const chargenTurn = 64 << 10
 // fill queues what fits and not more, so that overflow is never asked what to
 // do. A full queue goes on in Drained, any other in the next turn.
 func (s *chargen) fill(c *evloop.Conn) {
+	if s.pattern == nil {
+		s.pattern = chargenPattern()
+	}
 	for left := min(c.Options().Queue-c.Queued(), chargenTurn); left > 0; {
 		at := int(SessionOf(c).given(c) % chargenPeriod)
 		n := min(left, chargenPeriod)

@@ -131,7 +131,7 @@ var makers = map[config.Kind]func(*config.Service, Env) Service{
 	config.KindDiscard: func(*config.Service, Env) Service { return discard{} },
 	config.KindDaytime: func(_ *config.Service, env Env) Service { return oneShot{daytime(env.Now)} },
 	config.KindTime:    func(_ *config.Service, env Env) Service { return oneShot{rfc868(env.Now)} },
-	config.KindChargen: func(*config.Service, Env) Service { return newChargen() },
+	config.KindChargen: func(*config.Service, Env) Service { return &chargen{} },
 	config.KindQOTD:    func(conf *config.Service, _ Env) Service { return newQOTD(conf) },
 	config.KindExec:    func(conf *config.Service, env Env) Service { return newExec(conf, env) },
 	config.KindTail:    func(conf *config.Service, env Env) Service { return newTail(conf, env) },

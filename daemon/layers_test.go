@@ -99,7 +99,7 @@ var arrows = map[string]string{
 	"cmd/penstock-web":  "config control view systemd systemd/journal",                  // it knows the daemon by the control socket
 	"cmd/penstock-mqtt": "boards config control kept text view systemd systemd/journal", // so does this one
 	"control":           "view",                                                         // a companion needs no more
-	"daemon":            "config control handover listen process proxyproto record report service text view evloop systemd",
+	"daemon":            "config control device handover listen process proxyproto record report service text view evloop systemd",
 	"service":           "config device follow process proxyproto record report telnet text tty view evloop",
 	"device":            "report tty evloop",
 	"tty":               "",

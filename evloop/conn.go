@@ -179,12 +179,13 @@ const leastKernelQueue = 4 << 10
 // itself it would keep megabytes, which no other bound covers, and a peer that
 // is slow would read what is long out of date. A relay has it keep more for a while.
 //
-// Most connections never send so much in all, and need no system call: see boundFor.
+// Most TCP connections never send so much in all, and need no system call: see boundFor.
+// A Unix socket counts memory, of which a few bytes may take a kilobyte.
 func (c *Conn) bound(queue int) {
 	switch {
 	case c.state != stateOpen:
 	case c.flags&flagBounded == 0:
-		if c.bytesOut > uint64(kernelQueue(queue)) {
+		if c.kind&kindTCP == 0 || c.bytesOut > uint64(kernelQueue(queue)) {
 			c.setBound(queue, 0)
 		}
 	case queue != c.opts.queue() || c.wide():
@@ -192,8 +193,8 @@ func (c *Conn) bound(queue int) {
 	}
 }
 
-// boundFor is called before the kernel of a connection without a bound gets n bytes. With
-// them it may hold more than the bound for the first time.
+// boundFor is called before the kernel gets n bytes of a connection that it has no bound
+// for yet. With them it may hold more than the bound for the first time.
 func (c *Conn) boundFor(n int) {
 	if q := c.opts.queue(); c.bytesOut+uint64(n) > uint64(kernelQueue(q)) {
 		c.setBound(q, 0)

@@ -19,8 +19,8 @@ import "fmt"
 // Lend, called in Open, leaves the peer to another process: the loop reads nothing,
 // writes nothing and costs nothing until CloseAfterFlush, which takes the connection
 // back to end it in order, or Abort. The handler passes FD on and calls one of the two
-// when the other process has ended. Options have no effect meanwhile, Data and EOF are
-// not called, Write returns false, and DetachAll returns ErrBusy for it. Only sockets can
+// when the other process has ended. Of the options only the kernel's part of Queue has an
+// effect meanwhile. Data and EOF are not called, Write returns false, and DetachAll returns ErrBusy for it. Only sockets can
 // be lent. The error is that of the back end; the connection then stays as it was.
 func (c *Conn) Lend() error {
 	c.loop.checkCaller()
@@ -31,6 +31,9 @@ func (c *Conn) Lend() error {
 		return fmt.Errorf("evloop: lend fd %d: %w", c.fd, err)
 	}
 	c.flags |= flagPaused | flagLent
+	if c.flags&flagBounded == 0 {
+		c.setBound(c.opts.queue(), 0) // what the other process sends does not pass here
+	}
 	return nil
 }
 

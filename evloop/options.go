@@ -56,11 +56,12 @@ type Options struct {
 	// Queue is the high-water mark of the output queue in bytes, LowWater the
 	// mark at which a full queue counts as drained. Zero means DefaultQueue and
 	// half of Queue. The kernel is asked to hold about as much again, at least
-	// 4 KiB, before it might hold more for the first time. On TCP that counts bytes that have not gone out
-	// (TCP_NOTSENT_LOWAT), and one segment more; on a Unix stream it counts
-	// memory, twice as much (SO_SNDBUF). What the peer's own kernel has taken
-	// counts nowhere. Of a flood that a Relayer passes on, the kernel may hold 1 MiB that
-	// has not gone out. More than 1 GiB counts as 1 GiB, which is also the
+	// 4 KiB. On TCP that counts bytes that have not gone out
+	// (TCP_NOTSENT_LOWAT), and one segment more; a connection that has not sent
+	// so much in all is not worth the call. On a Unix stream it counts memory,
+	// twice as much (SO_SNDBUF). What the peer's own kernel has taken counts
+	// nowhere. Of a flood that a Relayer passes on, the kernel may hold 1 MiB
+	// that has not gone out. More than 1 GiB counts as 1 GiB, which is also the
 	// longest message.
 	Queue, LowWater int
 

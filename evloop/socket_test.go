@@ -75,8 +75,8 @@ func kernelBounded(r *rig) {
 	}
 }
 
-// The kernel's queue is bounded for a handler that sets no options, too, from the send on
-// that may exceed the bound. Before it there is no need to ask.
+// The kernel's queue is bounded for a handler that sets no options, too: on TCP from the send
+// on that may exceed the bound, since before it there is no need to ask.
 func TestLoopKernelBoundedByDefault(t *testing.T) { eachBackend(t, kernelBoundedByDefault) }
 
 // kernelBoundedByDefault looks at accepted and at added connections, of TCP and Unix.
@@ -90,6 +90,9 @@ func kernelBoundedByDefault(r *rig) {
 	local, _ := r.unix()
 	for c := range r.l.Conns() {
 		added, own := c == tcp || c == local, kernelBound(r, c)
+		if c.kind&kindTCP == 0 && own != DefaultQueue {
+			r.Errorf("Unix, added %t: the kernel's bound is %d, want %d", added, own, DefaultQueue)
+		}
 		r.do(func() { c.Write(make([]byte, DefaultQueue/2)) })
 		r.do(func() { c.Write(make([]byte, DefaultQueue/2)) })
 		if got := kernelBound(r, c); got != own {
@@ -127,6 +130,34 @@ func TestLoopKernelBoundedBySet(t *testing.T) {
 			if got := kernelBound(r, c); got != queue {
 				r.Errorf("TCP %t: the kernel's bound is %d, want %d", c.kind&kindTCP != 0, got, queue)
 			}
+		}
+	})
+}
+
+// The kernel of a connection that another process serves is bounded, though the loop sees
+// nothing of what it sends.
+func TestLoopKernelBoundedLent(t *testing.T) {
+	eachBackend(t, func(r *rig) {
+		for _, pair := range []func(*testing.T) (int, *peer){tcpPair, streamPair} {
+			c, _ := r.lent(pair)
+			if got := kernelBound(r, c); got != DefaultQueue {
+				r.Errorf("TCP %t: the kernel's bound is %d, want %d", c.kind&kindTCP != 0, got, DefaultQueue)
+			}
+		}
+	})
+}
+
+// Short messages take more memory of a Unix socket than they have bytes.
+func TestLoopKernelBoundedMemory(t *testing.T) {
+	eachBackend(t, func(r *rig) {
+		const queue = 4 << 10
+		c, _ := r.unix()
+		c.SetOptions(&Options{Queue: queue, Overflow: DropNewest})
+		for range 300 {
+			r.do(func() { c.Write([]byte("short\n")) })
+		}
+		if n := c.KernelQueued(); n > 3*queue {
+			r.Errorf("the kernel holds %d bytes of memory, want about twice %d", n, queue)
 		}
 	})
 }

@@ -214,47 +214,6 @@ func TestFollowChain(t *testing.T) {
 	}
 }
 
-// TestFollowMissed: a file that has the name between two looks only cannot be read, but
-// is counted; no other rotation is.
-func TestFollowMissed(t *testing.T) {
-	const rename, remove, replace = "rename", "remove", "replace"
-	tests := []struct {
-		name string
-		ops  []string // an empty one is a look
-		want int
-	}{
-		{"a rename at a time", []string{rename, "", rename, ""}, 0},
-		{"a replacement at a time", []string{replace, "", replace, ""}, 0},
-		{"deleted and made anew", []string{remove, "", remove, ""}, 0},
-		{"two renames", []string{rename, rename, ""}, 1},
-		{"two replacements", []string{replace, replace, "", replace, ""}, 1},
-		{"three files", []string{remove, replace, rename, "", rename, ""}, 2},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			path, w := followOne(t)
-			for i, op := range tt.ops {
-				switch op {
-				case rename:
-					must(t, os.Rename(path, fmt.Sprint(path, ".", i)))
-					appendTo(t, path, "x\n")
-				case remove:
-					must(t, os.Remove(path))
-					appendTo(t, path, "x\n")
-				case replace:
-					appendTo(t, path+".tmp", "x\n")
-					must(t, os.Rename(path+".tmp", path))
-				default:
-					w.caughtUp()
-				}
-			}
-			if w.caughtUp(); w.missed != tt.want {
-				t.Errorf("%d files missed, want %d", w.missed, tt.want)
-			}
-		})
-	}
-}
-
 // TestFollowRefused: the old file is read to its end also while the new one cannot be
 // opened.
 func TestFollowRefused(t *testing.T) {

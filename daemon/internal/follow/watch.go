@@ -35,8 +35,9 @@ type folder struct {
 }
 
 const (
+	nameEvents   = unix.IN_CREATE | unix.IN_MOVED_TO
 	selfEvents   = unix.IN_DELETE_SELF | unix.IN_MOVE_SELF | unix.IN_ONLYDIR
-	folderEvents = unix.IN_CREATE | unix.IN_MOVED_TO | unix.IN_ATTRIB | selfEvents
+	folderEvents = nameEvents | unix.IN_ATTRIB | selfEvents
 	fileEvents   = unix.IN_MODIFY | unix.IN_ATTRIB | unix.IN_MOVE_SELF | unix.IN_DELETE_SELF
 )
 
@@ -158,7 +159,7 @@ func (f *File) judge(n *news, wd int32, mask uint32, name string) {
 		for i, w := range f.folders {
 			if w.wd == wd && (name == "" || name == w.name) {
 				n.due, n.folders = true, true
-				if i == 0 && mask&(unix.IN_CREATE|unix.IN_MOVED_TO) != 0 && name == filepath.Base(f.path) {
+				if i == 0 && mask&nameEvents != 0 && mask&unix.IN_ISDIR == 0 && name == filepath.Base(f.path) {
 					n.named++
 				}
 			}

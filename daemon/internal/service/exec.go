@@ -61,7 +61,6 @@ type job struct {
 	failed  error  // why the program was not executed
 	leaving bool   // the service ends
 	deaf    bool   // and the program has been given the end of its input for that reason
-	kept    int32  // what the loop keeps of the client's input, and rest was a copy of
 	rest    []byte // of a leaving client, for which the pipe has no room yet
 }
 
@@ -260,7 +259,7 @@ func (j *job) unheard(waiting int) error {
 	if j.socket || c.Closing() {
 		return nil
 	}
-	return unheard(j.s.env.Log, c, waiting+len(c.Input())-int(j.kept))
+	return unheard(j.s.env.Log, c, waiting)
 }
 
 // settle gives the place to the next client when the job is done.
@@ -309,7 +308,7 @@ func (s *exec) Drain(c *evloop.Conn, left []byte, timeout time.Duration) {
 		return
 	}
 	c.Pause()
-	j.leaving, j.rest, j.kept = true, slices.Clone(left), int32(len(left)) // left is the loop's
+	j.leaving, j.rest = true, slices.Clone(left) // left is the loop's
 	if j.socket {
 		_ = unix.Shutdown(c.FD(), unix.SHUT_RD) // the program reads what has come, then the end
 	} else {

@@ -67,7 +67,6 @@ type pair struct {
 	awaited                 bool // the other half has yet to come from a former process
 	leaving                 bool // the service ends: the client is not asked any more
 
-	kept int32  // what the loop keeps of a leaving client's input, and rest was a copy of
 	rest []byte // of a leaving client, for which the queue has no room yet
 }
 
@@ -183,7 +182,7 @@ func (p *proxy) unheard(pr *pair) error {
 	if !pr.leaving || !pr.clientShut || c.Closing() {
 		return nil
 	}
-	return unheard(p.env.Log, c, len(c.Input())-int(pr.kept))
+	return unheard(p.env.Log, c, 0) // rest is all that the loop has read
 }
 
 // Drained reads on from the backend: what it has sent was taken by the client.
@@ -225,7 +224,7 @@ func (p *proxy) Drain(c *evloop.Conn, left []byte, timeout time.Duration) {
 		return
 	}
 	c.Pause()
-	pr.leaving, pr.rest, pr.kept = true, slices.Clone(left), int32(len(left)) // left is the loop's
+	pr.leaving, pr.rest = true, slices.Clone(left) // left is the loop's
 	p.passRest(pr)
 	l := p.env.Loop
 	l.Schedule(evloop.Timer{Deadline: l.Now().Add(timeout), Conn: c.ID(), Handler: lapse{p}})
@@ -246,7 +245,7 @@ type lapse struct{ p *proxy }
 func (f lapse) Expired(l *evloop.Loop, t evloop.Timer) {
 	c := l.Conn(t.Conn)
 	if pr := pairOf(c); !c.Closing() {
-		more := len(pr.rest) + len(c.Input()) - int(pr.kept)
+		more := len(pr.rest)
 		if pr.backend != nil {
 			more += pr.backend.Queued()
 		}

@@ -4,6 +4,7 @@ package service
 
 import (
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -139,4 +140,45 @@ func TestUnheardBeforeItsTurn(t *testing.T) {
 	c.conn.Close()
 	r.wantEnd(ErrUnanswered)
 	r.wantUnheard(5)
+}
+
+// TestUnheardOfLastInput: a proxy that ends behind the client's last message, which its backend
+// has got, says nothing of what that call of Data was shown.
+func TestUnheardOfLastInput(t *testing.T) {
+	r, c, s := relayed(t, "queue='4KiB'", "unix", "unix")
+	var conn *evloop.Conn
+	r.do(func() {
+		for of := range r.loop.Conns() {
+			if _, client := of.State.(*Session); client {
+				conn = of
+			}
+		}
+	})
+	portion, sent, waits := make([]byte, 4<<10), 0, false
+	for !waits {
+		if _, err := c.Write(portion); err != nil {
+			t.Fatal(err)
+		}
+		sent += len(portion)
+		r.until("all is read", func() bool {
+			waits = len(conn.Input()) > 0 // until the backend reads
+			return int(conn.BytesIn()) == sent
+		})
+	}
+	shut(t, s)
+	r.until("the end of the backend's output", func() bool { return pairOf(conn).backendShut })
+	r.do(func() {
+		r.took = func([]byte) { // as the daemon does when a client has had its say
+			if len(conn.Input()) == 0 {
+				t.Error("the loop keeps nothing")
+			}
+			r.svc.(Drainer).Drain(conn, nil, patience)
+		}
+	})
+	if got, err := io.ReadAll(s); err != nil || len(got) != sent {
+		t.Errorf("backend got %d bytes (%v) of %d", len(got), err, sent)
+	}
+	c.Close()
+	r.wantEnd(nil)
+	r.wantUnheard(0)
 }

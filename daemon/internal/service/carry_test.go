@@ -82,7 +82,7 @@ func TestRemembers(t *testing.T) {
 	for _, tt := range []struct {
 		svc  Service
 		want bool
-	}{{echo{}, false}, {forgetful{}, true}} {
+	}{{&echo{}, false}, {forgetful{}, true}} {
 		if got := remembers(t, quietEnv(t).Loop, tt.svc); got != tt.want {
 			t.Errorf("%T remembers something of a client: %v, want %v", tt.svc, got, tt.want)
 		}

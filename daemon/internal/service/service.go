@@ -122,7 +122,7 @@ func New(conf *config.Service, env Env) (Service, error) {
 // makers holds a line for each kind: how to make a service of it.
 var makers = map[config.Kind]func(*config.Service, Env) Service{
 	config.KindLookup:  func(conf *config.Service, env Env) Service { return newLookup(conf, env) },
-	config.KindEcho:    func(*config.Service, Env) Service { return echo{} },
+	config.KindEcho:    func(_ *config.Service, env Env) Service { return &echo{log: env.Log} },
 	config.KindTicker:  func(conf *config.Service, env Env) Service { return newTicker(conf, env) },
 	config.KindHandler: func(conf *config.Service, env Env) Service { return newHandler(conf, env) },
 	config.KindRoom:    func(conf *config.Service, env Env) Service { return newRoom(conf, env) },

@@ -64,6 +64,7 @@ func TestUnheard(t *testing.T) {
 		want       error
 	}{
 		{"lookup", "kind='lookup'\nanswers={q='a'}", ErrUnanswered},
+		{"echo", "kind='echo'", ErrUnanswered},
 		{"ticker", "kind='ticker'\ninterval='1h'", ErrUnanswered},
 		{"room", "kind='room'", ErrUnanswered},
 		{"handler", program("handler", "cat", ""), ErrUnanswered},

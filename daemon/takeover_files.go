@@ -26,7 +26,7 @@ import (
 // finds all connections in the queue and serves them.
 //
 // What is not given up here, but has never had a number in this process, the kernel ends
-// (handover.Parcel.Missing). So it does with what cannot be set aside.
+// (handover.Parcel.Missing). So it does with what cannot be set aside: see newAside.
 
 // surplus is what a takeover knows of the connections that it gives up.
 type surplus struct {
@@ -49,6 +49,11 @@ var openFiles = func(want int) int {
 	}
 	return int(min(r.Cur, uint64(want)))
 }
+
+// newAside makes the place for what is given up. For a process without privileges the
+// descriptors there and those in the queue may together be no more than RLIMIT_NOFILE
+// (ETOOMANYREFS, unix(7)): Put refuses the others. A test changes it.
+var newAside = handover.NewAside
 
 // fit gives up connections beyond most, which leaves one client: programs and new clients
 // need files too. What a service holds itself does not count, nor does who waits at a
@@ -131,7 +136,7 @@ func (t *takeover) setAside(i int, half bool) {
 		cut = losesBytes(t.records.Conns[place].Data, half)
 	}
 	if t.aside == nil {
-		t.aside = handover.NewAside()
+		t.aside = newAside()
 	}
 	if t.aside == nil || !t.aside.Put(fd) {
 		closeFD(fd) // which may be the number that the next one needs

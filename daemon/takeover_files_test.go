@@ -127,6 +127,47 @@ func TestRestartGivesUpPairs(t *testing.T) {
 	}
 }
 
+// TestRestartGivesUpUnkept: where nothing can be set aside, both halves of a pair end at Commit
+// all the same, are counted and in the log, and the others go on.
+func TestRestartGivesUpUnkept(t *testing.T) {
+	for name, no := range map[string]func() *handover.Aside{
+		"no numbers": func() *handover.Aside { return nil },
+		"refused": func() *handover.Aside { // as if too many were on their way
+			a := handover.NewAside()
+			a.Close()
+			return a
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			was := newAside
+			newAside = no
+			t.Cleanup(func() { newAside = was })
+			cfg, r, links := linked(t, 3)
+			queue := r.leave(t)
+			filesFor(t, 1)
+			r, out := runRestartable(t, cfg, queue)
+			on := 0
+			for _, l := range links {
+				if r.goesOn(l) {
+					on++
+					l.passes()
+				} else {
+					l.near.hearsEnd()
+					l.far.hearsEnd()
+				}
+				l.near.Close()
+				l.far.Close()
+			}
+			if on != 2 {
+				t.Errorf("%d pairs go on, want 2", on)
+			}
+			r.stop(t)
+			wantLine(t, out, "connections of a service not taken over", "service=p", "reason=handover_incomplete", "conns=1")
+			wantLine(t, out, "connections taken over", "conns=2", "cut=1")
+		})
+	}
+}
+
 // TestRestartGivesUpWithoutLoss: a client that is given up and has heard everything is
 // closed in order. One for which output is queued is reset.
 func TestRestartGivesUpWithoutLoss(t *testing.T) {

@@ -105,7 +105,7 @@ func (t *takeover) read(p *handover.Parcel, err error) {
 		t.d.log.TakeOverFailed(report.EndUnreadable, len(t.fds), err)
 		return
 	}
-	t.records = r
+	t.records, t.short = r, p.Missing > 0
 	reserved := t.d.cfg.ReservedFiles()
 	t.fit(max(openFiles(len(t.fds)+reserved)-reserved, 1+t.d.cfg.Beside(1)))
 }
@@ -137,11 +137,7 @@ func (t *takeover) all() {
 			t.one(fd, data, states)
 		}
 	}
-	for i, has := range found {
-		if !has {
-			t.absent(i, states)
-		}
-	}
+	t.absent(found, states)
 }
 
 // A serviceState says whether a service goes on.

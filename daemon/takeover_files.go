@@ -32,6 +32,8 @@ import (
 type surplus struct {
 	aside *handover.Aside
 	cut   []bool // of what is set aside, in that order: bytes are lost with it
+	given []bool // by record: that is given up; nil: nobody
+	short bool   // some have never had a number here, and nobody knows which
 }
 
 // openFiles returns how many files the process may have open: as many as wanted, if the
@@ -69,6 +71,7 @@ func (t *takeover) fit(most int) {
 		return
 	}
 	others := t.pairs()
+	t.given = make([]bool, len(t.records.Conns))
 	for i := len(t.fds) - 1; i >= 0 && counted > most; i-- {
 		if t.fds[i] < 0 || !t.counts(i) {
 			continue
@@ -133,6 +136,7 @@ func (t *takeover) setAside(i int, half bool) {
 	if t.fds[i] = -1; place < 0 {
 		t.lose("", errNoRecord)
 	} else {
+		t.given[place] = true
 		cut = losesBytes(t.records.Conns[place].Data, half)
 	}
 	if t.aside == nil {

@@ -18,6 +18,7 @@ import (
 	"penstock/daemon/internal/config"
 	"penstock/daemon/internal/handover"
 	"penstock/daemon/internal/record"
+	"penstock/daemon/internal/report"
 	"penstock/daemon/internal/service"
 	"penstock/evloop/evlooptest"
 )
@@ -122,7 +123,7 @@ func TestRestartGivesUpPairs(t *testing.T) {
 			t.Errorf("with %d files less %d pairs go on, want 2", less, on)
 		}
 		r.stop(t)
-		wantLine(t, out, "connections of a service not taken over", "service=p", "reason=handover_incomplete", "conns=1", errAbsent.Error())
+		wantLine(t, out, "connections of a service not taken over", "service=p", "reason=handover_incomplete", "conns=1", errFiles.Error())
 		wantLine(t, out, "connections taken over", "conns=2", "cut=1")
 	}
 }
@@ -309,15 +310,66 @@ func TestRestartCountsTheAbsent(t *testing.T) {
 		{Data: record(tagListener, "")},
 		{Data: record(tagHeld, "p")},
 	}}}
-	for i := range tk.records.Conns {
-		tk.absent(i, nil)
-	}
+	tk.absent(make([]bool, len(tk.records.Conns)), nil)
 	got := map[string]int{}
 	for _, l := range tk.losses {
 		got[l.service] += l.conns
 	}
 	if want := map[string]int{"p": 1, "w": 1, "": 1}; !maps.Equal(got, want) {
 		t.Errorf("%v are in the log, want %v", got, want)
+	}
+}
+
+// TestRestartTellsWantOfFiles: who was given up, or has never had a number, is told from who is
+// not in the queue: one can be mended by a limit, and the other cannot.
+func TestRestartTellsWantOfFiles(t *testing.T) {
+	var client record.Writer
+	client.Number(tagClient)
+	client.Text([]byte("p"))
+	client.Text(nil)
+	conns := make([]handover.Conn, 5)
+	for i := range conns {
+		conns[i].Data = client
+	}
+	for _, tt := range []struct {
+		short         bool
+		files, absent int
+	}{{false, 2, 2}, {true, 4, 0}} {
+		tk := takeover{records: &handover.Records{Conns: conns}}
+		tk.given, tk.short = []bool{1: true, 3: true, 4: false}, tt.short
+		found := make([]bool, len(conns))
+		found[0] = true
+		tk.absent(found, nil)
+		got := map[error]int{}
+		for _, l := range tk.losses {
+			if l.service != "p" || l.reason != report.EndIncomplete {
+				t.Errorf("lost for %q, reason %v", l.service, l.reason)
+			}
+			got[l.err] += l.conns
+		}
+		if got[errFiles] != tt.files || got[errAbsent] != tt.absent {
+			t.Errorf("short %v: lost %v, want %d for want of files and %d absent", tt.short, got, tt.files, tt.absent)
+		}
+	}
+}
+
+// TestRestartKnowsThatItIsShort: a takeover knows that the kernel had descriptors for which the
+// process had no number.
+func TestRestartKnowsThatItIsShort(t *testing.T) {
+	cfg, r, _ := linked(t, 1)
+	queue := r.leave(t)
+	defer unix.Close(queue)
+	for missing, want := range []bool{false, true} {
+		p, err := handover.Peek(queue)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.Discard()
+		p.Missing = missing
+		tk := takeover{d: &Daemon{cfg: cfg}}
+		if tk.read(p, nil); tk.short != want {
+			t.Errorf("%d missing: the limit is too low: %v, want %v", missing, tk.short, want)
+		}
 	}
 }
 

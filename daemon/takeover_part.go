@@ -37,7 +37,8 @@ var (
 	errOther     = report.NewCause("the service has another kind or delimiter", report.EndShutdown)
 	errNoAddress = report.NewCause("the address is not listed any more", report.EndShutdown)
 	errUnsent    = report.NewCause("it could not be queued for the next process", report.EndIncomplete)
-	errAbsent    = report.NewCause("not in the queue, or more than the limit of open files", report.EndIncomplete)
+	errAbsent    = report.NewCause("not in the queue", report.EndIncomplete)
+	errFiles     = report.NewCause("more than the limit of open files: raise LimitNOFILE= or ulimit -n", report.EndIncomplete)
 )
 
 // parting is what a takeover knows of those who do not go on.
@@ -82,7 +83,7 @@ func (t *takeover) lose(name string, err error) goodbye {
 		g.reason = report.EndUnreadable
 	}
 	for i := range t.losses {
-		if l := &t.losses[i]; l.goodbye == g {
+		if l := &t.losses[i]; l.goodbye == g && (l.err == errFiles) == (err == errFiles) {
 			l.conns++
 			return g
 		}
@@ -145,18 +146,27 @@ func (t *takeover) leaving(g goodbye, of serviceState) (*endpoint, error) {
 	return ep, nil
 }
 
-// absent is called for a record whose connection did not come, or was given up.
-func (t *takeover) absent(place int, states map[string]serviceState) {
-	data := t.records.Conns[place].Data
-	c, ok := readClient(data)
-	if n, waits := readNewcomer(-1, data); waits {
-		c.service = n.service
-	} else if !ok || c.companion && !c.remnant {
-		return // a listener, what a service holds itself, or counted with its client
-	}
-	t.lose(c.service, errAbsent)
-	if state, known := states[c.service]; ok && known && state.err == nil {
-		t.miss(c)
+// absent goes through the records whose connection did not come, or was given up.
+func (t *takeover) absent(found []bool, states map[string]serviceState) {
+	for place, has := range found {
+		if has {
+			continue
+		}
+		data := t.records.Conns[place].Data
+		c, ok := readClient(data)
+		if n, waits := readNewcomer(-1, data); waits {
+			c.service = n.service
+		} else if !ok || c.companion && !c.remnant {
+			continue // a listener, what a service holds itself, or counted with its client
+		}
+		why := errAbsent
+		if t.short || t.given != nil && t.given[place] {
+			why = errFiles
+		}
+		t.lose(c.service, why)
+		if state, known := states[c.service]; ok && known && state.err == nil {
+			t.miss(c)
+		}
 	}
 }
 

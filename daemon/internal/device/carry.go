@@ -105,8 +105,9 @@ func (d *Device) goOn() {
 		return
 	}
 	d.user.Up()
+	d.folders.adding++
 	go func() {
-		names := watchFolders(watch, path)
-		d.loop.Post(func() { d.names = names })
+		w := watchFolders(watch, path)
+		d.loop.Post(func() { d.folders.added(d, w) })
 	}()
 }

@@ -62,10 +62,10 @@ type Device struct {
 	over   func()
 
 	folders *Folders
-	names   []string // of what may be about the device in its folders; nil: not known yet
-	changed bool     // something of that name has
-	looking bool     // whether the device still has its name
-	anew    bool     // its folder has changed since the look began
+	way     way  // not known before the first attempt
+	changed bool // something on it has
+	looking bool // whether the device still has its name
+	anew    bool // its folder has changed since the look began
 
 	failure error
 	said    string // the failure that was logged last; "": none since it was up
@@ -277,6 +277,7 @@ func (d *Device) advance(t trigger) {
 func (d *Device) open() {
 	d.loop.Cancel(d.timer)
 	o, watch := d.wanted, d.folders.fd
+	d.folders.adding++
 	go func() {
 		r := open(o, watch)
 		d.loop.PostOr(func() { d.tried(r) }, func() {
@@ -289,7 +290,7 @@ func (d *Device) open() {
 
 // tried is called on the loop with the result of open.
 func (d *Device) tried(r openDevice) {
-	d.names = r.names
+	d.folders.added(d, r.way)
 	if r.err != nil {
 		d.failure = r.err
 		d.advance(failed)

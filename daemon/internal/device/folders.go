@@ -20,12 +20,17 @@ import (
 // comes later. Without a watch the timer alone notices the device.
 //
 // All devices have one queue of events. With one for each, a file of 128 ports takes all
-// that a user may have (fs.inotify.max_user_instances), and none is left for a log file.
+// that a user may have (fs.inotify.max_user_instances), and none is left for a log file. So
+// the watch of a folder belongs to all devices that are looked for through it, and goes
+// with the last of them. Only the kernel knows then whether a goroutine has added a watch or
+// got one that was there: until it has said which, none is removed.
 type Folders struct {
 	loop    *evloop.Loop
 	fd      int // -1: none
 	watch   *evloop.Watch
-	devices []*Device // that are told; none: there is no queue
+	devices []*Device // that are told; none: there is no queue, or soon none
+	adding  int       // goroutines that add watches
+	watches []int     // that there are
 }
 
 // NewFolders returns the Folders of a loop. It holds nothing before a device starts and
@@ -57,14 +62,48 @@ func (f *Folders) leave(d *Device, live bool) {
 		return
 	}
 	d.changed = false
-	if f.devices = slices.Delete(f.devices, i, i+1); len(f.devices) > 0 || f.fd < 0 {
+	f.devices = slices.Delete(f.devices, i, i+1)
+	f.clean(live)
+}
+
+// added takes what a goroutine has found on the way to d. Whoever starts one counts it in
+// adding before.
+func (f *Folders) added(d *Device, w way) {
+	f.adding--
+	for _, wd := range w.watches {
+		if !slices.Contains(f.watches, wd) {
+			f.watches = append(f.watches, wd)
+		}
+	}
+	d.way = w
+	f.clean(true)
+}
+
+// clean removes the watches that nobody needs, or the queue if there is no device.
+func (f *Folders) clean(live bool) {
+	if f.fd < 0 || live && f.adding > 0 {
+		return
+	}
+	if len(f.devices) > 0 {
+		f.watches = slices.DeleteFunc(f.watches, f.remove)
 		return
 	}
 	if live {
 		f.watch.Close()
 	}
 	_ = unix.Close(f.fd)
-	f.fd = -1
+	f.fd, f.watches = -1, nil
+}
+
+// remove removes a watch, unless a device needs it.
+func (f *Folders) remove(wd int) bool {
+	for _, d := range f.devices {
+		if slices.Contains(d.way.watches, wd) {
+			return false
+		}
+	}
+	_, _ = unix.InotifyRmWatch(f.fd, uint32(wd)) // the kernel has done it if the folder is gone
+	return true
 }
 
 // folderReads bounds the work of a turn; a read takes about a hundred changes.
@@ -102,7 +141,7 @@ func (f *Folders) note(b []byte) {
 		}
 		name, _, _ := strings.Cut(string(b[unix.SizeofInotifyEvent:size]), "\x00")
 		for _, d := range f.devices {
-			if mask&unix.IN_Q_OVERFLOW != 0 || d.names == nil || slices.Contains(d.names, name) {
+			if mask&unix.IN_Q_OVERFLOW != 0 || d.way.names == nil || slices.Contains(d.way.names, name) {
 				d.changed = true
 			}
 		}
@@ -120,18 +159,23 @@ func (f *Folders) tell() {
 	}
 }
 
+// A way is what leads to a device.
+type way struct {
+	names   []string // that matter: each in its path, and that of the device
+	watches []int    // of the folders that are there
+}
+
 // watchFolders watches those folders on the way to path that are there, and those on the
-// way to the device if path is a link to it. It returns the names in them that matter:
-// each name in path, and that of the device. The kernel watches no folder twice.
-func watchFolders(fd int, path string) (names []string) {
+// way to the device if path is a link to it. The kernel watches no folder twice.
+func watchFolders(fd int, path string) (w way) {
 	const changes = unix.IN_CREATE | unix.IN_MOVED_TO | unix.IN_ATTRIB | unix.IN_ONLYDIR
 	add := func(path string) {
 		for dir := filepath.Dir(path); ; dir = filepath.Dir(dir) {
 			if dir == "/" && filepath.Dir(path) != "/" {
 				return
 			}
-			if fd >= 0 {
-				_, _ = unix.InotifyAddWatch(fd, dir, changes)
+			if wd, err := unix.InotifyAddWatch(fd, dir, changes); err == nil {
+				w.watches = append(w.watches, wd)
 			}
 			if dir == "/" {
 				return
@@ -139,10 +183,10 @@ func watchFolders(fd int, path string) (names []string) {
 		}
 	}
 	add(path)
-	names = strings.FieldsFunc(path, func(r rune) bool { return r == '/' })
+	w.names = strings.FieldsFunc(path, func(r rune) bool { return r == '/' })
 	if to, err := filepath.EvalSymlinks(path); err == nil && to != path {
 		add(to)
-		names = append(names, filepath.Base(to))
+		w.names = append(w.names, filepath.Base(to))
 	}
-	return names
+	return w
 }

@@ -4,6 +4,7 @@ package device
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -83,4 +84,58 @@ func TestFoldersShared(t *testing.T) {
 	if n := queues(); n != 0 {
 		t.Errorf("%d queues are left", n)
 	}
+}
+
+// watches returns how many folders the queue of f watches, as the kernel says.
+func watches(t *testing.T, f *Folders) int {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprint("/proc/self/fdinfo/", f.fd))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Count(string(text), "inotify wd:")
+}
+
+// TestOneOfTwoLeaves: the watches that only it has needed go with it, but not while a
+// goroutine may have got one of them for another device. The other is still told.
+func TestOneOfTwoLeaves(t *testing.T) {
+	dir := t.TempDir()
+	shared, own := filepath.Join(dir, "fifo"), filepath.Join(dir, "own", "fifo")
+	if err := os.Mkdir(filepath.Dir(own), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	stays := serve(t, evloop.Config{}, Options{Path: shared})
+	f := stays.dev.folders
+	stays.until("that it is not there", func() bool { return stays.downs > 0 && f.adding == 0 })
+	var alone, both int
+	leaves := &rig{t: t, loop: stays.loop}
+	stays.do(func() {
+		stays.dev.Times.First, stays.dev.Times.Most = time.Hour, time.Hour // only the folder can tell
+		stays.dev.again(doWait)
+		alone = watches(t, f)
+		leaves.dev = New(Options{Path: own}, f, stays.dev.log, leaves)
+		leaves.dev.Times.First, leaves.dev.Times.Most = time.Hour, time.Hour
+		leaves.dev.Start()
+	})
+	leaves.until("that it is not there either", func() bool { return leaves.downs > 0 })
+	stays.do(func() {
+		if both = watches(t, f); both != alone+1 {
+			t.Errorf("%d watches for both, want one more than %d", both, alone)
+		}
+		f.adding++ // somebody looks for a third one
+	})
+	leaves.stop()
+	stays.do(func() {
+		if n := watches(t, f); n != both {
+			t.Errorf("%d watches while one is added, want %d", n, both)
+		}
+		f.added(&Device{}, way{})
+		if n := watches(t, f); n != alone {
+			t.Errorf("%d watches are left, want %d", n, alone)
+		}
+	})
+	if err := unix.Mkfifo(shared, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	stays.until("the device that stays", func() bool { return stays.ups > 0 })
 }

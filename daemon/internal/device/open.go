@@ -25,7 +25,7 @@ type openDevice struct {
 	before  tty.Saved
 	refused []tty.Refusal
 	is      identity
-	names   []string // of what has to change in the folders for another attempt
+	way     way // where something has to change for another attempt
 }
 
 // An identity tells one file from another of the same name.
@@ -47,7 +47,7 @@ var (
 // it without a reader.
 func open(o Options, watch int) openDevice {
 	d := openDevice{fd: -1, path: o.Path, use: new(sync.Mutex)}
-	d.names = watchFolders(watch, o.Path)
+	d.way = watchFolders(watch, o.Path)
 	var st unix.Stat_t
 	if err := unix.Stat(o.Path, &st); err != nil {
 		d.err = &fs.PathError{Op: "stat", Path: o.Path, Err: err}

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -13,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"penstock/daemon"
+	"penstock/daemon/internal/config"
 	"penstock/systemd"
 )
 
@@ -50,14 +50,14 @@ func stopAsked() bool {
 }
 
 // mayExec says why becomeNext, or the start of the next process, would fail. Nobody but
-// this process has the connections.
-func mayExec(file string) error {
+// this process has the connections. Its clients go on meanwhile: it calls pause often.
+func mayExec(file string, pause func() error) error {
 	path, err := os.Executable()
 	if err == nil {
 		err = os.NewSyscallError("access", unix.Access(path, unix.X_OK))
 	}
 	if err == nil {
-		_, err = readConfig(context.Background(), file, false, nil)
+		_, err = readConfig(file, config.Loader{Pause: pause})
 	}
 	return err
 }

@@ -67,7 +67,7 @@ func run(p process, c command, args []string) (status int) {
 	}
 	env.Builtin, env.Probe = *file == "", askChild
 	env.Stop, env.Control = stopAsked(), p.makeControl(env)
-	env.Queues, env.MayExec = queues(p.inherited), func() error { return mayExec(*file) }
+	env.Queues, env.MayExec = queues(p.inherited), func() error { return mayExec(*file, pauses(context.Background())) }
 	last := newLastGood(env, *file)
 	defer func() { last.wait(endPatience(status)) }()
 	over := rest()
@@ -77,7 +77,7 @@ func run(p process, c command, args []string) (status int) {
 		over.Reset(restAfter)
 	}
 	env.Load = func(ctx context.Context) (*config.Config, error) {
-		return readConfig(ctx, *file, false, last.reading())
+		return readConfig(*file, config.Loader{Read: last.reading(), Pause: pauses(ctx)})
 	}
 	if dir := runtimeFolder(); dir != "" {
 		end := begin(dir, log)
@@ -87,21 +87,21 @@ func run(p process, c command, args []string) (status int) {
 	return status
 }
 
-// readConfig reads the file, or the built-in example if there is none. Clients of a
-// running daemon, in which ctx can end, do not wait for it: every few kilobytes the loop
-// may run. read hears the texts, see [config.Loader].
-func readConfig(ctx context.Context, file string, pipe bool, read func(name, text string, named bool)) (*config.Config, error) {
+// readConfig has l read the file, or returns the built-in example if there is none.
+func readConfig(file string, l config.Loader) (*config.Config, error) {
 	if file == "" {
 		return config.Builtin(), nil
 	}
-	l := config.Loader{Pipe: pipe, Read: read}
-	if ctx.Done() != nil {
-		l.Pause = func() error {
-			runtime.Gosched()
-			return context.Cause(ctx)
-		}
-	}
 	return l.Load(file)
+}
+
+// pauses returns what a [config.Loader] is told when there are clients, who do not wait
+// for it: every few kilobytes the loop may run. The reading ends with ctx.
+func pauses(ctx context.Context) func() error {
+	return func() error {
+		runtime.Gosched()
+		return context.Cause(ctx)
+	}
 }
 
 // endPatience is how long the end of the process waits for a busy journal and for the
@@ -116,7 +116,7 @@ func endPatience(status int) time.Duration {
 // runDaemon runs the daemon and turns its errors into an exit status. queue is for
 // becomeNext; -1: the process is to end.
 func (p process) runDaemon(env daemon.Env, file string, last *lastGood, running *atomic.Pointer[daemon.Daemon]) (status, queue int) {
-	cfg, err := readConfig(context.Background(), file, !env.Managed, last.reading())
+	cfg, err := readConfig(file, config.Loader{Read: last.reading(), Pipe: !env.Managed}) // nobody waits yet
 	if err != nil {
 		if cfg, env.Restored = last.restore(err); cfg == nil {
 			return fail(env, err, exitConfig), -1

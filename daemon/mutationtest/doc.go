@@ -2,7 +2,7 @@
 
 // Package mutationtest shows that the tests of the other packages can fail. It
 // has no code of its own: `make mutate` runs its tests, which are skipped by
-// `go test ./...` but for one that reads the tables.
+// `go test ./...` but for one that finds the places of the tables in the code.
 //
 // Each mutation in testdata brings a fault back that was mended once: a few
 // lines are replaced, the package still compiles, and the tests that are named

@@ -154,9 +154,14 @@ func (m *mutation) incomplete() string {
 	return ""
 }
 
-// TestTables reads the tables, so that a slip in one is seen at once.
+// TestTables reads the tables, so that a slip in one is seen at once, and so is a change of
+// the code that a mutation has not followed.
 func TestTables(t *testing.T) {
+	product := readProduct(t)
 	for _, m := range readTables(t) {
+		if _, err := m.mutate(product); err != nil {
+			t.Errorf("%s: %v", m.where, err)
+		}
 		for _, j := range m.by {
 			if fi, err := os.Stat(filepath.Join(root, j.pkg)); err != nil || !fi.IsDir() {
 				t.Errorf("%s: there is no package %s", m.where, j.pkg)

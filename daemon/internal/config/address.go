@@ -63,7 +63,7 @@ func ParseAddress(s string) (Address, error) {
 	}
 	ap, err := parseTCP(s)
 	if err != nil {
-		return Address{}, fmt.Errorf("%q: %w%s", s, err, instead(s))
+		return Address{}, fmt.Errorf("%q: %w%s", s, err, instead(s, false))
 	}
 	// For other addresses the kernel ignores the interface (ipv6(7)), and
 	// getsockname(2) does not return it.
@@ -74,8 +74,8 @@ func ParseAddress(s string) (Address, error) {
 }
 
 // instead returns `, did you mean "X"?` if s is an address in the form of another
-// program, such as tcp://.
-func instead(s string) string {
+// program, such as tcp://. A target is an address to connect to, and not to listen on.
+func instead(s string, target bool) string {
 	for _, prefix := range []string{"tcp://", "tcp:", "unix://", "unix:"} {
 		s = strings.TrimPrefix(s, prefix)
 	}
@@ -90,18 +90,24 @@ func instead(s string) string {
 	if port, ok := strings.CutPrefix(s, "localhost:"); ok {
 		s = "127.0.0.1:" + port
 	}
-	if s == "" || s[0] != '/' && s[0] != '@' && !canParseTCP(s) {
+	switch {
+	case s == "":
 		return ""
-	}
-	if s[0] == '/' || s[0] == '@' {
+	case s[0] == '/' || s[0] == '@':
 		if _, err := parseUnix(s); err != nil {
 			return ""
+		}
+	default:
+		ap, err := parseTCP(s)
+		if err != nil {
+			return ""
+		}
+		if target && ap.Addr().WithZone("").IsUnspecified() {
+			s = "127.0.0.1:" + strconv.Itoa(int(ap.Port()))
 		}
 	}
 	return fmt.Sprintf(", did you mean %q?", s)
 }
-
-func canParseTCP(s string) bool { _, err := parseTCP(s); return err == nil }
 
 // parseUnix checks s against sockaddr_un and against the syntax of unit
 // files, where a line ends at a newline, a trailing backslash continues it and

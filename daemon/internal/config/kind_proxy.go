@@ -3,6 +3,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -112,31 +113,48 @@ func parseTarget(s string) (Address, error) {
 	}
 	switch {
 	case errors.Is(err, errForm):
-		return Address{}, fmt.Errorf("%q: want IPv4:PORT, [IPv6]:PORT, HOST:PORT, /path or @name%s", s, instead(s))
+		return Address{}, fmt.Errorf("%q: want IPv4:PORT, [IPv6]:PORT, HOST:PORT, /path or @name%s", s, instead(s, true))
 	case errors.Is(err, errName):
-		return Address{}, fmt.Errorf("%q: %w%s", s, explainName(s), instead(s))
+		return Address{}, fmt.Errorf("%q: %w%s", s, explainName(s), instead(s, true))
 	case err != nil:
 		return Address{}, err
-	case a.AddrPort.Addr().IsLinkLocalUnicast() && a.AddrPort.Addr().Is6() && a.AddrPort.Addr().Zone() == "":
-		return Address{}, fmt.Errorf("%q: an address of fe80::/10 needs the interface, as in %q", s, s+"%eth0")
+	case needsInterface(a.AddrPort.Addr()):
+		return Address{}, fmt.Errorf("%q: an address of fe80::/10 needs the interface, as in %q", s, example(a.AddrPort.Addr(), a.AddrPort.Port()))
 	case a.Network == "tcp" && a.AddrPort.Addr().IsUnspecified():
-		port := a.Text[strings.LastIndexByte(a.Text, ':')+1:]
-		return Address{}, fmt.Errorf("%q is every address of this machine, did you mean %q?", s, "127.0.0.1:"+port)
+		return Address{}, fmt.Errorf("%q is every address of this machine%s", s, instead(s, true))
 	}
 	return a, nil
 }
 
-// explainName says why parseName refuses s, which has a colon.
+// explainName says why parseName refuses s, which has a colon. What is IPv6 lacks the port,
+// or brackets.
 func explainName(s string) error {
-	host, port, _ := strings.Cut(s, ":")
-	if addr, err := netip.ParseAddr(s[:strings.LastIndexByte(s, ':')]); err == nil && addr.Is6() {
-		return errBrackets
+	colon := strings.LastIndexByte(s, ':')
+	port, errPort := parsePort(s[colon+1:])
+	addr, err := netip.ParseAddr(s[:colon])
+	if whole, no := netip.ParseAddr(s); no == nil && (err != nil || errPort != nil) {
+		return fmt.Errorf("has no port, as in %q", example(whole, 80))
 	}
-	if _, ok := parseName(host + ":1"); ok && instead(s) == "" {
-		_, err := parsePort(port)
-		return err
+	if err == nil && addr.Is6() {
+		return fmt.Errorf("IPv6 goes in brackets, as in %q", example(addr, cmp.Or(port, 80)))
 	}
-	return errors.New("before the port has to be an address or the name of a host")
+	if _, ok := parseName(s[:colon] + ":1"); ok && instead(s, true) == "" {
+		return errPort
+	}
+	return errors.New("what stands before the port is neither an address nor the name of a host")
+}
+
+// example is a target as it is to be written.
+func example(addr netip.Addr, port uint16) string {
+	if needsInterface(addr) {
+		addr = addr.WithZone("eth0")
+	}
+	return textTCP(netip.AddrPortFrom(addr, port))
+}
+
+// needsInterface reports whether addr is several places, one on each interface.
+func needsInterface(addr netip.Addr) bool {
+	return addr.IsLinkLocalUnicast() && addr.Is6() && addr.Zone() == ""
 }
 
 // parseName takes "host:port", where the host is no number. A name in digits and dots would

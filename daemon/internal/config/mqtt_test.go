@@ -45,7 +45,7 @@ func TestBroker(t *testing.T) {
 		"mqtt://me:pw@broker":   "holds a user or a password",
 		"mqtt://broker:x":       "is not a port",
 		"mqtt://0.0.0.0":        "every address of this machine",
-		"mqtt://broker.lan/a/b": "has to be an address or the name of a host",
+		"mqtt://broker.lan/a/b": "neither an address nor the name of a host",
 	} {
 		if b, err := parseBroker(text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %+v, %v, want %q", text, b, err, want)

@@ -80,7 +80,7 @@ type Device struct {
 	errors  tty.Counts  // all that it said since the service began
 	looked  evloop.Time // when it was last asked
 
-	unsent uint64 // bytes that devices had not taken when they went
+	unsent uint64 // bytes that were written and have not left the port, nor will
 }
 
 // New returns a device that is not open yet, for the loop of folders, which its other
@@ -217,8 +217,8 @@ func (d *Device) Traffic() (in, out uint64) {
 	return d.conn.BytesIn(), d.conn.BytesOut()
 }
 
-// Unsent returns how many bytes were written to devices that went before they had taken
-// them.
+// Unsent returns how many bytes were written and never left the port: the device went, or
+// it was closed after Times.Flush, at a stop or for other settings.
 func (d *Device) Unsent() uint64 { return d.unsent }
 
 // Kinds of timers.

@@ -107,6 +107,9 @@ func (d *openDevice) set(fd int, o Options, kind uint32) error {
 	return err
 }
 
+// drain is another function in a test: no line that it can have keeps its output.
+var drain = tty.Drain
+
 // letGo closes the last descriptor of a device that is not in the loop any more. It may
 // block, and belongs to no loop. Only after a clean stop the settings come back: a device
 // that is gone has none, and one that is opened anew gets others. loses is told how many
@@ -115,7 +118,7 @@ func (d *openDevice) set(fd int, o Options, kind uint32) error {
 func (d *openDevice) letGo(restore bool, o Times, loses func(bytes int)) {
 	d.use.Lock() // for good: see Control
 	if d.line {
-		loses(tty.Drain(d.fd, o.Flush))
+		loses(drain(d.fd, o.Flush))
 		if restore {
 			_ = d.before.Restore(d.fd) // the device may have gone in this moment
 		}

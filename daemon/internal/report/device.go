@@ -10,7 +10,7 @@ import (
 var (
 	deviceOpened  = event{"device open", slog.LevelInfo, usualBurst}
 	deviceGone    = event{"device gone", slog.LevelWarn, usualBurst}
-	outputLost    = event{"device gone with output not sent", slog.LevelWarn, usualBurst}
+	outputLost    = event{"device closed with output not sent", slog.LevelWarn, usualBurst}
 	lineErrors    = event{"errors on the line", slog.LevelWarn, usualBurst}
 	longPassed    = event{"long lines passed on in pieces", slog.LevelWarn, usualBurst}
 	replyMissing  = event{"message without a reply", slog.LevelWarn, usualBurst}
@@ -45,8 +45,8 @@ func (s *Service) DeviceGone(device string, err error, ran time.Duration) {
 	}
 }
 
-// OutputLost says how many bytes a device had not taken when it went, and that it will
-// not get any more.
+// OutputLost says how many bytes have not left a device that went or was closed, and will
+// not any more.
 func (s *Service) OutputLost(device string, bytes int) {
 	if s.limited(outputLost) {
 		s.write(slog.LevelWarn, outputLost.name, slog.String(keyDevice, device), slog.Int(keyUnsent, bytes))

@@ -179,7 +179,7 @@ func TestBridgeOutputLost(t *testing.T) {
 		p, r := bridgeUp(t, bounds, "write = 'any'")
 		r.fill(r.dial())
 		p.out()
-		r.log.wait(t, "device gone with output not sent", 1)
+		r.log.wait(t, "device closed with output not sent", 1)
 		r.do(func() {
 			var v view.Service
 			if r.bridge().View(&v); v.Source.Unsent == 0 {

@@ -118,7 +118,7 @@ type Source struct {
 	Traffic `json:"bytes"` // since it is up
 	Long    uint64         `json:"long_lines"`       // lines that were passed on in pieces
 	Queued  int            `json:"queued"`           // bytes of messages that wait until it is there
-	Unsent  uint64         `json:"unsent"`           // bytes that it had not taken when it went, since the service began
+	Unsent  uint64         `json:"unsent"`           // bytes that had not left it when it went or was closed, since the service began
 	Refused string         `json:"settings_refused"` // what a device has otherwise: "mode=8N1"
 
 	// Counted by the driver since the service began.

@@ -234,7 +234,7 @@ printf '%.0s0123456789\n' {1..30000} >&"${socket[d]}"
 # A stop gives the lines their settings back, but for what resets boards.
 claim "stop" systemctl stop penstock.service
 claim "what the queue and the driver had is named" is \
-	"$(journal -o cat -t penstock SERVICE=gadget | grep -c '^device gone with output not sent')" 2
+	"$(journal -o cat -t penstock SERVICE=gadget | grep -c '^device closed with output not sent')" 2
 claim "the former speed" is "$(stty -F "${path[line1]}" speed)" 9600
 claim "still no hang-up" eval "stty -F '${path[line1]}' -a | grep -qw -- -hupcl"
 claim "the line is free" flock -n "${path[line1]}" true

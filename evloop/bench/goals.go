@@ -91,7 +91,7 @@ var goals = []goal{
 	{"bridge tcp 99 64B stuck1", "penstock", "silence, ms", silence, "", false, 100},
 	{"bridge tcp 99 64B stuck1", "penstock", "device not read, ms", stalled, "", false, 100},
 	{"bridge-idle tcp 100", "penstock", "bytes for a client", usedBytes, "", false, 800},
-	{"start tcp 1", "penstock", "first byte, ratio", waitRatio, yardstick, false, 3},
+	{"start tcp 1", "penstock", "first byte, ratio", waitRatio, yardstick, false, 1.5},
 	{"restart tcp 1000 64B", "penstock-exec", pauseName, longest, "", false, 200},
 	{"restart tcp 1000 64B", "penstock-systemd", pauseName, longest, "", false, 200},
 	{"restart tcp 8000 64B", "penstock-exec", pauseName, longest, "", false, 500},

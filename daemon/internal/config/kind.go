@@ -114,7 +114,7 @@ func having(name string) (out []Kind) {
 }
 
 // serviceKeyNames returns the keys that some service may have. A key of several kinds is
-// there several times: to find those would take longer at a start than they do.
+// repeated: to look for repetitions takes longer than to compare them.
 func serviceKeyNames() []string {
 	var out []string
 	add := func(keys []key[Service]) {

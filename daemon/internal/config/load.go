@@ -50,9 +50,10 @@ const (
 	// usualFile is more than anybody writes by hand. A larger file takes seconds to
 	// read on a small board, and gets a warning.
 	usualFile = 1 * mib
-	// portion is read between two pauses, or minRead more than a small file has, or a pipe.
+	// portion is read between two pauses.
 	portion = 64 * kib
-	minRead = 512
+	// spareRead is beyond the size of a file, whose end is found with the same read so.
+	spareRead = 512
 )
 
 // A Loader says how files are read; the zero value is what Load does.
@@ -150,8 +151,12 @@ func readFile(name string, limit int, pipe bool, pause func() error) (string, er
 	var text strings.Builder
 	text.Grow(int(min(fi.Size(), int64(limit))) + 1)
 	// Not a portion each time: that fits on the stack, which would grow to twice that at
-	// every start, for a file of some kilobytes.
-	buf := make([]byte, min(fi.Size()+minRead, portion))
+	// every start, for a file of some kilobytes. A pipe does not say its size.
+	size := int64(portion)
+	if fi.Size() > 0 {
+		size = min(fi.Size()+spareRead, portion)
+	}
+	buf := make([]byte, size)
 	for text.Len() <= limit {
 		n, err := f.Read(buf)
 		text.Write(buf[:n])

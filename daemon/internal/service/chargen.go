@@ -28,7 +28,8 @@ const (
 	chargenPeriod = chargenCount * (chargenWidth + 2)
 )
 
-// chargenPattern is not a part of the start, on which the first client of any service waits.
+// chargenPattern makes the pattern for the first client. The start should be short, since
+// clients of all services wait for it.
 func chargenPattern() []byte {
 	p := make([]byte, 0, 2*chargenPeriod)
 	for line := range 2 * chargenCount {

@@ -64,8 +64,8 @@ func (j *Journal) Recv(timeout time.Duration) (Entry, error) {
 // no room, and returns how many went in.
 func (j *Journal) Fill() (int, error) { return fill(j.Path, []byte("X_FILL=1\n")) }
 
-// Close closes the socket.
-func (j *Journal) Close() error { return unix.Close(j.fd) }
+// Close closes the socket. Another call does nothing.
+func (j *Journal) Close() error { return closeOnce(&j.fd) }
 
 // Get returns the first value of a field.
 func (e Entry) Get(name string) (string, bool) {

@@ -63,11 +63,11 @@ func ListenManager(path string, most int) (*Manager, error) {
 }
 
 // Close ends it and closes what it keeps. The error tells of messages that PID 1 would
-// have ignored.
+// have ignored. Another call closes nothing.
 func (m *Manager) Close() error {
-	unix.Close(m.wake[1])
+	_ = closeOnce(&m.wake[1])
 	<-m.ended
-	unix.Close(m.wake[0])
+	_ = closeOnce(&m.wake[0])
 	m.Empty()
 	return errors.Join(m.err, m.notify.Close())
 }

@@ -73,8 +73,8 @@ func (n *Notify) WaitFor(assignment string, timeout time.Duration) (Message, err
 // finds no room, and returns how many went in.
 func (n *Notify) Fill() (int, error) { return fill(n.Path, []byte("X_FILL=1")) }
 
-// Close closes the socket.
-func (n *Notify) Close() error { return unix.Close(n.fd) }
+// Close closes the socket. Another call does nothing.
+func (n *Notify) Close() error { return closeOnce(&n.fd) }
 
 // Get returns the value of one assignment.
 func (m Message) Get(key string) (string, bool) {

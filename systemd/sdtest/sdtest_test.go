@@ -87,3 +87,40 @@ func TestNotifyRefuses(t *testing.T) {
 		t.Errorf("nothing sent: Recv() = %v", err)
 	}
 }
+
+// TestCloseOnce: a test closes a socket in the middle and its Cleanup closes it again.
+// By then the number is another file's.
+func TestCloseOnce(t *testing.T) {
+	dir := t.TempDir()
+	journal, err := ListenJournal(filepath.Join(dir, "j"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	notify, err := ListenNotify(filepath.Join(dir, "n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	manager, err := ListenManager(filepath.Join(dir, "m"), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, end := range []func() error{journal.Close, notify.Close, manager.Close} {
+		if err := end(); err != nil {
+			t.Fatal(err)
+		}
+		var others [4]int // the manager has three
+		for i := range others {
+			if others[i], err = unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := end(); err != nil {
+			t.Errorf("second Close = %v, want nil", err)
+		}
+		for _, fd := range others {
+			if err := unix.Close(fd); err != nil {
+				t.Errorf("the second Close took descriptor %d of another file: %v", fd, err)
+			}
+		}
+	}
+}

@@ -69,6 +69,17 @@ func rights(oob []byte) (fds []int, err error) {
 	return fds, nil
 }
 
+// closeOnce closes fd and forgets its number, which the next open gets: tests that close
+// a socket in the middle and again in a Cleanup would close what is another's.
+func closeOnce(fd *int) error {
+	if *fd < 0 {
+		return nil
+	}
+	n := *fd
+	*fd = -1
+	return os.NewSyscallError("close", unix.Close(n))
+}
+
 // fill sends payload to path again and again until its queue takes no more, and
 // returns how often it went in.
 func fill(path string, payload []byte) (int, error) {

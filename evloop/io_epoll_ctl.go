@@ -223,13 +223,27 @@ func (k *kernel) file(c *Conn, call uintptr, n int) (uintptr, unix.Errno) {
 	return r, errno
 }
 
-// ownFile is file where nobody else can clear O_NONBLOCK. A terminal may have the caller
-// wait for its locks all the same.
-func (k *kernel) ownFile(c *Conn, call uintptr, n int) (r uintptr, errno unix.Errno) {
+// ownFile is file where nobody else can clear O_NONBLOCK. One piece, which is the rule, is
+// read and written without a vector, which the kernel would copy first.
+func (k *kernel) ownFile(c *Conn, call uintptr, n int) (uintptr, unix.Errno) {
+	v := &k.iov[0]
+	switch writes := call == unix.SYS_PWRITEV2; {
+	case n > 1:
+		return ownCall(c, plainCall(call), unsafe.Pointer(v), uintptr(n))
+	case writes:
+		return ownCall(c, unix.SYS_WRITE, unsafe.Pointer(v.Base), uintptr(v.Len))
+	default:
+		return ownCall(c, unix.SYS_READ, unsafe.Pointer(v.Base), uintptr(v.Len))
+	}
+}
+
+// ownCall goes through the scheduler for a terminal alone, which may have the caller wait
+// for its locks.
+func ownCall(c *Conn, call uintptr, p unsafe.Pointer, n uintptr) (r uintptr, errno unix.Errno) {
 	if c.kind&kindTerminal != 0 {
-		r, _, errno = unix.Syscall(plainCall(call), uintptr(c.fd), uintptr(unsafe.Pointer(&k.iov[0])), uintptr(n))
+		r, _, errno = unix.Syscall(call, uintptr(c.fd), uintptr(p), n)
 	} else {
-		r, _, errno = unix.RawSyscall(plainCall(call), uintptr(c.fd), uintptr(unsafe.Pointer(&k.iov[0])), uintptr(n))
+		r, _, errno = unix.RawSyscall(call, uintptr(c.fd), uintptr(p), n)
 	}
 	return r, errno
 }

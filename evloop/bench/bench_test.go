@@ -346,7 +346,7 @@ func TestJudge(t *testing.T) {
 	one := Spread{1, 1, 1}
 	lines := []Line{
 		{Peer: yardstick, Rounds: 5, OpsRatio: one, CPURatio: one},
-		{Peer: "evloop", Rounds: 5, OpsRatio: Spread{0.9, 0.9, 0.9}, CPURatio: Spread{1.01, 1, 1.1}},
+		{Peer: "evloop", Rounds: 5, OpsRatio: Spread{0.9, 0.9, 0.9}, CPURatio: Spread{1, 0.99, 1.1}},
 	}
 	met := map[string]bool{}
 	for _, v := range judge(cell, lines) {

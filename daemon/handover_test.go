@@ -61,14 +61,16 @@ func (r *running) left(t *testing.T) int {
 
 // end does what the process does when it becomes the next one, and returns the queue.
 func (r *running) end() int {
-	for _, fd := range r.handing.parcel.fds {
-		unix.Close(fd) // as the end of the process does
-	}
+	r.handing.parcel.closeLeft()
 	r.LastStop()
 	q := r.Queue()
 	r.handing.queue.Close()
 	return q
 }
+
+// closeLeft closes what a process leaves to its end: clients, and what services hold. Its
+// listeners it has closed already, and their numbers may be another's.
+func (p *parcel) closeLeft() { closeFDs(p.fds[:p.held]) }
 
 // A talker is a client of which each step is checked.
 type talker struct {

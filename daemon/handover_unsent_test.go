@@ -58,9 +58,7 @@ func TestRestartCutsHalves(t *testing.T) {
 			}
 			r.life.phase = handedOver
 			r.finishUnsent(p, []handover.Unsent{{Index: half, Err: unix.ETOOMANYREFS}})
-			for _, fd := range p.fds {
-				closeFD(fd)
-			}
+			p.closeLeft()
 			r.arm(timerGiveUp, time.Minute)
 			r.stopIfDrained()
 		})

@@ -130,4 +130,8 @@ func (l *listener) leave() {
 	}
 }
 
-func closeFD(fd int) { _ = unix.Close(fd) }
+func closeFD(fd int) {
+	if fd >= 0 {
+		_ = unix.Close(fd)
+	}
+}

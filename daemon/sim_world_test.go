@@ -138,9 +138,7 @@ func (w *simWorld) play() error {
 		if !errors.Is(err, ErrHandedOver) || w.err != nil {
 			return w.over(err)
 		}
-		for _, fd := range w.d.handing.parcel.fds {
-			unix.Close(fd) // as the end of the process does
-		}
+		w.d.handing.parcel.closeLeft()
 		w.d.LastStop()
 		queues = []int{w.d.Queue()}
 		w.d.handing.queue.Close()
@@ -333,9 +331,7 @@ func (w *simWorld) release() {
 	}
 	w.program.close()
 	if w.err != nil && w.d.life.phase == handedOver {
-		for _, fd := range w.d.handing.parcel.fds {
-			unix.Close(fd)
-		}
+		w.d.handing.parcel.closeLeft()
 		w.d.handing.queue.Close()
 	}
 }

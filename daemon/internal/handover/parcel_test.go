@@ -207,7 +207,7 @@ func TestPeekRefuses(t *testing.T) {
 		{"nothing filled in", func() int { return emptyQueue(t).reader }, ErrEmpty},
 		{"writer gone", func() int {
 			q := emptyQueue(t)
-			unix.Close(q.writer)
+			q.writer = shut(q.writer)
 			return q.reader
 		}, ErrEmpty},
 	}

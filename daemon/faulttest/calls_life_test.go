@@ -108,7 +108,7 @@ var journalCalls = []call{
 	{name: "memfd_create", under: tooLong, errnos: []unix.Errno{
 		unix.EACCES, unix.EFAULT, unix.EINVAL, unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.EPERM,
 	}},
-	{name: "write", under: tooLong, errnos: writeErrors},
+	{name: "write", under: tooLong, spares: "handler", errnos: writeErrors}, // its pipe is written to as well
 	{name: "fcntl", under: tooLong, spares: "handler", errnos: append([]unix.Errno{unix.EBUSY}, fcntlErrors...)},
 }
 

@@ -27,6 +27,13 @@ type call struct {
 	rhythms []string     // nil: rhythms
 }
 
+// Where a call is to fail, beside the names that the kernel has: pipes of the handler's
+// program. Those of the log are "stderr".
+const (
+	programInput  = "stdin"
+	programOutput = "stdout"
+)
+
 // An error of the wait itself, other than EINTR, has no remedy: nothing is
 // reported any more. The daemon ends with status 1, and the service manager,
 // who has kept the sockets, starts the next.
@@ -84,10 +91,10 @@ var calls = []call{
 		errnos: []unix.Errno{unix.EBADF, unix.EFAULT, unix.EINVAL, unix.ENOTTY, unix.EADDRNOTAVAIL, unix.ENODEV},
 	},
 	{
-		name: "readv", says: "recv", spares: "handler", errnos: readErrors,
+		name: "read", on: programOutput, says: "recv", spares: "handler", errnos: readErrors,
 	},
 	{
-		name: "writev", says: "send|write", spares: "handler", errnos: writeErrors,
+		name: "write", on: programInput, says: "send|write", spares: "handler", errnos: writeErrors,
 	},
 	{
 		name: "write", on: "anon_inode:[eventfd]", signal: unix.SIGUSR1, // wakes the loop

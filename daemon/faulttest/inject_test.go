@@ -44,6 +44,7 @@ func (h *host) inject(i injection) (hit int) {
 	d := h.start()
 	defer d.logIfFailed()
 	d.await("program started") // it has its pipes
+	i.on = d.pipe(i.on)
 	first, before := d, d.files()
 	if i.relays {
 		before += 2 // the pipe of the loop, which is made once
@@ -79,6 +80,17 @@ func (h *host) inject(i injection) (hit int) {
 	}
 	d.stop()
 	return hit
+}
+
+// pipe returns the kernel's name of a pipe, if on stands for one of the handler's program.
+func (d *daemon) pipe(on string) string {
+	fd, ok := map[string]string{programInput: "0", programOutput: "1"}[on]
+	if !ok {
+		return on
+	}
+	name, err := os.Readlink("/proc/" + itoa(d.child()) + "/fd/" + fd)
+	d.h.check(err)
+	return name
 }
 
 // files is how many descriptors the daemon has.

@@ -99,6 +99,23 @@ func (r *running) goesOn(l link) (on bool) {
 	return on
 }
 
+// goOn closes all links, and returns how many of them went on with both halves. Both halves of
+// any other have ended, as ended checks.
+func (r *running) goOn(links []link, ended func(talker)) (on int) {
+	for _, l := range links {
+		if r.goesOn(l) {
+			on++
+			l.passes()
+		} else {
+			ended(l.near)
+			ended(l.far)
+		}
+		l.near.Close()
+		l.far.Close()
+	}
+	return on
+}
+
 // TestRestartGivesUpPairs: where a file is missing, a client of a proxy is given up with its
 // backend, and neither side takes that for the end. All others go on.
 func TestRestartGivesUpPairs(t *testing.T) {
@@ -107,19 +124,7 @@ func TestRestartGivesUpPairs(t *testing.T) {
 		queue := r.leave(t)
 		filesFor(t, less)
 		r, out := runRestartable(t, cfg, queue)
-		on := 0
-		for _, l := range links {
-			if r.goesOn(l) {
-				on++
-				l.passes()
-			} else {
-				l.near.wasReset()
-				l.far.wasReset()
-			}
-			l.near.Close()
-			l.far.Close()
-		}
-		if on != 2 {
+		if on := r.goOn(links, talker.wasReset); on != 2 {
 			t.Errorf("with %d files less %d pairs go on, want 2", less, on)
 		}
 		r.stop(t)
@@ -147,19 +152,7 @@ func TestRestartGivesUpUnkept(t *testing.T) {
 			queue := r.leave(t)
 			filesFor(t, 1)
 			r, out := runRestartable(t, cfg, queue)
-			on := 0
-			for _, l := range links {
-				if r.goesOn(l) {
-					on++
-					l.passes()
-				} else {
-					l.near.hearsEnd()
-					l.far.hearsEnd()
-				}
-				l.near.Close()
-				l.far.Close()
-			}
-			if on != 2 {
+			if on := r.goOn(links, talker.hearsEnd); on != 2 {
 				t.Errorf("%d pairs go on, want 2", on)
 			}
 			r.stop(t)

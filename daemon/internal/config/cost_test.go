@@ -172,7 +172,7 @@ func TestOddFiles(t *testing.T) {
 		"circle":    {func(p string) error { return os.Symlink(p, p) }, "too many levels"},
 		"empty":     {func(p string) error { return os.WriteFile(p, nil, 0o644) }, "is empty, as a power cut"},
 		"zero":      {func(p string) error { return os.WriteFile(p, make([]byte, 4096), 0o644) }, "zero byte"},
-		"too large": {func(p string) error { return os.Truncate(p, 1<<40) }, "is larger than"},
+		"too large": {func(p string) error { return os.Truncate(p, 4*maxFile) }, "is larger than"},
 		"deep":      {func(p string) error { return os.WriteFile(p, []byte("a="+strings.Repeat("[", 1<<20-2)), 0o644) }, "nested deeper"},
 		"dots":      {func(p string) error { return os.WriteFile(p, []byte(strings.Repeat("a.", 20000)+"a=1"), 0o644) }, "nested deeper"},
 	}

@@ -251,8 +251,12 @@ func TestBridgeTurnOfLeaving(t *testing.T) {
 		t.Run(write, func(t *testing.T) {
 			p, r := bridgeUp(t, evloop.Config{}, "write = '"+write+"'\nreply_timeout = '10m'\non_loss = 'close'\nqueue = 65536")
 			stuck := r.dial()
-			for queued := 0; queued == 0; {
-				p.says(strings.Repeat("news ", 50) + "\n")
+			traffic := func() (in, out uint64) { return r.bridge().source.(*deviceSource).Traffic() }
+			news := strings.Repeat("news ", 50) + "\n"
+			for said, queued := uint64(0), 0; queued == 0; {
+				p.says(news)
+				said += uint64(len(news))
+				r.until("all news", func() bool { in, _ := traffic(); return in == said }) // what came later would be a reply
 				r.do(func() { queued = r.loop.Conn(stuck.id).Queued() })
 			}
 			if write == "transaction" {
@@ -270,10 +274,7 @@ func TestBridgeTurnOfLeaving(t *testing.T) {
 			r.untilUp(true)
 			c := r.dial()
 			c.send("c1\n")
-			r.until("a message for the device", func() bool {
-				_, out := r.bridge().source.(*deviceSource).Traffic()
-				return out > 0
-			})
+			r.until("a message for the device", func() bool { _, out := traffic(); return out > 0 })
 			p.hears("c1\n")
 			r.do(func() {
 				if r.loop.Conn(stuck.id) == nil {

@@ -44,7 +44,7 @@ func statusLine(s *view.Snapshot) string {
 		parts = append(parts, fmt.Sprintf("degraded: %s (%s)", strings.Join(names, ", "), report.HintMissing(s.Managed)))
 	}
 	if names := s.Sourceless(); len(names) > 0 {
-		parts = append(parts, "no device or program: "+strings.Join(names, ", "))
+		parts = append(parts, "no device, program or backend: "+strings.Join(names, ", "))
 	}
 	if names := s.Drained(); len(names) > 0 {
 		parts = append(parts, "drained: "+strings.Join(names, ", "))

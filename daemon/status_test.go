@@ -22,6 +22,7 @@ func TestStatusLine(t *testing.T) {
 		{Name: "meter", Source: &view.Source{State: "opening"}},
 		{Name: "old", Source: &view.Source{State: "absent"}, Leaving: true},
 		{Name: "oracle", Unstarted: true},
+		{Name: "site", Unanswered: true},
 	}
 	for _, tt := range []struct {
 		name     string
@@ -41,9 +42,9 @@ func TestStatusLine(t *testing.T) {
 			"degraded: echo (run penstock apply, which opens it or says why not); 1 services, 1 connections",
 		},
 		{
-			"services without their device or program",
+			"services without their device, program or backend",
 			view.Snapshot{Services: bridges},
-			"no device or program: gps, inverter, oracle; 5 services, 0 connections",
+			"no device, program or backend: gps, inverter, oracle, site; 6 services, 0 connections",
 		},
 		{
 			"refused by a reload",

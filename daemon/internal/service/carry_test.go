@@ -107,7 +107,7 @@ func quietEnv(t testing.TB) Env {
 	return Env{
 		Loop: loop, Log: report.New(slog.New(slog.DiscardHandler), config.PeersFull, loop).Service("x"),
 		Now: time.Now, Sending: func() {}, Lose: func(report.Reason, int) {},
-		Beside: func(int) {}, Tune: func(int, uint64) {}, Hold: func(bool) {}, Folders: device.NewFolders(loop),
+		Beside: func(int) {}, Tune: func(int, uint64) {}, Hold: func(bool) {}, Changed: func() {}, Folders: device.NewFolders(loop),
 	}
 }
 

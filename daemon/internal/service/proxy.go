@@ -11,6 +11,7 @@ import (
 
 	"penstock/daemon/internal/config"
 	"penstock/daemon/internal/report"
+	"penstock/daemon/internal/view"
 	"penstock/evloop"
 )
 
@@ -375,6 +376,7 @@ func (p *proxy) answered(to config.Address) {
 	if p.silent != 0 {
 		p.env.Log.BackendAnswers(to.Text, p.env.Loop.Now().Sub(p.silent))
 		p.silent = 0
+		p.env.Changed()
 	}
 }
 
@@ -383,5 +385,9 @@ func (p *proxy) unanswered(to config.Address, err error) {
 	if p.silent == 0 {
 		p.silent = p.env.Loop.Now()
 		p.env.Log.BackendSilent(to.Text, err)
+		p.env.Changed()
 	}
 }
+
+// View says whether the last search was in vain.
+func (p *proxy) View(v *view.Service) { v.Unanswered = p.silent != 0 }

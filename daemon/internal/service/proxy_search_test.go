@@ -17,13 +17,19 @@ import (
 	"penstock/evloop/evlooptest"
 )
 
-// A backend that comes late gets what the client has sent meanwhile.
+// A backend that comes late gets what the client has sent meanwhile, and the status names
+// the service until then.
 func TestProxyWaitsForBackend(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "late")
 	r := serve(t, to("", path))
 	c := r.client("tcp")
 	say2(t, c, "early")
 	r.log.wait(t, "backend does not answer address="+path, 1)
+	r.do(func() {
+		if !r.unanswered() || r.changes != 1 {
+			t.Errorf("without a backend the status says so: %v, after %d changes", r.unanswered(), r.changes)
+		}
+	})
 	ln, err := net.Listen("unix", path)
 	if err != nil {
 		t.Fatal(err)
@@ -32,6 +38,11 @@ func TestProxyWaitsForBackend(t *testing.T) {
 	s := (&backend{t, ln}).accept()
 	wantBytes(t, s, "early")
 	r.log.wait(t, "backend answers again address="+path, 1)
+	r.do(func() {
+		if r.unanswered() || r.changes != 2 {
+			t.Errorf("with a backend the status says there is none: %v, after %d changes", r.unanswered(), r.changes)
+		}
+	})
 }
 
 // When the time of "wait" is over, the client is told by a reset.

@@ -114,6 +114,13 @@ func (r *rig) unstarted() bool {
 	return v.Unstarted
 }
 
+// unanswered reports whether the status says that a backend does not answer, as unstarted.
+func (r *rig) unanswered() bool {
+	var v view.Service
+	r.svc.(Viewer).View(&v)
+	return v.Unanswered
+}
+
 // do runs f on the loop and waits for it.
 func (r *rig) do(f func()) {
 	r.t.Helper()

@@ -78,7 +78,8 @@ type Service struct {
 	Lost     map[string]uint64 `json:"lost"`        // messages received and not served, by reason
 	Source   *Source           `json:"source,omitempty"`
 
-	Unstarted bool `json:"-"` // its program could not be started when that was last tried
+	Unstarted  bool `json:"-"` // its program could not be started when that was last tried
+	Unanswered bool `json:"-"` // no address of its backend has answered when a client last needed one
 
 	// Bytes is what all clients have sent and got, those that are there included. It is
 	// zero until these were looked at.
@@ -172,12 +173,12 @@ func (s *Snapshot) Degraded() (names []string) {
 }
 
 // Sourceless returns the names of services in force whose device or program is not there,
-// or could not be started.
+// or could not be started, or whose backend has not answered.
 func (s *Snapshot) Sourceless() (names []string) {
 	for i := range s.Services {
 		v := &s.Services[i]
 		away := v.Source != nil && (v.Source.State == "absent" || v.Source.State == "lost")
-		if !v.Leaving && (away || v.Unstarted) {
+		if !v.Leaving && (away || v.Unstarted || v.Unanswered) {
 			names = append(names, v.Name)
 		}
 	}

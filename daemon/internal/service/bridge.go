@@ -45,7 +45,7 @@ type bridge struct {
 	started bool   // Start was called
 	up      bool   // the source is there
 	known   bool   // whether it is
-	missed  bool   // it has gone since clients were last told that it is there
+	missed  bool   // it has gone, or has not come, since clients were last told that it is there
 
 	suspended bool           // a restart is near: the source takes nothing any more
 	handing   int            // the device for the next process; see Save
@@ -199,8 +199,9 @@ func (b *bridge) Down() {
 		b.known = true
 		b.env.Changed()
 	}
+	b.missed = true // also by clients that have come before it
 	if b.up {
-		b.up, b.missed = false, true
+		b.up = false
 		b.lostSource()
 		b.notice("gone")
 		if b.keys.OnLoss == config.LossClose && !b.suspended {

@@ -149,6 +149,8 @@ func TestBridgeUnplugged(t *testing.T) {
 		r.wantLost(report.LostAbsent, 1)
 		p.in()
 		r.untilUp(true)
+		a.want("# device back\n") // its banner would have been "absent"
+		b.want("# device back\n")
 		for round := range 2 {
 			a.send("x\n")
 			p.hears("x\n")

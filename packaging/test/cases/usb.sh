@@ -151,6 +151,7 @@ for name in line1 line2 gadget; do
 	claim "$name is opened" eventually 10 opened $name
 done
 open_gadget
+told "# back" a b c d # who came before the device
 
 # talk ROUND: each adapter says lines, and hears one of each of its clients.
 talk() {

@@ -42,8 +42,12 @@ func (s *Service) lacks(root string) (lines []string) {
 		}
 	}
 	for _, program := range s.Programs() {
-		_, err := os.Stat(filepath.Join(root, program))
+		info, err := os.Stat(filepath.Join(root, program))
 		switch {
+		case err == nil && !info.Mode().IsRegular():
+			say("%s is no program, and cannot be started", program)
+		case err == nil && info.Mode()&0o111 == 0:
+			say("%s is not executable, and cannot be started", program)
 		case !errors.Is(err, fs.ErrNotExist):
 		case program == Getent:
 			say("%s is not there, and names cannot be looked up without (Debian: libc-bin)", program)

@@ -94,11 +94,15 @@ func machine(t *testing.T, files []string) (root string) {
 
 // TestAround: all of it, by the name of the service.
 func TestAround(t *testing.T) {
-	root := machine(t, []string{"usr/sbin/ModemManager", "srv/folder/file", "usr/bin/there"})
+	root := machine(t, []string{"usr/sbin/ModemManager", "srv/folder/file", "usr/bin/there", "usr/bin/text"})
+	if err := os.Chmod(filepath.Join(root, "usr/bin/there"), 0o700); err != nil {
+		t.Fatal(err)
+	}
 	c, err := Parse("x.toml", []byte("[service.gps]\nkind='bridge'\nlisten=['@g']\ndevice='/dev/ttyACM77'\n"+
 		"[service.web]\nkind='proxy'\nlisten=['@w']\nto=['app.example:80']\n[service.e]\nkind='echo'\nlisten=['@e','/srv/folder','/srv/free.sock']\n"+
 		"socket_user='no-such-user'\nsocket_group='4711'\n[service.f]\nkind='echo'\nlisten=['/srv/f.sock']\nsocket_user='root'\nsocket_group='no-such-group'\n"+
-		"[service.h]\nkind='handler'\nlisten=['@h']\ncommand=['/usr/bin/missing']\n[service.x]\nkind='exec'\nlisten=['@x']\ncommand=['/usr/bin/there']\n"))
+		"[service.h]\nkind='handler'\nlisten=['@h']\ncommand=['/usr/bin/missing']\n[service.x]\nkind='exec'\nlisten=['@x']\ncommand=['/usr/bin/there']\n"+
+		"[service.y]\nkind='exec'\nlisten=['@y']\ncommand=['/usr/bin/text']\n[service.z]\nkind='bridge'\nlisten=['@z']\ncommand=['/srv/folder']\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,6 +114,8 @@ func TestAround(t *testing.T) {
 		"service gps: /dev/ttyACM77 may be taken by ModemManager, which is installed: " + rivals[0].cure,
 		"service h: /usr/bin/missing is not there, and cannot be started",
 		"service web: /usr/bin/getent is not there, and names cannot be looked up without (Debian: libc-bin)",
+		"service y: /usr/bin/text is not executable, and cannot be started",
+		"service z: /srv/folder is no program, and cannot be started",
 	}
 	if got := c.Around(root); fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))

@@ -85,6 +85,7 @@ func (d *Device) Carry(fd int, c Carried) bool {
 	if err == nil && r.line {
 		if r.before, err = tty.SavedOf(c.Before); err == nil {
 			d.first, d.firstOf = r.before, r.is
+			r.refused = o.TTY.Refused(fd)
 		}
 	}
 	other := unix.Stat(o.Path, &named) == nil && identityOf(&named) != r.is

@@ -77,7 +77,7 @@ func TestCarrySettings(t *testing.T) {
 	master, slave := evlooptest.PTY(t)
 	before := speedOf(t, int(master.Fd()))
 	fast := usual
-	fast.Speed = 115200
+	fast.Speed, fast.LowLatency = 115200, true
 	o := Options{Path: slave, Exclusive: true, TTY: fast}
 	fd, carried := -1, Carried{}
 	t.Run("the former process", func(t *testing.T) {
@@ -104,6 +104,11 @@ func TestCarrySettings(t *testing.T) {
 	next.until("the device", func() bool { return next.ups == 1 })
 	write(t, master, "x\n")
 	next.want("x\n")
+	next.do(func() {
+		if got, want := next.dev.Refused(), "low_latency=inappropriate ioctl for device"; got != want {
+			t.Errorf("the next process knows of %q that it is refused, want %q", got, want)
+		}
+	})
 	next.stop()
 	if n := speedOf(t, int(master.Fd())); n != before {
 		t.Errorf("after the stop the line has speed %d, before all it had %d", n, before)

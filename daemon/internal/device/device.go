@@ -199,8 +199,8 @@ func (d *Device) ResumeInput() {
 // State is the word for where the device stands.
 func (d *Device) State() string { return d.life.state.String() }
 
-// Refused says which settings the open device has otherwise, as far as this process has set
-// it.
+// Refused says which settings the open device has otherwise. After a restart that is without
+// levels of DTR and RTS that it could not take.
 func (d *Device) Refused() string {
 	var list []string
 	for _, r := range d.now.refused {

@@ -20,6 +20,7 @@ type driver struct {
 	keep    func(t *unix.Termios) // what it makes of settings
 	modem   int                   // DTR, RTS and the lines of the other end; -1: it has none
 	rs485   func(c *[8]uint32)    // nil: it has none
+	rs485Is [8]uint32             // what that has made of it
 	flags   uint32                // of struct serial_struct
 	takes   uint32                // those that it takes over
 	serial  bool                  // it has that struct
@@ -54,6 +55,9 @@ func (d *driver) call(request uint, arg unsafe.Pointer) error {
 		d.modem &^= int(*(*int32)(arg))
 	case request == unix.TIOCSRS485 && d.rs485 != nil:
 		d.rs485((*[8]uint32)(arg))
+		d.rs485Is = *(*[8]uint32)(arg)
+	case request == unix.TIOCGRS485 && d.rs485 != nil:
+		*(*[8]uint32)(arg) = d.rs485Is
 	case request == unix.TIOCGSERIAL && d.serial:
 		binary.NativeEndian.PutUint32((*[128]byte)(arg)[16:], d.flags)
 	case request == unix.TIOCSSERIAL && d.serial:
@@ -117,6 +121,9 @@ func TestSetLines(t *testing.T) {
 			if got := tt.set.setLines(fd); !slices.Equal(got, tt.want) {
 				t.Errorf("refused %q, want %q", got, tt.want)
 			}
+			if got, want := later(tt.set, fd), slices.DeleteFunc(slices.Clone(tt.want), ofLines); !slices.Equal(got, want) {
+				t.Errorf("later it is read back as %q, want %q", got, want)
+			}
 			if d.modem != tt.modem {
 				t.Errorf("the lines are %#x, want %#x", d.modem, tt.modem)
 			}
@@ -126,6 +133,14 @@ func TestSetLines(t *testing.T) {
 		})
 	}
 }
+
+// later returns what is refused when nothing is set, the termios apart.
+func later(s Settings, fd int) []Refusal {
+	s.Bits = 8
+	return slices.DeleteFunc(s.Refused(fd), func(r Refusal) bool { return r.Setting != "rs485" && r.Setting != "low_latency" })
+}
+
+func ofLines(r Refusal) bool { return r.Setting == "dtr" || r.Setting == "rts" }
 
 // TestChange: a line in use is set anew, and what comes back is what the driver made of it.
 func TestChange(t *testing.T) {

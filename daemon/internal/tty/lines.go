@@ -64,6 +64,28 @@ func (s Settings) setLines(fd int) (refused []Refusal) {
 	return refused
 }
 
+// Refused returns what the line fd does not have of s, by which it was configured before.
+// It sets nothing: a client may use the line. Levels of DTR and RTS are not looked at, since
+// a client may have changed them.
+func (s Settings) Refused(fd int) []Refusal {
+	t, err := getTermios(fd)
+	if err != nil {
+		return nil // it is gone, and whoever reads from it learns that
+	}
+	refused := compare(s.termios(t.Line), t)
+	if r := s.RS485; r.Direction != NoRS485 {
+		want, got := r.words(), [8]uint32{}
+		err := ioctl(fd, unix.TIOCGRS485, unsafe.Pointer(&got))
+		refused = append(refused, differing(want, got, err)...)
+	}
+	if s.LowLatency {
+		if err := hasLowLatency(fd); err != nil {
+			refused = append(refused, Refusal{"low_latency", "true", err.Error()})
+		}
+	}
+	return refused
+}
+
 // Flags of struct serial_rs485 (linux/serial.h).
 const (
 	rs485Enabled   = 1 << 0
@@ -79,12 +101,22 @@ func (r RS485) set(fd int) []Refusal {
 	if r.Direction == NoRS485 {
 		return nil
 	}
-	want := [8]uint32{rs485Flags[r.Direction], uint32(r.Before.Milliseconds()), uint32(r.After.Milliseconds())}
-	got := want
-	if err := ioctl(fd, unix.TIOCSRS485, unsafe.Pointer(&got)); err != nil {
-		return []Refusal{{"rs485", rs485Text(want), err.Error()}}
-	}
-	if a, b := rs485Text(want), rs485Text(got); a != b {
+	got := r.words()
+	err := ioctl(fd, unix.TIOCSRS485, unsafe.Pointer(&got))
+	return differing(r.words(), got, err)
+}
+
+func (r RS485) words() [8]uint32 {
+	return [8]uint32{rs485Flags[r.Direction], uint32(r.Before.Milliseconds()), uint32(r.After.Milliseconds())}
+}
+
+// differing says what got, or an error in its place, is otherwise than want.
+func differing(want, got [8]uint32, err error) []Refusal {
+	a, b := rs485Text(want), rs485Text(got)
+	switch {
+	case err != nil:
+		return []Refusal{{"rs485", a, err.Error()}}
+	case a != b:
 		return []Refusal{{"rs485", a, b}}
 	}
 	return nil
@@ -106,8 +138,10 @@ func rs485Text(c [8]uint32) string {
 	return text
 }
 
-// lowLatency is ASYNC_LOW_LATENCY (linux/tty_flags.h).
-const lowLatency = 1 << 13
+const (
+	lowLatency  = 1 << 13 // ASYNC_LOW_LATENCY (linux/tty_flags.h)
+	serialFlags = 16      // where struct serial_struct has it
+)
 
 // errKept means that a driver took a setting without a word and does not have it.
 var errKept = errors.New("not taken over")
@@ -119,16 +153,20 @@ func setLowLatency(fd int) error {
 	if err := ioctl(fd, unix.TIOCGSERIAL, unsafe.Pointer(&s)); err != nil {
 		return err
 	}
-	const at = 16
-	flags := binary.NativeEndian.Uint32(s[at:])
-	binary.NativeEndian.PutUint32(s[at:], flags|lowLatency)
+	flags := binary.NativeEndian.Uint32(s[serialFlags:])
+	binary.NativeEndian.PutUint32(s[serialFlags:], flags|lowLatency)
 	if err := ioctl(fd, unix.TIOCSSERIAL, unsafe.Pointer(&s)); err != nil {
 		return err
 	}
+	return hasLowLatency(fd)
+}
+
+func hasLowLatency(fd int) error {
+	var s [128]byte
 	if err := ioctl(fd, unix.TIOCGSERIAL, unsafe.Pointer(&s)); err != nil {
 		return err
 	}
-	if binary.NativeEndian.Uint32(s[at:])&lowLatency == 0 {
+	if binary.NativeEndian.Uint32(s[serialFlags:])&lowLatency == 0 {
 		return errKept
 	}
 	return nil

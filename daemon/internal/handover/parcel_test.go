@@ -204,11 +204,14 @@ func TestPeekRefuses(t *testing.T) {
 		{"no socket", func() int { return get(unix.Eventfd(0, unix.EFD_CLOEXEC)) }, ErrNotQueue},
 		{"nothing", func() int { return -1 }, unix.EBADF},
 		{"not connected", socket(unix.AF_UNIX, unix.SOCK_SEQPACKET), unix.ENOTCONN},
-		{"nothing filled in", func() int { return emptyQueue(t).reader }, ErrEmpty},
+		{"nothing filled in", func() int {
+			_, reader := emptyQueue(t)
+			return reader
+		}, ErrEmpty},
 		{"writer gone", func() int {
-			q := emptyQueue(t)
+			q, reader := emptyQueue(t)
 			q.writer = shut(q.writer)
-			return q.reader
+			return reader
 		}, ErrEmpty},
 	}
 	for _, tt := range tests {
@@ -225,13 +228,11 @@ func TestPeekRefuses(t *testing.T) {
 	}
 }
 
-// emptyQueue returns a queue whose reader's end is the test's, and whose writer's end
-// is closed with the test.
-func emptyQueue(t *testing.T) *Queue {
-	q := newQueue(t)
-	own := &Queue{reader: q.reader, writer: q.writer}
-	q.reader = -1
-	return own
+// emptyQueue returns a queue of which the reader's end is the test's, and that end.
+func emptyQueue(t *testing.T) (q *Queue, reader int) {
+	q = newQueue(t)
+	reader, q.reader = q.reader, -1
+	return q, reader
 }
 
 // TestPeekJudges: a queue that must not be adopted comes with its connections, so that

@@ -69,9 +69,25 @@ func block(t *testing.T, open ...func(t *testing.T) int) int {
 			t.Fatal(err)
 		}
 		unix.Close(fd)
-		t.Cleanup(func() { unix.Close(first + i) })
+		opened := identity(t, first+i)
+		t.Cleanup(func() {
+			// What is rejected is closed already, and the number may be another's.
+			if isOpen(first+i) && identity(t, first+i) == opened {
+				unix.Close(first + i)
+			}
+		})
 	}
 	return first
+}
+
+// identity tells the file behind a descriptor from those that have its number later.
+func identity(t *testing.T, fd int) [2]uint64 {
+	t.Helper()
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		t.Fatal(err)
+	}
+	return [2]uint64{uint64(st.Dev), st.Ino}
 }
 
 // bound opens a socket of the given kind; listen calls listen(2) as well.

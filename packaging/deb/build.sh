@@ -132,9 +132,11 @@ about_penstock() {
 		Section: net
 		Priority: optional
 		Description: network services on one event loop, started by systemd sockets
-		 Answers from tables, chat rooms, tickers, a program behind a socket and the
-		 small services of inetd, each from a few lines of one TOML file. A systemd
-		 generator makes the socket units; the first client starts the daemon.
+		 One serial line, other device, program or growing file for many clients, a
+		 relay to another server, a program for each client, answers from tables,
+		 chat rooms, tickers and the small services of inetd, each from a few lines
+		 of one TOML file. A systemd generator makes the socket units; the first
+		 client starts the daemon.
 		 .
 		 Every queue is bounded: a client that stops reading never holds up another,
 		 and what is dropped is counted and written to the journal.

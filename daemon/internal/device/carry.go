@@ -109,6 +109,6 @@ func (d *Device) goOn() {
 	d.folders.adding++
 	go func() {
 		w := watchFolders(watch, path)
-		d.loop.Post(func() { d.folders.added(d, w) })
+		d.loop.PostOr(func() { d.folders.added(d, w) }, d.folders.abandoned)
 	}()
 }

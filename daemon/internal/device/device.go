@@ -284,6 +284,7 @@ func (d *Device) open() {
 			if r.fd >= 0 {
 				_ = unix.Close(r.fd)
 			}
+			d.folders.abandoned()
 		})
 	}()
 }

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -23,9 +24,11 @@ import (
 // that a user may have (fs.inotify.max_user_instances), and none is left for a log file. So
 // the watch of a folder belongs to all devices that are looked for through it, and goes
 // with the last of them. Only the kernel knows then whether a goroutine has added a watch or
-// got one that was there: until it has said which, none is removed.
+// got one that was there: until it has said which, none is removed, and the queue stays
+// open, whose number would be another's.
 type Folders struct {
 	loop    *evloop.Loop
+	mu      sync.Mutex // for the end of the loop: a goroutine may come back when it has gone
 	fd      int // -1: none
 	watch   *evloop.Watch
 	devices []*Device // that are told; none: there is no queue, or soon none
@@ -62,8 +65,19 @@ func (f *Folders) leave(d *Device, live bool) {
 		return
 	}
 	d.changed = false
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.devices = slices.Delete(f.devices, i, i+1)
 	f.clean(live)
+}
+
+// abandoned is added for a goroutine whose result the loop has not lived to see. Any
+// goroutine may call it.
+func (f *Folders) abandoned() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.adding--
+	f.clean(false)
 }
 
 // added takes what a goroutine has found on the way to d. Whoever starts one counts it in
@@ -81,7 +95,7 @@ func (f *Folders) added(d *Device, w way) {
 
 // clean removes the watches that nobody needs, or the queue if there is no device.
 func (f *Folders) clean(live bool) {
-	if f.fd < 0 || live && f.adding > 0 {
+	if f.fd < 0 || f.adding > 0 {
 		return
 	}
 	if len(f.devices) > 0 {

@@ -139,3 +139,27 @@ func TestOneOfTwoLeaves(t *testing.T) {
 	}
 	stays.until("the device that stays", func() bool { return stays.ups > 0 })
 }
+
+// TestFoldersOutliveTheLoop: the queue stays open for a goroutine that adds watches to it,
+// and goes with that when the last device and the loop have ended before.
+func TestFoldersOutliveTheLoop(t *testing.T) {
+	for _, live := range []bool{true, false} {
+		loop, err := evloop.New(evloop.Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, d := NewFolders(loop), &Device{}
+		f.join(d)
+		f.adding++
+		if !live {
+			loop.Close()
+		}
+		if f.leave(d, live); queues() != 1 {
+			t.Errorf("live %v: %d queues while watches are added, want 1", live, queues())
+		}
+		loop.Close()
+		if loop.PostOr(func() { f.added(d, way{}) }, f.abandoned); queues() != 0 {
+			t.Errorf("live %v: %d queues at the end, want none", live, queues())
+		}
+	}
+}

@@ -197,7 +197,8 @@ func (k *kernel) closeFD(fd int, reset bool) {
 	unix.Close(fd) // Linux has freed the number even when it reports EINTR (close(2))
 }
 
-// poll asks poll(2) which of events hold, without waiting for any.
+// poll asks poll(2) which of events hold, without waiting for any. A signal interrupts it
+// only if none does.
 func (k *kernel) poll(fd int32, events int16) int16 {
 	if k.sim != nil {
 		return k.sim.poll(int(fd), events)

@@ -82,7 +82,11 @@ func newScanner(t *testing.T, path string) scanner {
 func (s scanner) next(t *testing.T) int32 {
 	t.Helper()
 	fds := []unix.PollFd{{Fd: int32(s.fd), Events: unix.POLLIN}}
-	if n, err := unix.Poll(fds, int(patience.Milliseconds())); n != 1 {
+	n, err := 0, error(unix.EINTR)
+	for err == unix.EINTR {
+		n, err = unix.Poll(fds, int(patience.Milliseconds()))
+	}
+	if n != 1 {
 		t.Fatalf("nobody starts the program: %v", err)
 	}
 	b := make([]byte, 256)

@@ -31,7 +31,11 @@ func TestHandedDevice(t *testing.T) {
 		defer unix.Close(fd)
 		write(t, master, "after\n")
 		p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-		if n, err := unix.Poll(p, int(evlooptest.Patience.Milliseconds())); n != 1 && err != unix.EINTR {
+		n, err := 0, error(unix.EINTR)
+		for err == unix.EINTR {
+			n, err = unix.Poll(p, int(evlooptest.Patience.Milliseconds()))
+		}
+		if n != 1 {
 			t.Fatalf("the device says nothing: %v", err)
 		}
 		r.do(func() {}) // the loop knows of it, too

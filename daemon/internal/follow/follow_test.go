@@ -87,10 +87,11 @@ func (w *follower) caughtUp() {
 // readable reports whether a loop would be woken.
 func readable(t *testing.T, fd int) bool {
 	t.Helper()
-	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	n := 0
+	must(t, retry(func() (err error) {
+		n, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+		return err
+	}))
 	return n == 1
 }
 

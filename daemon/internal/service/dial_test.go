@@ -85,7 +85,11 @@ func connectTo(t *testing.T, to config.Address) (fd int, err error) {
 	t.Cleanup(func() { unix.Close(fd) })
 	under, err := connect(fd, to)
 	if under {
-		if _, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, -1); err != nil {
+		err := error(unix.EINTR)
+		for err == unix.EINTR {
+			_, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, -1)
+		}
+		if err != nil {
 			t.Fatal(err)
 		}
 		err = connected(fd, to.AddrPort.Port())

@@ -29,7 +29,7 @@ import (
 type Folders struct {
 	loop    *evloop.Loop
 	mu      sync.Mutex // for the end of the loop: a goroutine may come back when it has gone
-	fd      int // -1: none
+	fd      int        // -1: none
 	watch   *evloop.Watch
 	devices []*Device // that are told; none: there is no queue, or soon none
 	adding  int       // goroutines that add watches

@@ -40,6 +40,10 @@ func (f *File) open() Found {
 			return f.begun(old, was, f.from, None)
 		}
 		f.begin = beginReplaced
+		f.missed++ // whatever the former process had not read of it
+	}
+	if missing {
+		f.dangles()
 	}
 	if err != nil {
 		if missing && f.begin == beginLines {

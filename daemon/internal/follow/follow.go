@@ -199,7 +199,7 @@ func (f *File) read() Found {
 	case absent && is.Nlink == 0 && len(f.files) == 1:
 		f.leave()
 		f.begin = beginStart
-		return Found{Event: Gone, Err: os.ErrNotExist}
+		return Found{Event: Gone, Err: &os.PathError{Op: "open", Path: f.path, Err: unix.ENOENT}} // what the next look says
 	}
 	return Found{}
 }
@@ -213,7 +213,10 @@ const mostFiles = 8
 func (f *File) meet() (absent bool, err error) {
 	var is unix.Stat_t
 	if err := retry(func() error { return unix.Stat(f.path, &is) }); err != nil {
-		return err == unix.ENOENT, nil
+		if absent = err == unix.ENOENT; absent {
+			f.dangles()
+		}
+		return absent, nil
 	}
 	if f.known(is) {
 		f.settle()
@@ -240,10 +243,16 @@ func (f *File) meet() (absent bool, err error) {
 // is open: then whatever else got the name, and was not opened, has lost it again. There
 // are more files than events after a resumption and where a folder came with its file.
 func (f *File) settle() {
-	if f.unmet > 0 && !f.linked {
-		f.missed += f.unmet
-	}
+	f.missed += max(f.unmet, 0)
 	f.unmet = 0
+}
+
+// dangles is called when nothing has the name. A link may be there before its file, and both
+// get a name then.
+func (f *File) dangles() {
+	if f.linked {
+		f.unmet = 0
+	}
 }
 
 func (f *File) known(is unix.Stat_t) bool {

@@ -366,3 +366,18 @@ func TestFollowResume(t *testing.T) {
 		})
 	}
 }
+
+// TestFollowGone: while nothing has the name each look says the same, so that the log says it
+// once.
+func TestFollowGone(t *testing.T) {
+	path, w := followOne(t)
+	must(t, os.Remove(path))
+	w.caughtUp()
+	was := w.err
+	must(t, os.Mkdir(path, 0o700))
+	must(t, os.Remove(path))
+	w.caughtUp()
+	if !errors.Is(was, os.ErrNotExist) || was.Error() != w.err.Error() {
+		t.Errorf("looks say %q, then %q", was, w.err)
+	}
+}

@@ -57,6 +57,58 @@ func TestFollowMissed(t *testing.T) {
 	}
 }
 
+// TestFollowMissedLinks: the same behind a link, and of the link itself. A link that is there
+// before its file is no file that was missed.
+func TestFollowMissedLinks(t *testing.T) {
+	const swap, rename, dangle, fill = "swap", "rename", "dangle", "fill"
+	tests := []struct {
+		name string
+		ops  []string // an empty one is a look
+		want int
+	}{
+		{"a swap at a time", []string{swap, "", swap, ""}, 0},
+		{"two swaps", []string{swap, swap, ""}, 1},
+		{"a rename of the file at a time", []string{rename, "", rename, ""}, 0},
+		{"two renames of the file", []string{rename, rename, ""}, 1},
+		{"a swap, then two renames", []string{swap, "", rename, rename, rename, ""}, 2},
+		{"a link before its file", []string{dangle, "", fill, ""}, 0},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			path, target := filepath.Join(t.TempDir(), "log"), filepath.Join(t.TempDir(), "0")
+			link := func(to string) {
+				target = to
+				must(t, os.Symlink(to, path+".new"))
+				must(t, os.Rename(path+".new", path))
+			}
+			link(target)
+			appendTo(t, target, "x\n")
+			w := newFollower(t, path, 5, 1000)
+			w.caughtUp()
+			for i, op := range tt.ops {
+				next := filepath.Join(filepath.Dir(target), fmt.Sprint(i+1))
+				switch op {
+				case swap:
+					appendTo(t, next, "x\n")
+					link(next)
+				case rename:
+					must(t, os.Rename(target, next+".old"))
+					appendTo(t, target, "x\n")
+				case dangle:
+					link(next)
+				case fill:
+					appendTo(t, target, "x\n")
+				default:
+					w.caughtUp()
+				}
+			}
+			if w.caughtUp(); w.missed != tt.want {
+				t.Errorf("%d files missed, want %d", w.missed, tt.want)
+			}
+		})
+	}
+}
+
 // TestFollowMissedFirst: what has the name of the file before it is followed is not missed,
 // such as its folder, or what a former process has followed.
 func TestFollowMissedFirst(t *testing.T) {
@@ -82,5 +134,14 @@ func TestFollowMissedFirst(t *testing.T) {
 	after.want("four\n")
 	if w.missed+after.missed != 0 {
 		t.Errorf("%d and %d files missed, want none", w.missed, after.missed)
+	}
+
+	last := newFollower(t, path, 5, 1000)
+	last.Resume(after.at)
+	must(t, os.Remove(path))
+	appendTo(t, path, "five\n")
+	last.want("five\n")
+	if last.missed != 1 {
+		t.Errorf("%d files missed, want the one that a former process was in", last.missed)
 	}
 }

@@ -30,8 +30,9 @@ import (
 
 // A folder is a watch, and the name in it that matters.
 type folder struct {
-	wd   int32
-	name string
+	wd    int32
+	name  string
+	names bool // a file, or a link to one, that gets the name is another file to follow
 }
 
 const (
@@ -76,10 +77,10 @@ func (f *File) watch() error {
 // watchFolder watches a name in a folder, or in the nearest folder above that there is,
 // and the folders above that.
 func (f *File) watchFolder(dir, name string) (all []folder, err error) {
-	for {
+	for names := true; ; names = false {
 		wd, err := unix.InotifyAddWatch(f.queue, dir, folderEvents)
 		if err == nil {
-			all = append(all, folder{int32(wd), name})
+			all = append(all, folder{int32(wd), name, names})
 			break
 		}
 		above := filepath.Dir(dir)
@@ -90,7 +91,7 @@ func (f *File) watchFolder(dir, name string) (all []folder, err error) {
 	}
 	for above := filepath.Dir(dir); above != dir; dir, above = above, filepath.Dir(above) {
 		if wd, err := unix.InotifyAddWatch(f.queue, above, selfEvents|unix.IN_MASK_ADD); err == nil {
-			all = append(all, folder{int32(wd), "/"}) // no name of an event
+			all = append(all, folder{wd: int32(wd), name: "/"}) // no name of an event
 		}
 	}
 	return all, nil
@@ -156,10 +157,10 @@ func (f *File) judge(n *news, wd int32, mask uint32, name string) {
 	case f.isFile(wd):
 		n.due = true
 	default:
-		for i, w := range f.folders {
+		for _, w := range f.folders {
 			if w.wd == wd && (name == "" || name == w.name) {
 				n.due, n.folders = true, true
-				if i == 0 && mask&nameEvents != 0 && mask&unix.IN_ISDIR == 0 && name == filepath.Base(f.path) {
+				if w.names && mask&nameEvents != 0 && mask&unix.IN_ISDIR == 0 {
 					n.named++
 				}
 			}

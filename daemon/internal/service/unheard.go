@@ -15,8 +15,8 @@ import (
 // acknowledged what lies unread, and the client gets a clean end behind a part of its answer.
 // So the log says how much that was, and the connection counts as cut.
 //
-// What comes between that look and the end is not counted. Who still speaks then has
-// had more unread before.
+// What comes between that look and the end is not counted: a client that speaks on while its
+// answers go out. It learns of that itself, since its next write fails.
 
 // unheard logs what c has said and nobody will read, because the service ends: what the
 // kernel holds, and more that the service knows of. It returns the reason for the end of c;

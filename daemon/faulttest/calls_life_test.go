@@ -114,6 +114,6 @@ var journalCalls = []call{
 
 // stderrCalls write lines to a pipe.
 var stderrCalls = []call{
-	{name: "ppoll", on: "stderr", errnos: pollErrors},
-	{name: "write", on: "stderr", errnos: append([]unix.Errno{unix.EAGAIN}, writeErrors...)},
+	{name: "ppoll", on: logOutput, errnos: pollErrors},
+	{name: "write", on: logOutput, errnos: append([]unix.Errno{unix.EAGAIN}, writeErrors...)},
 }

@@ -28,10 +28,11 @@ type call struct {
 }
 
 // Where a call is to fail, beside the names that the kernel has: pipes of the handler's
-// program. Those of the log are "stderr".
+// program, and that of the log.
 const (
 	programInput  = "stdin"
 	programOutput = "stdout"
+	logOutput     = "stderr"
 )
 
 // An error of the wait itself, other than EINTR, has no remedy: nothing is

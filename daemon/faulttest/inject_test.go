@@ -82,13 +82,20 @@ func (h *host) inject(i injection) (hit int) {
 	return hit
 }
 
-// pipe returns the kernel's name of a pipe, if on stands for one of the handler's program.
+// pipe returns the kernel's name of a pipe that on stands for, and on if it stands for none.
 func (d *daemon) pipe(on string) string {
-	fd, ok := map[string]string{programInput: "0", programOutput: "1"}[on]
-	if !ok {
+	of, fd := 0, "" // a process, and its descriptor
+	switch on {
+	case programInput:
+		of, fd = d.child(), "0"
+	case programOutput:
+		of, fd = d.child(), "1"
+	case logOutput:
+		of, fd = d.pid(), "2"
+	default:
 		return on
 	}
-	name, err := os.Readlink("/proc/" + itoa(d.child()) + "/fd/" + fd)
+	name, err := os.Readlink("/proc/" + itoa(of) + "/fd/" + fd)
 	d.h.check(err)
 	return name
 }

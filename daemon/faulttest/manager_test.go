@@ -92,11 +92,7 @@ func TestInjectLog(t *testing.T) {
 func (h *host) injectLog(i injection) int {
 	d := h.start()
 	defer d.logIfFailed()
-	if i.on == "stderr" {
-		pipe, err := os.Readlink("/proc/" + itoa(d.pid()) + "/fd/2")
-		h.check(err)
-		i.on = pipe
-	}
+	i.on = d.pipe(i.on)
 	s := h.attach(d, i)
 	h.serves(i.spares)
 	d.nag(unix.SIGHUP)

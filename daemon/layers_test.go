@@ -95,7 +95,7 @@ func TestDaemonWithoutWeb(t *testing.T) {
 // "cmd" is the command, "config" is daemon/internal/config. evloop and systemd
 // are in TestLayers.
 var arrows = map[string]string{
-	"cmd":               "daemon apply config control kept process report systemctl text unit view evloop systemd systemd/journal",
+	"cmd":               "daemon apply config control kept listen process report systemctl text unit view evloop systemd systemd/journal",
 	"cmd/penstock-web":  "config control view systemd systemd/journal",                  // it knows the daemon by the control socket
 	"cmd/penstock-mqtt": "boards config control kept text view systemd systemd/journal", // so does this one
 	"control":           "view",                                                         // a companion needs no more

@@ -50,8 +50,8 @@ func applyFile(p process, c command, args []string) int {
 	a := apply.Applier{Root: p.root, Source: source, Out: p.stdout, Keep: *keep, Left: p.stderr}
 	if *preview {
 		err = a.Preview(cfg, inForce(p.path(keptFile)))
-	} else {
-		err = a.Run(cfg)
+	} else if err = a.Run(cfg); err == nil {
+		p.sayTroubles(cfg)
 	}
 	if err != nil {
 		fmt.Fprintln(p.stderr, "penstock apply:", err)

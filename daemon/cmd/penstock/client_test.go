@@ -58,8 +58,8 @@ func expand(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// listen opens a socket that start passes on. Its address is in $NAME.
-func listen(ts *testscript.TestScript, _ bool, args []string) {
+// listenAt opens a socket that start passes on. Its address is in $NAME.
+func listenAt(ts *testscript.TestScript, _ bool, args []string) {
 	name, addr := args[0], args[1]
 	ln, err := net.Listen(network(addr), address(ts, addr))
 	ts.Check(err)

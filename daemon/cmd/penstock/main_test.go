@@ -84,7 +84,7 @@ func runScripts(t *testing.T, backend string) {
 		Setup:               func(env *testscript.Env) error { return newWorld(env, backend) },
 		Condition:           condition,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"port": freePort, "expand": expand, "listen": listen, "start": start, "await": await, "signal": signalProc, "nofile": nofile, "pid": pid,
+			"port": freePort, "expand": expand, "listen": listenAt, "start": start, "await": await, "signal": signalProc, "nofile": nofile, "pid": pid,
 			"exited": exited, "lease": lease, "wanted": wanted, "release": release, "exchange": exchange, "notified": notified,
 			"dial": dial, "send": send, "flood": flood, "stuff": stuff, "recv": recv, "eof": eof, "refused": refused, "hangup": hangup, "shut": shut,
 		},

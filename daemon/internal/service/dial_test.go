@@ -85,12 +85,12 @@ func connectTo(t *testing.T, to config.Address) (fd int, err error) {
 	t.Cleanup(func() { unix.Close(fd) })
 	under, err := connect(fd, to)
 	if under {
-		err := error(unix.EINTR)
-		for err == unix.EINTR {
-			_, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, -1)
+		polled := error(unix.EINTR)
+		for polled == unix.EINTR {
+			_, polled = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, -1)
 		}
-		if err != nil {
-			t.Fatal(err)
+		if polled != nil {
+			t.Fatal(polled)
 		}
 		err = connected(fd, to.AddrPort.Port())
 	}
